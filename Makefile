@@ -1,0 +1,24 @@
+MODULE_big = seckill
+OBJS = seckill.o \
+	src/buy.o \
+	src/catalog.o \
+	src/guard.o \
+	src/lease.o \
+	src/ledger.o \
+	src/modes.o \
+	src/stats.o \
+	src/stock.o \
+	src/xact.o
+
+EXTENSION = seckill
+DATA = seckill--1.0.sql
+PGFILEDESC = "seckill - flash sales"
+
+# the callback and header signatures of PostgreSQL have parameters to spare
+PG_CFLAGS = -Wno-unused-parameter
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): src/seckill.h src/compat.h

@@ -1,0 +1,146 @@
+/*
+ * seckill.c
+ *		Flash sales inside PostgreSQL: entry point, settings, hooks.
+ *
+ * A flash sale sends a crowd at one row.  seckill_buy() lets each call choose
+ * how it meets the others there.  The words, the same in SQL, C, tests and
+ * documents:
+ *
+ * item			one thing on sale, a row of seckill.items
+ * unit			one piece of an item's stock
+ * stock		units on the item's row: neither sold nor leased
+ * order		one successful purchase, a row of seckill.orders
+ * mode			the concurrency control that one call uses
+ * outcome		what a call answers; a value, never an error
+ * lease		units moved, in a transaction, from the row to the stock cache
+ * stock cache	shared memory: per item its rules, the units left of its lease,
+ *				and who holds units
+ * hold			units a transaction has taken from the cache and not committed
+ * settle		give the unsold units of a lease back to the row
+ *
+ * The rooms: src/buy.c is the call, src/modes.c the modes, src/lease.c what
+ * moves units between row and cache, src/ledger.c every SQL statement,
+ * src/stock.c the shared memory, src/xact.c what a transaction holds and its
+ * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
+ * the OIDs.  docs/design.md has the laws and the protocol.
+ *
+ * Without shared_preload_libraries there is no shared memory: the modes that
+ * live on the row work all the same.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "utils/guc.h"
+
+#include "src/seckill.h"
+
+PG_MODULE_MAGIC;
+
+int			seckill_default_mode = SECKILL_MODE_AUTO;
+bool		seckill_allow_unsafe = false;
+int			seckill_max_retries = 1000;
+int			seckill_lease_units = 1000;
+int			seckill_max_items = 1000;
+
+static const struct config_enum_entry mode_options[] = {
+	{"none", SECKILL_MODE_NONE, false},
+	{"optimistic", SECKILL_MODE_OPTIMISTIC, false},
+	{"retry", SECKILL_MODE_RETRY, false},
+	{"pessimistic", SECKILL_MODE_PESSIMISTIC, false},
+	{"advisory", SECKILL_MODE_ADVISORY, false},
+	{"cache", SECKILL_MODE_CACHE, false},
+	{"auto", SECKILL_MODE_AUTO, false},
+	{NULL, 0, false}
+};
+
+static shmem_request_hook_type prev_shmem_request = NULL;
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+static object_access_hook_type prev_object_access = NULL;
+
+
+static void
+define_settings(void)
+{
+	DefineCustomEnumVariable("seckill.default_mode",
+							 "Mode that \"auto\" stands for in a call.",
+							 "Left at \"auto\", the extension chooses.",
+							 &seckill_default_mode, SECKILL_MODE_AUTO,
+							 mode_options, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("seckill.allow_unsafe",
+							 "Allows mode \"none\", which oversells.",
+							 NULL, &seckill_allow_unsafe, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.max_retries",
+							"Lost races after which mode \"retry\" answers \"conflict\".",
+							NULL, &seckill_max_retries, 1000, 0, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.lease_units",
+							"Units that one refill moves from an item's row to the stock cache.",
+							NULL, &seckill_lease_units, 1000, 1, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("seckill.max_items",
+								"Items that the stock cache has place for.",
+								"Further items are sold from their rows.",
+								&seckill_max_items, 1000, 1, 1000000,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("seckill");
+}
+
+static void
+on_shmem_request(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+	seckill_stock_request();
+}
+
+static void
+on_shmem_startup(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	seckill_stock_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Tables and databases that go take their entries with them, at commit. */
+static void
+on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
+				 int subid, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classid, objectid, subid, arg);
+	if (access != OAT_DROP || subid != 0)
+		return;
+	if (classid == DatabaseRelationId)
+		seckill_xact_note_drop_database(objectid);
+	else if (classid == RelationRelationId &&
+			 seckill_stock_has_table(objectid))
+		seckill_xact_note_emptied(objectid);
+}
+
+void
+_PG_init(void)
+{
+	define_settings();
+	seckill_catalog_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	prev_shmem_request = shmem_request_hook;
+	shmem_request_hook = on_shmem_request;
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = on_shmem_startup;
+	prev_object_access = object_access_hook;
+	object_access_hook = on_object_access;
+	seckill_xact_init();
+}

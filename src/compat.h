@@ -1,0 +1,24 @@
+/*
+ * compat.h
+ *		Every difference between PostgreSQL versions.
+ */
+#ifndef SECKILL_COMPAT_H
+#define SECKILL_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "seckill needs PostgreSQL 15 or later"
+#endif
+
+/* fmgr.h declares it from 16 on */
+#if PG_VERSION_NUM < 160000
+extern PGDLLEXPORT void _PG_init(void);
+#endif
+
+/* index of this backend among all backends, 0 to MaxBackends - 1 */
+#if PG_VERSION_NUM >= 170000
+#define SeckillMyProcIndex()	(MyProcNumber)
+#else
+#define SeckillMyProcIndex()	(MyProc->pgprocno)
+#endif
+
+#endif							/* SECKILL_COMPAT_H */

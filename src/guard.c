@@ -1,0 +1,265 @@
+/*
+ * guard.c
+ *		Triggers on items and orders: what the application may change by plain
+ *		SQL, and who must hear of it.
+ *
+ * They stand in for constraints that would cost every purchase, like a foreign
+ * key from orders to items.  A replication worker (or a session that plays
+ * one) applies what was checked elsewhere: it only announces.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/rel.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_items_changed);
+PG_FUNCTION_INFO_V1(seckill_items_delete);
+PG_FUNCTION_INFO_V1(seckill_orders_guard);
+PG_FUNCTION_INFO_V1(seckill_truncated);
+
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo, const char *name)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" can only be called as a trigger",
+						name)));
+	return (TriggerData *) fcinfo->context;
+}
+
+static int
+column_number(TriggerData *trigger, const char *name)
+{
+	int			number = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
+									 name);
+
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column \"%s\"",
+						RelationGetRelationName(trigger->tg_relation), name)));
+	return number;
+}
+
+/* A column as a number; a NULL counts as 0. */
+static int64
+number_of(TriggerData *trigger, HeapTuple tuple, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	int			column = column_number(trigger, name);
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	if (isnull)
+		return 0;
+	return TupleDescAttr(desc, column - 1)->attlen == sizeof(int32) ?
+		DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+static bool
+differs(TriggerData *trigger, const char *name)
+{
+	return number_of(trigger, trigger->tg_trigtuple, name) !=
+		number_of(trigger, trigger->tg_newtuple, name);
+}
+
+static bool
+is_replica(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+}
+
+
+/*
+ * seckill.items
+ */
+
+/* A new item has been supplied with its stock, unless a restore knows better. */
+static HeapTuple
+item_with_supply(TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	int			column = column_number(trigger, "supplied");
+	Datum		value;
+	bool		isnull;
+
+	(void) heap_getattr(trigger->tg_trigtuple, column, desc, &isnull);
+	if (!isnull)
+		return trigger->tg_trigtuple;
+	value = Int64GetDatum(number_of(trigger, trigger->tg_trigtuple, "stock"));
+	return heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, 1, &column,
+									 &value, &isnull);
+}
+
+static void
+refuse_change(TriggerData *trigger)
+{
+	if (differs(trigger, "item_id"))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("item_id of an item cannot be changed"),
+				 errhint("Insert another item, and end the sale of this one.")));
+	if (!differs(trigger, "version") &&
+		(differs(trigger, "leased") || differs(trigger, "lease_id")))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("leased and lease_id of an item cannot be changed by hand"),
+				 errhint("Use seckill_prewarm() and seckill_recall().")));
+}
+
+static void
+add_supply(int64 item_id, int64 units)
+{
+	LedgerCaller caller;
+
+	if (units == 0)
+		return;
+	seckill_ledger_begin(&caller);
+	seckill_ledger_supply(item_id, units);
+	seckill_ledger_end(&caller);
+}
+
+static void
+item_updated(TriggerData *trigger, int64 item_id)
+{
+	int64		units = number_of(trigger, trigger->tg_newtuple, "stock") -
+		number_of(trigger, trigger->tg_trigtuple, "stock");
+
+	refuse_change(trigger);
+	if (!differs(trigger, "version"))
+		add_supply(item_id, units);
+}
+
+/* BEFORE INSERT, and AFTER UPDATE that is no purchase, FOR EACH ROW */
+Datum
+seckill_items_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_changed");
+	HeapTuple	tuple = trigger->tg_trigtuple;
+	int64		item_id = number_of(trigger, tuple, "item_id");
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		tuple = item_with_supply(trigger);
+	else if (!is_replica())
+		item_updated(trigger, item_id);
+	seckill_xact_note_row(item_id, true);
+	return PointerGetDatum(tuple);
+}
+
+static void
+check_no_orders(int64 item_id)
+{
+	LedgerCaller caller;
+	Purchase	p = {.item_id = item_id};
+
+	seckill_ledger_begin(&caller);
+	p.entry = seckill_stock_find(item_id);
+	seckill_lease_vacate(&p);
+	seckill_stock_unpin(p.entry);
+	if (seckill_ledger_has_orders(item_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("item " INT64_FORMAT " still has orders", item_id),
+				 errhint("Set ends_at to end its sale, or delete its orders first.")));
+	seckill_ledger_end(&caller);
+}
+
+/* BEFORE DELETE FOR EACH ROW: the row is locked by now */
+Datum
+seckill_items_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_delete");
+	int64		item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
+
+	if (!is_replica())
+		check_no_orders(item_id);
+	seckill_xact_note_row(item_id, true);
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+
+/*
+ * seckill.orders
+ */
+
+/*
+ * An order of the open lease is what a settle would count.  Once the lease is
+ * closed its id never comes back, and the order is history.
+ */
+static void
+check_lease_closed(int64 item_id, int64 lease_id)
+{
+	LedgerCaller caller;
+	ItemRow		row;
+
+	seckill_ledger_begin(&caller);
+	if (seckill_ledger_peek(item_id, &row) && row.leased > 0 &&
+		row.lease_id == lease_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("order belongs to the open lease of item " INT64_FORMAT,
+						item_id),
+				 errhint("Close the lease first: SELECT seckill_recall(" INT64_FORMAT ").",
+						 item_id)));
+	seckill_ledger_end(&caller);
+}
+
+/* AFTER UPDATE of what an audit counts, and AFTER DELETE, FOR EACH ROW */
+Datum
+seckill_orders_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "seckill_orders_guard");
+	HeapTuple	tuple = trigger->tg_trigtuple;
+
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("item_id, quantity and lease_id of an order cannot be changed")));
+	check_lease_closed(number_of(trigger, tuple, "item_id"),
+					   number_of(trigger, tuple, "lease_id"));
+	return PointerGetDatum(NULL);
+}
+
+
+/*
+ * TRUNCATE of either
+ */
+
+static void
+check_truncated(Oid table)
+{
+	LedgerCaller caller;
+
+	seckill_ledger_begin(&caller);
+	if (table == seckill_catalog()->items && seckill_ledger_any_order())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate items that still have orders"),
+				 errhint("Truncate both: TRUNCATE seckill.items, seckill.orders.")));
+	if (table == seckill_catalog()->orders && seckill_ledger_any_lease())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot truncate orders while a lease is open"),
+				 errhint("Close leases with seckill_recall(), or truncate both: TRUNCATE seckill.items, seckill.orders.")));
+	seckill_ledger_end(&caller);
+}
+
+/* AFTER TRUNCATE FOR EACH STATEMENT */
+Datum
+seckill_truncated(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "seckill_truncated");
+	Oid			table = RelationGetRelid(trigger->tg_relation);
+
+	if (!is_replica())
+		check_truncated(table);
+	if (table == seckill_catalog()->items)
+		seckill_xact_note_emptied(table);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,372 @@
+/*
+ * lease.c
+ *		Units on their way between an item's row and the stock cache.
+ *
+ * Lease: under the row lock, a transaction moves units from the row's stock to
+ * its leased count and will credit them to the cache when it commits.  One
+ * transaction per item does this at a time, the refiller; the others wait for
+ * the end of its transaction, not for the row.
+ *
+ * Settle: a row that says leased > 0 under a lease_id that no memory knows
+ * lost its cache to a restart, a crash, a promotion or a restore.  Nobody can
+ * hold units of it, since an entry with holders is never given up.  So under
+ * the row lock the orders that carry the lease are counted, and the rest goes
+ * back to the row.
+ *
+ * What moves a row's lease_id on is therefore either a settle (no memory, no
+ * holder) or a close (nobody holds).  This invariant makes the fence sound: an
+ * order that found its lease_id on the row stays accounted for until its
+ * transaction ends.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_prewarm);
+PG_FUNCTION_INFO_V1(seckill_recall);
+
+
+/*
+ * Settle
+ */
+
+/* Give the unsold units of a dead lease back to the row, which is locked. */
+static void
+settle_dead_lease(int64 item_id, ItemRow *row)
+{
+	int64		sold = seckill_ledger_sold_on_lease(item_id, row->lease_id);
+	int64		unsold = row->leased - sold;
+
+	if (unsold < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("item " INT64_FORMAT " has more orders under its lease than units leased",
+						item_id),
+				 errdetail("%d units leased, " INT64_FORMAT " sold.",
+						   row->leased, sold),
+				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
+	seckill_ledger_give_back(item_id, (int32) unsold, true);
+	ereport(LOG,
+			(errmsg("settled item " INT64_FORMAT ": " INT64_FORMAT " of %d leased units returned to stock",
+					item_id, unsold, row->leased)));
+	row->stock += (int32) unsold;
+	row->leased = 0;
+	row->lease_id = 0;
+	row->version++;
+}
+
+/*
+ * Make row and cache agree.  The caller has locked the row.  A buyer without
+ * an entry looks again whether there is one by now: a lease on the row may be
+ * that of an entry made since.
+ */
+void
+seckill_lease_settle(Purchase *p, ItemRow *row)
+{
+	if (p->entry == NULL)
+		p->entry = seckill_stock_find(p->item_id);
+	if (p->entry != NULL && seckill_stock_stale(p->entry, row))
+		seckill_stock_renew(p->entry, seckill_stock_lease_id(p->entry));
+	if (row->leased > 0 &&
+		(p->entry == NULL ||
+		 row->lease_id != seckill_stock_lease_id(p->entry)))
+		settle_dead_lease(p->item_id, row);
+}
+
+
+/*
+ * Lease
+ */
+
+/* Move n units of the locked row to the cache; it gets them at commit. */
+static void
+lease_units(Purchase *p, const ItemRow *row, int32 n)
+{
+	int64		lease_id = seckill_stock_lease_id(p->entry);
+
+	seckill_ledger_lease(p->item_id, n, lease_id);
+	seckill_xact_credit(p->entry, lease_id, n);
+	seckill_stock_set_dry(p->entry, n == row->stock);
+}
+
+static void
+lock_item(int64 item_id, ItemRow *row)
+{
+	if (!seckill_ledger_lock(item_id, row))
+		seckill_unknown_item(item_id);
+}
+
+/*
+ * Under the row lock, lease what p lacks, and more for those who come after.
+ * False if row and cache together are short.
+ */
+static bool
+refill(Purchase *p, StockTaken *taken)
+{
+	ItemRow		row;
+	int32		missing;
+
+	lock_item(p->item_id, &row);
+	seckill_lease_settle(p, &row);
+	missing = p->quantity - Max(seckill_stock_avail(p->entry), 0);
+	if (missing > 0)
+	{
+		if (row.stock < missing)
+			return false;
+		lease_units(p, &row, Min(row.stock, Max(missing, seckill_lease_units)));
+	}
+	return seckill_xact_take(p->entry, p->quantity, p->quantity, taken);
+}
+
+/*
+ * Go to the row, as the one refiller.  Whoever has the row locked already goes
+ * there at once: the refiller may be waiting for just that lock.
+ */
+static bool
+refill_in_turn(Purchase *p, StockTaken *taken)
+{
+	TransactionId other;
+	bool		owns_row = seckill_xact_owns_row(p->item_id);
+	bool		done;
+
+	if (!owns_row && !seckill_xact_start_refill(p->entry, &other))
+	{
+		XactLockTableWait(other, NULL, NULL, XLTW_None);
+		return false;
+	}
+	done = refill(p, taken);
+	if (!done && !owns_row)
+		seckill_xact_end_refill(p->entry);
+	return done;
+}
+
+/*
+ * The cache was found short: put p's units on hold by whatever it takes.
+ * Returns false if p is sold out.  Each turn reads generation, row and
+ * counters in this order, see seckill_stock_judge().
+ */
+bool
+seckill_lease_obtain(Purchase *p, StockTaken *taken)
+{
+	for (;;)
+	{
+		uint64		generation = seckill_stock_generation(p->entry);
+		int64		lease_id = seckill_stock_lease_id(p->entry);
+		ItemRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		if (seckill_xact_take(p->entry, p->quantity, p->quantity, taken))
+			return true;
+		if (!seckill_ledger_peek(p->item_id, &row))
+			seckill_unknown_item(p->item_id);
+		switch (seckill_stock_judge(p->entry, generation, &row, p->quantity,
+									seckill_xact_own(p->entry, lease_id),
+									seckill_xact_owns_row(p->item_id)))
+		{
+			case STOCK_TAKEN:
+			case STOCK_AGAIN:
+				break;
+			case STOCK_AWAIT:
+				seckill_lease_await_holder(p->entry);
+				break;
+			case STOCK_OUT:
+				return false;
+			case STOCK_ON_ROW:
+				if (refill_in_turn(p, taken))
+					return true;
+				break;
+		}
+	}
+}
+
+/*
+ * The cache runs low: lease more, if that costs nobody a wait.  Not inside a
+ * transaction block, whose end may be far away while it has the row locked.
+ */
+void
+seckill_lease_top_up(Purchase *p)
+{
+	TransactionId other;
+	ItemRow		row;
+	bool		leased = false;
+
+	if (IsTransactionBlock() || IsSubTransaction() ||
+		IsolationUsesXactSnapshot() ||
+		!seckill_xact_start_refill(p->entry, &other))
+		return;
+	if (seckill_ledger_try_lock(p->item_id, &row))
+	{
+		leased = row.stock > 0 &&
+			row.lease_id == seckill_stock_lease_id(p->entry);
+		if (leased)
+			lease_units(p, &row, Min(row.stock, seckill_lease_units));
+		else
+			seckill_stock_set_dry(p->entry, row.stock == 0);
+	}
+	if (!leased)
+		seckill_xact_end_refill(p->entry);
+}
+
+/*
+ * Wait for the end of a transaction that holds units of the entry.  One that
+ * has just taken them may not show yet; it will in a moment.
+ */
+void
+seckill_lease_await_holder(StockEntry *entry)
+{
+	TransactionId xid = seckill_stock_other_holder(entry);
+
+	CHECK_FOR_INTERRUPTS();
+	if (TransactionIdIsValid(xid))
+		XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	else
+		pg_usleep(100);
+}
+
+/*
+ * The item is about to be deleted, its row locked: take all it has in the
+ * cache and wait for those who hold units, as their orders may stand in the
+ * way.
+ */
+void
+seckill_lease_vacate(Purchase *p)
+{
+	StockTaken	taken;
+
+	if (p->entry == NULL)
+		return;
+	for (;;)
+	{
+		int64		lease_id = seckill_stock_lease_id(p->entry);
+
+		(void) seckill_xact_take(p->entry, 1, PG_INT32_MAX, &taken);
+		if (seckill_stock_held(p->entry) <=
+			seckill_xact_own(p->entry, lease_id))
+			return;
+		seckill_lease_await_holder(p->entry);
+	}
+}
+
+
+/*
+ * By hand
+ */
+
+static void
+require_cache(void)
+{
+	if (!seckill_stock_ready())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no stock cache"),
+				 errhint("Add seckill to shared_preload_libraries and restart the server.")));
+}
+
+/* Lock an item by hand and settle it; leaves its entry pinned in p. */
+static void
+open_item(Purchase *p, int64 item_id, ItemRow *row)
+{
+	memset(p, 0, sizeof(*p));
+	p->item_id = item_id;
+	lock_item(item_id, row);
+	p->entry = seckill_stock_enter(item_id);
+	seckill_lease_settle(p, row);
+	if (p->entry != NULL)
+		seckill_xact_check_room();
+}
+
+static int32
+prewarm(int64 item_id, int32 units)
+{
+	Purchase	p;
+	ItemRow		row;
+
+	open_item(&p, item_id, &row);
+	if (p.entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("the stock cache is full"),
+				 errhint("Raise seckill.max_items, or recall items that are not hot.")));
+	units = Min(units, row.stock);
+	if (units > 0)
+		lease_units(&p, &row, units);
+	seckill_stock_unpin(p.entry);
+	return units;
+}
+
+/*
+ * seckill_prewarm(item_id, units) returns integer
+ *
+ * Lease units, or all, ahead of the sale.  Returns how many: fewer if the row
+ * has fewer.  Buyers get them once the caller's transaction commits.
+ */
+Datum
+seckill_prewarm(PG_FUNCTION_ARGS)
+{
+	int32		units = PG_ARGISNULL(1) ? PG_INT32_MAX : PG_GETARG_INT32(1);
+	LedgerCaller caller;
+	int32		leased;
+
+	PreventCommandDuringRecovery("seckill_prewarm()");
+	PreventCommandIfReadOnly("seckill_prewarm()");
+	require_cache();
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_units(units, "units");
+	seckill_ledger_begin(&caller);
+	leased = prewarm(PG_GETARG_INT64(0), units);
+	seckill_ledger_end(&caller);
+	PG_RETURN_INT32(leased);
+}
+
+/*
+ * Give back what the cache has.  If nobody holds units the lease is closed.
+ * Otherwise it stays open for the holders, and the units that go are held by
+ * this transaction until it ends, or an abort would lose them.
+ */
+static int32
+recall(int64 item_id)
+{
+	Purchase	p;
+	ItemRow		row;
+	StockTaken	taken = {0};
+
+	open_item(&p, item_id, &row);
+	if (row.leased > 0)
+	{
+		bool		closed = seckill_stock_close(p.entry, &taken.units);
+
+		if (!closed)
+			(void) seckill_xact_take(p.entry, 1, PG_INT32_MAX, &taken);
+		if (closed || taken.units > 0)
+			seckill_ledger_give_back(item_id, taken.units, closed);
+	}
+	seckill_stock_unpin(p.entry);
+	return taken.units;
+}
+
+/*
+ * seckill_recall(item_id) returns integer
+ *
+ * Returns how many units went from the cache to the row.  Buyers of the row
+ * modes and other leases get them once the caller's transaction commits.
+ */
+Datum
+seckill_recall(PG_FUNCTION_ARGS)
+{
+	LedgerCaller caller;
+	int32		units;
+
+	PreventCommandDuringRecovery("seckill_recall()");
+	PreventCommandIfReadOnly("seckill_recall()");
+	require_cache();
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_ledger_begin(&caller);
+	units = recall(PG_GETARG_INT64(0));
+	seckill_ledger_end(&caller);
+	PG_RETURN_INT32(units);
+}

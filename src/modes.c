@@ -1,0 +1,321 @@
+/*
+ * modes.c
+ *		The modes: how one purchase gets its units and writes its order.
+ *
+ * Every function here runs between seckill_ledger_begin() and _end(), for an
+ * item whose sale is open, and returns the outcome.  An error leaves nothing
+ * behind that the abort does not undo.
+ *
+ * The row modes draw on the row first.  If it is short they take the rest from
+ * the item's open lease, so that no unit is out of reach of any mode.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#include "seckill.h"
+
+/* Class of our advisory locks; the application's are 1 and 2. */
+#define ADVISORY_CLASS	0x5EC
+
+
+static void
+unserializable(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update"),
+			 errhint("The transaction might succeed if retried.")));
+}
+
+/*
+ * The row is short: take what it lacks from the lease on it, STOCK_TAKEN.  Any
+ * other verdict is that of seckill_stock_judge(), with nothing taken.
+ */
+static StockVerdict
+take_rest(const Purchase *p, const ItemRow *row, uint64 generation,
+		  StockTaken *part)
+{
+	int32		missing = p->quantity - row->stock;
+	int64		lease_id;
+
+	if (p->entry == NULL)
+		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
+
+	seckill_xact_check_room();
+	lease_id = seckill_stock_lease_id(p->entry);
+	if (row->leased > 0 && row->lease_id == lease_id &&
+		seckill_xact_take(p->entry, missing, missing, part))
+	{
+		if (part->lease_id == row->lease_id)
+			return STOCK_TAKEN;
+		seckill_xact_return(p->entry, part);
+		part->units = 0;
+	}
+	return seckill_stock_judge(p->entry, generation, row, p->quantity,
+							   seckill_xact_own(p->entry, lease_id),
+							   seckill_xact_owns_row(p->item_id));
+}
+
+static uint64
+generation_of(const Purchase *p)
+{
+	return p->entry != NULL ? seckill_stock_generation(p->entry) : 0;
+}
+
+/* Sell from a row that this transaction has locked and read. */
+static SeckillOutcome
+sell_locked(Purchase *p, ItemRow *row)
+{
+	StockTaken	part = {0};
+
+	while (row->stock + part.units < p->quantity)
+	{
+		CHECK_FOR_INTERRUPTS();
+		seckill_lease_settle(p, row);
+		if (row->stock >= p->quantity)
+			break;
+		switch (take_rest(p, row, generation_of(p), &part))
+		{
+			case STOCK_OUT:
+				return SECKILL_SOLD_OUT;
+			case STOCK_AWAIT:
+				seckill_lease_await_holder(p->entry);
+				break;
+			case STOCK_TAKEN:
+			case STOCK_AGAIN:
+			case STOCK_ON_ROW:
+				break;
+		}
+	}
+	if (!seckill_ledger_sell(p->item_id, p->quantity - part.units, part.units,
+							 part.lease_id))
+		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
+			 p->item_id);
+	seckill_ledger_order(p);
+	return SECKILL_SOLD;
+}
+
+static SeckillOutcome
+lock_and_sell(Purchase *p)
+{
+	ItemRow		row;
+
+	if (!seckill_ledger_lock(p->item_id, &row))
+		seckill_unknown_item(p->item_id);
+	return sell_locked(p, &row);
+}
+
+
+/*
+ * none: read, check, write back.  What goes wrong without control.
+ */
+static SeckillOutcome
+buy_none(Purchase *p)
+{
+	ItemRow		row;
+
+	if (!seckill_ledger_read(p->item_id, &row))
+		seckill_unknown_item(p->item_id);
+	if (row.stock < p->quantity)
+		return SECKILL_SOLD_OUT;
+	seckill_ledger_order(p);
+	seckill_ledger_overwrite(p->item_id, row.stock - p->quantity);
+	return SECKILL_SOLD;
+}
+
+
+/*
+ * optimistic: read the version, update where it is still the same (Kung and
+ * Robinson, 1981).  A lost race is a conflict.
+ */
+
+/* The snapshot's row tells no buyer "sold out" if it is not the newest. */
+static void
+check_newest(const Purchase *p, const ItemRow *row)
+{
+	ItemRow		newest;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (!seckill_ledger_peek(p->item_id, &newest) ||
+		newest.version != row->version || newest.stock != row->stock)
+		unserializable();
+}
+
+static SeckillOutcome
+buy_optimistic(Purchase *p)
+{
+	for (;;)
+	{
+		uint64		generation = generation_of(p);
+		StockTaken	part = {0};
+		ItemRow		row;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!seckill_ledger_read(p->item_id, &row))
+			seckill_unknown_item(p->item_id);
+		if (row.stock < p->quantity)
+		{
+			check_newest(p, &row);
+			switch (take_rest(p, &row, generation, &part))
+			{
+				case STOCK_OUT:
+					return SECKILL_SOLD_OUT;
+				case STOCK_AWAIT:
+					seckill_lease_await_holder(p->entry);
+					continue;
+				case STOCK_AGAIN:
+					continue;
+				case STOCK_ON_ROW:
+					return lock_and_sell(p);
+				case STOCK_TAKEN:
+					break;
+			}
+		}
+		if (seckill_ledger_sell_version(p->item_id, p->quantity - part.units,
+										part.units, part.lease_id,
+										row.version))
+		{
+			seckill_ledger_order(p);
+			return SECKILL_SOLD;
+		}
+		if (part.units > 0)
+			seckill_xact_return(p->entry, &part);
+		return SECKILL_CONFLICT;
+	}
+}
+
+
+/*
+ * retry: optimistic, again at once under a fresh snapshot.
+ */
+static SeckillOutcome
+buy_retry(Purchase *p)
+{
+	SeckillOutcome outcome = buy_optimistic(p);
+
+	for (int i = 0; outcome == SECKILL_CONFLICT && i < seckill_max_retries; i++)
+		outcome = buy_optimistic(p);
+	return outcome;
+}
+
+
+/*
+ * pessimistic: lock the row, then update it.
+ */
+static SeckillOutcome
+buy_pessimistic(Purchase *p)
+{
+	return lock_and_sell(p);
+}
+
+
+/*
+ * advisory: queue on a heavyweight lock of the item, so that one waiter at a
+ * time meets the row.
+ */
+static void
+lock_item_advisory(int64 item_id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (item_id >> 32),
+						 (uint32) item_id, ADVISORY_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+static SeckillOutcome
+buy_advisory(Purchase *p)
+{
+	lock_item_advisory(p->item_id);
+	if (!seckill_ledger_sell(p->item_id, p->quantity, 0, 0))
+		return lock_and_sell(p);
+	seckill_ledger_order(p);
+	return SECKILL_SOLD;
+}
+
+
+/*
+ * cache: hold units of the lease, write the order behind the fence.
+ */
+
+/* The fence found another lease on the row: forget ours. */
+static void
+drop_stale_lease(Purchase *p, const StockTaken *taken)
+{
+	ItemRow		row;
+
+	seckill_xact_return(p->entry, taken);
+	if (!seckill_ledger_peek(p->item_id, &row))
+		seckill_unknown_item(p->item_id);
+	if (row.lease_id != taken->lease_id)
+		seckill_stock_renew(p->entry, taken->lease_id);
+	else if (!IsolationUsesXactSnapshot())
+		seckill_ledger_order_skipped(p->item_id);
+	if (IsolationUsesXactSnapshot())
+		unserializable();
+}
+
+static SeckillOutcome
+buy_cache(Purchase *p)
+{
+	StockTaken	taken;
+
+	for (;;)
+	{
+		if (seckill_xact_take(p->entry, p->quantity, p->quantity, &taken))
+		{
+			if (taken.low)
+				seckill_lease_top_up(p);
+		}
+		else if (!seckill_lease_obtain(p, &taken))
+			return SECKILL_SOLD_OUT;
+		if (seckill_ledger_order_fenced(p, taken.lease_id))
+			return SECKILL_SOLD;
+		drop_stale_lease(p, &taken);
+	}
+}
+
+/*
+ * The mode that sells for the one that was asked for.  auto takes the cache
+ * where it can.  Where the cache has no place for the item, or the transaction
+ * none for another hold, a row mode sells.
+ */
+static SeckillMode
+choose(const Purchase *p)
+{
+	bool		can_hold = p->entry != NULL && seckill_xact_has_room();
+
+	if (p->mode == SECKILL_MODE_AUTO)
+		return can_hold ? SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
+	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
+		return SECKILL_MODE_ADVISORY;
+	return p->mode;
+}
+
+SeckillOutcome
+seckill_mode_run(Purchase *p)
+{
+	p->mode = choose(p);
+	switch (p->mode)
+	{
+		case SECKILL_MODE_NONE:
+			return buy_none(p);
+		case SECKILL_MODE_OPTIMISTIC:
+			return buy_optimistic(p);
+		case SECKILL_MODE_RETRY:
+			return buy_retry(p);
+		case SECKILL_MODE_PESSIMISTIC:
+			return buy_pessimistic(p);
+		case SECKILL_MODE_ADVISORY:
+			return buy_advisory(p);
+		case SECKILL_MODE_CACHE:
+			return buy_cache(p);
+		case SECKILL_MODE_AUTO:
+			break;
+	}
+	pg_unreachable();
+}

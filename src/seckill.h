@@ -1,0 +1,266 @@
+/*
+ * seckill.h
+ *		What the rooms of the extension show each other, a section per file.
+ */
+#ifndef SECKILL_H
+#define SECKILL_H
+
+#include "access/htup.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "storage/proc.h"
+
+#include "compat.h"
+
+/* Order of the labels of the SQL type seckill_mode. */
+typedef enum SeckillMode
+{
+	SECKILL_MODE_NONE,
+	SECKILL_MODE_OPTIMISTIC,
+	SECKILL_MODE_RETRY,
+	SECKILL_MODE_PESSIMISTIC,
+	SECKILL_MODE_ADVISORY,
+	SECKILL_MODE_CACHE,
+	SECKILL_MODE_AUTO
+} SeckillMode;
+
+#define SECKILL_MODES	(SECKILL_MODE_AUTO + 1)
+
+/* Order of the labels of the SQL type seckill_outcome. */
+typedef enum SeckillOutcome
+{
+	SECKILL_SOLD,
+	SECKILL_SOLD_OUT,
+	SECKILL_CONFLICT,
+	SECKILL_NOT_STARTED,
+	SECKILL_ENDED
+} SeckillOutcome;
+
+#define SECKILL_OUTCOMES	(SECKILL_ENDED + 1)
+
+typedef struct StockEntry StockEntry;
+
+/* A row of seckill.items, as the statement that read it saw it. */
+typedef struct ItemRow
+{
+	int32		stock;
+	int32		leased;
+	int64		lease_id;		/* 0: none */
+	int64		version;
+	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
+	TimestampTz ends_at;		/* DT_NOEND: NULL */
+} ItemRow;
+
+/* One call of seckill_buy on its way through the rooms. */
+typedef struct Purchase
+{
+	int64		item_id;
+	int64		user_id;
+	int32		quantity;
+	SeckillMode mode;			/* the one that sells: never auto */
+	StockEntry *entry;			/* pinned; NULL: the cache has no place */
+	int64		order_id;		/* set when sold */
+} Purchase;
+
+
+/*
+ * seckill.c: settings
+ */
+extern int	seckill_default_mode;
+extern bool seckill_allow_unsafe;
+extern int	seckill_max_retries;
+extern int	seckill_lease_units;
+extern int	seckill_max_items;
+
+
+/*
+ * catalog.c: OIDs of the extension's objects in this database
+ */
+typedef struct SeckillCatalog
+{
+	Oid			items;			/* seckill.items */
+	Oid			orders;			/* seckill.orders */
+	Oid			owner;			/* of seckill.items: whom statements run as */
+	Oid			mode_type;		/* seckill_mode */
+	Oid			mode[SECKILL_MODES];	/* its values */
+} SeckillCatalog;
+
+extern const SeckillCatalog *seckill_catalog(void);
+extern SeckillMode seckill_catalog_mode(Oid value);
+extern Datum seckill_catalog_result(FunctionCallInfo fcinfo,
+									SeckillOutcome outcome, int64 order_id);
+extern void seckill_catalog_init(void);
+
+
+/*
+ * ledger.c: every statement on items and orders
+ */
+typedef struct LedgerCaller
+{
+	Oid			user;
+	int			context;
+} LedgerCaller;
+
+extern void seckill_ledger_begin(LedgerCaller *caller);
+extern void seckill_ledger_end(const LedgerCaller *caller);
+extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_lock(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_sell(int64 item_id, int32 from_row,
+								int32 from_lease, int64 lease_id);
+extern bool seckill_ledger_sell_version(int64 item_id, int32 from_row,
+										int32 from_lease, int64 lease_id,
+										int64 version);
+extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
+extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
+extern void seckill_ledger_give_back(int64 item_id, int32 units, bool close);
+extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
+extern void seckill_ledger_order(Purchase *p);
+extern void seckill_ledger_order_skipped(int64 item_id) pg_attribute_noreturn();
+extern bool seckill_ledger_order_fenced(Purchase *p, int64 lease_id);
+extern void seckill_ledger_supply(int64 item_id, int64 units);
+extern bool seckill_ledger_has_orders(int64 item_id);
+extern bool seckill_ledger_any_lease(void);
+extern bool seckill_ledger_any_order(void);
+
+
+/*
+ * stock.c: the stock cache in shared memory; never calls SPI
+ */
+
+/* What an entry tells without a lock. */
+typedef struct StockGlance
+{
+	bool		known;			/* are the rules below loaded? */
+	bool		sold_out;
+	TimestampTz checked_at;		/* when the row was last read for this */
+	TimestampTz starts_at;
+	TimestampTz ends_at;
+} StockGlance;
+
+/* Units taken from an entry in one step. */
+typedef struct StockTaken
+{
+	int32		units;
+	int64		lease_id;
+	bool		low;			/* time to begin a refill */
+} StockTaken;
+
+/* What a buyer who found an entry short does next. */
+typedef enum StockVerdict
+{
+	STOCK_TAKEN,				/* the units are on hold */
+	STOCK_AGAIN,				/* something moved: look again */
+	STOCK_ON_ROW,				/* units are on the row, or in a dead lease */
+	STOCK_AWAIT,				/* another transaction holds units */
+	STOCK_OUT					/* proved: none left, none to come back */
+} StockVerdict;
+
+/* A line of seckill_cache(). */
+typedef struct StockLine
+{
+	int64		item_id;
+	int64		lease_id;
+	int32		avail;
+	int32		held;
+	bool		sold_out;
+} StockLine;
+
+extern Size seckill_stock_size(void);
+extern void seckill_stock_request(void);
+extern void seckill_stock_init(void);
+extern bool seckill_stock_ready(void);
+
+extern StockEntry *seckill_stock_find(int64 item_id);
+extern StockEntry *seckill_stock_enter(int64 item_id);
+extern void seckill_stock_unpin(StockEntry *entry);
+extern void seckill_stock_unpin_level(int level);
+
+extern void seckill_stock_glance(StockEntry *entry, StockGlance *glance);
+extern bool seckill_stock_claim_check(StockEntry *entry, TimestampTz seen,
+									  TimestampTz now);
+extern uint64 seckill_stock_generation(StockEntry *entry);
+extern void seckill_stock_learn(StockEntry *entry, uint64 generation,
+								const ItemRow *row, TimestampTz now);
+
+extern int32 seckill_stock_avail(StockEntry *entry);
+extern int64 seckill_stock_lease_id(StockEntry *entry);
+extern void seckill_stock_take(StockEntry *entry, int32 min, int32 max,
+							   StockTaken *taken);
+extern void seckill_stock_adjust(StockEntry *entry, int64 lease_id,
+								 int32 avail, int32 held);
+extern StockVerdict seckill_stock_judge(StockEntry *entry, uint64 generation,
+										const ItemRow *row, int32 quantity,
+										int32 own, bool own_row);
+extern int32 seckill_stock_held(StockEntry *entry);
+extern void seckill_stock_renew(StockEntry *entry, int64 lease_id);
+extern bool seckill_stock_close(StockEntry *entry, int32 *avail);
+extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
+extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
+
+extern bool seckill_stock_start_refill(StockEntry *entry, TransactionId xid,
+									   TransactionId *other);
+extern void seckill_stock_end_refill(StockEntry *entry);
+
+extern void seckill_stock_publish_holder(int place, StockEntry *entry,
+										 TransactionId xid);
+extern void seckill_stock_withdraw_holder(int place);
+extern TransactionId seckill_stock_other_holder(StockEntry *entry);
+
+extern void seckill_stock_changed(Oid items, int64 item_id);
+extern void seckill_stock_changed_all(Oid items);
+extern bool seckill_stock_has_table(Oid items);
+extern void seckill_stock_drop_table(Oid items);
+extern void seckill_stock_drop_database(Oid dbid);
+extern int	seckill_stock_list(Oid items, StockLine **lines);
+
+/* Places where one transaction can hold units. */
+#define SECKILL_PLACES	32
+
+
+/*
+ * xact.c: what this transaction holds; the callbacks
+ */
+extern void seckill_xact_init(void);
+extern bool seckill_xact_take(StockEntry *entry, int32 min, int32 max,
+							  StockTaken *taken);
+extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
+extern bool seckill_xact_has_room(void);
+extern void seckill_xact_check_room(void);
+extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
+								int32 units);
+extern int32 seckill_xact_own(StockEntry *entry, int64 lease_id);
+extern bool seckill_xact_start_refill(StockEntry *entry,
+									  TransactionId *other);
+extern void seckill_xact_end_refill(StockEntry *entry);
+extern void seckill_xact_note_row(int64 item_id, bool changed);
+extern bool seckill_xact_owns_row(int64 item_id);
+extern void seckill_xact_note_emptied(Oid items);
+extern void seckill_xact_note_drop_database(Oid dbid);
+
+
+/*
+ * lease.c: units between row and cache
+ */
+extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
+extern void seckill_lease_top_up(Purchase *p);
+extern void seckill_lease_settle(Purchase *p, ItemRow *row);
+extern void seckill_lease_await_holder(StockEntry *entry);
+extern void seckill_lease_vacate(Purchase *p);
+
+
+/*
+ * modes.c: the modes
+ */
+extern SeckillOutcome seckill_mode_run(Purchase *p);
+
+
+/*
+ * buy.c: the call
+ */
+extern void seckill_check_argument(bool isnull, const char *name);
+extern void seckill_check_units(int32 units, const char *name);
+extern void seckill_unknown_item(int64 item_id) pg_attribute_noreturn();
+
+#endif							/* SECKILL_H */

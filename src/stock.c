@@ -1,0 +1,978 @@
+/*
+ * stock.c
+ *		The stock cache: what shared memory knows of items on sale.
+ *
+ * The cache is derived from the tables and may vanish at any moment.  It has
+ * an entry per item: the rules of the sale, a sold-out flag, and the counters
+ * of one lease.  A lease is units that a committed transaction moved from the
+ * item's row to this memory; its random lease_id stands on the row as a
+ * fencing token, so that an order written for units of a dead lease finds no
+ * row to match.
+ *
+ * Where things are and who may touch them:
+ *
+ * - The directory, a shared hash from (database, items table, item) to an
+ *   index into the array of entries.  Read under stock->lock in share mode,
+ *   changed under it in exclusive mode.  key and live of an entry are written
+ *   under the same exclusive lock.
+ * - Pins.  A backend may look at an entry only while one of its pin slots
+ *   names it; an entry is reused only when no slot names it and it has no
+ *   units, no holder and no refiller.  A pin is a store to the backend's own
+ *   cache line, so a refusal writes no shared line.
+ * - Counters: lease_id, avail, held, generation, refiller and dry, under the
+ *   entry's spinlock.  avail is what anyone may take.  held is what running
+ *   transactions have taken (they give it back on abort) or have leased and
+ *   not committed (it becomes avail on commit).  Both count units of lease_id
+ *   only: units of another lease_id are dead and are dropped.
+ * - The generation rises whenever units become available or the row may have
+ *   changed.  Who reads the generation, then the row, then the counters, and
+ *   finds the generation unchanged has seen one moment; this is how sold-out
+ *   is proved and how rules are learned without a lock on the row.
+ * - Rules and flag: written under the spinlock inside an odd rules_seq, read
+ *   without any lock and read again if the sequence moved (a sequence lock).
+ * - Holders: per backend, SECKILL_PLACES words of (entry, xid), written by
+ *   that backend alone, read by those who must wait for a holder.  A place is
+ *   published just after the units are taken, so a reader who finds held > 0
+ *   and no place looks again.
+ *
+ * Nothing here calls SPI, waits for a heavyweight lock or raises an error
+ * while it holds stock->lock or a spinlock.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+#define PINS_PER_BACKEND	8
+
+typedef struct StockKey
+{
+	Oid			dbid;
+	Oid			items;			/* OID of seckill.items: one incarnation */
+	int64		item_id;
+} StockKey;
+
+typedef struct StockSlot
+{
+	StockKey	key;			/* hash key, first */
+	int			index;
+} StockSlot;
+
+struct StockEntry
+{
+	/* written under stock->lock */
+	StockKey	key;
+	bool		live;
+	int			next_free;
+
+	/* written under mutex, read by sequence */
+	pg_atomic_uint32 rules_seq;
+	bool		known;
+	bool		sold_out;
+	TimestampTz starts_at;
+	TimestampTz ends_at;
+	pg_atomic_uint64 checked_at;
+
+	/* under mutex, on a cache line of their own */
+	char		pad[PG_CACHE_LINE_SIZE];
+	slock_t		mutex;
+	bool		dry;			/* the row had nothing left to lease */
+	int32		avail;
+	int32		held;
+	int64		lease_id;
+	uint64		generation;
+	TransactionId refiller;
+};
+
+typedef union PaddedEntry
+{
+	StockEntry	entry;
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(StockEntry))];
+} PaddedEntry;
+
+/* What one backend shows the others.  0 is empty; entries count from 1. */
+typedef struct StockBackend
+{
+	pg_atomic_uint32 pins[PINS_PER_BACKEND];
+	pg_atomic_uint64 holds[SECKILL_PLACES]; /* entry << 32 | xid */
+} StockBackend;
+
+typedef struct StockShared
+{
+	LWLock	   *lock;
+	int			first_free;		/* index of an unused entry, or -1 */
+	int			hand;			/* where the search for a victim goes on */
+} StockShared;
+
+static StockShared *stock = NULL;
+static PaddedEntry *entries = NULL;
+static StockBackend *backends = NULL;
+static HTAB *directory = NULL;
+
+/* My pins, innermost last, with the nest level that set each. */
+static int	npins = 0;
+static int	pin_level[PINS_PER_BACKEND];
+
+/* The entry I used last: most sessions buy one item. */
+static StockEntry *last_entry = NULL;
+
+
+/*
+ * Shared memory
+ */
+
+static Size
+entries_size(void)
+{
+	return add_size(PG_CACHE_LINE_SIZE,
+					mul_size(seckill_max_items, sizeof(PaddedEntry)));
+}
+
+static Size
+backends_size(void)
+{
+	return mul_size(MaxBackends, sizeof(StockBackend));
+}
+
+Size
+seckill_stock_size(void)
+{
+	Size		size = MAXALIGN(sizeof(StockShared));
+
+	size = add_size(size, entries_size());
+	size = add_size(size, backends_size());
+	return add_size(size, hash_estimate_size(seckill_max_items,
+											 sizeof(StockSlot)));
+}
+
+void
+seckill_stock_request(void)
+{
+	RequestAddinShmemSpace(seckill_stock_size());
+	RequestNamedLWLockTranche("seckill_stock", 1);
+}
+
+static void
+init_entry(StockEntry *entry, int index)
+{
+	memset(entry, 0, sizeof(StockEntry));
+	entry->next_free = index + 1 < seckill_max_items ? index + 1 : -1;
+	pg_atomic_init_u32(&entry->rules_seq, 0);
+	pg_atomic_init_u64(&entry->checked_at, 0);
+	SpinLockInit(&entry->mutex);
+}
+
+static void
+init_backend(StockBackend *backend)
+{
+	for (int i = 0; i < PINS_PER_BACKEND; i++)
+		pg_atomic_init_u32(&backend->pins[i], 0);
+	for (int i = 0; i < SECKILL_PLACES; i++)
+		pg_atomic_init_u64(&backend->holds[i], 0);
+}
+
+/*
+ * Attach to the shared memory, and fill it in the postmaster.  Called by the
+ * startup hook with AddinShmemInitLock held.
+ */
+void
+seckill_stock_init(void)
+{
+	HASHCTL		ctl;
+	bool		found;
+
+	stock = ShmemInitStruct("seckill stock", sizeof(StockShared), &found);
+	entries = (PaddedEntry *) TYPEALIGN(PG_CACHE_LINE_SIZE,
+										ShmemInitStruct("seckill entries",
+														entries_size(), &found));
+	backends = ShmemInitStruct("seckill backends", backends_size(), &found);
+	ctl.keysize = sizeof(StockKey);
+	ctl.entrysize = sizeof(StockSlot);
+	directory = ShmemInitHash("seckill directory", seckill_max_items,
+							  seckill_max_items, &ctl,
+							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	if (found)
+		return;
+
+	stock->lock = &GetNamedLWLockTranche("seckill_stock")->lock;
+	stock->first_free = 0;
+	stock->hand = 0;
+	for (int i = 0; i < seckill_max_items; i++)
+		init_entry(&entries[i].entry, i);
+	for (int i = 0; i < MaxBackends; i++)
+		init_backend(&backends[i]);
+}
+
+/* Is the library preloaded, so that there is a cache at all? */
+bool
+seckill_stock_ready(void)
+{
+	return stock != NULL;
+}
+
+
+/*
+ * Pins
+ */
+
+static inline uint32
+entry_number(StockEntry *entry)
+{
+	return (uint32) ((PaddedEntry *) entry - entries) + 1;
+}
+
+static inline StockBackend *
+my_backend(void)
+{
+	return &backends[SeckillMyProcIndex()];
+}
+
+static void
+pin(StockEntry *entry)
+{
+	pg_atomic_write_u32(&my_backend()->pins[npins], entry_number(entry));
+	pin_level[npins] = GetCurrentTransactionNestLevel();
+	npins++;
+	pg_memory_barrier();
+}
+
+/* Drop the innermost pin, which must be the one on entry; NULL is no pin. */
+void
+seckill_stock_unpin(StockEntry *entry)
+{
+	if (entry == NULL)
+		return;
+	Assert(npins > 0);
+	npins--;
+	pg_atomic_write_u32(&my_backend()->pins[npins], 0);
+}
+
+/* Drop the pins that nest level and those inside it left behind. */
+void
+seckill_stock_unpin_level(int level)
+{
+	while (npins > 0 && pin_level[npins - 1] >= level)
+	{
+		npins--;
+		pg_atomic_write_u32(&my_backend()->pins[npins], 0);
+	}
+}
+
+static bool
+is_pinned(StockEntry *entry)
+{
+	uint32		number = entry_number(entry);
+
+	for (int i = 0; i < MaxBackends; i++)
+		for (int j = 0; j < PINS_PER_BACKEND; j++)
+			if (pg_atomic_read_u32(&backends[i].pins[j]) == number)
+				return true;
+	return false;
+}
+
+
+/*
+ * Directory
+ */
+
+static void
+set_key(StockKey *key, int64 item_id)
+{
+	key->dbid = MyDatabaseId;
+	key->items = seckill_catalog()->items;
+	key->item_id = item_id;
+}
+
+static inline bool
+has_key(StockEntry *entry, const StockKey *key)
+{
+	return entry->live && memcmp(&entry->key, key, sizeof(StockKey)) == 0;
+}
+
+/* Pin the entry I used last, if it is still the entry of key. */
+static bool
+pin_last(const StockKey *key)
+{
+	if (last_entry == NULL || !has_key(last_entry, key))
+		return false;
+	pin(last_entry);
+	if (has_key(last_entry, key))
+		return true;
+	seckill_stock_unpin(last_entry);
+	return false;
+}
+
+/* NULL must mean "no entry", so a call that cannot pin is an error. */
+static void
+check_nesting(void)
+{
+	if (npins >= PINS_PER_BACKEND)
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("purchases are nested too deeply"),
+				 errdetail("A trigger on seckill.orders that buys can nest %d calls.",
+						   PINS_PER_BACKEND)));
+}
+
+/* Find and pin the entry of an item; NULL if it has none. */
+StockEntry *
+seckill_stock_find(int64 item_id)
+{
+	StockKey	key;
+	StockSlot  *slot;
+
+	if (stock == NULL)
+		return NULL;
+	check_nesting();
+	set_key(&key, item_id);
+	if (pin_last(&key))
+		return last_entry;
+
+	LWLockAcquire(stock->lock, LW_SHARED);
+	slot = hash_search(directory, &key, HASH_FIND, NULL);
+	if (slot != NULL)
+	{
+		last_entry = &entries[slot->index].entry;
+		pin(last_entry);
+	}
+	LWLockRelease(stock->lock);
+	return slot != NULL ? last_entry : NULL;
+}
+
+/* Caller holds stock->lock exclusively. */
+static void
+free_entry(StockEntry *entry)
+{
+	hash_search(directory, &entry->key, HASH_REMOVE, NULL);
+	entry->live = false;
+	entry->next_free = stock->first_free;
+	stock->first_free = entry_number(entry) - 1;
+}
+
+/*
+ * Take the entry away from its item unless it matters to somebody.  Caller
+ * holds stock->lock exclusively, so nobody but pin_last() can pin it; that
+ * looks at live again after its pin, so one of the two sees the other.
+ */
+static bool
+evict(StockEntry *entry)
+{
+	bool		idle;
+
+	if (!entry->live)
+		return false;
+	SpinLockAcquire(&entry->mutex);
+	idle = entry->avail == 0 && entry->held == 0 &&
+		!TransactionIdIsValid(entry->refiller);
+	SpinLockRelease(&entry->mutex);
+	if (!idle)
+		return false;
+
+	entry->live = false;
+	pg_memory_barrier();
+	if (is_pinned(entry))
+	{
+		entry->live = true;
+		return false;
+	}
+	free_entry(entry);
+	return true;
+}
+
+/* Caller holds stock->lock exclusively.  Is there an unused entry now? */
+static bool
+make_room(void)
+{
+	for (int i = 0; i < seckill_max_items && stock->first_free < 0; i++)
+	{
+		evict(&entries[stock->hand].entry);
+		stock->hand = (stock->hand + 1) % seckill_max_items;
+	}
+	return stock->first_free >= 0;
+}
+
+/* A lease_id that no lease of any database, copy or time has had. */
+static int64
+new_lease_id(void)
+{
+	int64		id;
+
+	do
+	{
+		if (!pg_strong_random(&id, sizeof(id)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random lease id")));
+		id &= PG_INT64_MAX >> 1;	/* room to count on */
+	} while (id == 0);
+	return id;
+}
+
+/* Caller holds stock->lock exclusively, and there is an unused entry. */
+static StockEntry *
+use_entry(StockSlot *slot, int64 lease_id)
+{
+	StockEntry *entry = &entries[stock->first_free].entry;
+
+	slot->index = stock->first_free;
+	stock->first_free = entry->next_free;
+	entry->key = slot->key;
+	entry->known = false;
+	entry->sold_out = false;
+	entry->dry = false;
+	pg_atomic_write_u64(&entry->checked_at, 0);
+	entry->avail = 0;
+	entry->held = 0;
+	entry->lease_id = lease_id;
+	entry->generation++;
+	entry->refiller = InvalidTransactionId;
+	pg_write_barrier();
+	entry->live = true;
+	return entry;
+}
+
+/*
+ * Find or make the entry of an item, and pin it.  NULL when there is no cache,
+ * when it is full of entries that matter, or during recovery: a standby must
+ * come up with nothing in memory.
+ */
+StockEntry *
+seckill_stock_enter(int64 item_id)
+{
+	StockEntry *entry = seckill_stock_find(item_id);
+	StockKey	key;
+	StockSlot  *slot;
+	int64		lease_id;
+
+	if (entry != NULL || stock == NULL || RecoveryInProgress())
+		return entry;
+
+	set_key(&key, item_id);
+	lease_id = new_lease_id();
+	LWLockAcquire(stock->lock, LW_EXCLUSIVE);
+	slot = hash_search(directory, &key, HASH_FIND, NULL);
+	if (slot != NULL)
+		entry = &entries[slot->index].entry;
+	else if (make_room())
+	{
+		slot = hash_search(directory, &key, HASH_ENTER_NULL, NULL);
+		if (slot != NULL)
+			entry = use_entry(slot, lease_id);
+	}
+	if (entry != NULL)
+		pin(entry);
+	LWLockRelease(stock->lock);
+
+	last_entry = entry;
+	return entry;
+}
+
+
+/*
+ * Rules and the sold-out flag
+ */
+
+/* Open and close a change of what is read by sequence; under the mutex. */
+static inline void
+begin_rules(StockEntry *entry)
+{
+	pg_atomic_write_u32(&entry->rules_seq,
+						pg_atomic_read_u32(&entry->rules_seq) + 1);
+	pg_write_barrier();
+}
+
+static inline void
+end_rules(StockEntry *entry)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&entry->rules_seq,
+						pg_atomic_read_u32(&entry->rules_seq) + 1);
+}
+
+/* Under the mutex. */
+static void
+set_sold_out(StockEntry *entry, bool sold_out)
+{
+	if (entry->sold_out == sold_out)
+		return;
+	begin_rules(entry);
+	entry->sold_out = sold_out;
+	end_rules(entry);
+}
+
+/* Under the mutex: units appeared, or the row changed. */
+static void
+next_generation(StockEntry *entry)
+{
+	entry->generation++;
+	set_sold_out(entry, false);
+}
+
+/* Read rules and flag as of one moment. */
+void
+seckill_stock_glance(StockEntry *entry, StockGlance *glance)
+{
+	uint32		seq;
+
+	do
+	{
+		seq = pg_atomic_read_u32(&entry->rules_seq);
+		pg_read_barrier();
+		glance->known = entry->known;
+		glance->sold_out = entry->sold_out;
+		glance->starts_at = entry->starts_at;
+		glance->ends_at = entry->ends_at;
+		glance->checked_at =
+			(TimestampTz) pg_atomic_read_u64(&entry->checked_at);
+		pg_read_barrier();
+	} while ((seq & 1) != 0 || pg_atomic_read_u32(&entry->rules_seq) != seq);
+}
+
+/* Of all who saw the same old check, let one through to read the row. */
+bool
+seckill_stock_claim_check(StockEntry *entry, TimestampTz seen, TimestampTz now)
+{
+	uint64		expected = (uint64) seen;
+
+	return pg_atomic_compare_exchange_u64(&entry->checked_at, &expected,
+										  (uint64) now);
+}
+
+uint64
+seckill_stock_generation(StockEntry *entry)
+{
+	uint64		generation;
+
+	SpinLockAcquire(&entry->mutex);
+	generation = entry->generation;
+	SpinLockRelease(&entry->mutex);
+	return generation;
+}
+
+/*
+ * Are there units in the committed row that only a look at the row can sell:
+ * stock, or a lease that this memory does not know?
+ */
+static bool
+row_has_units(StockEntry *entry, const ItemRow *row)
+{
+	return row->stock > 0 ||
+		(row->leased > 0 && row->lease_id != entry->lease_id);
+}
+
+/*
+ * Keep the rules of a row that was read after the given generation, unless
+ * the generation moved on.  A row with units takes the sold-out flag back.
+ */
+void
+seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
+					TimestampTz now)
+{
+	SpinLockAcquire(&entry->mutex);
+	if (entry->generation == generation)
+	{
+		begin_rules(entry);
+		entry->known = true;
+		entry->starts_at = row->starts_at;
+		entry->ends_at = row->ends_at;
+		pg_atomic_write_u64(&entry->checked_at, (uint64) now);
+		end_rules(entry);
+		if (row_has_units(entry, row))
+		{
+			entry->dry = false;
+			set_sold_out(entry, false);
+		}
+	}
+	SpinLockRelease(&entry->mutex);
+}
+
+
+/*
+ * Counters
+ */
+
+/* Units anyone may take; only a hint, as no lock is held. */
+int32
+seckill_stock_avail(StockEntry *entry)
+{
+	return *(volatile int32 *) &entry->avail;
+}
+
+int64
+seckill_stock_lease_id(StockEntry *entry)
+{
+	int64		lease_id;
+
+	SpinLockAcquire(&entry->mutex);
+	lease_id = entry->lease_id;
+	SpinLockRelease(&entry->mutex);
+	return lease_id;
+}
+
+int32
+seckill_stock_held(StockEntry *entry)
+{
+	int32		held;
+
+	SpinLockAcquire(&entry->mutex);
+	held = entry->held;
+	SpinLockRelease(&entry->mutex);
+	return held;
+}
+
+/*
+ * Take at least min and at most max units, or none.  Below a quarter of a
+ * lease the caller is told to think of a refill, unless one is under way or
+ * the row is known to be empty.
+ */
+void
+seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
+{
+	SpinLockAcquire(&entry->mutex);
+	taken->units = entry->avail >= min ? Min(entry->avail, max) : 0;
+	taken->lease_id = entry->lease_id;
+	entry->avail -= taken->units;
+	entry->held += taken->units;
+	taken->low = !entry->dry && entry->avail < seckill_lease_units / 4 &&
+		!TransactionIdIsValid(entry->refiller);
+	SpinLockRelease(&entry->mutex);
+}
+
+/*
+ * Move units of the given lease: add to avail and to held (either may be
+ * negative).  Units of another lease are dead and change nothing.
+ */
+void
+seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
+					 int32 held)
+{
+	SpinLockAcquire(&entry->mutex);
+	if (entry->lease_id == lease_id)
+	{
+		entry->avail += avail;
+		entry->held += held;
+		if (avail > 0)
+			next_generation(entry);
+	}
+	SpinLockRelease(&entry->mutex);
+}
+
+/*
+ * Decide for a buyer who wants quantity units and has seen row after the
+ * given generation.  own: units that the buyer's own transaction holds here.
+ * own_row: the buyer's own transaction has locked or changed the row, so that
+ * what it sees is not the truth for others and must not set the flag.
+ *
+ * Every unit is in the committed row, in avail, in held, or taken from the
+ * committed row by a transaction that still has it locked; the latter still
+ * shows in row->stock.  So row and counters of one generation leave no place
+ * for a unit that could come back.
+ */
+StockVerdict
+seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
+					int32 quantity, int32 own, bool own_row)
+{
+	StockVerdict verdict;
+
+	SpinLockAcquire(&entry->mutex);
+	if (entry->generation != generation || entry->avail >= quantity)
+		verdict = STOCK_AGAIN;
+	else if ((row->leased > 0 && row->lease_id != entry->lease_id) ||
+			 (int64) row->stock + entry->avail >= quantity)
+		verdict = STOCK_ON_ROW;
+	else if (entry->held > own)
+		verdict = STOCK_AWAIT;
+	else
+	{
+		verdict = STOCK_OUT;
+		if (row->stock == 0 && entry->avail == 0 && entry->held == 0 &&
+			!own_row)
+			set_sold_out(entry, true);
+	}
+	SpinLockRelease(&entry->mutex);
+	return verdict;
+}
+
+/*
+ * Under the mutex: forget the lease; its units are nobody's from here on.
+ * Counting on from a random start keeps the number as good as unique.
+ */
+static void
+start_lease(StockEntry *entry)
+{
+	entry->lease_id++;
+	entry->avail = 0;
+	entry->held = 0;
+	entry->dry = false;
+	next_generation(entry);
+}
+
+/* Start a new lease if the entry still has the given one, found dead. */
+void
+seckill_stock_renew(StockEntry *entry, int64 lease_id)
+{
+	SpinLockAcquire(&entry->mutex);
+	if (entry->lease_id == lease_id)
+		start_lease(entry);
+	SpinLockRelease(&entry->mutex);
+}
+
+/*
+ * Close the lease if no transaction holds any of it, not even the caller's,
+ * which might roll back the closing and keep the hold.  *avail is what it had.
+ * Caller has locked the item's row, so no lease can be brought in meanwhile,
+ * and gives the units back to the row; should it abort, the row's lease is one
+ * that no memory knows, which is settled.
+ */
+bool
+seckill_stock_close(StockEntry *entry, int32 *avail)
+{
+	bool		closed;
+
+	SpinLockAcquire(&entry->mutex);
+	closed = entry->held == 0;
+	if (closed)
+	{
+		*avail = entry->avail;
+		start_lease(entry);
+	}
+	SpinLockRelease(&entry->mutex);
+	return closed;
+}
+
+/*
+ * Does the entry count units of a lease that is not on the row?  Caller has
+ * locked the row.
+ */
+bool
+seckill_stock_stale(StockEntry *entry, const ItemRow *row)
+{
+	bool		stale;
+
+	SpinLockAcquire(&entry->mutex);
+	stale = entry->lease_id != row->lease_id &&
+		(entry->avail != 0 || entry->held != 0);
+	SpinLockRelease(&entry->mutex);
+	return stale;
+}
+
+/* Say whether the row has nothing more to lease. */
+void
+seckill_stock_set_dry(StockEntry *entry, bool dry)
+{
+	SpinLockAcquire(&entry->mutex);
+	entry->dry = dry;
+	SpinLockRelease(&entry->mutex);
+}
+
+
+/*
+ * The refiller
+ */
+
+/* Become the one refiller, or learn who is. */
+bool
+seckill_stock_start_refill(StockEntry *entry, TransactionId xid,
+						   TransactionId *other)
+{
+	SpinLockAcquire(&entry->mutex);
+	*other = entry->refiller;
+	if (!TransactionIdIsValid(*other))
+		entry->refiller = xid;
+	SpinLockRelease(&entry->mutex);
+	return !TransactionIdIsValid(*other);
+}
+
+void
+seckill_stock_end_refill(StockEntry *entry)
+{
+	SpinLockAcquire(&entry->mutex);
+	entry->refiller = InvalidTransactionId;
+	SpinLockRelease(&entry->mutex);
+}
+
+
+/*
+ * Holders
+ */
+
+/* Show in one of my places that xid holds units of entry. */
+void
+seckill_stock_publish_holder(int place, StockEntry *entry, TransactionId xid)
+{
+	pg_atomic_write_u64(&my_backend()->holds[place],
+						((uint64) entry_number(entry) << 32) | xid);
+}
+
+void
+seckill_stock_withdraw_holder(int place)
+{
+	pg_atomic_write_u64(&my_backend()->holds[place], 0);
+}
+
+/* A transaction of another backend that holds units of entry, if one shows. */
+TransactionId
+seckill_stock_other_holder(StockEntry *entry)
+{
+	uint32		number = entry_number(entry);
+
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		if (i == SeckillMyProcIndex())
+			continue;
+		for (int j = 0; j < SECKILL_PLACES; j++)
+		{
+			uint64		hold = pg_atomic_read_u64(&backends[i].holds[j]);
+
+			if ((uint32) (hold >> 32) == number)
+				return (TransactionId) hold;
+		}
+	}
+	return InvalidTransactionId;
+}
+
+
+/*
+ * Changes of the tables, at commit
+ */
+
+static void
+forget_rules(StockEntry *entry)
+{
+	SpinLockAcquire(&entry->mutex);
+	begin_rules(entry);
+	entry->known = false;
+	entry->dry = false;
+	end_rules(entry);
+	next_generation(entry);
+	SpinLockRelease(&entry->mutex);
+}
+
+/* The row of an item changed.  Raises nothing: runs in a commit callback. */
+void
+seckill_stock_changed(Oid items, int64 item_id)
+{
+	StockKey	key = {MyDatabaseId, items, item_id};
+	StockSlot  *slot;
+
+	LWLockAcquire(stock->lock, LW_SHARED);
+	slot = hash_search(directory, &key, HASH_FIND, NULL);
+	if (slot != NULL)
+		forget_rules(&entries[slot->index].entry);
+	LWLockRelease(stock->lock);
+}
+
+/* Any row of this database's items may have changed. */
+void
+seckill_stock_changed_all(Oid items)
+{
+	LWLockAcquire(stock->lock, LW_SHARED);
+	for (int i = 0; i < seckill_max_items; i++)
+	{
+		StockEntry *entry = &entries[i].entry;
+
+		if (entry->live && entry->key.dbid == MyDatabaseId &&
+			entry->key.items == items)
+			forget_rules(entry);
+	}
+	LWLockRelease(stock->lock);
+}
+
+/*
+ * Forget the units of entries whose table is gone, so that they can be
+ * evicted.  Whoever is still at one of them meets the fence.
+ */
+static void
+drop_entries(Oid dbid, Oid items)
+{
+	LWLockAcquire(stock->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < seckill_max_items; i++)
+	{
+		StockEntry *entry = &entries[i].entry;
+
+		if (!entry->live || entry->key.dbid != dbid ||
+			(OidIsValid(items) && entry->key.items != items))
+			continue;
+		SpinLockAcquire(&entry->mutex);
+		start_lease(entry);
+		SpinLockRelease(&entry->mutex);
+		evict(entry);
+	}
+	LWLockRelease(stock->lock);
+}
+
+/* Is there an entry of this table?  Its table is being dropped. */
+bool
+seckill_stock_has_table(Oid items)
+{
+	bool		found = false;
+
+	LWLockAcquire(stock->lock, LW_SHARED);
+	for (int i = 0; i < seckill_max_items && !found; i++)
+		found = entries[i].entry.live &&
+			entries[i].entry.key.dbid == MyDatabaseId &&
+			entries[i].entry.key.items == items;
+	LWLockRelease(stock->lock);
+	return found;
+}
+
+void
+seckill_stock_drop_table(Oid items)
+{
+	drop_entries(MyDatabaseId, items);
+}
+
+void
+seckill_stock_drop_database(Oid dbid)
+{
+	drop_entries(dbid, InvalidOid);
+}
+
+
+/*
+ * Looking at it
+ */
+
+/* Copy what the entries of this database's items say into *lines. */
+int
+seckill_stock_list(Oid items, StockLine **lines)
+{
+	int			n = 0;
+
+	*lines = NULL;
+	if (stock == NULL)
+		return 0;
+	*lines = palloc_extended(mul_size(seckill_max_items, sizeof(StockLine)),
+							 MCXT_ALLOC_HUGE);
+	LWLockAcquire(stock->lock, LW_SHARED);
+	for (int i = 0; i < seckill_max_items; i++)
+	{
+		StockEntry *entry = &entries[i].entry;
+		StockLine  *line = &(*lines)[n];
+
+		if (!entry->live || entry->key.dbid != MyDatabaseId ||
+			entry->key.items != items)
+			continue;
+		SpinLockAcquire(&entry->mutex);
+		line->item_id = entry->key.item_id;
+		line->lease_id = entry->lease_id;
+		line->avail = entry->avail;
+		line->held = entry->held;
+		line->sold_out = entry->sold_out;
+		SpinLockRelease(&entry->mutex);
+		n++;
+	}
+	LWLockRelease(stock->lock);
+	return n;
+}

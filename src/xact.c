@@ -1,0 +1,552 @@
+/*
+ * xact.c
+ *		What the current transaction holds of the stock cache, and the
+ *		callbacks that settle it when the transaction ends.
+ *
+ * A claim is what one nesting level of this transaction has at one entry and
+ * lease: units on hold, which go back to the cache if the level aborts; units
+ * of credit, which this transaction leased from the row and which the cache
+ * gets when it commits; and the role of the refiller.  Selling from one's own
+ * credit lowers it, so the credit of an inner level can be negative.
+ *
+ * When a subtransaction commits, its claims move up a level; when it aborts,
+ * they are undone; when the top transaction ends, the callback does either for
+ * all.  At XACT_EVENT_COMMIT the transaction is already visible to others and
+ * its locks are not released yet: who waits for it finds the cache in order.
+ *
+ * Claim i is shown to other backends as holder place i (see stock.c).  Its xid
+ * is that of the level that took the units, so waiters wake when just that
+ * level aborts.
+ *
+ * Besides, a short list of the item rows that this transaction has locked or
+ * changed: such a transaction must not wait for those who wait for the row,
+ * nor publish what it alone can see, and its changes are announced when it
+ * commits.  So is the end of the table itself.
+ *
+ * Callbacks raise only at PRE_PREPARE: no callback runs at COMMIT PREPARED,
+ * so a prepared transaction cannot hold units.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+
+#include "seckill.h"
+
+#define ROWS	64
+
+typedef struct Claim
+{
+	StockEntry *entry;
+	int			level;			/* transaction nest level */
+	TransactionId xid;			/* of that level */
+	int64		lease_id;
+	int32		hold;
+	int32		credit;
+	bool		refiller;
+} Claim;
+
+typedef struct RowNote
+{
+	int64		item_id;
+	int			level;
+	bool		changed;		/* announce at commit? */
+} RowNote;
+
+static Claim claims[SECKILL_PLACES];
+static int	nclaims = 0;
+
+static RowNote rows[ROWS];
+static int	nrows = 0;
+static bool rows_overflow = false;	/* more rows than notes: take it for all */
+
+static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
+
+static Oid	emptied_items = InvalidOid; /* seckill.items truncated or dropped */
+static int	emptied_level = 0;	/* by this nest level */
+static Oid	dropped_database = InvalidOid;
+
+
+/*
+ * Claims
+ */
+
+static Claim *
+find_claim(StockEntry *entry, int level, int64 lease_id)
+{
+	for (int i = 0; i < nclaims; i++)
+		if (claims[i].entry == entry && claims[i].level == level &&
+			claims[i].lease_id == lease_id)
+			return &claims[i];
+	return NULL;
+}
+
+/* Show claim to those who may have to wait for it, if it has units. */
+static void
+publish(Claim *claim)
+{
+	if (claim->hold > 0 || claim->credit > 0)
+		seckill_stock_publish_holder(claim - claims, claim->entry,
+									 claim->xid);
+	else
+		seckill_stock_withdraw_holder(claim - claims);
+}
+
+/* Find or add the claim of this level; the caller has seen to the room. */
+static Claim *
+get_claim(StockEntry *entry, int64 lease_id)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	Claim	   *claim = find_claim(entry, level, lease_id);
+
+	if (claim != NULL)
+		return claim;
+	Assert(nclaims < SECKILL_PLACES);
+	claim = &claims[nclaims++];
+	claim->entry = entry;
+	claim->level = level;
+	claim->xid = GetCurrentTransactionId();
+	claim->lease_id = lease_id;
+	claim->hold = 0;
+	claim->credit = 0;
+	claim->refiller = false;
+	return claim;
+}
+
+/* Remove a claim; the last one takes its place. */
+static void
+drop_claim(Claim *claim)
+{
+	Claim	   *last = &claims[--nclaims];
+
+	if (claim != last)
+	{
+		*claim = *last;
+		publish(claim);
+	}
+	seckill_stock_withdraw_holder(last - claims);
+}
+
+static void
+drop_if_empty(Claim *claim)
+{
+	if (claim->hold == 0 && claim->credit == 0 && !claim->refiller)
+		drop_claim(claim);
+}
+
+/*
+ * May this transaction hold at one more place?  If not, the caller uses a mode
+ * that needs no hold.  Two, as a refill claims under a second lease.
+ */
+bool
+seckill_xact_has_room(void)
+{
+	return nclaims <= SECKILL_PLACES - 2;
+}
+
+/* For callers who have no other mode. */
+void
+seckill_xact_check_room(void)
+{
+	if (!seckill_xact_has_room())
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("transaction holds units in too many places"),
+				 errdetail("One transaction can hold units of the stock cache in %d places: items, times savepoints that bought them.",
+						   SECKILL_PLACES - 1),
+				 errhint("Commit, and buy the rest in another transaction.")));
+}
+
+/* Units of the given lease that this transaction leased and has not sold. */
+static int32
+own_credit(StockEntry *entry, int64 lease_id)
+{
+	int32		credit = 0;
+
+	for (int i = 0; i < nclaims; i++)
+		if (claims[i].entry == entry && claims[i].lease_id == lease_id)
+			credit += claims[i].credit;
+	return credit;
+}
+
+/* Units of the given lease that the entry counts as held by us. */
+int32
+seckill_xact_own(StockEntry *entry, int64 lease_id)
+{
+	int32		own = 0;
+
+	for (int i = 0; i < nclaims; i++)
+		if (claims[i].entry == entry && claims[i].lease_id == lease_id)
+			own += claims[i].hold + claims[i].credit;
+	return own;
+}
+
+/*
+ * Sell from our own credit what the cache alone does not have.  Our credit
+ * stays ours until commit, so it can be read without a lock.
+ */
+static void
+take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
+{
+	int64		lease_id = seckill_stock_lease_id(entry);
+	int32		drawn = Min(own_credit(entry, lease_id), quantity);
+	Claim	   *claim;
+
+	if (drawn == 0)
+		return;
+	claim = get_claim(entry, lease_id);
+	if (drawn < quantity)
+	{
+		seckill_stock_take(entry, quantity - drawn, quantity - drawn, taken);
+		if (taken->units == 0)
+			return;
+	}
+	/* we have the row locked: nobody can have ended our lease meanwhile */
+	Assert(seckill_stock_lease_id(entry) == lease_id);
+	taken->lease_id = lease_id;
+	taken->units = quantity;
+	taken->low = false;
+	claim->hold += quantity - drawn;
+	claim->credit -= drawn;
+	seckill_stock_adjust(entry, lease_id, 0, -drawn);
+	publish(claim);
+}
+
+/*
+ * Put at least min and at most max units of the entry on hold.  Returns false,
+ * with nothing held, if there are fewer.  May raise only before the units are
+ * taken.  The caller has asked seckill_xact_has_room().
+ */
+bool
+seckill_xact_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
+{
+	Claim	   *claim;
+
+	taken->units = 0;
+	if (nclaims > 0)
+		take_with_credit(entry, min, taken);
+	if (taken->units > 0)
+		return true;
+	if (seckill_stock_avail(entry) < min)
+		return false;
+
+	(void) GetCurrentTransactionId();
+	seckill_stock_take(entry, min, max, taken);
+	if (taken->units == 0)
+		return false;
+	claim = get_claim(entry, taken->lease_id);
+	claim->hold += taken->units;
+	publish(claim);
+	return true;
+}
+
+/* Give back what seckill_xact_take() took at this level. */
+void
+seckill_xact_return(StockEntry *entry, const StockTaken *taken)
+{
+	Claim	   *claim = find_claim(entry, GetCurrentTransactionNestLevel(),
+								   taken->lease_id);
+
+	if (claim == NULL || claim->hold < taken->units)
+		elog(ERROR, "units to give back are not on hold");
+	claim->hold -= taken->units;
+	seckill_stock_adjust(entry, taken->lease_id, taken->units, -taken->units);
+	publish(claim);
+	drop_if_empty(claim);
+}
+
+/* This level has leased units that the cache shall get at commit. */
+void
+seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
+{
+	Claim	   *claim = get_claim(entry, lease_id);
+
+	claim->credit += units;
+	seckill_stock_adjust(entry, lease_id, 0, units);
+	publish(claim);
+}
+
+/*
+ * Become the one refiller of the entry until this level ends or gives the
+ * role up; or learn which other transaction is.
+ */
+bool
+seckill_xact_start_refill(StockEntry *entry, TransactionId *other)
+{
+	Claim	   *claim;
+
+	for (int i = 0; i < nclaims; i++)
+		if (claims[i].entry == entry && claims[i].refiller)
+			return true;
+	claim = get_claim(entry, seckill_stock_lease_id(entry));
+	claim->refiller = seckill_stock_start_refill(entry, claim->xid, other);
+	if (!claim->refiller)
+		drop_if_empty(claim);
+	return claim->refiller;
+}
+
+/* Give the role up early: nothing was leased. */
+void
+seckill_xact_end_refill(StockEntry *entry)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	for (int i = 0; i < nclaims; i++)
+	{
+		Claim	   *claim = &claims[i];
+
+		if (claim->entry != entry || claim->level != level || !claim->refiller)
+			continue;
+		claim->refiller = false;
+		seckill_stock_end_refill(entry);
+		drop_if_empty(claim);
+		return;
+	}
+}
+
+
+/*
+ * Rows
+ */
+
+/*
+ * This transaction has locked the row of an item (changed: and what it holds
+ * shall be announced to others at commit).
+ */
+void
+seckill_xact_note_row(int64 item_id, bool changed)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (!seckill_stock_ready())
+		return;
+	changed_items = seckill_catalog()->items;
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].item_id == item_id && rows[i].level == level)
+		{
+			rows[i].changed |= changed;
+			return;
+		}
+	if (nrows == ROWS)
+	{
+		rows_overflow = true;
+		return;
+	}
+	rows[nrows].item_id = item_id;
+	rows[nrows].level = level;
+	rows[nrows].changed = changed;
+	nrows++;
+}
+
+bool
+seckill_xact_owns_row(int64 item_id)
+{
+	if (rows_overflow)
+		return true;
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].item_id == item_id)
+			return true;
+	return false;
+}
+
+/* seckill.items is truncated or dropped: forget its entries at commit. */
+void
+seckill_xact_note_emptied(Oid items)
+{
+	if (!seckill_stock_ready() || emptied_items == items)
+		return;
+	emptied_items = items;
+	emptied_level = GetCurrentTransactionNestLevel();
+}
+
+/* A database is dropped: forget its entries at commit. */
+void
+seckill_xact_note_drop_database(Oid dbid)
+{
+	dropped_database = dbid;
+}
+
+
+/*
+ * The end of a transaction
+ */
+
+static void
+announce_rows(void)
+{
+	if (rows_overflow)
+		seckill_stock_changed_all(changed_items);
+	else
+		for (int i = 0; i < nrows; i++)
+			if (rows[i].changed)
+				seckill_stock_changed(changed_items, rows[i].item_id);
+	if (OidIsValid(emptied_items))
+		seckill_stock_drop_table(emptied_items);
+	if (OidIsValid(dropped_database))
+		seckill_stock_drop_database(dropped_database);
+}
+
+static void
+commit_claim(Claim *claim)
+{
+	seckill_stock_adjust(claim->entry, claim->lease_id, claim->credit,
+						 -(claim->hold + claim->credit));
+	if (claim->refiller)
+		seckill_stock_end_refill(claim->entry);
+}
+
+static void
+abort_claim(Claim *claim)
+{
+	seckill_stock_adjust(claim->entry, claim->lease_id, claim->hold,
+						 -(claim->hold + claim->credit));
+	if (claim->refiller)
+	{
+		seckill_stock_set_dry(claim->entry, false);
+		seckill_stock_end_refill(claim->entry);
+	}
+}
+
+static void
+forget_all(void)
+{
+	nrows = 0;
+	rows_overflow = false;
+	emptied_items = InvalidOid;
+	dropped_database = InvalidOid;
+	seckill_stock_unpin_level(0);
+}
+
+/*
+ * Units are given to the cache after the rows are announced: who proves
+ * "sold out" must not find them gone from both (see seckill_stock_judge).
+ */
+static void
+end_transaction(bool committed)
+{
+	if (committed)
+		announce_rows();
+	for (int i = 0; i < nclaims; i++)
+	{
+		if (committed)
+			commit_claim(&claims[i]);
+		else
+			abort_claim(&claims[i]);
+		seckill_stock_withdraw_holder(i);
+	}
+	nclaims = 0;
+	forget_all();
+}
+
+static void
+refuse_prepare(void)
+{
+	if (nclaims == 0 && !OidIsValid(emptied_items))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot prepare a transaction that holds units of the stock cache or empties its tables"),
+			 errdetail("The cache would not hear of COMMIT PREPARED."),
+			 errhint("Buy with a mode that works on the row, such as \"pessimistic\", in transactions that are to be prepared.")));
+}
+
+static void
+on_xact_event(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			end_transaction(true);
+			break;
+		case XACT_EVENT_ABORT:
+			end_transaction(false);
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_prepare();
+			break;
+		case XACT_EVENT_PREPARE:
+			forget_all();
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			break;
+	}
+}
+
+
+/*
+ * The end of a subtransaction
+ */
+
+/* A committed level becomes part of the one around it. */
+static void
+lift_claim(Claim *claim)
+{
+	Claim	   *outer = find_claim(claim->entry, claim->level - 1,
+								   claim->lease_id);
+
+	if (outer == NULL)
+	{
+		claim->level--;
+		return;
+	}
+	outer->hold += claim->hold;
+	outer->credit += claim->credit;
+	outer->refiller |= claim->refiller;
+	publish(outer);
+	drop_claim(claim);
+}
+
+static void
+commit_level(int level)
+{
+	for (int i = nclaims - 1; i >= 0; i--)
+		if (i < nclaims && claims[i].level == level)
+			lift_claim(&claims[i]);
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].level == level)
+			rows[i].level--;
+	if (emptied_level == level)
+		emptied_level--;
+}
+
+static void
+abort_level(int level)
+{
+	int			kept = 0;
+
+	for (int i = nclaims - 1; i >= 0; i--)
+		if (claims[i].level >= level)
+		{
+			abort_claim(&claims[i]);
+			drop_claim(&claims[i]);
+		}
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].level < level)
+			rows[kept++] = rows[i];
+	nrows = kept;
+	if (emptied_level >= level)
+		emptied_items = InvalidOid;
+	seckill_stock_unpin_level(level);
+}
+
+static void
+on_subxact_event(SubXactEvent event, SubTransactionId mySubid,
+				 SubTransactionId parentSubid, void *arg)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		commit_level(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		abort_level(GetCurrentTransactionNestLevel());
+}
+
+void
+seckill_xact_init(void)
+{
+	RegisterXactCallback(on_xact_event, NULL);
+	RegisterSubXactCallback(on_subxact_event, NULL);
+}
