@@ -112,17 +112,14 @@ check_row(Purchase *p, TimestampTz now)
 {
 	uint64		generation = p->entry != NULL ?
 		seckill_stock_generation(p->entry) : 0;
-	LedgerCaller caller;
 	ItemRow		row;
 
-	seckill_ledger_begin(&caller);
 	if (!seckill_ledger_peek(p->item_id, &row))
 		seckill_unknown_item(p->item_id);
-	seckill_ledger_end(&caller);
 
 	if (p->entry == NULL)
 		p->entry = seckill_stock_enter(p->item_id);
-	else if (!seckill_xact_owns_row(p->item_id))
+	else if (!seckill_xact_wrote_row(p->item_id))
 		seckill_stock_learn(p->entry, generation, &row, now);
 	return check_window(row.starts_at, row.ends_at, now);
 }
@@ -139,7 +136,7 @@ check_rules(Purchase *p)
 	SeckillOutcome outcome;
 
 	p->entry = seckill_stock_find(p->item_id);
-	if (p->entry == NULL || seckill_xact_owns_row(p->item_id))
+	if (p->entry == NULL || seckill_xact_wrote_row(p->item_id))
 		return check_row(p, now);
 
 	seckill_stock_glance(p->entry, &glance);

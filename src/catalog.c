@@ -40,18 +40,18 @@ static Oid	result_outcome[SECKILL_OUTCOMES];
 
 
 static Oid
-table_oid(const char *name)
+relation_oid(const char *name)
 {
 	Oid			schema = get_namespace_oid("seckill", true);
-	Oid			table = OidIsValid(schema) ?
+	Oid			relation = OidIsValid(schema) ?
 		get_relname_relid(name, schema) : InvalidOid;
 
-	if (!OidIsValid(table))
+	if (!OidIsValid(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"seckill.%s\" does not exist", name),
+				 errmsg("relation \"seckill.%s\" does not exist", name),
 				 errhint("Create the extension in this database: CREATE EXTENSION seckill.")));
-	return table;
+	return relation;
 }
 
 static Oid
@@ -85,8 +85,10 @@ load_catalog(void)
 {
 	SeckillCatalog fresh;
 
-	fresh.items = table_oid("items");
-	fresh.orders = table_oid("orders");
+	fresh.items = relation_oid("items");
+	fresh.items_key = relation_oid("items_pkey");
+	fresh.orders = relation_oid("orders");
+	fresh.order_ids = relation_oid("orders_order_id_seq");
 	fresh.owner = table_owner(fresh.items);
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));

@@ -14,6 +14,15 @@
 extern PGDLLEXPORT void _PG_init(void);
 #endif
 
+/* begin a scan of a heap by one key of an index */
+#if PG_VERSION_NUM >= 180000
+#define SeckillIndexBeginScan(heap, index, snapshot) \
+	index_beginscan(heap, index, snapshot, NULL, 1, 0)
+#else
+#define SeckillIndexBeginScan(heap, index, snapshot) \
+	index_beginscan(heap, index, snapshot, 1, 0)
+#endif
+
 /* index of this backend among all backends, 0 to MaxBackends - 1 */
 #if PG_VERSION_NUM >= 170000
 #define SeckillMyProcIndex()	(MyProcNumber)

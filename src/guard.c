@@ -92,6 +92,7 @@ item_with_supply(TriggerData *trigger)
 	(void) heap_getattr(trigger->tg_trigtuple, column, desc, &isnull);
 	if (!isnull)
 		return trigger->tg_trigtuple;
+	isnull = false;
 	value = Int64GetDatum(number_of(trigger, trigger->tg_trigtuple, "stock"));
 	return heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, 1, &column,
 									 &value, &isnull);
@@ -148,7 +149,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 		tuple = item_with_supply(trigger);
 	else if (!is_replica())
 		item_updated(trigger, item_id);
-	seckill_xact_note_row(item_id, true);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(tuple);
 }
 
@@ -179,7 +180,7 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 
 	if (!is_replica())
 		check_no_orders(item_id);
-	seckill_xact_note_row(item_id, true);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
@@ -195,10 +196,8 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 static void
 check_lease_closed(int64 item_id, int64 lease_id)
 {
-	LedgerCaller caller;
 	ItemRow		row;
 
-	seckill_ledger_begin(&caller);
 	if (seckill_ledger_peek(item_id, &row) && row.leased > 0 &&
 		row.lease_id == lease_id)
 		ereport(ERROR,
@@ -207,7 +206,6 @@ check_lease_closed(int64 item_id, int64 lease_id)
 						item_id),
 				 errhint("Close the lease first: SELECT seckill_recall(" INT64_FORMAT ").",
 						 item_id)));
-	seckill_ledger_end(&caller);
 }
 
 /* AFTER UPDATE of what an audit counts, and AFTER DELETE, FOR EACH ROW */

@@ -131,7 +131,7 @@ static bool
 refill_in_turn(Purchase *p, StockTaken *taken)
 {
 	TransactionId other;
-	bool		owns_row = seckill_xact_owns_row(p->item_id);
+	bool		owns_row = seckill_xact_locked_row(p->item_id);
 	bool		done;
 
 	if (!owns_row && !seckill_xact_start_refill(p->entry, &other))
@@ -166,7 +166,7 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 			seckill_unknown_item(p->item_id);
 		switch (seckill_stock_judge(p->entry, generation, &row, p->quantity,
 									seckill_xact_own(p->entry, lease_id),
-									seckill_xact_owns_row(p->item_id)))
+									seckill_xact_wrote_row(p->item_id)))
 		{
 			case STOCK_TAKEN:
 			case STOCK_AGAIN:

@@ -56,7 +56,7 @@ take_rest(const Purchase *p, const ItemRow *row, uint64 generation,
 	}
 	return seckill_stock_judge(p->entry, generation, row, p->quantity,
 							   seckill_xact_own(p->entry, lease_id),
-							   seckill_xact_owns_row(p->item_id));
+							   seckill_xact_wrote_row(p->item_id));
 }
 
 static uint64
@@ -94,7 +94,7 @@ sell_locked(Purchase *p, ItemRow *row)
 							 part.lease_id))
 		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
 			 p->item_id);
-	seckill_ledger_order(p);
+	seckill_ledger_order(p, 0);
 	return SECKILL_SOLD;
 }
 
@@ -121,7 +121,7 @@ buy_none(Purchase *p)
 		seckill_unknown_item(p->item_id);
 	if (row.stock < p->quantity)
 		return SECKILL_SOLD_OUT;
-	seckill_ledger_order(p);
+	seckill_ledger_order(p, 0);
 	seckill_ledger_overwrite(p->item_id, row.stock - p->quantity);
 	return SECKILL_SOLD;
 }
@@ -179,7 +179,7 @@ buy_optimistic(Purchase *p)
 										part.units, part.lease_id,
 										row.version))
 		{
-			seckill_ledger_order(p);
+			seckill_ledger_order(p, 0);
 			return SECKILL_SOLD;
 		}
 		if (part.units > 0)
@@ -233,13 +233,17 @@ buy_advisory(Purchase *p)
 	lock_item_advisory(p->item_id);
 	if (!seckill_ledger_sell(p->item_id, p->quantity, 0, 0))
 		return lock_and_sell(p);
-	seckill_ledger_order(p);
+	seckill_ledger_order(p, 0);
 	return SECKILL_SOLD;
 }
 
 
 /*
  * cache: hold units of the lease, write the order behind the fence.
+ *
+ * The fence: the row must carry the lease that the units are of, as read after
+ * they were taken.  It then stays there until this transaction has ended (see
+ * lease.c).  lease_id is a fencing token (Gray and Cheriton's leases, 1989).
  */
 
 /* The fence found another lease on the row: forget ours. */
@@ -253,8 +257,6 @@ drop_stale_lease(Purchase *p, const StockTaken *taken)
 		seckill_unknown_item(p->item_id);
 	if (row.lease_id != taken->lease_id)
 		seckill_stock_renew(p->entry, taken->lease_id);
-	else if (!IsolationUsesXactSnapshot())
-		seckill_ledger_order_skipped(p->item_id);
 	if (IsolationUsesXactSnapshot())
 		unserializable();
 }
@@ -273,10 +275,12 @@ buy_cache(Purchase *p)
 		}
 		else if (!seckill_lease_obtain(p, &taken))
 			return SECKILL_SOLD_OUT;
-		if (seckill_ledger_order_fenced(p, taken.lease_id))
-			return SECKILL_SOLD;
+		if (seckill_ledger_has_lease(p->item_id, taken.lease_id))
+			break;
 		drop_stale_lease(p, &taken);
 	}
+	seckill_ledger_order(p, taken.lease_id);
+	return SECKILL_SOLD;
 }
 
 /*

@@ -79,7 +79,9 @@ extern int	seckill_max_items;
 typedef struct SeckillCatalog
 {
 	Oid			items;			/* seckill.items */
+	Oid			items_key;		/* its primary key */
 	Oid			orders;			/* seckill.orders */
+	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			owner;			/* of seckill.items: whom statements run as */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
@@ -116,9 +118,8 @@ extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
 extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
 extern void seckill_ledger_give_back(int64 item_id, int32 units, bool close);
 extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
-extern void seckill_ledger_order(Purchase *p);
-extern void seckill_ledger_order_skipped(int64 item_id) pg_attribute_noreturn();
-extern bool seckill_ledger_order_fenced(Purchase *p, int64 lease_id);
+extern bool seckill_ledger_has_lease(int64 item_id, int64 lease_id);
+extern void seckill_ledger_order(Purchase *p, int64 lease_id);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
 extern bool seckill_ledger_has_orders(int64 item_id);
 extern bool seckill_ledger_any_lease(void);
@@ -222,6 +223,15 @@ extern int	seckill_stock_list(Oid items, StockLine **lines);
 /*
  * xact.c: what this transaction holds; the callbacks
  */
+
+/* What this transaction did to an item's row, each including the former. */
+typedef enum RowState
+{
+	ROW_LOCKED,
+	ROW_WRITTEN,				/* what we see is not yet true for others */
+	ROW_CHANGED					/* and the cache must hear of it at commit */
+} RowState;
+
 extern void seckill_xact_init(void);
 extern bool seckill_xact_take(StockEntry *entry, int32 min, int32 max,
 							  StockTaken *taken);
@@ -234,8 +244,9 @@ extern int32 seckill_xact_own(StockEntry *entry, int64 lease_id);
 extern bool seckill_xact_start_refill(StockEntry *entry,
 									  TransactionId *other);
 extern void seckill_xact_end_refill(StockEntry *entry);
-extern void seckill_xact_note_row(int64 item_id, bool changed);
-extern bool seckill_xact_owns_row(int64 item_id);
+extern void seckill_xact_note_row(int64 item_id, RowState state);
+extern bool seckill_xact_locked_row(int64 item_id);
+extern bool seckill_xact_wrote_row(int64 item_id);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
 

@@ -671,8 +671,8 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
 /*
  * Decide for a buyer who wants quantity units and has seen row after the
  * given generation.  own: units that the buyer's own transaction holds here.
- * own_row: the buyer's own transaction has locked or changed the row, so that
- * what it sees is not the truth for others and must not set the flag.
+ * own_row: the buyer's own transaction has changed the row, so that what it
+ * sees is not the truth for others and must not set the flag.
  *
  * Every unit is in the committed row, in avail, in held, or taken from the
  * committed row by a transaction that still has it locked; the latter still

@@ -52,7 +52,7 @@ typedef struct RowNote
 {
 	int64		item_id;
 	int			level;
-	bool		changed;		/* announce at commit? */
+	RowState	state;
 } RowNote;
 
 static Claim claims[SECKILL_PLACES];
@@ -311,12 +311,9 @@ seckill_xact_end_refill(StockEntry *entry)
  * Rows
  */
 
-/*
- * This transaction has locked the row of an item (changed: and what it holds
- * shall be announced to others at commit).
- */
+/* Remember what this transaction did to the row of an item. */
 void
-seckill_xact_note_row(int64 item_id, bool changed)
+seckill_xact_note_row(int64 item_id, RowState state)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -326,7 +323,7 @@ seckill_xact_note_row(int64 item_id, bool changed)
 	for (int i = 0; i < nrows; i++)
 		if (rows[i].item_id == item_id && rows[i].level == level)
 		{
-			rows[i].changed |= changed;
+			rows[i].state = Max(rows[i].state, state);
 			return;
 		}
 	if (nrows == ROWS)
@@ -336,19 +333,31 @@ seckill_xact_note_row(int64 item_id, bool changed)
 	}
 	rows[nrows].item_id = item_id;
 	rows[nrows].level = level;
-	rows[nrows].changed = changed;
+	rows[nrows].state = state;
 	nrows++;
 }
 
-bool
-seckill_xact_owns_row(int64 item_id)
+static bool
+row_has_state(int64 item_id, RowState state)
 {
 	if (rows_overflow)
 		return true;
 	for (int i = 0; i < nrows; i++)
-		if (rows[i].item_id == item_id)
+		if (rows[i].item_id == item_id && rows[i].state >= state)
 			return true;
 	return false;
+}
+
+bool
+seckill_xact_locked_row(int64 item_id)
+{
+	return row_has_state(item_id, ROW_LOCKED);
+}
+
+bool
+seckill_xact_wrote_row(int64 item_id)
+{
+	return row_has_state(item_id, ROW_WRITTEN);
 }
 
 /* seckill.items is truncated or dropped: forget its entries at commit. */
@@ -380,7 +389,7 @@ announce_rows(void)
 		seckill_stock_changed_all(changed_items);
 	else
 		for (int i = 0; i < nrows; i++)
-			if (rows[i].changed)
+			if (rows[i].state == ROW_CHANGED)
 				seckill_stock_changed(changed_items, rows[i].item_id);
 	if (OidIsValid(emptied_items))
 		seckill_stock_drop_table(emptied_items);

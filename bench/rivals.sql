@@ -1,0 +1,30 @@
+-- The rivals: plain SQL on tables of the shape that the extension has.
+-- Run in a scratch database that has the extension.
+
+DROP SCHEMA IF EXISTS rival CASCADE;
+CREATE SCHEMA rival;
+
+CREATE TABLE rival.items (LIKE seckill.items INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)
+    WITH (fillfactor = 25);
+ALTER TABLE rival.items ALTER COLUMN supplied DROP NOT NULL;
+CREATE TABLE rival.orders (LIKE seckill.orders INCLUDING ALL);
+
+-- F: one call that locks the row, updates it and writes the order
+CREATE FUNCTION rival.buy_for_update(item bigint, buyer bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    left_over integer;
+    bought bigint;
+BEGIN
+    SELECT stock INTO left_over FROM rival.items WHERE item_id = item FOR UPDATE;
+    IF left_over < 1 THEN
+        RETURN NULL;
+    END IF;
+    UPDATE rival.items SET stock = stock - 1, version = version + 1
+        WHERE item_id = item;
+    INSERT INTO rival.orders (item_id, user_id, quantity, mode)
+        VALUES (item, buyer, 1, 'pessimistic')
+        RETURNING order_id INTO bought;
+    RETURN bought;
+END
+$$;
