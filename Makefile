@@ -14,6 +14,8 @@ EXTENSION = seckill
 DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
+REGRESS = extension modes window cache guard misuse privileges
+
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter
 

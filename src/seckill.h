@@ -217,7 +217,7 @@ extern void seckill_stock_drop_database(Oid dbid);
 extern int	seckill_stock_list(Oid items, StockLine **lines);
 
 /* Places where one transaction can hold units. */
-#define SECKILL_PLACES	32
+#define SECKILL_PLACES	256
 
 
 /*

@@ -105,6 +105,7 @@ typedef union PaddedEntry
 typedef struct StockBackend
 {
 	pg_atomic_uint32 pins[PINS_PER_BACKEND];
+	pg_atomic_uint32 nholds;	/* holds[] is empty from here on */
 	pg_atomic_uint64 holds[SECKILL_PLACES]; /* entry << 32 | xid */
 } StockBackend;
 
@@ -178,6 +179,7 @@ init_backend(StockBackend *backend)
 {
 	for (int i = 0; i < PINS_PER_BACKEND; i++)
 		pg_atomic_init_u32(&backend->pins[i], 0);
+	pg_atomic_init_u32(&backend->nholds, 0);
 	for (int i = 0; i < SECKILL_PLACES; i++)
 		pg_atomic_init_u64(&backend->holds[i], 0);
 }
@@ -811,14 +813,22 @@ seckill_stock_end_refill(StockEntry *entry)
 void
 seckill_stock_publish_holder(int place, StockEntry *entry, TransactionId xid)
 {
-	pg_atomic_write_u64(&my_backend()->holds[place],
+	StockBackend *me = my_backend();
+
+	pg_atomic_write_u64(&me->holds[place],
 						((uint64) entry_number(entry) << 32) | xid);
+	if (pg_atomic_read_u32(&me->nholds) <= (uint32) place)
+		pg_atomic_write_u32(&me->nholds, place + 1);
 }
 
 void
 seckill_stock_withdraw_holder(int place)
 {
-	pg_atomic_write_u64(&my_backend()->holds[place], 0);
+	StockBackend *me = my_backend();
+
+	pg_atomic_write_u64(&me->holds[place], 0);
+	if (pg_atomic_read_u32(&me->nholds) == (uint32) place + 1)
+		pg_atomic_write_u32(&me->nholds, place);
 }
 
 /* A transaction of another backend that holds units of entry, if one shows. */
@@ -829,9 +839,11 @@ seckill_stock_other_holder(StockEntry *entry)
 
 	for (int i = 0; i < MaxBackends; i++)
 	{
+		int			n = pg_atomic_read_u32(&backends[i].nholds);
+
 		if (i == SeckillMyProcIndex())
 			continue;
-		for (int j = 0; j < SECKILL_PLACES; j++)
+		for (int j = 0; j < n; j++)
 		{
 			uint64		hold = pg_atomic_read_u64(&backends[i].holds[j]);
 

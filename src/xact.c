@@ -437,15 +437,16 @@ end_transaction(bool committed)
 {
 	if (committed)
 		announce_rows();
-	for (int i = 0; i < nclaims; i++)
+	while (nclaims > 0)
 	{
+		Claim	   *claim = &claims[nclaims - 1];
+
 		if (committed)
-			commit_claim(&claims[i]);
+			commit_claim(claim);
 		else
-			abort_claim(&claims[i]);
-		seckill_stock_withdraw_holder(i);
+			abort_claim(claim);
+		drop_claim(claim);
 	}
-	nclaims = 0;
 	forget_all();
 }
 

@@ -1,0 +1,144 @@
+-- The stock cache: prewarm, recall, restock, savepoints, the sold-out flag.
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 10);
+SELECT seckill_prewarm(1, 4);
+SELECT stock, leased, cached, held, sold FROM seckill.stock;
+SELECT seckill_prewarm(1);
+SELECT seckill_prewarm(1);
+SELECT stock, leased, cached, held, sold FROM seckill.stock;
+SELECT seckill_recall(1);
+SELECT seckill_recall(1);
+SELECT stock, leased, lease_id, supplied FROM seckill.items;
+
+-- in a transaction that rolls back
+BEGIN;
+SELECT seckill_prewarm(1, 6);
+SELECT stock, leased, cached, held FROM seckill.stock;
+ROLLBACK;
+SELECT stock, leased, cached, held FROM seckill.stock;
+SELECT seckill_prewarm(1, 6);
+BEGIN;
+SELECT seckill_recall(1);
+ROLLBACK;
+SELECT * FROM seckill_audit();
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT stock + cached AS left_over, held, sold FROM seckill.stock;
+SELECT difference FROM seckill_audit(1);
+
+-- recall while this transaction holds units
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SELECT seckill_recall(1);
+SELECT leased, cached, held FROM seckill.stock;
+ROLLBACK;
+SELECT stock + cached AS left_over, held FROM seckill.stock;
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SELECT seckill_recall(1);
+COMMIT;
+SELECT difference FROM seckill_audit(1);
+TRUNCATE seckill.items, seckill.orders;
+
+-- savepoints: what an inner level took comes back with it
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+SELECT seckill_prewarm(1);
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SAVEPOINT a;
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SAVEPOINT b;
+SELECT outcome FROM seckill_buy(1, 3, 'cache');
+SELECT outcome FROM seckill_buy(1, 4, 'cache');
+SELECT cached, held FROM seckill.stock;
+ROLLBACK TO b;
+SELECT cached, held FROM seckill.stock;
+RELEASE a;
+SELECT cached, held FROM seckill.stock;
+SELECT outcome FROM seckill_buy(1, 5, 'cache');
+COMMIT;
+SELECT cached, held, sold, state FROM seckill.stock;
+SELECT user_id FROM seckill.orders ORDER BY user_id;
+TRUNCATE seckill.items, seckill.orders;
+
+-- one's own lease, bought from at several levels before it is committed
+SET seckill.lease_units = 5;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 7);
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT stock, leased, cached, held FROM seckill.stock;
+SAVEPOINT a;
+SELECT outcome FROM seckill_buy(1, 2, 'cache', 3);
+SELECT stock, leased, cached, held FROM seckill.stock;
+ROLLBACK TO a;
+SELECT stock, leased, cached, held FROM seckill.stock;
+SELECT outcome FROM seckill_buy(1, 3, 'cache', 6);
+SELECT stock, leased, cached, held FROM seckill.stock;
+SELECT outcome FROM seckill_buy(1, 4, 'cache');
+COMMIT;
+SELECT stock, cached, held, sold, state FROM seckill.stock;
+SELECT * FROM seckill_audit();
+RESET seckill.lease_units;
+TRUNCATE seckill.items, seckill.orders;
+
+-- an error caught inside a function is a savepoint, too
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 2);
+SELECT seckill_prewarm(1);
+DO $$
+BEGIN
+    FOR i IN 1..100 LOOP
+        BEGIN
+            PERFORM seckill_buy(1, i, 'cache');
+            RAISE EXCEPTION 'changed my mind';
+        EXCEPTION WHEN raise_exception THEN
+            NULL;
+        END;
+    END LOOP;
+    PERFORM seckill_buy(1, 101, 'cache');
+END
+$$;
+SELECT cached, held, sold FROM seckill.stock;
+TRUNCATE seckill.items, seckill.orders;
+
+-- sold out is answered from memory, and taken back by a restock at once
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 1);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SELECT sold_out FROM seckill_cache();
+UPDATE seckill.items SET stock = stock + 1;
+SELECT sold_out FROM seckill_cache();
+SELECT outcome FROM seckill_buy(1, 3, 'optimistic');
+SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
+SELECT sold_out FROM seckill_cache();
+BEGIN;
+UPDATE seckill.items SET stock = stock + 1;
+SELECT outcome FROM seckill_buy(1, 5, 'cache');
+SELECT outcome FROM seckill_buy(1, 6, 'cache');
+SELECT sold_out FROM seckill_cache();
+ROLLBACK;
+SELECT outcome FROM seckill_buy(1, 7, 'cache');
+
+-- what this transaction alone sees is not told to others
+UPDATE seckill.items SET stock = 1;
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 8, 'pessimistic');
+SELECT outcome FROM seckill_buy(1, 9, 'pessimistic');
+SELECT sold_out FROM seckill_cache();
+ROLLBACK;
+SELECT outcome FROM seckill_buy(1, 10, 'cache');
+TRUNCATE seckill.items, seckill.orders;
+
+-- a transaction holds in a bounded number of places, then the row sells
+INSERT INTO seckill.items (item_id, stock) SELECT n, 5 FROM generate_series(1, 300) n;
+SELECT count(seckill_prewarm(item_id, 3)) FROM seckill.items WHERE item_id <= 200;
+SELECT count(seckill_prewarm(item_id, 3)) FROM seckill.items WHERE item_id > 200;
+SELECT seckill_recall(300);
+BEGIN;
+SELECT b.outcome, count(*)
+FROM generate_series(1, 300) n, seckill_buy(n, 1, 'cache') b
+GROUP BY 1;
+SELECT mode, count(*) FROM seckill.orders GROUP BY 1 ORDER BY 1;
+SELECT outcome FROM seckill_buy(300, 2, 'pessimistic', 4);
+SELECT outcome FROM seckill_buy(299, 2, 'pessimistic', 3);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+SELECT count(*), sum(stock), sum(cached), sum(held) FROM seckill.stock;
+TRUNCATE seckill.items, seckill.orders;

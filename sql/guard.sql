@@ -1,0 +1,95 @@
+-- The tables as admin interface: what plain SQL may change.
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 5), (2, 5);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
+
+-- units supplied are kept by trigger, purchases do not count
+UPDATE seckill.items SET stock = stock + 10 WHERE item_id = 2;
+UPDATE seckill.items SET stock = 3, title = 'three' WHERE item_id = 2;
+SELECT item_id, supplied FROM seckill.items ORDER BY 1;
+INSERT INTO seckill.items (item_id, stock) VALUES (2, 4)
+ON CONFLICT (item_id) DO UPDATE SET stock = items.stock + excluded.stock;
+SELECT item_id, supplied, difference FROM seckill_audit();
+
+-- what belongs to the extension
+UPDATE seckill.items SET leased = 0 WHERE item_id = 1;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE seckill.items SET lease_id = 42 WHERE item_id = 1;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE seckill.items SET item_id = 3 WHERE item_id = 1;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE seckill.orders SET quantity = 2;
+\echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY terse
+UPDATE seckill.items SET stock = -1 WHERE item_id = 1;
+\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
+
+-- the orders of an open lease stay
+DELETE FROM seckill.orders WHERE mode = 'cache';
+\echo :LAST_ERROR_SQLSTATE
+TRUNCATE seckill.orders;
+\echo :LAST_ERROR_SQLSTATE
+TRUNCATE seckill.items;
+\echo :LAST_ERROR_SQLSTATE
+DELETE FROM seckill.items WHERE item_id = 1;
+\echo :LAST_ERROR_SQLSTATE
+SELECT item_id, difference FROM seckill_audit();
+SELECT seckill_recall(1);
+DELETE FROM seckill.orders;
+DELETE FROM seckill.items WHERE item_id = 1;
+
+-- an item that left is unknown at once, and comes back new
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 1);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+
+-- deletion rolled back: the cache still has its units
+SELECT seckill_prewarm(2);
+BEGIN;
+DELETE FROM seckill.items WHERE item_id = 2;
+ROLLBACK;
+SELECT outcome FROM seckill_buy(2, 1, 'cache');
+SELECT * FROM seckill_audit(2);
+
+-- truncation rolled back to a savepoint, then committed around
+BEGIN;
+SAVEPOINT a;
+TRUNCATE seckill.items, seckill.orders;
+ROLLBACK TO a;
+COMMIT;
+SELECT cached, held, sold FROM seckill.stock WHERE item_id = 2;
+TRUNCATE seckill.items, seckill.orders;
+SELECT * FROM seckill_cache();
+
+-- a trigger of the user's that swallows an order is an error, not a loss
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER swallow BEFORE INSERT ON seckill.orders
+    FOR EACH ROW EXECUTE FUNCTION swallow();
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(1, 1, 'retry');
+DROP TRIGGER swallow ON seckill.orders;
+DROP FUNCTION swallow();
+SELECT item_id, supplied, stock + unsold AS left_over, difference FROM seckill_audit();
+
+-- a trigger of the user's that buys: calls nest
+CREATE FUNCTION bonus() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.item_id < 3 THEN
+        PERFORM seckill_buy(NEW.item_id + 1, NEW.user_id, 'cache');
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER bonus AFTER INSERT ON seckill.orders
+    FOR EACH ROW EXECUTE FUNCTION bonus();
+INSERT INTO seckill.items (item_id, stock) VALUES (2, 3), (3, 3);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(1, 1, 'advisory');
+SELECT item_id, sold, difference FROM seckill_audit();
+DROP TRIGGER bonus ON seckill.orders;
+DROP FUNCTION bonus();
+TRUNCATE seckill.items, seckill.orders;
