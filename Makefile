@@ -15,6 +15,10 @@ DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
 REGRESS = extension modes window cache guard misuse privileges
+ISOLATION = last_unit savepoint refill restock isolation_levels recall \
+	deadlock delete_item wait_visible no_control
+
+TAP_TESTS = 1
 
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter

@@ -168,7 +168,6 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 									seckill_xact_own(p->entry, lease_id),
 									seckill_xact_wrote_row(p->item_id)))
 		{
-			case STOCK_TAKEN:
 			case STOCK_AGAIN:
 				break;
 			case STOCK_AWAIT:

@@ -50,6 +50,7 @@ typedef enum PlanId
 	PLAN_TRY_LOCK,
 	PLAN_SELL,
 	PLAN_SELL_VERSION,
+	PLAN_SELL_LOCKED,
 	PLAN_OVERWRITE,
 	PLAN_LEASE,
 	PLAN_GIVE_BACK,
@@ -86,17 +87,21 @@ typedef struct Statement
 
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
-	" leased = leased" MINUS "$3, version = version" PLUS "1" \
-	" WHERE item_id" EQ "$1 AND stock" GE "$2" \
-	" AND ($3" EQ "0 OR lease_id" EQ "$4)"
+	" version = version" PLUS "1" \
+	" WHERE item_id" EQ "$1 AND stock" GE "$2"
 
 static const Statement statements[PLANS] = {
 	[PLAN_LOCK] = {LOCK_ITEM, 1, {INT8OID}},
 	[PLAN_TRY_LOCK] = {LOCK_ITEM " SKIP LOCKED", 1, {INT8OID}},
-	[PLAN_SELL] = {SELL_UNITS, 4, {INT8OID, INT4OID, INT4OID, INT8OID}},
+	[PLAN_SELL] = {SELL_UNITS, 2, {INT8OID, INT4OID}},
 	[PLAN_SELL_VERSION] = {
-		SELL_UNITS " AND version" EQ "$5",
-		5, {INT8OID, INT4OID, INT4OID, INT8OID, INT8OID}
+		SELL_UNITS " AND version" EQ "$3", 3, {INT8OID, INT4OID, INT8OID}
+	},
+	[PLAN_SELL_LOCKED] = {
+		"UPDATE seckill.items SET stock = stock" MINUS "$2,"
+		" leased = leased" MINUS "$3, version = version" PLUS "1"
+		" WHERE item_id" EQ "$1 AND stock" GE "$2 AND leased" GE "$3",
+		3, {INT8OID, INT4OID, INT4OID}
 	},
 	[PLAN_OVERWRITE] = {
 		"UPDATE seckill.items SET stock = $2, version = version" PLUS "1"
@@ -434,36 +439,54 @@ seckill_ledger_try_lock(int64 item_id, ItemRow *row)
 	return lock_item(PLAN_TRY_LOCK, item_id, row);
 }
 
-/*
- * Sell from_row units of the stock and from_lease units of the lease that the
- * caller holds, if the row still has them.
- */
-bool
-seckill_ledger_sell(int64 item_id, int32 from_row, int32 from_lease,
-					int64 lease_id)
+/* Run an UPDATE of a row that the caller has locked. */
+static void
+update_locked(PlanId id, Datum *args)
 {
-	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(from_row),
-	Int32GetDatum(from_lease), Int64GetDatum(lease_id)};
-	bool		sold = run(PLAN_SELL, args, NULL) > 0;
+	if (run(id, args, NULL) != 1)
+		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
+			 DatumGetInt64(args[0]));
+	seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
+}
+
+/* Run an UPDATE that sells; did it? */
+static bool
+sell(PlanId id, Datum *args)
+{
+	bool		sold = run(id, args, NULL) > 0;
 
 	if (sold)
-		seckill_xact_note_row(item_id, ROW_WRITTEN);
+		seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
 	return sold;
+}
+
+/* Sell units of the row's stock, if it has them. */
+bool
+seckill_ledger_sell(int64 item_id, int32 units)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+
+	return sell(PLAN_SELL, args);
 }
 
 /* The same, if the row still has the given version. */
 bool
-seckill_ledger_sell_version(int64 item_id, int32 from_row, int32 from_lease,
-							int64 lease_id, int64 version)
+seckill_ledger_sell_version(int64 item_id, int32 units, int64 version)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
+	Int64GetDatum(version)};
+
+	return sell(PLAN_SELL_VERSION, args);
+}
+
+/* Sell units of a locked row, and units of its lease that the caller holds. */
+void
+seckill_ledger_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(from_row),
-		Int32GetDatum(from_lease), Int64GetDatum(lease_id),
-	Int64GetDatum(version)};
-	bool		sold = run(PLAN_SELL_VERSION, args, NULL) > 0;
+	Int32GetDatum(from_lease)};
 
-	if (sold)
-		seckill_xact_note_row(item_id, ROW_WRITTEN);
-	return sold;
+	update_locked(PLAN_SELL_LOCKED, args);
 }
 
 /* Write back a stock computed from what was read: the mistake of mode none. */
@@ -476,15 +499,6 @@ seckill_ledger_overwrite(int64 item_id, int32 stock)
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 }
 
-/* Run an UPDATE of a row that the caller has locked. */
-static void
-update_locked(PlanId id, Datum *args)
-{
-	if (run(id, args, NULL) != 1)
-		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
-			 DatumGetInt64(args[0]));
-}
-
 /* Move units of a locked row from its stock to a lease. */
 void
 seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id)
@@ -493,7 +507,6 @@ seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id)
 	Int64GetDatum(lease_id)};
 
 	update_locked(PLAN_LEASE, args);
-	seckill_xact_note_row(item_id, ROW_WRITTEN);
 }
 
 /* Move units of a locked row from its lease to its stock, or close it. */

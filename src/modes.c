@@ -30,70 +30,66 @@ unserializable(void)
 			 errhint("The transaction might succeed if retried.")));
 }
 
-/*
- * The row is short: take what it lacks from the lease on it, STOCK_TAKEN.  Any
- * other verdict is that of seckill_stock_judge(), with nothing taken.
- */
-static StockVerdict
-take_rest(const Purchase *p, const ItemRow *row, uint64 generation,
-		  StockTaken *part)
-{
-	int32		missing = p->quantity - row->stock;
-	int64		lease_id;
-
-	if (p->entry == NULL)
-		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
-
-	seckill_xact_check_room();
-	lease_id = seckill_stock_lease_id(p->entry);
-	if (row->leased > 0 && row->lease_id == lease_id &&
-		seckill_xact_take(p->entry, missing, missing, part))
-	{
-		if (part->lease_id == row->lease_id)
-			return STOCK_TAKEN;
-		seckill_xact_return(p->entry, part);
-		part->units = 0;
-	}
-	return seckill_stock_judge(p->entry, generation, row, p->quantity,
-							   seckill_xact_own(p->entry, lease_id),
-							   seckill_xact_wrote_row(p->item_id));
-}
-
 static uint64
 generation_of(const Purchase *p)
 {
 	return p->entry != NULL ? seckill_stock_generation(p->entry) : 0;
 }
 
-/* Sell from a row that this transaction has locked and read. */
+/* What is to be done about a row that is short, read after generation. */
+static StockVerdict
+judge(const Purchase *p, const ItemRow *row, uint64 generation)
+{
+	int64		lease_id;
+
+	if (p->entry == NULL)
+		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
+	lease_id = seckill_stock_lease_id(p->entry);
+	return seckill_stock_judge(p->entry, generation, row, p->quantity,
+							   seckill_xact_own(p->entry, lease_id),
+							   seckill_xact_wrote_row(p->item_id));
+}
+
+/* Take what the locked row lacks from the lease on it, all or nothing. */
+static bool
+take_rest(const Purchase *p, const ItemRow *row, StockTaken *part)
+{
+	int32		missing = p->quantity - row->stock;
+
+	if (p->entry == NULL || row->leased == 0)
+		return false;
+	seckill_xact_check_room();
+	return seckill_xact_take(p->entry, missing, missing, part);
+}
+
+/*
+ * Sell from a row that this transaction has locked and read.  Once settled,
+ * the lease on it is the one in memory.
+ */
 static SeckillOutcome
 sell_locked(Purchase *p, ItemRow *row)
 {
 	StockTaken	part = {0};
 
-	while (row->stock + part.units < p->quantity)
+	if (row->stock < p->quantity)
+		seckill_lease_settle(p, row);
+	while (row->stock < p->quantity && !take_rest(p, row, &part))
 	{
 		CHECK_FOR_INTERRUPTS();
-		seckill_lease_settle(p, row);
-		if (row->stock >= p->quantity)
-			break;
-		switch (take_rest(p, row, generation_of(p), &part))
+		switch (judge(p, row, generation_of(p)))
 		{
 			case STOCK_OUT:
 				return SECKILL_SOLD_OUT;
 			case STOCK_AWAIT:
 				seckill_lease_await_holder(p->entry);
 				break;
-			case STOCK_TAKEN:
 			case STOCK_AGAIN:
 			case STOCK_ON_ROW:
 				break;
 		}
 	}
-	if (!seckill_ledger_sell(p->item_id, p->quantity - part.units, part.units,
-							 part.lease_id))
-		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
-			 p->item_id);
+	seckill_ledger_sell_locked(p->item_id, p->quantity - part.units,
+							   part.units);
 	seckill_ledger_order(p, 0);
 	return SECKILL_SOLD;
 }
@@ -145,46 +141,54 @@ check_newest(const Purchase *p, const ItemRow *row)
 		unserializable();
 }
 
+/*
+ * The row is short, but units of its lease may do.  They are taken under the
+ * row lock only: who has the row locked may be waiting for holders of units,
+ * so a holder must not wait for the row.
+ */
+static SeckillOutcome
+buy_version_from_lease(Purchase *p, int64 version)
+{
+	ItemRow		row;
+
+	if (!seckill_ledger_lock(p->item_id, &row))
+		seckill_unknown_item(p->item_id);
+	if (row.version != version)
+		return SECKILL_CONFLICT;
+	return sell_locked(p, &row);
+}
+
 static SeckillOutcome
 buy_optimistic(Purchase *p)
 {
 	for (;;)
 	{
 		uint64		generation = generation_of(p);
-		StockTaken	part = {0};
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_ledger_read(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		if (row.stock < p->quantity)
+		if (row.stock >= p->quantity)
 		{
-			check_newest(p, &row);
-			switch (take_rest(p, &row, generation, &part))
-			{
-				case STOCK_OUT:
-					return SECKILL_SOLD_OUT;
-				case STOCK_AWAIT:
-					seckill_lease_await_holder(p->entry);
-					continue;
-				case STOCK_AGAIN:
-					continue;
-				case STOCK_ON_ROW:
-					return lock_and_sell(p);
-				case STOCK_TAKEN:
-					break;
-			}
-		}
-		if (seckill_ledger_sell_version(p->item_id, p->quantity - part.units,
-										part.units, part.lease_id,
-										row.version))
-		{
+			if (!seckill_ledger_sell_version(p->item_id, p->quantity,
+											 row.version))
+				return SECKILL_CONFLICT;
 			seckill_ledger_order(p, 0);
 			return SECKILL_SOLD;
 		}
-		if (part.units > 0)
-			seckill_xact_return(p->entry, &part);
-		return SECKILL_CONFLICT;
+		check_newest(p, &row);
+		switch (judge(p, &row, generation))
+		{
+			case STOCK_OUT:
+				return SECKILL_SOLD_OUT;
+			case STOCK_AWAIT:
+				seckill_lease_await_holder(p->entry);
+				break;
+			case STOCK_AGAIN:
+			case STOCK_ON_ROW:
+				return buy_version_from_lease(p, row.version);
+		}
 	}
 }
 
@@ -231,7 +235,7 @@ static SeckillOutcome
 buy_advisory(Purchase *p)
 {
 	lock_item_advisory(p->item_id);
-	if (!seckill_ledger_sell(p->item_id, p->quantity, 0, 0))
+	if (!seckill_ledger_sell(p->item_id, p->quantity))
 		return lock_and_sell(p);
 	seckill_ledger_order(p, 0);
 	return SECKILL_SOLD;

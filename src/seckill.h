@@ -109,11 +109,11 @@ extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
-extern bool seckill_ledger_sell(int64 item_id, int32 from_row,
-								int32 from_lease, int64 lease_id);
-extern bool seckill_ledger_sell_version(int64 item_id, int32 from_row,
-										int32 from_lease, int64 lease_id,
+extern bool seckill_ledger_sell(int64 item_id, int32 units);
+extern bool seckill_ledger_sell_version(int64 item_id, int32 units,
 										int64 version);
+extern void seckill_ledger_sell_locked(int64 item_id, int32 from_row,
+									   int32 from_lease);
 extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
 extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
 extern void seckill_ledger_give_back(int64 item_id, int32 units, bool close);
@@ -151,7 +151,6 @@ typedef struct StockTaken
 /* What a buyer who found an entry short does next. */
 typedef enum StockVerdict
 {
-	STOCK_TAKEN,				/* the units are on hold */
 	STOCK_AGAIN,				/* something moved: look again */
 	STOCK_ON_ROW,				/* units are on the row, or in a dead lease */
 	STOCK_AWAIT,				/* another transaction holds units */

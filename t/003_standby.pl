@@ -1,0 +1,58 @@
+# Promotion of a standby in mid-sale: nothing is in its memory, every answered
+# order is there, and the open lease is settled.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $primary = seckill_node('primary', streaming => 1);
+add_item($primary, 1, 1_000_000);
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+$primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+$primary->reload;
+
+my $wait = start_crowd($primary, 20,
+	map { "SELECT outcome FROM seckill_buy(1, :client_id, '$_');\n" }
+	  qw(cache cache advisory));
+$primary->poll_query_until('postgres', 'SELECT sold > 1000 FROM seckill_audit(1)');
+
+# on a standby every call is refused, and nothing gets into its memory
+foreach my $call ('seckill_buy(1, 1)', q{seckill_buy(1, 1, 'pessimistic')},
+	'seckill_prewarm(1)', 'seckill_recall(1)')
+{
+	my ($rc, $out, $err) =
+	  $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
+	like($err, qr/25006: cannot execute seckill_\w+\(\) during recovery/,
+		"$call during recovery");
+}
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache()'),
+	0, 'no entry on the standby');
+is($standby->safe_psql('postgres', 'SELECT difference FROM seckill_audit(1)'),
+	0, 'the audit works on the standby');
+
+$primary->stop('immediate');
+my $answered = $wait->();
+$standby->promote;
+check_audit($standby, 'after promotion');
+cmp_ok($standby->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)'),
+	'>=', $answered, "all $answered answered orders are there");
+# nobody is left to confirm a commit
+$standby->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = ''");
+$standby->reload;
+
+is($standby->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'cache')}),
+	'sold', 'the new primary sells');
+like(slurp_file($standby->logfile), qr/settled item 1: /, 'and has settled');
+check_audit($standby, 'after settle');
+check_cache($standby, 'after settle');
+
+$standby->stop;
+done_testing();

@@ -1,0 +1,52 @@
+# Dump and restore with an open lease: items, orders and the order sequence
+# come along, the lease is settled in the new database.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node('dump');
+$node->safe_psql('postgres', <<'EOC');
+INSERT INTO seckill.items (item_id, title, stock, ends_at) VALUES
+	(1, 'leased', 10, NULL), (2, 'sold from the row', 10, 'infinity');
+SELECT seckill_prewarm(1, 6);
+SELECT seckill_buy(1, n, 'cache') FROM generate_series(1, 4) n;
+SELECT seckill_buy(2, n, 'pessimistic') FROM generate_series(1, 4) n;
+UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2;
+EOC
+my $audit = $node->safe_psql('postgres', 'SELECT * FROM seckill_audit()');
+my $last = $node->safe_psql('postgres', 'SELECT max(order_id) FROM seckill.orders');
+
+foreach my $format ('plain', 'custom')
+{
+	my $file = $node->basedir . "/dump.$format";
+	my $db = "restored_$format";
+
+	$node->command_ok([ 'pg_dump', '-F', $format, '-f', $file, 'postgres' ],
+		"$format dump");
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
+	$node->command_ok(
+		$format eq 'plain'
+		? [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $db, '-f', $file ]
+		: [ 'pg_restore', '-e', '-d', $db, $file ],
+		"$format restore");
+	is($node->safe_psql($db, 'SELECT * FROM seckill_audit()'),
+		$audit, 'the audit is the same');
+	is($node->safe_psql($db, 'SELECT supplied FROM seckill.items ORDER BY item_id'),
+		"10\n11", 'units supplied are restored, not counted again');
+	is( $node->safe_psql($db,
+			q{SELECT count(*) FILTER (WHERE outcome = 'sold'), min(order_id) FROM generate_series(1, 10) n, seckill_buy(1, n, 'cache')}),
+		'6|' . ($last + 1),
+		'what is left is sold, under new numbers');
+	check_audit($node, 'restored', $db);
+	check_cache($node, 'restored', $db);
+}
+is($node->safe_psql('postgres', 'SELECT cached FROM seckill.stock WHERE item_id = 1'),
+	2, 'the source goes on with its lease');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,48 @@
+# Without shared_preload_libraries: the row modes work, the cache says what to
+# do, and a lease left from before is settled.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node('plain');
+add_item($node, 1, 10);
+$node->safe_psql('postgres', <<'EOC');
+SELECT seckill_prewarm(1);
+SELECT seckill_buy(1, 0, 'cache');
+EOC
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
+
+foreach my $call (q{seckill_buy(1, 1, 'cache')}, 'seckill_prewarm(1)', 'seckill_recall(1)')
+{
+	my ($rc, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
+	like($err, qr/ERROR:  55000: /, "$call is refused");
+	like($err, qr/HINT:  Add seckill to shared_preload_libraries/, 'with a hint');
+}
+foreach my $mode (qw(auto optimistic retry pessimistic advisory))
+{
+	is($node->safe_psql('postgres', "SELECT outcome FROM seckill_buy(1, 1, '$mode')"),
+		'sold', "$mode sells");
+}
+is($node->safe_psql('postgres', 'SELECT string_agg(mode::text, $$ $$ ORDER BY order_id) FROM seckill.orders'),
+	'cache retry optimistic retry pessimistic advisory', 'auto is retry');
+is($node->safe_psql('postgres', 'SELECT stock, leased, cached, sold, state FROM seckill.stock'),
+	'4|0||6|on_sale', 'the old lease is settled');
+crowd($node, 50, 1,
+	map { "SELECT outcome FROM seckill_buy(1, :client_id, '$_');\n" }
+	  qw(auto retry pessimistic advisory));
+is($node->safe_psql('postgres', 'SELECT sold, stock FROM seckill_audit(1)'),
+	'10|0', 'all sold');
+check_audit($node, 'without the library preloaded');
+
+my ($rc, $out, $err) = $node->psql('postgres', q{SHOW seckill.max_items});
+like($err, qr/unrecognized configuration parameter/, 'no setting for what is not there');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,133 @@
+# What the TAP tests share: a server with the library, crowds of buyers, and
+# the laws that every test ends with.
+package SeckillTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(seckill_node add_item crowd start_crowd buy_rest
+  check_audit check_cache);
+
+# A new server with the library preloaded, and the extension in postgres.
+sub seckill_node
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => $params{streaming} // 0);
+	$node->append_conf('postgresql.conf', <<"EOC");
+shared_preload_libraries = 'seckill'
+max_connections = 250
+max_prepared_transactions = 5
+EOC
+	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION seckill');
+	return $node;
+}
+
+sub add_item
+{
+	my ($node, $item, $stock) = @_;
+	$node->safe_psql('postgres',
+		"INSERT INTO seckill.items (item_id, stock) VALUES ($item, $stock)");
+	return;
+}
+
+# Write a pgbench script and return its path.
+sub script_file
+{
+	my ($node, $text) = @_;
+	my $file = $node->basedir . '/crowd.' . int(rand(1e9)) . '.sql';
+
+	append_to_file($file, $text);
+	return $file;
+}
+
+sub crowd_command
+{
+	my ($node, $clients, $rounds, @scripts) = @_;
+
+	return (
+		'pgbench', '-n', '-c', $clients, '-j', 2, '-M', 'prepared', @$rounds,
+		'-h', $node->host, '-p', $node->port,
+		(map { ('-f', script_file($node, $_)) } @scripts), 'postgres');
+}
+
+# Run the scripts from so many connections at once, so many times each.
+sub crowd
+{
+	my ($node, $clients, $times, @scripts) = @_;
+	my ($out, $err) = ('', '');
+	my @cmd = crowd_command($node, $clients, [ '-t', $times ], @scripts);
+
+	ok(IPC::Run::run(\@cmd, '>', \$out, '2>', \$err), "crowd of $clients runs")
+	  or diag($err);
+	like($out, qr/actually processed: (\d+)\/\g1\b/, 'no client gave up');
+	return;
+}
+
+# Start a crowd that runs until its server goes; returns a function that waits
+# for it and returns how many transactions were answered.
+sub start_crowd
+{
+	my ($node, $clients, @scripts) = @_;
+	my ($out, $err) = ('', '');
+	my @cmd = crowd_command($node, $clients, [ '-T', 600 ], @scripts);
+	my $run = IPC::Run::start(\@cmd, '>', \$out, '2>', \$err);
+
+	return sub {
+		$run->finish;
+		my ($answered) = $out =~ /actually processed: (\d+)/;
+		return $answered // 0;
+	};
+}
+
+# Buy single units until none is left; returns how many.
+sub buy_rest
+{
+	my ($node, $item, $mode) = @_;
+	return $node->safe_psql('postgres', <<"EOC");
+CREATE PROCEDURE pg_temp.rest(INOUT n integer) LANGUAGE plpgsql AS \$\$
+DECLARE
+	got seckill_outcome;
+BEGIN
+	LOOP
+		SELECT outcome INTO got FROM seckill_buy($item, -1, '$mode');
+		EXIT WHEN got <> 'sold';
+		n := n + 1;
+		COMMIT;
+	END LOOP;
+END
+\$\$;
+CALL pg_temp.rest(0);
+EOC
+}
+
+# The conservation law, for every item.
+sub check_audit
+{
+	my ($node, $message, $db) = @_;
+	is($node->safe_psql($db // 'postgres',
+			'SELECT * FROM seckill_audit() WHERE difference <> 0'),
+		'', "conservation: $message");
+	return;
+}
+
+# With nobody at work, memory agrees with the tables.
+sub check_cache
+{
+	my ($node, $message, $db) = @_;
+	is($node->safe_psql($db // 'postgres', <<'EOC'), '', "cache: $message");
+SELECT a.item_id, a.unsold, s.cached, s.held
+FROM seckill_audit() a JOIN seckill.stock s USING (item_id)
+WHERE s.held <> 0 OR s.cached <> a.unsold
+EOC
+	return;
+}
+
+1;
