@@ -109,18 +109,20 @@ static bool
 refill(Purchase *p, StockTaken *taken)
 {
 	ItemRow		row;
+	StockOwn	own;
 	int32		missing;
 
 	lock_item(p->item_id, &row);
 	seckill_lease_settle(p, &row);
-	missing = p->quantity - Max(seckill_stock_avail(p->entry), 0);
+	seckill_xact_own(p->entry, p->item_id, &own);
+	missing = p->quantity - own.credit - seckill_stock_avail(p->entry);
 	if (missing > 0)
 	{
 		if (row.stock < missing)
 			return false;
 		lease_units(p, &row, Min(row.stock, Max(missing, seckill_lease_units)));
 	}
-	return seckill_xact_take(p->entry, p->quantity, p->quantity, taken);
+	return seckill_xact_take(p->entry, p->quantity, taken);
 }
 
 /*
@@ -156,17 +158,17 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 	for (;;)
 	{
 		uint64		generation = seckill_stock_generation(p->entry);
-		int64		lease_id = seckill_stock_lease_id(p->entry);
 		ItemRow		row;
+		StockOwn	own;
 
 		CHECK_FOR_INTERRUPTS();
-		if (seckill_xact_take(p->entry, p->quantity, p->quantity, taken))
+		if (seckill_xact_take(p->entry, p->quantity, taken))
 			return true;
 		if (!seckill_ledger_peek(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
+		seckill_xact_own(p->entry, p->item_id, &own);
 		switch (seckill_stock_judge(p->entry, generation, &row, p->quantity,
-									seckill_xact_own(p->entry, lease_id),
-									seckill_xact_wrote_row(p->item_id)))
+									&own))
 		{
 			case STOCK_AGAIN:
 				break;
@@ -241,11 +243,11 @@ seckill_lease_vacate(Purchase *p)
 		return;
 	for (;;)
 	{
-		int64		lease_id = seckill_stock_lease_id(p->entry);
+		StockOwn	own;
 
-		(void) seckill_xact_take(p->entry, 1, PG_INT32_MAX, &taken);
-		if (seckill_stock_held(p->entry) <=
-			seckill_xact_own(p->entry, lease_id))
+		(void) seckill_xact_take_all(p->entry, &taken);
+		seckill_xact_own(p->entry, p->item_id, &own);
+		if (seckill_stock_held(p->entry) <= own.held)
 			return;
 		seckill_lease_await_holder(p->entry);
 	}
@@ -266,17 +268,24 @@ require_cache(void)
 				 errhint("Add seckill to shared_preload_libraries and restart the server.")));
 }
 
-/* Lock an item by hand and settle it; leaves its entry pinned in p. */
-static void
+/*
+ * Lock an item by hand and settle it; leaves its entry pinned in p.  Returns
+ * how many units the settle gave back.
+ */
+static int32
 open_item(Purchase *p, int64 item_id, ItemRow *row)
 {
+	int32		stock;
+
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
 	lock_item(item_id, row);
+	stock = row->stock;
 	p->entry = seckill_stock_enter(item_id);
 	seckill_lease_settle(p, row);
 	if (p->entry != NULL)
 		seckill_xact_check_room();
+	return row->stock - stock;
 }
 
 static int32
@@ -285,7 +294,7 @@ prewarm(int64 item_id, int32 units)
 	Purchase	p;
 	ItemRow		row;
 
-	open_item(&p, item_id, &row);
+	(void) open_item(&p, item_id, &row);
 	if (p.entry == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -333,25 +342,25 @@ recall(int64 item_id)
 	Purchase	p;
 	ItemRow		row;
 	StockTaken	taken = {0};
+	int32		settled = open_item(&p, item_id, &row);
 
-	open_item(&p, item_id, &row);
 	if (row.leased > 0)
 	{
 		bool		closed = seckill_stock_close(p.entry, &taken.units);
 
 		if (!closed)
-			(void) seckill_xact_take(p.entry, 1, PG_INT32_MAX, &taken);
+			(void) seckill_xact_take_all(p.entry, &taken);
 		if (closed || taken.units > 0)
 			seckill_ledger_give_back(item_id, taken.units, closed);
 	}
 	seckill_stock_unpin(p.entry);
-	return taken.units;
+	return settled + taken.units;
 }
 
 /*
  * seckill_recall(item_id) returns integer
  *
- * Returns how many units went from the cache to the row.  Buyers of the row
+ * Returns how many units went from the lease to the row.  Buyers of the row
  * modes and other leases get them once the caller's transaction commits.
  */
 Datum

@@ -40,14 +40,12 @@ generation_of(const Purchase *p)
 static StockVerdict
 judge(const Purchase *p, const ItemRow *row, uint64 generation)
 {
-	int64		lease_id;
+	StockOwn	own;
 
 	if (p->entry == NULL)
 		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
-	lease_id = seckill_stock_lease_id(p->entry);
-	return seckill_stock_judge(p->entry, generation, row, p->quantity,
-							   seckill_xact_own(p->entry, lease_id),
-							   seckill_xact_wrote_row(p->item_id));
+	seckill_xact_own(p->entry, p->item_id, &own);
+	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
 }
 
 /* Take what the locked row lacks from the lease on it, all or nothing. */
@@ -59,7 +57,7 @@ take_rest(const Purchase *p, const ItemRow *row, StockTaken *part)
 	if (p->entry == NULL || row->leased == 0)
 		return false;
 	seckill_xact_check_room();
-	return seckill_xact_take(p->entry, missing, missing, part);
+	return seckill_xact_take(p->entry, missing, part);
 }
 
 /*
@@ -272,7 +270,7 @@ buy_cache(Purchase *p)
 
 	for (;;)
 	{
-		if (seckill_xact_take(p->entry, p->quantity, p->quantity, &taken))
+		if (seckill_xact_take(p->entry, p->quantity, &taken))
 		{
 			if (taken.low)
 				seckill_lease_top_up(p);

@@ -148,6 +148,15 @@ typedef struct StockTaken
 	bool		low;			/* time to begin a refill */
 } StockTaken;
 
+/* What the buyer's own transaction has at an entry. */
+typedef struct StockOwn
+{
+	int64		lease_id;		/* the lease that the units are of */
+	int32		held;			/* units of its that the entry counts as held */
+	int32		credit;			/* those of them that it can still sell */
+	bool		wrote_row;		/* it sees a row that others do not */
+} StockOwn;
+
 /* What a buyer who found an entry short does next. */
 typedef enum StockVerdict
 {
@@ -192,7 +201,7 @@ extern void seckill_stock_adjust(StockEntry *entry, int64 lease_id,
 								 int32 avail, int32 held);
 extern StockVerdict seckill_stock_judge(StockEntry *entry, uint64 generation,
 										const ItemRow *row, int32 quantity,
-										int32 own, bool own_row);
+										const StockOwn *own);
 extern int32 seckill_stock_held(StockEntry *entry);
 extern void seckill_stock_renew(StockEntry *entry, int64 lease_id);
 extern bool seckill_stock_close(StockEntry *entry, int32 *avail);
@@ -232,14 +241,15 @@ typedef enum RowState
 } RowState;
 
 extern void seckill_xact_init(void);
-extern bool seckill_xact_take(StockEntry *entry, int32 min, int32 max,
+extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 							  StockTaken *taken);
+extern bool seckill_xact_take_all(StockEntry *entry, StockTaken *taken);
 extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
 extern bool seckill_xact_has_room(void);
 extern void seckill_xact_check_room(void);
 extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
 								int32 units);
-extern int32 seckill_xact_own(StockEntry *entry, int64 lease_id);
+extern void seckill_xact_own(StockEntry *entry, int64 item_id, StockOwn *own);
 extern bool seckill_xact_start_refill(StockEntry *entry,
 									  TransactionId *other);
 extern void seckill_xact_end_refill(StockEntry *entry);

@@ -672,9 +672,8 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
 
 /*
  * Decide for a buyer who wants quantity units and has seen row after the
- * given generation.  own: units that the buyer's own transaction holds here.
- * own_row: the buyer's own transaction has changed the row, so that what it
- * sees is not the truth for others and must not set the flag.
+ * given generation, and whose own transaction has own.  If it has changed the
+ * row, what it sees is not the truth for others and must not set the flag.
  *
  * Every unit is in the committed row, in avail, in held, or taken from the
  * committed row by a transaction that still has it locked; the latter still
@@ -683,23 +682,26 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
  */
 StockVerdict
 seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
-					int32 quantity, int32 own, bool own_row)
+					int32 quantity, const StockOwn *own)
 {
 	StockVerdict verdict;
+	int64		reach;
 
 	SpinLockAcquire(&entry->mutex);
-	if (entry->generation != generation || entry->avail >= quantity)
+	reach = (int64) entry->avail + own->credit;
+	if (entry->generation != generation || entry->lease_id != own->lease_id ||
+		reach >= quantity)
 		verdict = STOCK_AGAIN;
 	else if ((row->leased > 0 && row->lease_id != entry->lease_id) ||
-			 (int64) row->stock + entry->avail >= quantity)
+			 row->stock + reach >= quantity)
 		verdict = STOCK_ON_ROW;
-	else if (entry->held > own)
+	else if (entry->held > own->held)
 		verdict = STOCK_AWAIT;
 	else
 	{
 		verdict = STOCK_OUT;
 		if (row->stock == 0 && entry->avail == 0 && entry->held == 0 &&
-			!own_row)
+			!own->wrote_row)
 			set_sold_out(entry, true);
 	}
 	SpinLockRelease(&entry->mutex);

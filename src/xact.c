@@ -171,16 +171,17 @@ own_credit(StockEntry *entry, int64 lease_id)
 	return credit;
 }
 
-/* Units of the given lease that the entry counts as held by us. */
-int32
-seckill_xact_own(StockEntry *entry, int64 lease_id)
+/* What this transaction has at the entry's present lease. */
+void
+seckill_xact_own(StockEntry *entry, int64 item_id, StockOwn *own)
 {
-	int32		own = 0;
-
+	own->lease_id = seckill_stock_lease_id(entry);
+	own->credit = own_credit(entry, own->lease_id);
+	own->held = own->credit;
+	own->wrote_row = seckill_xact_wrote_row(item_id);
 	for (int i = 0; i < nclaims; i++)
-		if (claims[i].entry == entry && claims[i].lease_id == lease_id)
-			own += claims[i].hold + claims[i].credit;
-	return own;
+		if (claims[i].entry == entry && claims[i].lease_id == own->lease_id)
+			own->held += claims[i].hold;
 }
 
 /*
@@ -215,23 +216,17 @@ take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
 }
 
 /*
- * Put at least min and at most max units of the entry on hold.  Returns false,
- * with nothing held, if there are fewer.  May raise only before the units are
- * taken.  The caller has asked seckill_xact_has_room().
+ * Put from min to max units of the cache on hold.  Returns false, with nothing
+ * held, if there are fewer.  May raise only before the units are taken.
  */
-bool
-seckill_xact_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
+static bool
+take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 {
 	Claim	   *claim;
 
 	taken->units = 0;
-	if (nclaims > 0)
-		take_with_credit(entry, min, taken);
-	if (taken->units > 0)
-		return true;
 	if (seckill_stock_avail(entry) < min)
 		return false;
-
 	(void) GetCurrentTransactionId();
 	seckill_stock_take(entry, min, max, taken);
 	if (taken->units == 0)
@@ -240,6 +235,27 @@ seckill_xact_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 	claim->hold += taken->units;
 	publish(claim);
 	return true;
+}
+
+/*
+ * Put quantity units on hold, all or nothing, from our own credit first.  The
+ * caller has asked seckill_xact_has_room().
+ */
+bool
+seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
+{
+	taken->units = 0;
+	if (nclaims > 0)
+		take_with_credit(entry, quantity, taken);
+	return taken->units > 0 ||
+		take_between(entry, quantity, quantity, taken);
+}
+
+/* Put all that the cache has on hold; our credit stays what it is. */
+bool
+seckill_xact_take_all(StockEntry *entry, StockTaken *taken)
+{
+	return take_between(entry, 1, PG_INT32_MAX, taken);
 }
 
 /* Give back what seckill_xact_take() took at this level. */
