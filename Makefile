@@ -17,14 +17,36 @@ PGFILEDESC = "seckill - flash sales"
 REGRESS = extension modes window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	deadlock delete_item wait_visible no_control
-
-TAP_TESTS = 1
+ISOLATION_OPTS = --outputdir=output_iso
 
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+export PG_CONFIG
+
+# "make" alone builds, whatever is defined before the include
+all:
+
+# These work where PostgreSQL is not installed yet: they see to that.
+.PHONY: demo test
+demo:
+	@scripts/demo.sh
+test:
+	@scripts/test.sh
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(PGXS),)
 include $(PGXS)
 
+# TAP tests make servers of their own: not part of installcheck, not for root
+.PHONY: tapcheck
+tapcheck:
+	$(prove_installcheck)
+
 $(OBJS): src/seckill.h src/compat.h
+else
+all:
+	@echo "$(PG_CONFIG) not found: install PostgreSQL's development files" >&2
+	@exit 1
+endif

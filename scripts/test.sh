@@ -1,0 +1,72 @@
+#!/bin/bash
+# Every test: warnings of two compilers, pg_regress, pg_isolation_regress and
+# TAP, on a throw-away server.  PG_CONFIG chooses the PostgreSQL.
+
+cd "$(dirname "$0")/.."
+. scripts/common.sh
+
+failed=0
+passed=0
+
+# Run a part of the tests and count it.
+part() {
+    local name=$1
+
+    shift
+    say "--- $name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        say "--- $name FAILED"
+    fi
+}
+
+# Build a copy with all warnings as errors.  Debian's PostgreSQL is configured
+# for gcc: clang is told to ignore what it does not know of that.
+warnings() {
+    local copy status=0
+
+    copy=$(mktemp -d)
+    cp -r Makefile seckill.c seckill.control seckill--1.0.sql src "$copy"
+    make -C "$copy" -s clean all PG_CONFIG="$PG_CONFIG" with_llvm=no \
+        CC="$1" COPT="-Wall -Wextra -Werror $2" || status=1
+    rm -rf "$copy"
+    return $status
+}
+
+# The test programs refuse or dislike root; they work in a copy.
+tap() {
+    local copy=$workdir/tap
+
+    cp -r . "$copy"
+    [ "$(id -u)" != 0 ] || chown -R postgres "$copy"
+    (
+        cd "$copy"
+        unset PGHOST PGPORT PGUSER PGDATABASE
+        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG"
+    ) && return
+    find "$copy/tmp_check" -name 'regress_log_*' -exec tail -n 40 {} + >&2
+    return 1
+}
+
+regress() {
+    make -s installcheck PG_CONFIG="$PG_CONFIG" && return
+    cat regression.diffs output_iso/regression.diffs 2> /dev/null >&2
+    return 1
+}
+
+ensure_packages clang libipc-run-perl
+build_and_install
+part 'gcc -Wall -Wextra -Werror' warnings gcc ''
+part 'clang -Wall -Wextra -Werror' warnings clang \
+    '-Wno-ignored-attributes -Wno-ignored-optimization-argument -Wno-unknown-warning-option'
+start_server <<'CONF'
+max_connections = 100
+max_prepared_transactions = 5
+CONF
+part 'pg_regress and pg_isolation_regress' regress
+part 'TAP' tap
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
