@@ -160,6 +160,7 @@ start_server() {
         die "initdb failed"
     }
     {
+        echo 'port = 5432'
         echo "listen_addresses = ''"
         echo "unix_socket_directories = '$workdir'"
         echo "shared_preload_libraries = 'seckill'"

@@ -265,9 +265,9 @@ get_plan(PlanId id)
 
 /* Run under the transaction's snapshot; the number of rows it made. */
 static uint64
-run(PlanId id, Datum *args, const char *nulls)
+run(PlanId id, Datum *args)
 {
-	int			rc = SPI_execute_plan(get_plan(id), args, nulls, false, 0);
+	int			rc = SPI_execute_plan(get_plan(id), args, NULL, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
@@ -390,22 +390,11 @@ seckill_ledger_read(int64 item_id, ItemRow *row)
 	Snapshot	snapshot;
 	bool		found;
 
-	if (!IsolationUsesXactSnapshot())
-		return seckill_ledger_peek(item_id, row);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	found = fetch_item(item_id, snapshot, row);
 	UnregisterSnapshot(snapshot);
 	return found;
-}
-
-/* Does the row carry the given lease? */
-bool
-seckill_ledger_has_lease(int64 item_id, int64 lease_id)
-{
-	ItemRow		row;
-
-	return seckill_ledger_read(item_id, &row) && row.lease_id == lease_id;
 }
 
 static bool
@@ -414,7 +403,7 @@ lock_item(PlanId id, int64 item_id, ItemRow *row)
 	Datum		args[] = {Int64GetDatum(item_id)};
 	TupleTableSlot *slot;
 
-	if (run(id, args, NULL) == 0)
+	if (run(id, args) == 0)
 		return false;
 	slot = MakeSingleTupleTableSlot(SPI_tuptable->tupdesc, &TTSOpsHeapTuple);
 	ExecStoreHeapTuple(SPI_tuptable->vals[0], slot, false);
@@ -443,7 +432,7 @@ seckill_ledger_try_lock(int64 item_id, ItemRow *row)
 static void
 update_locked(PlanId id, Datum *args)
 {
-	if (run(id, args, NULL) != 1)
+	if (run(id, args) != 1)
 		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
 			 DatumGetInt64(args[0]));
 	seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
@@ -453,7 +442,7 @@ update_locked(PlanId id, Datum *args)
 static bool
 sell(PlanId id, Datum *args)
 {
-	bool		sold = run(id, args, NULL) > 0;
+	bool		sold = run(id, args) > 0;
 
 	if (sold)
 		seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
@@ -495,7 +484,7 @@ seckill_ledger_overwrite(int64 item_id, int32 stock)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(stock)};
 
-	(void) run(PLAN_OVERWRITE, args, NULL);
+	(void) run(PLAN_OVERWRITE, args);
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 }
 
@@ -525,7 +514,7 @@ seckill_ledger_supply(int64 item_id, int64 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units)};
 
-	(void) run(PLAN_SUPPLY, args, NULL);
+	(void) run(PLAN_SUPPLY, args);
 }
 
 /* Has any item an open lease? */
@@ -545,12 +534,13 @@ seckill_ledger_any_lease(void)
  * set its order_id.  A trigger that skips the row would lose the order while
  * its units are gone: an error.
  */
-void
-seckill_ledger_order(Purchase *p, int64 lease_id)
+static void
+insert_order(Purchase *p, int64 lease_id, Snapshot snapshot)
 {
 	const SeckillCatalog *c = seckill_catalog();
 	const char *nulls = lease_id == 0 ? "     n" : NULL;
 	Datum		args[6];
+	int			rc;
 
 	p->order_id = nextval_internal(c->order_ids, false);
 	args[0] = Int64GetDatum(p->item_id);
@@ -559,12 +549,45 @@ seckill_ledger_order(Purchase *p, int64 lease_id)
 	args[3] = Int32GetDatum(p->quantity);
 	args[4] = ObjectIdGetDatum(c->mode[p->mode]);
 	args[5] = Int64GetDatum(lease_id);
-	if (run(PLAN_ORDER, args, nulls) != 1)
+	rc = SPI_execute_snapshot(get_plan(PLAN_ORDER), args, nulls, snapshot,
+							  InvalidSnapshot, false, true, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s",
+			 SPI_result_code_string(rc));
+	if (SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("order of item " INT64_FORMAT " was not inserted",
 						p->item_id),
 				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+}
+
+/* Write the order of p for units of the row. */
+void
+seckill_ledger_order(Purchase *p)
+{
+	insert_order(p, 0, InvalidSnapshot);
+}
+
+/*
+ * Write the order of p for units of a lease, if the row carries that lease.
+ * This is the fence.  One snapshot serves both statements.
+ */
+bool
+seckill_ledger_order_fenced(Purchase *p, int64 lease_id)
+{
+	Snapshot	snapshot;
+	ItemRow		row;
+	bool		passed;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	passed = fetch_item(p->item_id, snapshot, &row) &&
+		row.lease_id == lease_id;
+	if (passed)
+		insert_order(p, lease_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	return passed;
 }
 
 /* Units of the orders that carry a lease; of all committed ones and ours. */

@@ -88,7 +88,7 @@ sell_locked(Purchase *p, ItemRow *row)
 	}
 	seckill_ledger_sell_locked(p->item_id, p->quantity - part.units,
 							   part.units);
-	seckill_ledger_order(p, 0);
+	seckill_ledger_order(p);
 	return SECKILL_SOLD;
 }
 
@@ -115,7 +115,7 @@ buy_none(Purchase *p)
 		seckill_unknown_item(p->item_id);
 	if (row.stock < p->quantity)
 		return SECKILL_SOLD_OUT;
-	seckill_ledger_order(p, 0);
+	seckill_ledger_order(p);
 	seckill_ledger_overwrite(p->item_id, row.stock - p->quantity);
 	return SECKILL_SOLD;
 }
@@ -172,7 +172,7 @@ buy_optimistic(Purchase *p)
 			if (!seckill_ledger_sell_version(p->item_id, p->quantity,
 											 row.version))
 				return SECKILL_CONFLICT;
-			seckill_ledger_order(p, 0);
+			seckill_ledger_order(p);
 			return SECKILL_SOLD;
 		}
 		check_newest(p, &row);
@@ -235,7 +235,7 @@ buy_advisory(Purchase *p)
 	lock_item_advisory(p->item_id);
 	if (!seckill_ledger_sell(p->item_id, p->quantity))
 		return lock_and_sell(p);
-	seckill_ledger_order(p, 0);
+	seckill_ledger_order(p);
 	return SECKILL_SOLD;
 }
 
@@ -277,12 +277,10 @@ buy_cache(Purchase *p)
 		}
 		else if (!seckill_lease_obtain(p, &taken))
 			return SECKILL_SOLD_OUT;
-		if (seckill_ledger_has_lease(p->item_id, taken.lease_id))
-			break;
+		if (seckill_ledger_order_fenced(p, taken.lease_id))
+			return SECKILL_SOLD;
 		drop_stale_lease(p, &taken);
 	}
-	seckill_ledger_order(p, taken.lease_id);
-	return SECKILL_SOLD;
 }
 
 /*

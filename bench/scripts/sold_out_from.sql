@@ -1,0 +1,2 @@
+\set user random(1, 1000000)
+SELECT outcome, order_id FROM seckill_buy(2, :user, 'cache');
