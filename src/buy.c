@@ -111,7 +111,7 @@ static SeckillOutcome
 check_row(Purchase *p, TimestampTz now)
 {
 	uint64		generation = p->entry != NULL ?
-		seckill_stock_generation(p->entry) : 0;
+	seckill_stock_generation(p->entry) : 0;
 	ItemRow		row;
 
 	if (!seckill_ledger_peek(p->item_id, &row))

@@ -130,7 +130,7 @@ static void
 item_updated(TriggerData *trigger, int64 item_id)
 {
 	int64		units = number_of(trigger, trigger->tg_newtuple, "stock") -
-		number_of(trigger, trigger->tg_trigtuple, "stock");
+	number_of(trigger, trigger->tg_trigtuple, "stock");
 
 	refuse_change(trigger);
 	if (!differs(trigger, "version"))
