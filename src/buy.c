@@ -124,6 +124,14 @@ check_row(Purchase *p, TimestampTz now)
 	return check_window(row.starts_at, row.ends_at, now);
 }
 
+/* Is it time to look at the row again?  Clocks can go back, too. */
+static bool
+is_stale(const StockGlance *glance, TimestampTz now)
+{
+	return now - glance->checked_at > CHECK_INTERVAL ||
+		now < glance->checked_at - CHECK_INTERVAL;
+}
+
 /*
  * What is known of the item without asking its units: from the entry, read
  * anew at least once in CHECK_INTERVAL by one session, or from the row.
@@ -141,7 +149,7 @@ check_rules(Purchase *p)
 
 	seckill_stock_glance(p->entry, &glance);
 	if (!glance.known ||
-		(Abs(now - glance.checked_at) > CHECK_INTERVAL &&
+		(is_stale(&glance, now) &&
 		 seckill_stock_claim_check(p->entry, glance.checked_at, now)))
 	{
 		outcome = check_row(p, now);
