@@ -16,7 +16,7 @@ PGFILEDESC = "seckill - flash sales"
 
 REGRESS = extension modes window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
-	deadlock delete_item wait_visible no_control
+	deadlock delete_item wait_visible no_control rewrite
 ISOLATION_OPTS = --outputdir=output_iso
 
 # the callback and header signatures of PostgreSQL have parameters to spare

@@ -84,8 +84,8 @@ SELECT pg_catalog.pg_extension_config_dump('seckill.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders_order_id_seq', '');
 
 --
--- Triggers.  The WHEN clause never holds for the UPDATE of a purchase or a
--- lease, which alone raise items.version.
+-- Triggers.  The WHEN clause never holds for the UPDATE of a purchase, which
+-- lowers the stock and raises the version.
 --
 
 CREATE FUNCTION @extschema@.seckill_items_changed()
@@ -121,9 +121,10 @@ CREATE TRIGGER items_insert BEFORE INSERT ON seckill.items
 
 CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
     FOR EACH ROW
-    WHEN ((OLD.version OPERATOR(pg_catalog.=) NEW.version
-           AND (OLD.stock, OLD.leased, OLD.lease_id)
-               IS DISTINCT FROM (NEW.stock, NEW.leased, NEW.lease_id))
+    WHEN (NEW.stock OPERATOR(pg_catalog.>) OLD.stock
+       OR (OLD.version OPERATOR(pg_catalog.=) NEW.version
+           AND OLD.stock OPERATOR(pg_catalog.<>) NEW.stock)
+       OR (OLD.leased, OLD.lease_id) IS DISTINCT FROM (NEW.leased, NEW.lease_id)
        OR (OLD.starts_at, OLD.ends_at) IS DISTINCT FROM (NEW.starts_at, NEW.ends_at)
        OR OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id)
     EXECUTE FUNCTION @extschema@.seckill_items_changed();
@@ -271,7 +272,7 @@ BEGIN ATOMIC
             WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id) o
         CROSS JOIN LATERAL (
             SELECT i.stock OPERATOR(pg_catalog.+)
-                (i.leased OPERATOR(pg_catalog.-) o.on_lease)
+                greatest(i.leased OPERATOR(pg_catalog.-) o.on_lease, 0)
                 OPERATOR(pg_catalog.+) o.sold AS accounted) a
     WHERE seckill_audit.item IS NULL
         OR i.item_id OPERATOR(pg_catalog.=) seckill_audit.item

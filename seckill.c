@@ -133,6 +133,7 @@ _PG_init(void)
 {
 	define_settings();
 	seckill_catalog_init();
+	seckill_xact_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 
@@ -142,5 +143,4 @@ _PG_init(void)
 	shmem_startup_hook = on_shmem_startup;
 	prev_object_access = object_access_hook;
 	object_access_hook = on_object_access;
-	seckill_xact_init();
 }

@@ -126,6 +126,21 @@ ROLLBACK;
 SELECT outcome FROM seckill_buy(1, 10, 'cache');
 TRUNCATE seckill.items, seckill.orders;
 
+-- nor is what a statement did before its triggers ran
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 5);
+SELECT outcome FROM seckill_buy(1, 1, 'retry');
+BEGIN;
+WITH u AS (UPDATE seckill.items SET stock = 0 RETURNING item_id)
+SELECT outcome FROM u, seckill_buy(u.item_id, 2, 'cache');
+SELECT sold_out FROM seckill_cache();
+ROLLBACK;
+BEGIN;
+WITH u AS (UPDATE seckill.items SET ends_at = now() RETURNING item_id)
+SELECT outcome FROM u, seckill_buy(u.item_id, 3, 'cache');
+ROLLBACK;
+SELECT outcome FROM seckill_buy(1, 4, 'cache');
+TRUNCATE seckill.items, seckill.orders;
+
 -- a transaction holds in a bounded number of places, then the row sells
 INSERT INTO seckill.items (item_id, stock) SELECT n, 5 FROM generate_series(1, 300) n;
 SELECT count(seckill_prewarm(item_id, 3)) FROM seckill.items WHERE item_id <= 200;

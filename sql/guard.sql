@@ -6,6 +6,8 @@ SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
 -- units supplied are kept by trigger, purchases do not count
 UPDATE seckill.items SET stock = stock + 10 WHERE item_id = 2;
 UPDATE seckill.items SET stock = 3, title = 'three' WHERE item_id = 2;
+UPDATE seckill.items SET stock = 4, version = version + 1 WHERE item_id = 2;
+UPDATE seckill.items SET stock = 3 WHERE item_id = 2;
 SELECT item_id, supplied FROM seckill.items ORDER BY 1;
 INSERT INTO seckill.items (item_id, stock) VALUES (2, 4)
 ON CONFLICT (item_id) DO UPDATE SET stock = items.stock + excluded.stock;
@@ -15,6 +17,8 @@ SELECT item_id, supplied, difference FROM seckill_audit();
 UPDATE seckill.items SET leased = 0 WHERE item_id = 1;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE seckill.items SET lease_id = 42 WHERE item_id = 1;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE seckill.items SET leased = 0, lease_id = NULL, version = version + 1 WHERE item_id = 1;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE seckill.items SET item_id = 3 WHERE item_id = 1;
 \echo :LAST_ERROR_SQLSTATE
@@ -44,6 +48,19 @@ SELECT outcome FROM seckill_buy(1, 1, 'cache');
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
+
+-- many leased items deleted in one statement
+INSERT INTO seckill.items (item_id, stock) SELECT n, 5 FROM generate_series(10, 309) n;
+SELECT count(seckill_prewarm(item_id)) FROM seckill.items WHERE item_id BETWEEN 10 AND 209;
+SELECT count(seckill_prewarm(item_id)) FROM seckill.items WHERE item_id >= 210;
+BEGIN;
+DELETE FROM seckill.items WHERE item_id >= 10;
+ROLLBACK;
+SELECT outcome FROM seckill_buy(10, 1, 'cache', 5);
+SELECT count(*), sum(difference) FROM seckill_audit();
+SELECT seckill_recall(10);
+DELETE FROM seckill.orders WHERE item_id = 10;
+DELETE FROM seckill.items WHERE item_id >= 10;
 
 -- deletion rolled back: the cache still has its units
 SELECT seckill_prewarm(2);

@@ -104,8 +104,7 @@ check_window(TimestampTz starts_at, TimestampTz ends_at, TimestampTz now)
 }
 
 /*
- * Read the rules from the row, and keep them in the entry unless what we see
- * may be our own uncommitted change.
+ * Read the rules from the row, and keep them in the entry.
  */
 static SeckillOutcome
 check_row(Purchase *p, TimestampTz now)
@@ -119,7 +118,7 @@ check_row(Purchase *p, TimestampTz now)
 
 	if (p->entry == NULL)
 		p->entry = seckill_stock_enter(p->item_id);
-	else if (!seckill_xact_wrote_row(p->item_id))
+	else
 		seckill_stock_learn(p->entry, generation, &row, now);
 	return check_window(row.starts_at, row.ends_at, now);
 }
@@ -144,7 +143,7 @@ check_rules(Purchase *p)
 	SeckillOutcome outcome;
 
 	p->entry = seckill_stock_find(p->item_id);
-	if (p->entry == NULL || seckill_xact_wrote_row(p->item_id))
+	if (p->entry == NULL || seckill_xact_changed_row(p->item_id))
 		return check_row(p, now);
 
 	seckill_stock_glance(p->entry, &glance);

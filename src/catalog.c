@@ -90,6 +90,7 @@ load_catalog(void)
 	fresh.orders = relation_oid("orders");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
 	fresh.owner = table_owner(fresh.items);
+	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);

@@ -23,6 +23,15 @@ extern PGDLLEXPORT void _PG_init(void);
 	index_beginscan(heap, index, snapshot, 1, 0)
 #endif
 
+/* was a plan made under the search_path of now? */
+#if PG_VERSION_NUM >= 170000
+#define SeckillSearchPathMatches(path) \
+	SearchPathMatchesCurrentEnvironment(path)
+#else
+#define SeckillSearchPathMatches(path) \
+	OverrideSearchPathMatchesCurrent(path)
+#endif
+
 /* index of this backend among all backends, 0 to MaxBackends - 1 */
 #if PG_VERSION_NUM >= 170000
 #define SeckillMyProcIndex()	(MyProcNumber)

@@ -106,8 +106,7 @@ refuse_change(TriggerData *trigger)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item_id of an item cannot be changed"),
 				 errhint("Insert another item, and end the sale of this one.")));
-	if (!differs(trigger, "version") &&
-		(differs(trigger, "leased") || differs(trigger, "lease_id")))
+	if (differs(trigger, "leased") || differs(trigger, "lease_id"))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("leased and lease_id of an item cannot be changed by hand"),
@@ -133,8 +132,7 @@ item_updated(TriggerData *trigger, int64 item_id)
 	number_of(trigger, trigger->tg_trigtuple, "stock");
 
 	refuse_change(trigger);
-	if (!differs(trigger, "version"))
-		add_supply(item_id, units);
+	add_supply(item_id, units);
 }
 
 /* BEFORE INSERT, and AFTER UPDATE that is no purchase, FOR EACH ROW */
@@ -147,7 +145,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		tuple = item_with_supply(trigger);
-	else if (!is_replica())
+	else if (!is_replica() && !seckill_xact_is_own_statement())
 		item_updated(trigger, item_id);
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(tuple);
@@ -180,7 +178,7 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 
 	if (!is_replica())
 		check_no_orders(item_id);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_xact_note_row(item_id, ROW_DELETED);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 

@@ -5,7 +5,7 @@
  * Lease: under the row lock, a transaction moves units from the row's stock to
  * its leased count and will credit them to the cache when it commits.  One
  * transaction per item does this at a time, the refiller; the others wait for
- * the end of its transaction, not for the row.
+ * it, not for the row.
  *
  * Settle: a row that says leased > 0 under a lease_id that no memory knows
  * lost its cache to a restart, a crash, a promotion or a restore.  Nobody can
@@ -50,7 +50,7 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 				 errdetail("%d units leased, " INT64_FORMAT " sold.",
 						   row->leased, sold),
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
-	seckill_ledger_give_back(item_id, (int32) unsold, true);
+	seckill_ledger_close(item_id, (int32) unsold);
 	ereport(LOG,
 			(errmsg("settled item " INT64_FORMAT ": " INT64_FORMAT " of %d leased units returned to stock",
 					item_id, unsold, row->leased)));
@@ -114,7 +114,7 @@ refill(Purchase *p, StockTaken *taken)
 
 	lock_item(p->item_id, &row);
 	seckill_lease_settle(p, &row);
-	seckill_xact_own(p->entry, p->item_id, &own);
+	seckill_xact_own(p->entry, &own);
 	missing = p->quantity - own.credit - seckill_stock_avail(p->entry);
 	if (missing > 0)
 	{
@@ -125,26 +125,88 @@ refill(Purchase *p, StockTaken *taken)
 	return seckill_xact_take(p->entry, p->quantity, taken);
 }
 
+/* The tag of a heavyweight lock of ours on an item. */
+void
+seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (item_id >> 32),
+						 (uint32) item_id, class);
+}
+
 /*
- * Go to the row, as the one refiller.  Whoever has the row locked already goes
- * there at once: the refiller may be waiting for just that lock.
+ * Become the one refiller of the item, unless somebody is.  The role is a
+ * heavyweight lock, held until the end of this (sub)transaction, when the
+ * callbacks have given the cache its units, or until it is given up.
  */
+static bool
+start_refill(Purchase *p)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	seckill_xact_start_refill(p->entry);
+	return true;
+}
+
+static void
+end_refill(Purchase *p)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
+	seckill_xact_end_refill(p->entry);
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* Wait until the refiller has ended or given up.  All who wait wake at once. */
+static void
+await_refiller(Purchase *p)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+	(void) LockRelease(&tag, ShareLock, false);
+}
+
+/*
+ * Does this transaction have the row locked, by our doing or by statements of
+ * the application's?  Of the latter only a try can tell.  Such a transaction
+ * must not wait for the refiller, who may be waiting for just that lock.
+ */
+static bool
+owns_row(Purchase *p)
+{
+	ItemRow		row;
+
+	return seckill_xact_locked_row(p->item_id) ||
+		((IsTransactionBlock() || IsSubTransaction()) &&
+		 TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		 seckill_ledger_try_lock(p->item_id, &row));
+}
+
+/* Go to the row, as the one refiller, or wait for who is. */
 static bool
 refill_in_turn(Purchase *p, StockTaken *taken)
 {
-	TransactionId other;
-	bool		owns_row = seckill_xact_locked_row(p->item_id);
 	bool		done;
 
-	if (!owns_row && !seckill_xact_start_refill(p->entry, &other))
+	if (seckill_xact_locked_row(p->item_id))
+		return refill(p, taken);
+	if (start_refill(p))
 	{
-		XactLockTableWait(other, NULL, NULL, XLTW_None);
-		return false;
+		done = refill(p, taken);
+		if (!done)
+			end_refill(p);
+		return done;
 	}
-	done = refill(p, taken);
-	if (!done && !owns_row)
-		seckill_xact_end_refill(p->entry);
-	return done;
+	if (owns_row(p))
+		return refill(p, taken);
+	await_refiller(p);
+	return false;
 }
 
 /*
@@ -166,7 +228,7 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 			return true;
 		if (!seckill_ledger_peek(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		seckill_xact_own(p->entry, p->item_id, &own);
+		seckill_xact_own(p->entry, &own);
 		switch (seckill_stock_judge(p->entry, generation, &row, p->quantity,
 									&own))
 		{
@@ -192,13 +254,11 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 void
 seckill_lease_top_up(Purchase *p)
 {
-	TransactionId other;
 	ItemRow		row;
 	bool		leased = false;
 
 	if (IsTransactionBlock() || IsSubTransaction() ||
-		IsolationUsesXactSnapshot() ||
-		!seckill_xact_start_refill(p->entry, &other))
+		IsolationUsesXactSnapshot() || !start_refill(p))
 		return;
 	if (seckill_ledger_try_lock(p->item_id, &row))
 	{
@@ -210,7 +270,7 @@ seckill_lease_top_up(Purchase *p)
 			seckill_stock_set_dry(p->entry, row.stock == 0);
 	}
 	if (!leased)
-		seckill_xact_end_refill(p->entry);
+		end_refill(p);
 }
 
 /*
@@ -230,24 +290,24 @@ seckill_lease_await_holder(StockEntry *entry)
 }
 
 /*
- * The item is about to be deleted, its row locked: take all it has in the
- * cache and wait for those who hold units, as their orders may stand in the
- * way.
+ * The item is about to be deleted, its row locked: see to it that nobody holds
+ * units, as their orders may stand in the way.  Usually the lease can be
+ * closed at once; with holders, all units are taken first, so that no more
+ * come.  Our own holds stay: our orders are for the caller to find.
  */
 void
 seckill_lease_vacate(Purchase *p)
 {
 	StockTaken	taken;
+	StockOwn	own;
 
 	if (p->entry == NULL)
 		return;
-	for (;;)
+	while (!seckill_stock_close(p->entry))
 	{
-		StockOwn	own;
-
 		(void) seckill_xact_take_all(p->entry, &taken);
-		seckill_xact_own(p->entry, p->item_id, &own);
-		if (seckill_stock_held(p->entry) <= own.held)
+		seckill_xact_own(p->entry, &own);
+		if (seckill_stock_is_vacant(p->entry, &own))
 			return;
 		seckill_lease_await_holder(p->entry);
 	}
@@ -283,8 +343,6 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 	stock = row->stock;
 	p->entry = seckill_stock_enter(item_id);
 	seckill_lease_settle(p, row);
-	if (p->entry != NULL)
-		seckill_xact_check_room();
 	return row->stock - stock;
 }
 
@@ -332,9 +390,9 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 }
 
 /*
- * Give back what the cache has.  If nobody holds units the lease is closed.
- * Otherwise it stays open for the holders, and the units that go are held by
- * this transaction until it ends, or an abort would lose them.
+ * Give back what the cache has.  If nobody holds units the lease is closed and
+ * settled.  Otherwise it stays open for the holders, and the units that go are
+ * held by this transaction until it ends, or an abort would lose them.
  */
 static int32
 recall(int64 item_id)
@@ -344,15 +402,15 @@ recall(int64 item_id)
 	StockTaken	taken = {0};
 	int32		settled = open_item(&p, item_id, &row);
 
-	if (row.leased > 0)
+	if (row.leased > 0 && seckill_stock_close(p.entry))
 	{
-		bool		closed = seckill_stock_close(p.entry, &taken.units);
+		int32		stock = row.stock;
 
-		if (!closed)
-			(void) seckill_xact_take_all(p.entry, &taken);
-		if (closed || taken.units > 0)
-			seckill_ledger_give_back(item_id, taken.units, closed);
+		seckill_lease_settle(&p, &row);
+		settled += row.stock - stock;
 	}
+	else if (row.leased > 0 && seckill_xact_take_all(p.entry, &taken))
+		seckill_ledger_give_back(item_id, taken.units);
 	seckill_stock_unpin(p.entry);
 	return settled + taken.units;
 }

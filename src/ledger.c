@@ -7,9 +7,8 @@
  * tables, so callers need no right on them.  On an error, the abort of the
  * (sub)transaction restores the user and closes SPI.
  *
- * Every name and operator is schema-qualified, and plans are made once per
- * backend, so the caller's search_path decides nothing.  Plans are made with
- * sequential scans disabled: for a small items table the planner would read
+ * Every name and operator is schema-qualified, so the caller's search_path
+ * decides nothing.  Plans are made with sequential scans disabled: for a small items table the planner would read
  * every dead version of every item, and a serializable transaction would
  * conflict with every buyer.
  *
@@ -25,15 +24,18 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -83,7 +85,8 @@ typedef struct Statement
 #define MINUS	" OPERATOR(pg_catalog.-) "
 
 #define LOCK_ITEM \
-	"SELECT * FROM seckill.items WHERE item_id" EQ "$1 FOR UPDATE"
+	"SELECT stock, leased, lease_id, version, starts_at, ends_at, xmin" \
+	" FROM seckill.items WHERE item_id" EQ "$1 FOR UPDATE"
 
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
@@ -234,13 +237,15 @@ replan(SPIPlanPtr plan)
 	AtEOXact_GUC(true, nest);
 }
 
+/* Will SPI use the plan as it is? */
 static bool
 is_planned(SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 
 	return source->is_valid && source->gplan != NULL &&
-		source->gplan->is_valid;
+		source->gplan->is_valid &&
+		SeckillSearchPathMatches(source->search_path);
 }
 
 /* The plan of a statement, ready to run. */
@@ -263,18 +268,28 @@ get_plan(PlanId id)
  * Running
  */
 
-/* Run under the transaction's snapshot; the number of rows it made. */
+/*
+ * Run a statement on items under the transaction's snapshot; the number of
+ * rows it made.
+ */
 static uint64
 run(PlanId id, Datum *args)
 {
-	int			rc = SPI_execute_plan(get_plan(id), args, NULL, false, 0);
+	SPIPlanPtr	plan = get_plan(id);
+	int			rc;
 
+	seckill_xact_set_own_statement(true);
+	rc = SPI_execute_plan(plan, args, NULL, false, 0);
+	seckill_xact_set_own_statement(false);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
 }
 
-/* Run a SELECT that sees the newest committed rows, and our own. */
+/*
+ * Run a SELECT that sees the newest committed rows, and our own.  The tables
+ * are locked before the snapshot is taken.
+ */
 static uint64
 run_latest(PlanId id, Datum *args)
 {
@@ -283,6 +298,8 @@ run_latest(PlanId id, Datum *args)
 	int			rc;
 
 	CommandCounterIncrement();
+	LockRelationOid(seckill_catalog()->items, AccessShareLock);
+	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
@@ -327,6 +344,9 @@ item_column(TupleTableSlot *slot, int column, Datum if_null)
 static void
 read_slot(TupleTableSlot *slot, ItemRow *row)
 {
+	Datum		xmin;
+	bool		isnull;
+
 	row->stock = DatumGetInt32(item_column(slot, ITEM_STOCK, 0));
 	row->version = DatumGetInt64(item_column(slot, ITEM_VERSION, 0));
 	row->leased = DatumGetInt32(item_column(slot, ITEM_LEASED, 0));
@@ -338,15 +358,17 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 	row->ends_at =
 		DatumGetTimestampTz(item_column(slot, ITEM_ENDS_AT,
 										TimestampTzGetDatum(DT_NOEND)));
+	xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+	row->mine =
+		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 }
 
-/* Fetch the row by its key.  The table stays locked until commit. */
+/* Fetch the row by its key from the table, which is open. */
 static bool
-fetch_item(int64 item_id, Snapshot snapshot, ItemRow *row)
+fetch_item(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row)
 {
-	const SeckillCatalog *c = seckill_catalog();
-	Relation	items = table_open(c->items, AccessShareLock);
-	Relation	key = index_open(c->items_key, AccessShareLock);
+	Relation	key = index_open(seckill_catalog()->items_key,
+								 AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(items, NULL);
 	IndexScanDesc scan;
 	ScanKeyData equal;
@@ -362,8 +384,18 @@ fetch_item(int64 item_id, Snapshot snapshot, ItemRow *row)
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(key, NoLock);
-	table_close(items, NoLock);
 	return found;
+}
+
+/*
+ * Open seckill.items and lock it against TRUNCATE and the like until commit.
+ * A snapshot to read it with must be taken after that.
+ */
+static Relation
+open_items(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->items, AccessShareLock);
 }
 
 /*
@@ -373,13 +405,12 @@ fetch_item(int64 item_id, Snapshot snapshot, ItemRow *row)
 bool
 seckill_ledger_peek(int64 item_id, ItemRow *row)
 {
-	Snapshot	snapshot;
-	bool		found;
+	Relation	items = open_items();
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		found = fetch_item(items, item_id, snapshot, row);
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	found = fetch_item(item_id, snapshot, row);
 	UnregisterSnapshot(snapshot);
+	table_close(items, NoLock);
 	return found;
 }
 
@@ -387,38 +418,64 @@ seckill_ledger_peek(int64 item_id, ItemRow *row)
 bool
 seckill_ledger_read(int64 item_id, ItemRow *row)
 {
-	Snapshot	snapshot;
-	bool		found;
+	Relation	items = open_items();
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	bool		found = fetch_item(items, item_id, snapshot, row);
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	found = fetch_item(item_id, snapshot, row);
 	UnregisterSnapshot(snapshot);
+	table_close(items, NoLock);
 	return found;
 }
 
+/* A column of the only row of the last result; if_null for a NULL. */
+static Datum
+result_column(int number, Datum if_null)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, number, &isnull);
+
+	return isnull ? if_null : value;
+}
+
+/* Run one of the locking SELECTs. */
 static bool
 lock_item(PlanId id, int64 item_id, ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
-	TupleTableSlot *slot;
+	TransactionId xmin;
 
 	if (run(id, args) == 0)
 		return false;
-	slot = MakeSingleTupleTableSlot(SPI_tuptable->tupdesc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(SPI_tuptable->vals[0], slot, false);
-	read_slot(slot, row);
-	ExecDropSingleTupleTableSlot(slot);
+	row->stock = DatumGetInt32(result_column(1, 0));
+	row->leased = DatumGetInt32(result_column(2, 0));
+	row->lease_id = DatumGetInt64(result_column(3, Int64GetDatum(0)));
+	row->version = DatumGetInt64(result_column(4, 0));
+	row->starts_at =
+		DatumGetTimestampTz(result_column(5, TimestampTzGetDatum(DT_NOBEGIN)));
+	row->ends_at =
+		DatumGetTimestampTz(result_column(6, TimestampTzGetDatum(DT_NOEND)));
+	xmin = DatumGetTransactionId(result_column(7, 0));
+	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 	SPI_freetuptable(SPI_tuptable);
 	seckill_xact_note_row(item_id, ROW_LOCKED);
 	return true;
 }
 
-/* Lock the row for update, waiting for whoever has it; then read it. */
+/*
+ * Lock the row for update, waiting for whoever has it; then read it.  Who
+ * waited for a DELETE looks again: the item may have been inserted anew.
+ */
 bool
 seckill_ledger_lock(int64 item_id, ItemRow *row)
 {
-	return lock_item(PLAN_LOCK, item_id, row);
+	while (!lock_item(PLAN_LOCK, item_id, row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!seckill_ledger_peek(item_id, row))
+			return false;
+	}
+	return true;
 }
 
 /* The same, or false at once if someone else has it locked. */
@@ -435,7 +492,7 @@ update_locked(PlanId id, Datum *args)
 	if (run(id, args) != 1)
 		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
 			 DatumGetInt64(args[0]));
-	seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
+	seckill_xact_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 }
 
 /* Run an UPDATE that sells; did it? */
@@ -445,7 +502,7 @@ sell(PlanId id, Datum *args)
 	bool		sold = run(id, args) > 0;
 
 	if (sold)
-		seckill_xact_note_row(DatumGetInt64(args[0]), ROW_WRITTEN);
+		seckill_xact_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 	return sold;
 }
 
@@ -498,13 +555,23 @@ seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id)
 	update_locked(PLAN_LEASE, args);
 }
 
-/* Move units of a locked row from its lease to its stock, or close it. */
+/* Move units of a locked row from its lease to its stock. */
 void
-seckill_ledger_give_back(int64 item_id, int32 units, bool close)
+seckill_ledger_give_back(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
-	update_locked(close ? PLAN_CLOSE : PLAN_GIVE_BACK, args);
+	update_locked(PLAN_GIVE_BACK, args);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
+}
+
+/* The same, and close the lease: the rest of it is sold. */
+void
+seckill_ledger_close(int64 item_id, int32 units)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+
+	update_locked(PLAN_CLOSE, args);
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 }
 
@@ -540,6 +607,7 @@ insert_order(Purchase *p, int64 lease_id, Snapshot snapshot)
 	const SeckillCatalog *c = seckill_catalog();
 	const char *nulls = lease_id == 0 ? "     n" : NULL;
 	Datum		args[6];
+	LedgerCaller owner;
 	int			rc;
 
 	p->order_id = nextval_internal(c->order_ids, false);
@@ -549,8 +617,11 @@ insert_order(Purchase *p, int64 lease_id, Snapshot snapshot)
 	args[3] = Int32GetDatum(p->quantity);
 	args[4] = ObjectIdGetDatum(c->mode[p->mode]);
 	args[5] = Int64GetDatum(lease_id);
+	GetUserIdAndSecContext(&owner.user, &owner.context);
+	SetUserIdAndSecContext(c->orders_owner, owner.context);
 	rc = SPI_execute_snapshot(get_plan(PLAN_ORDER), args, nulls, snapshot,
 							  InvalidSnapshot, false, true, 0);
+	SetUserIdAndSecContext(owner.user, owner.context);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",
 			 SPI_result_code_string(rc));
@@ -576,17 +647,16 @@ seckill_ledger_order(Purchase *p)
 bool
 seckill_ledger_order_fenced(Purchase *p, int64 lease_id)
 {
-	Snapshot	snapshot;
+	Relation	items = open_items();
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	ItemRow		row;
-	bool		passed;
+	bool		passed = fetch_item(items, p->item_id, snapshot, &row) &&
+	row.lease_id == lease_id;
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	passed = fetch_item(p->item_id, snapshot, &row) &&
-		row.lease_id == lease_id;
 	if (passed)
 		insert_order(p, lease_id, snapshot);
 	UnregisterSnapshot(snapshot);
+	table_close(items, NoLock);
 	return passed;
 }
 
@@ -595,14 +665,12 @@ int64
 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(lease_id)};
-	Datum		sum;
-	bool		isnull;
+	int64		sold;
 
 	(void) run_latest(PLAN_SOLD_ON_LEASE, args);
-	sum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						&isnull);
+	sold = DatumGetInt64(result_column(1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
-	return isnull ? 0 : DatumGetInt64(sum);
+	return sold;
 }
 
 bool

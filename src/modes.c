@@ -17,9 +17,6 @@
 
 #include "seckill.h"
 
-/* Class of our advisory locks; the application's are 1 and 2. */
-#define ADVISORY_CLASS	0x5EC
-
 
 static void
 unserializable(void)
@@ -44,7 +41,7 @@ judge(const Purchase *p, const ItemRow *row, uint64 generation)
 
 	if (p->entry == NULL)
 		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
-	seckill_xact_own(p->entry, p->item_id, &own);
+	seckill_xact_own(p->entry, &own);
 	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
 }
 
@@ -56,7 +53,6 @@ take_rest(const Purchase *p, const ItemRow *row, StockTaken *part)
 
 	if (p->entry == NULL || row->leased == 0)
 		return false;
-	seckill_xact_check_room();
 	return seckill_xact_take(p->entry, missing, part);
 }
 
@@ -217,22 +213,17 @@ buy_pessimistic(Purchase *p)
 
 /*
  * advisory: queue on a heavyweight lock of the item, so that one waiter at a
- * time meets the row.
+ * time meets the row.  Who has the row already must not queue behind those who
+ * wait for it.
  */
-static void
-lock_item_advisory(int64 item_id)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (item_id >> 32),
-						 (uint32) item_id, ADVISORY_CLASS);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-}
-
 static SeckillOutcome
 buy_advisory(Purchase *p)
 {
-	lock_item_advisory(p->item_id);
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_BUYERS);
+	if (!seckill_xact_locked_row(p->item_id))
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	if (!seckill_ledger_sell(p->item_id, p->quantity))
 		return lock_and_sell(p);
 	seckill_ledger_order(p);

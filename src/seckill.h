@@ -8,6 +8,7 @@
 #include "access/htup.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 
 #include "compat.h"
@@ -49,6 +50,7 @@ typedef struct ItemRow
 	int64		version;
 	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
 	TimestampTz ends_at;		/* DT_NOEND: NULL */
+	bool		mine;			/* written by the current transaction */
 } ItemRow;
 
 /* One call of seckill_buy on its way through the rooms. */
@@ -83,6 +85,7 @@ typedef struct SeckillCatalog
 	Oid			orders;			/* seckill.orders */
 	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			owner;			/* of seckill.items: whom statements run as */
+	Oid			orders_owner;	/* whom the triggers on orders run as */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 } SeckillCatalog;
@@ -116,7 +119,8 @@ extern void seckill_ledger_sell_locked(int64 item_id, int32 from_row,
 									   int32 from_lease);
 extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
 extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
-extern void seckill_ledger_give_back(int64 item_id, int32 units, bool close);
+extern void seckill_ledger_give_back(int64 item_id, int32 units);
+extern void seckill_ledger_close(int64 item_id, int32 units);
 extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
 extern void seckill_ledger_order(Purchase *p);
 extern bool seckill_ledger_order_fenced(Purchase *p, int64 lease_id);
@@ -154,7 +158,6 @@ typedef struct StockOwn
 	int64		lease_id;		/* the lease that the units are of */
 	int32		held;			/* units of its that the entry counts as held */
 	int32		credit;			/* those of them that it can still sell */
-	bool		wrote_row;		/* it sees a row that others do not */
 } StockOwn;
 
 /* What a buyer who found an entry short does next. */
@@ -202,22 +205,20 @@ extern void seckill_stock_adjust(StockEntry *entry, int64 lease_id,
 extern StockVerdict seckill_stock_judge(StockEntry *entry, uint64 generation,
 										const ItemRow *row, int32 quantity,
 										const StockOwn *own);
-extern int32 seckill_stock_held(StockEntry *entry);
+extern bool seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own);
 extern void seckill_stock_renew(StockEntry *entry, int64 lease_id);
-extern bool seckill_stock_close(StockEntry *entry, int32 *avail);
+extern bool seckill_stock_close(StockEntry *entry);
 extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
 extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
 
-extern bool seckill_stock_start_refill(StockEntry *entry, TransactionId xid,
-									   TransactionId *other);
-extern void seckill_stock_end_refill(StockEntry *entry);
+extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
 
 extern void seckill_stock_publish_holder(int place, StockEntry *entry,
 										 TransactionId xid);
 extern void seckill_stock_withdraw_holder(int place);
 extern TransactionId seckill_stock_other_holder(StockEntry *entry);
 
-extern void seckill_stock_changed(Oid items, int64 item_id);
+extern void seckill_stock_changed(Oid items, int64 item_id, bool deleted);
 extern void seckill_stock_changed_all(Oid items);
 extern bool seckill_stock_has_table(Oid items);
 extern void seckill_stock_drop_table(Oid items);
@@ -236,8 +237,8 @@ extern int	seckill_stock_list(Oid items, StockLine **lines);
 typedef enum RowState
 {
 	ROW_LOCKED,
-	ROW_WRITTEN,				/* what we see is not yet true for others */
-	ROW_CHANGED					/* and the cache must hear of it at commit */
+	ROW_CHANGED,				/* the cache must hear of it at commit */
+	ROW_DELETED
 } RowState;
 
 extern void seckill_xact_init(void);
@@ -249,13 +250,14 @@ extern bool seckill_xact_has_room(void);
 extern void seckill_xact_check_room(void);
 extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
 								int32 units);
-extern void seckill_xact_own(StockEntry *entry, int64 item_id, StockOwn *own);
-extern bool seckill_xact_start_refill(StockEntry *entry,
-									  TransactionId *other);
+extern void seckill_xact_own(StockEntry *entry, StockOwn *own);
+extern void seckill_xact_start_refill(StockEntry *entry);
 extern void seckill_xact_end_refill(StockEntry *entry);
 extern void seckill_xact_note_row(int64 item_id, RowState state);
 extern bool seckill_xact_locked_row(int64 item_id);
-extern bool seckill_xact_wrote_row(int64 item_id);
+extern bool seckill_xact_changed_row(int64 item_id);
+extern void seckill_xact_set_own_statement(bool own);
+extern bool seckill_xact_is_own_statement(void);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
 
@@ -263,6 +265,15 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 /*
  * lease.c: units between row and cache
  */
+
+/*
+ * Classes of our advisory locks, the fourth field of the tag.  The
+ * application's own are of class 1 and 2.
+ */
+#define SECKILL_LOCK_BUYERS		0x5EC	/* the queue of mode advisory */
+#define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
+
+extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
 extern void seckill_lease_top_up(Purchase *p);
 extern void seckill_lease_settle(Purchase *p, ItemRow *row);

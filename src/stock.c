@@ -19,7 +19,7 @@
  *   names it; an entry is reused only when no slot names it and it has no
  *   units, no holder and no refiller.  A pin is a store to the backend's own
  *   cache line, so a refusal writes no shared line.
- * - Counters: lease_id, avail, held, generation, refiller and dry, under the
+ * - Counters: lease_id, avail, held, generation, refilling and dry, under the
  *   entry's spinlock.  avail is what anyone may take.  held is what running
  *   transactions have taken (they give it back on abort) or have leased and
  *   not committed (it becomes avail on commit).  Both count units of lease_id
@@ -55,6 +55,7 @@
 #include "seckill.h"
 
 #define PINS_PER_BACKEND	8
+#define EVICTION_TRIES		64
 
 typedef struct StockKey
 {
@@ -92,7 +93,7 @@ struct StockEntry
 	int32		held;
 	int64		lease_id;
 	uint64		generation;
-	TransactionId refiller;
+	bool		refilling;		/* a transaction has the refiller's lock */
 };
 
 typedef union PaddedEntry
@@ -299,7 +300,10 @@ set_key(StockKey *key, int64 item_id)
 static inline bool
 has_key(StockEntry *entry, const StockKey *key)
 {
-	return entry->live && memcmp(&entry->key, key, sizeof(StockKey)) == 0;
+	if (!entry->live)
+		return false;
+	pg_read_barrier();
+	return memcmp(&entry->key, key, sizeof(StockKey)) == 0;
 }
 
 /* Pin the entry I used last, if it is still the entry of key. */
@@ -362,41 +366,47 @@ free_entry(StockEntry *entry)
 	stock->first_free = entry_number(entry) - 1;
 }
 
-/*
- * Take the entry away from its item unless it matters to somebody.  Caller
- * holds stock->lock exclusively, so nobody but pin_last() can pin it; that
- * looks at live again after its pin, so one of the two sees the other.
- */
 static bool
-evict(StockEntry *entry)
+is_idle(StockEntry *entry)
 {
 	bool		idle;
 
-	if (!entry->live)
-		return false;
 	SpinLockAcquire(&entry->mutex);
-	idle = entry->avail == 0 && entry->held == 0 &&
-		!TransactionIdIsValid(entry->refiller);
+	idle = entry->avail == 0 && entry->held == 0 && !entry->refilling;
 	SpinLockRelease(&entry->mutex);
-	if (!idle)
-		return false;
-
-	entry->live = false;
-	pg_memory_barrier();
-	if (is_pinned(entry))
-	{
-		entry->live = true;
-		return false;
-	}
-	free_entry(entry);
-	return true;
+	return idle;
 }
 
-/* Caller holds stock->lock exclusively.  Is there an unused entry now? */
+/*
+ * Take the entry away from its item unless it matters to somebody.  Caller
+ * holds stock->lock exclusively, so nobody but pin_last() can pin it; that
+ * looks at live again after its pin, so one of the two sees the other.  Only
+ * then the question whether it is idle has a lasting answer: who was pinned
+ * before has left a hold or a role behind, or nothing.
+ */
+static void
+evict(StockEntry *entry)
+{
+	if (!entry->live || !is_idle(entry))
+		return;
+	entry->live = false;
+	pg_memory_barrier();
+	if (is_pinned(entry) || !is_idle(entry))
+		entry->live = true;
+	else
+		free_entry(entry);
+}
+
+/*
+ * Caller holds stock->lock exclusively.  Is there an unused entry now?  Looks
+ * at a few only: with a full cache this runs in every call for a new item.
+ */
 static bool
 make_room(void)
 {
-	for (int i = 0; i < seckill_max_items && stock->first_free < 0; i++)
+	int			tries = Min(seckill_max_items, EVICTION_TRIES);
+
+	for (int i = 0; i < tries && stock->first_free < 0; i++)
 	{
 		evict(&entries[stock->hand].entry);
 		stock->hand = (stock->hand + 1) % seckill_max_items;
@@ -438,7 +448,7 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->held = 0;
 	entry->lease_id = lease_id;
 	entry->generation++;
-	entry->refiller = InvalidTransactionId;
+	entry->refilling = false;
 	pg_write_barrier();
 	entry->live = true;
 	return entry;
@@ -575,14 +585,15 @@ row_has_units(StockEntry *entry, const ItemRow *row)
 
 /*
  * Keep the rules of a row that was read after the given generation, unless
- * the generation moved on.  A row with units takes the sold-out flag back.
+ * the generation moved on or the row is our own uncommitted change.  A row
+ * with units takes the sold-out flag back.
  */
 void
 seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
 					TimestampTz now)
 {
 	SpinLockAcquire(&entry->mutex);
-	if (entry->generation == generation)
+	if (entry->generation == generation && !row->mine)
 	{
 		begin_rules(entry);
 		entry->known = true;
@@ -622,15 +633,17 @@ seckill_stock_lease_id(StockEntry *entry)
 	return lease_id;
 }
 
-int32
-seckill_stock_held(StockEntry *entry)
+/* Has the lease nothing on sale and nothing held but own? */
+bool
+seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)
 {
-	int32		held;
+	bool		vacant;
 
 	SpinLockAcquire(&entry->mutex);
-	held = entry->held;
+	vacant = entry->lease_id == own->lease_id && entry->avail == 0 &&
+		entry->held <= own->held;
 	SpinLockRelease(&entry->mutex);
-	return held;
+	return vacant;
 }
 
 /*
@@ -647,7 +660,7 @@ seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 	entry->avail -= taken->units;
 	entry->held += taken->units;
 	taken->low = !entry->dry && entry->avail < seckill_lease_units / 4 &&
-		!TransactionIdIsValid(entry->refiller);
+		!entry->refilling;
 	SpinLockRelease(&entry->mutex);
 }
 
@@ -672,8 +685,8 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
 
 /*
  * Decide for a buyer who wants quantity units and has seen row after the
- * given generation, and whose own transaction has own.  If it has changed the
- * row, what it sees is not the truth for others and must not set the flag.
+ * given generation, and whose own transaction has own.  A row that it has
+ * changed itself is not the truth for others and must not set the flag.
  *
  * Every unit is in the committed row, in avail, in held, or taken from the
  * committed row by a transaction that still has it locked; the latter still
@@ -701,7 +714,7 @@ seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
 	{
 		verdict = STOCK_OUT;
 		if (row->stock == 0 && entry->avail == 0 && entry->held == 0 &&
-			!own->wrote_row)
+			!row->mine)
 			set_sold_out(entry, true);
 	}
 	SpinLockRelease(&entry->mutex);
@@ -734,23 +747,19 @@ seckill_stock_renew(StockEntry *entry, int64 lease_id)
 
 /*
  * Close the lease if no transaction holds any of it, not even the caller's,
- * which might roll back the closing and keep the hold.  *avail is what it had.
- * Caller has locked the item's row, so no lease can be brought in meanwhile,
- * and gives the units back to the row; should it abort, the row's lease is one
- * that no memory knows, which is settled.
+ * which might roll back the closing and keep the hold.  Caller has locked the
+ * item's row, so no lease can be brought in meanwhile.  What is on the row is
+ * from now on a lease that no memory knows, to be settled.
  */
 bool
-seckill_stock_close(StockEntry *entry, int32 *avail)
+seckill_stock_close(StockEntry *entry)
 {
 	bool		closed;
 
 	SpinLockAcquire(&entry->mutex);
 	closed = entry->held == 0;
 	if (closed)
-	{
-		*avail = entry->avail;
 		start_lease(entry);
-	}
 	SpinLockRelease(&entry->mutex);
 	return closed;
 }
@@ -781,28 +790,12 @@ seckill_stock_set_dry(StockEntry *entry, bool dry)
 }
 
 
-/*
- * The refiller
- */
-
-/* Become the one refiller, or learn who is. */
-bool
-seckill_stock_start_refill(StockEntry *entry, TransactionId xid,
-						   TransactionId *other)
-{
-	SpinLockAcquire(&entry->mutex);
-	*other = entry->refiller;
-	if (!TransactionIdIsValid(*other))
-		entry->refiller = xid;
-	SpinLockRelease(&entry->mutex);
-	return !TransactionIdIsValid(*other);
-}
-
+/* Remember that a refill is under way, so that nobody tops up meanwhile. */
 void
-seckill_stock_end_refill(StockEntry *entry)
+seckill_stock_set_refilling(StockEntry *entry, bool refilling)
 {
 	SpinLockAcquire(&entry->mutex);
-	entry->refiller = InvalidTransactionId;
+	entry->refilling = refilling;
 	SpinLockRelease(&entry->mutex);
 }
 
@@ -861,21 +854,28 @@ seckill_stock_other_holder(StockEntry *entry)
  * Changes of the tables, at commit
  */
 
+/* A deleted item takes its lease along: a new one must not meet it. */
 static void
-forget_rules(StockEntry *entry)
+forget_rules(StockEntry *entry, bool deleted)
 {
 	SpinLockAcquire(&entry->mutex);
 	begin_rules(entry);
 	entry->known = false;
 	entry->dry = false;
 	end_rules(entry);
-	next_generation(entry);
+	if (deleted)
+		start_lease(entry);
+	else
+		next_generation(entry);
 	SpinLockRelease(&entry->mutex);
 }
 
-/* The row of an item changed.  Raises nothing: runs in a commit callback. */
+/*
+ * The row of an item changed, or is gone.  Raises nothing: runs in a commit
+ * callback.
+ */
 void
-seckill_stock_changed(Oid items, int64 item_id)
+seckill_stock_changed(Oid items, int64 item_id, bool deleted)
 {
 	StockKey	key = {MyDatabaseId, items, item_id};
 	StockSlot  *slot;
@@ -883,7 +883,7 @@ seckill_stock_changed(Oid items, int64 item_id)
 	LWLockAcquire(stock->lock, LW_SHARED);
 	slot = hash_search(directory, &key, HASH_FIND, NULL);
 	if (slot != NULL)
-		forget_rules(&entries[slot->index].entry);
+		forget_rules(&entries[slot->index].entry, deleted);
 	LWLockRelease(stock->lock);
 }
 
@@ -898,7 +898,7 @@ seckill_stock_changed_all(Oid items)
 
 		if (entry->live && entry->key.dbid == MyDatabaseId &&
 			entry->key.items == items)
-			forget_rules(entry);
+			forget_rules(entry, false);
 	}
 	LWLockRelease(stock->lock);
 }

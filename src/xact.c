@@ -58,6 +58,9 @@ typedef struct RowNote
 static Claim claims[SECKILL_PLACES];
 static int	nclaims = 0;
 
+/* Is the statement that runs one of the extension's own, see guard.c? */
+static bool own_statement = false;
+
 static RowNote rows[ROWS];
 static int	nrows = 0;
 static bool rows_overflow = false;	/* more rows than notes: take it for all */
@@ -94,7 +97,18 @@ publish(Claim *claim)
 		seckill_stock_withdraw_holder(claim - claims);
 }
 
-/* Find or add the claim of this level; the caller has seen to the room. */
+/*
+ * See to it that the next get_claim() cannot fail: it runs when the units are
+ * taken already.
+ */
+static void
+prepare_claim(void)
+{
+	seckill_xact_check_room();
+	(void) GetCurrentTransactionId();
+}
+
+/* Find or add the claim of this level.  Raises nothing. */
 static Claim *
 get_claim(StockEntry *entry, int64 lease_id)
 {
@@ -104,14 +118,16 @@ get_claim(StockEntry *entry, int64 lease_id)
 	if (claim != NULL)
 		return claim;
 	Assert(nclaims < SECKILL_PLACES);
-	claim = &claims[nclaims++];
+	Assert(TransactionIdIsValid(GetCurrentTransactionIdIfAny()));
+	claim = &claims[nclaims];
 	claim->entry = entry;
 	claim->level = level;
-	claim->xid = GetCurrentTransactionId();
+	claim->xid = GetCurrentTransactionIdIfAny();
 	claim->lease_id = lease_id;
 	claim->hold = 0;
 	claim->credit = 0;
 	claim->refiller = false;
+	nclaims++;
 	return claim;
 }
 
@@ -173,12 +189,11 @@ own_credit(StockEntry *entry, int64 lease_id)
 
 /* What this transaction has at the entry's present lease. */
 void
-seckill_xact_own(StockEntry *entry, int64 item_id, StockOwn *own)
+seckill_xact_own(StockEntry *entry, StockOwn *own)
 {
 	own->lease_id = seckill_stock_lease_id(entry);
 	own->credit = own_credit(entry, own->lease_id);
 	own->held = own->credit;
-	own->wrote_row = seckill_xact_wrote_row(item_id);
 	for (int i = 0; i < nclaims; i++)
 		if (claims[i].entry == entry && claims[i].lease_id == own->lease_id)
 			own->held += claims[i].hold;
@@ -197,6 +212,7 @@ take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
 
 	if (drawn == 0)
 		return;
+	prepare_claim();
 	claim = get_claim(entry, lease_id);
 	if (drawn < quantity)
 	{
@@ -227,7 +243,7 @@ take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 	taken->units = 0;
 	if (seckill_stock_avail(entry) < min)
 		return false;
-	(void) GetCurrentTransactionId();
+	prepare_claim();
 	seckill_stock_take(entry, min, max, taken);
 	if (taken->units == 0)
 		return false;
@@ -238,8 +254,7 @@ take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 }
 
 /*
- * Put quantity units on hold, all or nothing, from our own credit first.  The
- * caller has asked seckill_xact_has_room().
+ * Put quantity units on hold, all or nothing, from our own credit first.
  */
 bool
 seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
@@ -277,8 +292,10 @@ seckill_xact_return(StockEntry *entry, const StockTaken *taken)
 void
 seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
 {
-	Claim	   *claim = get_claim(entry, lease_id);
+	Claim	   *claim;
 
+	prepare_claim();
+	claim = get_claim(entry, lease_id);
 	claim->credit += units;
 	seckill_stock_adjust(entry, lease_id, 0, units);
 	publish(claim);
@@ -286,21 +303,17 @@ seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
 
 /*
  * Become the one refiller of the entry until this level ends or gives the
- * role up; or learn which other transaction is.
+ * role up.  The caller has the refiller's lock.
  */
-bool
-seckill_xact_start_refill(StockEntry *entry, TransactionId *other)
+void
+seckill_xact_start_refill(StockEntry *entry)
 {
 	Claim	   *claim;
 
-	for (int i = 0; i < nclaims; i++)
-		if (claims[i].entry == entry && claims[i].refiller)
-			return true;
+	prepare_claim();
 	claim = get_claim(entry, seckill_stock_lease_id(entry));
-	claim->refiller = seckill_stock_start_refill(entry, claim->xid, other);
-	if (!claim->refiller)
-		drop_if_empty(claim);
-	return claim->refiller;
+	claim->refiller = true;
+	seckill_stock_set_refilling(entry, true);
 }
 
 /* Give the role up early: nothing was leased. */
@@ -316,7 +329,7 @@ seckill_xact_end_refill(StockEntry *entry)
 		if (claim->entry != entry || claim->level != level || !claim->refiller)
 			continue;
 		claim->refiller = false;
-		seckill_stock_end_refill(entry);
+		seckill_stock_set_refilling(entry, false);
 		drop_if_empty(claim);
 		return;
 	}
@@ -326,6 +339,19 @@ seckill_xact_end_refill(StockEntry *entry)
 /*
  * Rows
  */
+
+/* Tell the triggers that the extension itself changes items now, or not. */
+void
+seckill_xact_set_own_statement(bool own)
+{
+	own_statement = own;
+}
+
+bool
+seckill_xact_is_own_statement(void)
+{
+	return own_statement;
+}
 
 /* Remember what this transaction did to the row of an item. */
 void
@@ -371,9 +397,9 @@ seckill_xact_locked_row(int64 item_id)
 }
 
 bool
-seckill_xact_wrote_row(int64 item_id)
+seckill_xact_changed_row(int64 item_id)
 {
-	return row_has_state(item_id, ROW_WRITTEN);
+	return row_has_state(item_id, ROW_CHANGED);
 }
 
 /* seckill.items is truncated or dropped: forget its entries at commit. */
@@ -405,8 +431,9 @@ announce_rows(void)
 		seckill_stock_changed_all(changed_items);
 	else
 		for (int i = 0; i < nrows; i++)
-			if (rows[i].state == ROW_CHANGED)
-				seckill_stock_changed(changed_items, rows[i].item_id);
+			if (rows[i].state >= ROW_CHANGED)
+				seckill_stock_changed(changed_items, rows[i].item_id,
+									  rows[i].state == ROW_DELETED);
 	if (OidIsValid(emptied_items))
 		seckill_stock_drop_table(emptied_items);
 	if (OidIsValid(dropped_database))
@@ -419,7 +446,7 @@ commit_claim(Claim *claim)
 	seckill_stock_adjust(claim->entry, claim->lease_id, claim->credit,
 						 -(claim->hold + claim->credit));
 	if (claim->refiller)
-		seckill_stock_end_refill(claim->entry);
+		seckill_stock_set_refilling(claim->entry, false);
 }
 
 static void
@@ -430,13 +457,14 @@ abort_claim(Claim *claim)
 	if (claim->refiller)
 	{
 		seckill_stock_set_dry(claim->entry, false);
-		seckill_stock_end_refill(claim->entry);
+		seckill_stock_set_refilling(claim->entry, false);
 	}
 }
 
 static void
 forget_all(void)
 {
+	own_statement = false;
 	nrows = 0;
 	rows_overflow = false;
 	emptied_items = InvalidOid;
@@ -475,7 +503,7 @@ refuse_prepare(void)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot prepare a transaction that holds units of the stock cache or empties its tables"),
 			 errdetail("The cache would not hear of COMMIT PREPARED."),
-			 errhint("Buy with a mode that works on the row, such as \"pessimistic\", in transactions that are to be prepared.")));
+			 errhint("In transactions that are to be prepared, buy with a mode that works on the row, after SELECT seckill_recall(item_id).")));
 }
 
 static void
@@ -545,6 +573,7 @@ abort_level(int level)
 {
 	int			kept = 0;
 
+	own_statement = false;
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (claims[i].level >= level)
 		{
