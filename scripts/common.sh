@@ -25,8 +25,9 @@ server_major() {
     if command -v "$PG_CONFIG" > /dev/null; then
         "$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'
     else
-        apt-cache depends postgresql |
-            sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1
+        apt-cache depends postgresql 2> /dev/null |
+            sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' ||
+            true
     fi
 }
 
@@ -37,15 +38,16 @@ has_server() {
         [ -x "$("$PG_CONFIG" --bindir)/pgbench" ]
 }
 
-# Print the commands of the missing ones among the arguments' packages.
+# Print the packages that are missing: what a build and a server need, and
+# those named.
 missing_packages() {
     local major
 
     command -v cc > /dev/null || echo gcc libc6-dev
     if ! has_server; then
         major=$(server_major)
-        [ -n "$major" ] || die "no PostgreSQL found, and apt knows none"
-        echo "postgresql-$major postgresql-server-dev-$major"
+        # before the first "apt-get update" apt does not know the version
+        echo "postgresql${major:+-$major} postgresql-server-dev-${major:-all}"
     fi
     for package in "$@"; do
         dpkg -s "$package" > /dev/null 2>&1 || echo "$package"
@@ -94,9 +96,10 @@ ensure_packages() {
             say "    apt-get update && apt-get install -y --no-install-recommends $missing"
             exit 1
         }
-        say "installing $missing"
+        say "installing what is missing"
         as_root apt-get update -qq
         missing=$(missing_packages "$@" | xargs)
+        say "    $missing"
         # shellcheck disable=SC2086
         install_packages $missing
     fi

@@ -258,7 +258,8 @@ seckill_lease_top_up(Purchase *p)
 	bool		leased = false;
 
 	if (IsTransactionBlock() || IsSubTransaction() ||
-		IsolationUsesXactSnapshot() || !start_refill(p))
+		IsolationUsesXactSnapshot() || !seckill_xact_has_room() ||
+		!start_refill(p))
 		return;
 	if (seckill_ledger_try_lock(p->item_id, &row))
 	{

@@ -202,28 +202,42 @@ buy_retry(Purchase *p)
 
 
 /*
+ * Queue for the item on a heavyweight lock of its own, held to the end of the
+ * transaction.  PostgreSQL queues for a row on a lock of one version of it:
+ * each update wakes all who wait, to queue again at the next version, in any
+ * order.  This queue is first come, first served, and wakes one at a time.
+ * Who has the row already must not queue behind those who wait for it.
+ */
+static void
+join_queue(const Purchase *p)
+{
+	LOCKTAG		tag;
+
+	if (seckill_xact_locked_row(p->item_id))
+		return;
+	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_BUYERS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+
+/*
  * pessimistic: lock the row, then update it.
  */
 static SeckillOutcome
 buy_pessimistic(Purchase *p)
 {
+	join_queue(p);
 	return lock_and_sell(p);
 }
 
 
 /*
- * advisory: queue on a heavyweight lock of the item, so that one waiter at a
- * time meets the row.  Who has the row already must not queue behind those who
- * wait for it.
+ * advisory: the queue alone, then update.
  */
 static SeckillOutcome
 buy_advisory(Purchase *p)
 {
-	LOCKTAG		tag;
-
-	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_BUYERS);
-	if (!seckill_xact_locked_row(p->item_id))
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	join_queue(p);
 	if (!seckill_ledger_sell(p->item_id, p->quantity))
 		return lock_and_sell(p);
 	seckill_ledger_order(p);

@@ -247,7 +247,6 @@ extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 extern bool seckill_xact_take_all(StockEntry *entry, StockTaken *taken);
 extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
 extern bool seckill_xact_has_room(void);
-extern void seckill_xact_check_room(void);
 extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
 								int32 units);
 extern void seckill_xact_own(StockEntry *entry, StockOwn *own);
@@ -270,7 +269,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
  * Classes of our advisory locks, the fourth field of the tag.  The
  * application's own are of class 1 and 2.
  */
-#define SECKILL_LOCK_BUYERS		0x5EC	/* the queue of mode advisory */
+#define SECKILL_LOCK_BUYERS		0x5EC	/* buyers of the locking modes */
 #define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);

@@ -104,7 +104,13 @@ publish(Claim *claim)
 static void
 prepare_claim(void)
 {
-	seckill_xact_check_room();
+	if (nclaims >= SECKILL_PLACES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("transaction holds units in too many places"),
+				 errdetail("One transaction can hold units of the stock cache in %d places: items, times savepoints that bought them.",
+						   SECKILL_PLACES),
+				 errhint("Commit, and buy the rest in another transaction.")));
 	(void) GetCurrentTransactionId();
 }
 
@@ -153,26 +159,14 @@ drop_if_empty(Claim *claim)
 }
 
 /*
- * May this transaction hold at one more place?  If not, the caller uses a mode
- * that needs no hold.  Two, as a refill claims under a second lease.
+ * May this transaction hold at one more item?  If not, the caller uses a mode
+ * that needs no hold.  A purchase can need three claims: the role of the
+ * refiller, and units of the lease before and after a settle.
  */
 bool
 seckill_xact_has_room(void)
 {
-	return nclaims <= SECKILL_PLACES - 2;
-}
-
-/* For callers who have no other mode. */
-void
-seckill_xact_check_room(void)
-{
-	if (!seckill_xact_has_room())
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("transaction holds units in too many places"),
-				 errdetail("One transaction can hold units of the stock cache in %d places: items, times savepoints that bought them.",
-						   SECKILL_PLACES - 1),
-				 errhint("Commit, and buy the rest in another transaction.")));
+	return nclaims <= SECKILL_PLACES - 3;
 }
 
 /* Units of the given lease that this transaction leased and has not sold. */
@@ -253,9 +247,7 @@ take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 	return true;
 }
 
-/*
- * Put quantity units on hold, all or nothing, from our own credit first.
- */
+/* Put quantity units on hold, all or nothing, from our own credit first. */
 bool
 seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
 {

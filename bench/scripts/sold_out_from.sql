@@ -1,2 +1,1 @@
-\set user random(1, 1000000)
-SELECT outcome, order_id FROM seckill_buy(2, :user, 'cache');
+SELECT outcome, order_id FROM seckill_buy(2, :client_id, 'cache');
