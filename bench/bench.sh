@@ -14,15 +14,19 @@ cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 if [ -n "${QUICK:-}" ]; then
-    rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-3}
+    rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-5}
 else
-    rounds=${ROUNDS:-7} seconds=${SECONDS_EACH:-8}
+    rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-8}
 fi
 clients=${CLIENTS:-64 200}
 contestants=${CONTESTANTS:-select_1 insert row_lock for_update_call cache
     cache_from advisory pessimistic retry optimistic sold_out sold_out_from not_started
     ended}
 csv=bench/results.csv
+
+# Seconds at the start of each run that do not count: in its first calls every
+# connection loads catalogs and makes plans.
+warm_up=2
 
 fresh_tables() {
     sql "TRUNCATE rival.items, rival.orders, seckill.items, seckill.orders"
@@ -42,10 +46,11 @@ measure() {
     local n=$1 round=$2 name=$3 out=$workdir/out tps latency
 
     fresh_tables
-    pgbench -n -M prepared -c "$n" -j 2 -T "$seconds" \
+    pgbench -n -M prepared -c "$n" -j 2 -T "$seconds" -P 1 \
         -f "bench/scripts/$name.sql" > "$out" 2>&1 ||
         { cat "$out" >&2; die "$name failed"; }
-    tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$out")
+    tps=$(awk -v warm_up=$warm_up '$1 == "progress:" && $2 > warm_up + 0.5 { sum += $4; n++ }
+        END { print n ? sum / n : 0 }' "$out")
     latency=$(sed -n 's/^latency average = \([0-9.]*\).*/\1/p' "$out")
     answered=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
     awk -v n="$n" -v r="$round" -v name="$name" -v tps="$tps" \
