@@ -14,6 +14,13 @@
 extern PGDLLEXPORT void _PG_init(void);
 #endif
 
+/* a function that does not return */
+#if PG_VERSION_NUM >= 180000
+#define SECKILL_NORETURN	pg_noreturn
+#else
+#define SECKILL_NORETURN	pg_attribute_noreturn()
+#endif
+
 /* begin a scan of a heap by one key of an index */
 #if PG_VERSION_NUM >= 180000
 #define SeckillIndexBeginScan(heap, index, snapshot) \

@@ -291,6 +291,6 @@ extern SeckillOutcome seckill_mode_run(Purchase *p);
  */
 extern void seckill_check_argument(bool isnull, const char *name);
 extern void seckill_check_units(int32 units, const char *name);
-extern void seckill_unknown_item(int64 item_id) pg_attribute_noreturn();
+SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
 
 #endif							/* SECKILL_H */
