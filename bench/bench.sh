@@ -109,9 +109,8 @@ settle() {
         INSERT INTO seckill.orders (item_id, user_id, quantity, mode, lease_id)
         SELECT 1, n, 1, 'cache', i.lease_id
         FROM generate_series(1, $orders) n, seckill.items i WHERE i.item_id = 1" > /dev/null
-    as_server_user "$bindir/pg_ctl" -D "$workdir/data" -s -m immediate stop
-    as_server_user "$bindir/pg_ctl" -D "$workdir/data" -s -w \
-        -l "$workdir/server.log" start
+    control_server -m immediate stop
+    control_server -w -l "$workdir/server.log" start
     echo
     echo "first purchase after a crash, $orders orders under the lost lease:"
     psql -XAtq -c '\timing on' \

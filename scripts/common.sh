@@ -70,15 +70,19 @@ can_be_root() {
 # Debian makes and starts a cluster when a server package is first installed;
 # nobody asked for one here.
 install_packages() {
-    local conf=/etc/postgresql-common/createcluster.d/seckill.conf
+    local conf=/etc/postgresql-common/createcluster.d/seckill.conf log
 
+    log=$(mktemp)
     if [ ! -e /etc/postgresql-common ]; then
         as_root mkdir -p "$(dirname "$conf")"
         echo 'create_main_cluster = false' | as_root tee "$conf" > /dev/null
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends "$@" > /dev/null
-    as_root rm -f "$conf"
+        --no-install-recommends "$@" > "$log" 2>&1 || {
+        cat "$log" >&2
+        die "apt-get could not install $*"
+    }
+    as_root rm -f "$conf" "$log"
 }
 
 # Install what building and a server need, and the packages named.
@@ -139,13 +143,18 @@ build_and_install() {
 # A server of our own
 #
 
-# The server refuses root: it runs as the packages' user then.
+# The server refuses root: it runs as the packages' user then, who may not be
+# able to enter this directory.
 as_server_user() {
     if [ "$(id -u)" = 0 ]; then
         runuser -u postgres -- "$@"
     else
         "$@"
     fi
+}
+
+control_server() {
+    (cd "$workdir" && as_server_user "$bindir/pg_ctl" -D "$workdir/data" -s "$@")
 }
 
 # Make a place, a cluster in it, and start it with the settings given on
@@ -157,8 +166,8 @@ start_server() {
     [ "$(id -u)" != 0 ] || chown postgres "$workdir"
     trap stop_server EXIT
 
-    as_server_user "$bindir/initdb" -D "$workdir/data" -U postgres -A trust \
-        -E UTF8 --no-locale > "$workdir/initdb.log" 2>&1 || {
+    (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/data" \
+        -U postgres -A trust -E UTF8 --no-locale) > "$workdir/initdb.log" 2>&1 || {
         cat "$workdir/initdb.log" >&2
         die "initdb failed"
     }
@@ -169,8 +178,7 @@ start_server() {
         echo "shared_preload_libraries = 'seckill'"
         cat
     } | as_server_user tee -a "$workdir/data/postgresql.conf" > /dev/null
-    as_server_user "$bindir/pg_ctl" -D "$workdir/data" -w -s \
-        -l "$workdir/server.log" start || {
+    control_server -w -l "$workdir/server.log" start || {
         cat "$workdir/server.log" >&2
         die "the server does not start"
     }
@@ -191,8 +199,7 @@ stop_server() {
         fi
         return
     fi
-    as_server_user "$bindir/pg_ctl" -D "$workdir/data" -s -m immediate stop ||
-        true
+    control_server -m immediate stop || true
     rm -rf "$workdir"
 }
 
