@@ -113,6 +113,13 @@ ensure_packages() {
 # Build
 #
 
+# Is just this build installed already?
+is_installed() {
+    cmp -s seckill.so "$("$PG_CONFIG" --pkglibdir)/seckill.so" &&
+        cmp -s seckill--1.0.sql \
+            "$("$PG_CONFIG" --sharedir)/extension/seckill--1.0.sql"
+}
+
 build_and_install() {
     local log
 
@@ -122,6 +129,10 @@ build_and_install() {
         cat "$log" >&2
         die "the build failed"
     }
+    if is_installed; then
+        rm -f "$log"
+        return
+    fi
     if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
         make PG_CONFIG="$PG_CONFIG" install > "$log" 2>&1
     elif can_be_root; then
@@ -130,8 +141,7 @@ build_and_install() {
         say "The extension cannot be installed by this user. As root, run:"
         say "    make -C $PWD PG_CONFIG=$PG_CONFIG install"
         say "and start again."
-        [ -f "$("$PG_CONFIG" --pkglibdir)/seckill.so" ] || exit 1
-        cmp -s seckill.so "$("$PG_CONFIG" --pkglibdir)/seckill.so" || exit 1
+        exit 1
     fi || {
         cat "$log" >&2
         die "the installation failed"
