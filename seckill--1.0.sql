@@ -84,8 +84,8 @@ SELECT pg_catalog.pg_extension_config_dump('seckill.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders_order_id_seq', '');
 
 --
--- Triggers.  The WHEN clause never holds for the UPDATE of a purchase, which
--- lowers the stock and raises the version.
+-- Triggers.  The WHEN clause never holds for the UPDATE of a purchase from the
+-- row, which lowers the stock and raises the version.
 --
 
 CREATE FUNCTION @extschema@.seckill_items_changed()

@@ -92,6 +92,83 @@ DROP TRIGGER swallow ON seckill.orders;
 DROP FUNCTION swallow();
 SELECT item_id, supplied, stock + unsold AS left_over, difference FROM seckill_audit();
 
+-- triggers of the user's on items: an error caught, another item changed
+CREATE TABLE log (n int PRIMARY KEY);
+INSERT INTO log VALUES (1);
+CREATE FUNCTION audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.item_id = 1 AND NEW.version > OLD.version THEN
+        BEGIN
+            INSERT INTO log VALUES (1);
+        EXCEPTION WHEN unique_violation THEN
+            NULL;
+        END;
+        UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER audit_log AFTER UPDATE ON seckill.items
+    FOR EACH ROW EXECUTE FUNCTION audit_log();
+INSERT INTO seckill.items (item_id, stock) VALUES (2, 1);
+SELECT seckill_prewarm(1, 1);
+SELECT outcome FROM seckill_buy(1, 1, 'pessimistic', 3);
+SELECT item_id, supplied, sold, difference FROM seckill_audit();
+DROP TRIGGER audit_log ON seckill.items;
+DROP FUNCTION audit_log();
+DROP TABLE log;
+TRUNCATE seckill.items, seckill.orders;
+
+-- an item replaced and prewarmed in one transaction
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+SELECT seckill_prewarm(1);
+BEGIN;
+DELETE FROM seckill.items;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+SELECT seckill_prewarm(1, 2);
+COMMIT;
+SELECT stock, cached, held FROM seckill.stock;
+
+-- tables emptied in the transaction that goes on selling
+BEGIN;
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+TRUNCATE seckill.items, seckill.orders;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 2);
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SELECT seckill_prewarm(1);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+SELECT stock, cached, held FROM seckill.stock;
+BEGIN;
+TRUNCATE seckill.items, seckill.orders;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+COMMIT;
+UPDATE seckill.items SET stock = stock + 1;
+SELECT outcome FROM seckill_buy(1, 2, 'cache');
+SELECT * FROM seckill_audit();
+
+-- tables of different owners
+CREATE ROLE regress_items;
+CREATE ROLE regress_orders;
+GRANT USAGE ON SCHEMA seckill TO regress_items, regress_orders;
+ALTER TABLE seckill.items OWNER TO regress_items;
+ALTER TABLE seckill.orders OWNER TO regress_orders;
+SELECT outcome FROM seckill_buy(1, 3, 'cache');
+SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
+SELECT seckill_recall(1);
+DELETE FROM seckill.items;
+DO $$
+BEGIN
+    EXECUTE format('ALTER TABLE seckill.items OWNER TO %I', current_user);
+    EXECUTE format('ALTER TABLE seckill.orders OWNER TO %I', current_user);
+END
+$$;
+REVOKE ALL ON SCHEMA seckill FROM regress_items, regress_orders;
+DROP ROLE regress_items, regress_orders;
+TRUNCATE seckill.items, seckill.orders;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
+
 -- a trigger of the user's that buys: calls nest
 CREATE FUNCTION bonus() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

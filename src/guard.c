@@ -135,6 +135,18 @@ item_updated(TriggerData *trigger, int64 item_id)
 	add_supply(item_id, units);
 }
 
+/*
+ * An UPDATE of the extension's own.  Other triggers can run statements of the
+ * application's meanwhile: those are of other items, or leave the version.
+ */
+static bool
+is_own_update(TriggerData *trigger, int64 item_id)
+{
+	return seckill_xact_is_own(item_id) &&
+		number_of(trigger, trigger->tg_newtuple, "version") ==
+		number_of(trigger, trigger->tg_trigtuple, "version") + 1;
+}
+
 /* BEFORE INSERT, and AFTER UPDATE that is no purchase, FOR EACH ROW */
 Datum
 seckill_items_changed(PG_FUNCTION_ARGS)
@@ -145,12 +157,18 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		tuple = item_with_supply(trigger);
-	else if (!is_replica() && !seckill_xact_is_own_statement())
+	else if (is_own_update(trigger, item_id))
+		return PointerGetDatum(tuple);
+	else if (!is_replica())
 		item_updated(trigger, item_id);
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(tuple);
 }
 
+/*
+ * With no holders and no orders the lease can end at once, so that no new item
+ * of this number meets it.  If the DELETE is rolled back, it is settled.
+ */
 static void
 check_no_orders(int64 item_id)
 {
@@ -160,12 +178,14 @@ check_no_orders(int64 item_id)
 	seckill_ledger_begin(&caller);
 	p.entry = seckill_stock_find(item_id);
 	seckill_lease_vacate(&p);
-	seckill_stock_unpin(p.entry);
 	if (seckill_ledger_has_orders(item_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
+	if (p.entry != NULL)
+		seckill_stock_renew(p.entry, seckill_stock_lease_id(p.entry));
+	seckill_stock_unpin(p.entry);
 	seckill_ledger_end(&caller);
 }
 
@@ -178,7 +198,7 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 
 	if (!is_replica())
 		check_no_orders(item_id);
-	seckill_xact_note_row(item_id, ROW_DELETED);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 

@@ -174,17 +174,17 @@ await_refiller(Purchase *p)
 
 /*
  * Does this transaction have the row locked, by our doing or by statements of
- * the application's?  Of the latter only a try can tell.  Such a transaction
- * must not wait for the refiller, who may be waiting for just that lock.
+ * the application's?  Of the latter only a try can tell, which locks the row
+ * if nobody has.  Such a transaction must not wait for the refiller or in the
+ * queue, where somebody may be waiting for just that lock.
  */
-static bool
-owns_row(Purchase *p)
+bool
+seckill_lease_owns_row(const Purchase *p)
 {
 	ItemRow		row;
 
 	return seckill_xact_locked_row(p->item_id) ||
-		((IsTransactionBlock() || IsSubTransaction()) &&
-		 TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		(TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 		 seckill_ledger_try_lock(p->item_id, &row));
 }
 
@@ -203,7 +203,7 @@ refill_in_turn(Purchase *p, StockTaken *taken)
 			end_refill(p);
 		return done;
 	}
-	if (owns_row(p))
+	if (seckill_lease_owns_row(p))
 		return refill(p, taken);
 	await_refiller(p);
 	return false;
@@ -353,6 +353,11 @@ prewarm(int64 item_id, int32 units)
 	Purchase	p;
 	ItemRow		row;
 
+	if (seckill_xact_emptied_items())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("seckill.items was truncated by this transaction"),
+				 errhint("Commit first.")));
 	(void) open_item(&p, item_id, &row);
 	if (p.entry == NULL)
 		ereport(ERROR,

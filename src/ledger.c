@@ -276,24 +276,26 @@ static uint64
 run(PlanId id, Datum *args)
 {
 	SPIPlanPtr	plan = get_plan(id);
+	OwnStatement outer;
 	int			rc;
 
-	seckill_xact_set_own_statement(true);
+	seckill_xact_begin_own(DatumGetInt64(args[0]), &outer);
 	rc = SPI_execute_plan(plan, args, NULL, false, 0);
-	seckill_xact_set_own_statement(false);
+	seckill_xact_end_own(&outer);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
 }
 
 /*
- * Run a SELECT that sees the newest committed rows, and our own.  The tables
- * are locked before the snapshot is taken.
+ * Run a SELECT, as the owner of its table, that sees the newest committed rows
+ * and our own.  The tables are locked before the snapshot is taken.
  */
 static uint64
-run_latest(PlanId id, Datum *args)
+run_latest(PlanId id, Datum *args, Oid owner)
 {
 	SPIPlanPtr	plan = get_plan(id);
+	LedgerCaller caller;
 	Snapshot	snapshot;
 	int			rc;
 
@@ -301,21 +303,17 @@ run_latest(PlanId id, Datum *args)
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	GetUserIdAndSecContext(&caller.user, &caller.context);
+	SetUserIdAndSecContext(owner, caller.context);
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
+	SetUserIdAndSecContext(caller.user, caller.context);
 	UnregisterSnapshot(snapshot);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
 }
-
-static bool
-exists_latest(PlanId id, Datum *args)
-{
-	return run_latest(id, args) > 0;
-}
-
 
 /*
  * seckill.items.  Functions that read return false if there is no such item.
@@ -462,9 +460,19 @@ lock_item(PlanId id, int64 item_id, ItemRow *row)
 	return true;
 }
 
+void
+seckill_ledger_unserializable(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update"),
+			 errhint("The transaction might succeed if retried.")));
+}
+
 /*
  * Lock the row for update, waiting for whoever has it; then read it.  Who
- * waited for a DELETE looks again: the item may have been inserted anew.
+ * waited for a DELETE looks again: the item may have been inserted anew.  A
+ * snapshot that cannot see that is too old.
  */
 bool
 seckill_ledger_lock(int64 item_id, ItemRow *row)
@@ -474,6 +482,8 @@ seckill_ledger_lock(int64 item_id, ItemRow *row)
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_ledger_peek(item_id, row))
 			return false;
+		if (IsolationUsesXactSnapshot())
+			seckill_ledger_unserializable();
 	}
 	return true;
 }
@@ -588,7 +598,7 @@ seckill_ledger_supply(int64 item_id, int64 units)
 bool
 seckill_ledger_any_lease(void)
 {
-	return exists_latest(PLAN_ANY_LEASE, NULL);
+	return run_latest(PLAN_ANY_LEASE, NULL, seckill_catalog()->owner) > 0;
 }
 
 
@@ -641,8 +651,9 @@ seckill_ledger_order(Purchase *p)
 }
 
 /*
- * Write the order of p for units of a lease, if the row carries that lease.
- * This is the fence.  One snapshot serves both statements.
+ * Write the order of p for units of a lease, if the row carries that lease and
+ * the entry still does: while we waited for the table a TRUNCATE may have come
+ * and gone.  This is the fence.  One snapshot serves both statements.
  */
 bool
 seckill_ledger_order_fenced(Purchase *p, int64 lease_id)
@@ -650,7 +661,8 @@ seckill_ledger_order_fenced(Purchase *p, int64 lease_id)
 	Relation	items = open_items();
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	ItemRow		row;
-	bool		passed = fetch_item(items, p->item_id, snapshot, &row) &&
+	bool		passed = seckill_stock_lease_id(p->entry) == lease_id &&
+	fetch_item(items, p->item_id, snapshot, &row) &&
 	row.lease_id == lease_id;
 
 	if (passed)
@@ -667,7 +679,8 @@ seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id)
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(lease_id)};
 	int64		sold;
 
-	(void) run_latest(PLAN_SOLD_ON_LEASE, args);
+	(void) run_latest(PLAN_SOLD_ON_LEASE, args,
+					  seckill_catalog()->orders_owner);
 	sold = DatumGetInt64(result_column(1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return sold;
@@ -678,11 +691,13 @@ seckill_ledger_has_orders(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	return exists_latest(PLAN_HAS_ORDERS, args);
+	return run_latest(PLAN_HAS_ORDERS, args,
+					  seckill_catalog()->orders_owner) > 0;
 }
 
 bool
 seckill_ledger_any_order(void)
 {
-	return exists_latest(PLAN_ANY_ORDER, NULL);
+	return run_latest(PLAN_ANY_ORDER, NULL,
+					  seckill_catalog()->orders_owner) > 0;
 }

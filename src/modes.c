@@ -18,15 +18,6 @@
 #include "seckill.h"
 
 
-static void
-unserializable(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent update"),
-			 errhint("The transaction might succeed if retried.")));
-}
-
 static uint64
 generation_of(const Purchase *p)
 {
@@ -132,7 +123,7 @@ check_newest(const Purchase *p, const ItemRow *row)
 		return;
 	if (!seckill_ledger_peek(p->item_id, &newest) ||
 		newest.version != row->version || newest.stock != row->stock)
-		unserializable();
+		seckill_ledger_unserializable();
 }
 
 /*
@@ -213,7 +204,7 @@ join_queue(const Purchase *p)
 {
 	LOCKTAG		tag;
 
-	if (seckill_xact_locked_row(p->item_id))
+	if (seckill_lease_owns_row(p))
 		return;
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_BUYERS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -265,7 +256,7 @@ drop_stale_lease(Purchase *p, const StockTaken *taken)
 	if (row.lease_id != taken->lease_id)
 		seckill_stock_renew(p->entry, taken->lease_id);
 	if (IsolationUsesXactSnapshot())
-		unserializable();
+		seckill_ledger_unserializable();
 }
 
 static SeckillOutcome

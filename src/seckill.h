@@ -108,6 +108,7 @@ typedef struct LedgerCaller
 
 extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
+SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_lock(int64 item_id, ItemRow *row);
@@ -218,7 +219,7 @@ extern void seckill_stock_publish_holder(int place, StockEntry *entry,
 extern void seckill_stock_withdraw_holder(int place);
 extern TransactionId seckill_stock_other_holder(StockEntry *entry);
 
-extern void seckill_stock_changed(Oid items, int64 item_id, bool deleted);
+extern void seckill_stock_changed(Oid items, int64 item_id);
 extern void seckill_stock_changed_all(Oid items);
 extern bool seckill_stock_has_table(Oid items);
 extern void seckill_stock_drop_table(Oid items);
@@ -237,9 +238,15 @@ extern int	seckill_stock_list(Oid items, StockLine **lines);
 typedef enum RowState
 {
 	ROW_LOCKED,
-	ROW_CHANGED,				/* the cache must hear of it at commit */
-	ROW_DELETED
+	ROW_CHANGED					/* the cache must hear of it at commit */
 } RowState;
+
+/* A statement of the extension's own on the row of an item. */
+typedef struct OwnStatement
+{
+	int			level;			/* transaction nest level; 0: there is none */
+	int64		item_id;
+} OwnStatement;
 
 extern void seckill_xact_init(void);
 extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
@@ -255,8 +262,10 @@ extern void seckill_xact_end_refill(StockEntry *entry);
 extern void seckill_xact_note_row(int64 item_id, RowState state);
 extern bool seckill_xact_locked_row(int64 item_id);
 extern bool seckill_xact_changed_row(int64 item_id);
-extern void seckill_xact_set_own_statement(bool own);
-extern bool seckill_xact_is_own_statement(void);
+extern bool seckill_xact_emptied_items(void);
+extern void seckill_xact_begin_own(int64 item_id, OwnStatement *outer);
+extern void seckill_xact_end_own(const OwnStatement *outer);
+extern bool seckill_xact_is_own(int64 item_id);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
 
@@ -273,6 +282,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 #define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
+extern bool seckill_lease_owns_row(const Purchase *p);
 extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
 extern void seckill_lease_top_up(Purchase *p);
 extern void seckill_lease_settle(Purchase *p, ItemRow *row);

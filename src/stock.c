@@ -331,14 +331,17 @@ check_nesting(void)
 						   PINS_PER_BACKEND)));
 }
 
-/* Find and pin the entry of an item; NULL if it has none. */
+/*
+ * Find and pin the entry of an item; NULL if it has none.  A transaction that
+ * emptied the table has none either: what is on its rows is not yet true.
+ */
 StockEntry *
 seckill_stock_find(int64 item_id)
 {
 	StockKey	key;
 	StockSlot  *slot;
 
-	if (stock == NULL)
+	if (stock == NULL || seckill_xact_emptied_items())
 		return NULL;
 	check_nesting();
 	set_key(&key, item_id);
@@ -456,8 +459,8 @@ use_entry(StockSlot *slot, int64 lease_id)
 
 /*
  * Find or make the entry of an item, and pin it.  NULL when there is no cache,
- * when it is full of entries that matter, or during recovery: a standby must
- * come up with nothing in memory.
+ * when it is full of entries that matter, in a transaction that emptied the
+ * table, or during recovery: a standby must come up with nothing in memory.
  */
 StockEntry *
 seckill_stock_enter(int64 item_id)
@@ -467,7 +470,8 @@ seckill_stock_enter(int64 item_id)
 	StockSlot  *slot;
 	int64		lease_id;
 
-	if (entry != NULL || stock == NULL || RecoveryInProgress())
+	if (entry != NULL || stock == NULL || RecoveryInProgress() ||
+		seckill_xact_emptied_items())
 		return entry;
 
 	set_key(&key, item_id);
@@ -854,28 +858,21 @@ seckill_stock_other_holder(StockEntry *entry)
  * Changes of the tables, at commit
  */
 
-/* A deleted item takes its lease along: a new one must not meet it. */
 static void
-forget_rules(StockEntry *entry, bool deleted)
+forget_rules(StockEntry *entry)
 {
 	SpinLockAcquire(&entry->mutex);
 	begin_rules(entry);
 	entry->known = false;
 	entry->dry = false;
 	end_rules(entry);
-	if (deleted)
-		start_lease(entry);
-	else
-		next_generation(entry);
+	next_generation(entry);
 	SpinLockRelease(&entry->mutex);
 }
 
-/*
- * The row of an item changed, or is gone.  Raises nothing: runs in a commit
- * callback.
- */
+/* The row of an item changed.  Raises nothing: runs in a commit callback. */
 void
-seckill_stock_changed(Oid items, int64 item_id, bool deleted)
+seckill_stock_changed(Oid items, int64 item_id)
 {
 	StockKey	key = {MyDatabaseId, items, item_id};
 	StockSlot  *slot;
@@ -883,7 +880,7 @@ seckill_stock_changed(Oid items, int64 item_id, bool deleted)
 	LWLockAcquire(stock->lock, LW_SHARED);
 	slot = hash_search(directory, &key, HASH_FIND, NULL);
 	if (slot != NULL)
-		forget_rules(&entries[slot->index].entry, deleted);
+		forget_rules(&entries[slot->index].entry);
 	LWLockRelease(stock->lock);
 }
 
@@ -898,7 +895,7 @@ seckill_stock_changed_all(Oid items)
 
 		if (entry->live && entry->key.dbid == MyDatabaseId &&
 			entry->key.items == items)
-			forget_rules(entry, false);
+			forget_rules(entry);
 	}
 	LWLockRelease(stock->lock);
 }

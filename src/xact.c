@@ -36,6 +36,7 @@
 #include "seckill.h"
 
 #define ROWS	64
+#define EMPTIED 16
 
 typedef struct Claim
 {
@@ -58,8 +59,8 @@ typedef struct RowNote
 static Claim claims[SECKILL_PLACES];
 static int	nclaims = 0;
 
-/* Is the statement that runs one of the extension's own, see guard.c? */
-static bool own_statement = false;
+/* The statement of the extension's own that runs, see guard.c. */
+static OwnStatement own_statement = {0};
 
 static RowNote rows[ROWS];
 static int	nrows = 0;
@@ -67,8 +68,13 @@ static bool rows_overflow = false;	/* more rows than notes: take it for all */
 
 static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
 
-static Oid	emptied_items = InvalidOid; /* seckill.items truncated or dropped */
-static int	emptied_level = 0;	/* by this nest level */
+/* Incarnations of seckill.items that were truncated or dropped. */
+static struct
+{
+	Oid			items;
+	int			level;			/* by this nest level */
+}			emptied[EMPTIED];
+static int	nemptied = 0;
 static Oid	dropped_database = InvalidOid;
 
 
@@ -308,7 +314,7 @@ seckill_xact_start_refill(StockEntry *entry)
 	seckill_stock_set_refilling(entry, true);
 }
 
-/* Give the role up early: nothing was leased. */
+/* Give the role up before the end. */
 void
 seckill_xact_end_refill(StockEntry *entry)
 {
@@ -332,17 +338,37 @@ seckill_xact_end_refill(StockEntry *entry)
  * Rows
  */
 
-/* Tell the triggers that the extension itself changes items now, or not. */
+/*
+ * Tell the triggers that the extension itself changes the row of an item now;
+ * *outer keeps what ran around it, for seckill_xact_end_own().
+ */
 void
-seckill_xact_set_own_statement(bool own)
+seckill_xact_begin_own(int64 item_id, OwnStatement *outer)
 {
-	own_statement = own;
+	*outer = own_statement;
+	own_statement.level = GetCurrentTransactionNestLevel();
+	own_statement.item_id = item_id;
+}
+
+void
+seckill_xact_end_own(const OwnStatement *outer)
+{
+	own_statement = *outer;
 }
 
 bool
-seckill_xact_is_own_statement(void)
+seckill_xact_is_own(int64 item_id)
 {
-	return own_statement;
+	return own_statement.level > 0 && own_statement.item_id == item_id;
+}
+
+static RowNote *
+find_row(int64 item_id, int level)
+{
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].item_id == item_id && rows[i].level == level)
+			return &rows[i];
+	return NULL;
 }
 
 /* Remember what this transaction did to the row of an item. */
@@ -350,16 +376,17 @@ void
 seckill_xact_note_row(int64 item_id, RowState state)
 {
 	int			level = GetCurrentTransactionNestLevel();
+	RowNote    *note;
 
 	if (!seckill_stock_ready())
 		return;
 	changed_items = seckill_catalog()->items;
-	for (int i = 0; i < nrows; i++)
-		if (rows[i].item_id == item_id && rows[i].level == level)
-		{
-			rows[i].state = Max(rows[i].state, state);
-			return;
-		}
+	note = find_row(item_id, level);
+	if (note != NULL)
+	{
+		note->state = Max(note->state, state);
+		return;
+	}
 	if (nrows == ROWS)
 	{
 		rows_overflow = true;
@@ -394,14 +421,27 @@ seckill_xact_changed_row(int64 item_id)
 	return row_has_state(item_id, ROW_CHANGED);
 }
 
-/* seckill.items is truncated or dropped: forget its entries at commit. */
+/*
+ * seckill.items is truncated or dropped: forget its entries at commit.  More
+ * than a few in one transaction only leave entries behind.
+ */
 void
 seckill_xact_note_emptied(Oid items)
 {
-	if (!seckill_stock_ready() || emptied_items == items)
+	if (!seckill_stock_ready() || nemptied == EMPTIED)
 		return;
-	emptied_items = items;
-	emptied_level = GetCurrentTransactionNestLevel();
+	for (int i = 0; i < nemptied; i++)
+		if (emptied[i].items == items)
+			return;
+	emptied[nemptied].items = items;
+	emptied[nemptied].level = GetCurrentTransactionNestLevel();
+	nemptied++;
+}
+
+bool
+seckill_xact_emptied_items(void)
+{
+	return nemptied > 0;
 }
 
 /* A database is dropped: forget its entries at commit. */
@@ -423,11 +463,10 @@ announce_rows(void)
 		seckill_stock_changed_all(changed_items);
 	else
 		for (int i = 0; i < nrows; i++)
-			if (rows[i].state >= ROW_CHANGED)
-				seckill_stock_changed(changed_items, rows[i].item_id,
-									  rows[i].state == ROW_DELETED);
-	if (OidIsValid(emptied_items))
-		seckill_stock_drop_table(emptied_items);
+			if (rows[i].state == ROW_CHANGED)
+				seckill_stock_changed(changed_items, rows[i].item_id);
+	for (int i = 0; i < nemptied; i++)
+		seckill_stock_drop_table(emptied[i].items);
 	if (OidIsValid(dropped_database))
 		seckill_stock_drop_database(dropped_database);
 }
@@ -456,10 +495,10 @@ abort_claim(Claim *claim)
 static void
 forget_all(void)
 {
-	own_statement = false;
+	own_statement.level = 0;
 	nrows = 0;
 	rows_overflow = false;
-	emptied_items = InvalidOid;
+	nemptied = 0;
 	dropped_database = InvalidOid;
 	seckill_stock_unpin_level(0);
 }
@@ -489,7 +528,7 @@ end_transaction(bool committed)
 static void
 refuse_prepare(void)
 {
-	if (nclaims == 0 && !OidIsValid(emptied_items))
+	if (nclaims == 0 && nemptied == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -547,17 +586,37 @@ lift_claim(Claim *claim)
 	drop_claim(claim);
 }
 
+/* The same for notes on rows: one note per item and level is enough. */
+static void
+lift_rows(int level)
+{
+	int			n = nrows;
+
+	nrows = 0;
+	for (int i = 0; i < n; i++)
+	{
+		RowNote		note = rows[i];
+		RowNote    *outer = find_row(note.item_id, Min(note.level, level - 1));
+
+		if (outer != NULL)
+			outer->state = Max(outer->state, note.state);
+		else
+		{
+			note.level = Min(note.level, level - 1);
+			rows[nrows++] = note;
+		}
+	}
+}
+
 static void
 commit_level(int level)
 {
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (i < nclaims && claims[i].level == level)
 			lift_claim(&claims[i]);
-	for (int i = 0; i < nrows; i++)
-		if (rows[i].level == level)
-			rows[i].level--;
-	if (emptied_level == level)
-		emptied_level--;
+	lift_rows(level);
+	for (int i = 0; i < nemptied; i++)
+		emptied[i].level = Min(emptied[i].level, level - 1);
 }
 
 static void
@@ -565,7 +624,8 @@ abort_level(int level)
 {
 	int			kept = 0;
 
-	own_statement = false;
+	if (own_statement.level >= level)
+		own_statement.level = 0;
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (claims[i].level >= level)
 		{
@@ -576,8 +636,8 @@ abort_level(int level)
 		if (rows[i].level < level)
 			rows[kept++] = rows[i];
 	nrows = kept;
-	if (emptied_level >= level)
-		emptied_items = InvalidOid;
+	while (nemptied > 0 && emptied[nemptied - 1].level >= level)
+		nemptied--;
 	seckill_stock_unpin_level(level);
 }
 
