@@ -60,7 +60,7 @@ static Claim claims[SECKILL_PLACES];
 static int	nclaims = 0;
 
 /* The statement of the extension's own that runs, see guard.c. */
-static OwnStatement own_statement = {0};
+static OwnStatement own_statement;
 
 static RowNote rows[ROWS];
 static int	nrows = 0;
