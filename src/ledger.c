@@ -13,8 +13,7 @@
  * conflict with every buyer.
  *
  * One row of items by its key, the commonest thing read, is fetched straight
- * from the index: the executor would cost a purchase from the cache a tenth of
- * its time.
+ * from the index, without the executor's start-up.
  *
  * Snapshots.  A statement runs under the transaction's snapshot, which is a
  * new one per statement in READ COMMITTED; only what must see the newest
