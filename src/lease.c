@@ -94,13 +94,6 @@ lease_units(Purchase *p, const ItemRow *row, int32 n)
 	seckill_stock_set_dry(p->entry, n == row->stock);
 }
 
-static void
-lock_item(int64 item_id, ItemRow *row)
-{
-	if (!seckill_ledger_lock(item_id, row))
-		seckill_unknown_item(item_id);
-}
-
 /*
  * Under the row lock, lease what p lacks, and more for those who come after.
  * False if row and cache together are short.
@@ -112,7 +105,7 @@ refill(Purchase *p, StockTaken *taken)
 	StockOwn	own;
 	int32		missing;
 
-	lock_item(p->item_id, &row);
+	seckill_ledger_lock(p->item_id, &row);
 	seckill_lease_settle(p, &row);
 	seckill_xact_own(p->entry, &own);
 	missing = p->quantity - own.credit - seckill_stock_avail(p->entry);
@@ -340,7 +333,7 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
-	lock_item(item_id, row);
+	seckill_ledger_lock(item_id, row);
 	stock = row->stock;
 	p->entry = seckill_stock_enter(item_id);
 	seckill_lease_settle(p, row);

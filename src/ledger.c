@@ -395,15 +395,12 @@ open_items(void)
 	return table_open(seckill_catalog()->items, AccessShareLock);
 }
 
-/*
- * The newest committed row, or our own change of it.  Needs no
- * seckill_ledger_begin().
- */
-bool
-seckill_ledger_peek(int64 item_id, ItemRow *row)
+/* Read the row under a snapshot taken once the table is open. */
+static bool
+read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row)
 {
 	Relation	items = open_items();
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
 	bool		found = fetch_item(items, item_id, snapshot, row);
 
 	UnregisterSnapshot(snapshot);
@@ -411,17 +408,21 @@ seckill_ledger_peek(int64 item_id, ItemRow *row)
 	return found;
 }
 
+/*
+ * The newest committed row, or our own change of it.  Needs no
+ * seckill_ledger_begin().
+ */
+bool
+seckill_ledger_peek(int64 item_id, ItemRow *row)
+{
+	return read_item(item_id, GetLatestSnapshot, row);
+}
+
 /* The row as the transaction's snapshot sees it, or a new one's. */
 bool
 seckill_ledger_read(int64 item_id, ItemRow *row)
 {
-	Relation	items = open_items();
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	bool		found = fetch_item(items, item_id, snapshot, row);
-
-	UnregisterSnapshot(snapshot);
-	table_close(items, NoLock);
-	return found;
+	return read_item(item_id, GetTransactionSnapshot, row);
 }
 
 /* A column of the only row of the last result; if_null for a NULL. */
@@ -471,20 +472,19 @@ seckill_ledger_unserializable(void)
 /*
  * Lock the row for update, waiting for whoever has it; then read it.  Who
  * waited for a DELETE looks again: the item may have been inserted anew.  A
- * snapshot that cannot see that is too old.
+ * snapshot that cannot see that is too old.  No such item: an error.
  */
-bool
+void
 seckill_ledger_lock(int64 item_id, ItemRow *row)
 {
 	while (!lock_item(PLAN_LOCK, item_id, row))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_ledger_peek(item_id, row))
-			return false;
+			seckill_unknown_item(item_id);
 		if (IsolationUsesXactSnapshot())
 			seckill_ledger_unserializable();
 	}
-	return true;
 }
 
 /* The same, or false at once if someone else has it locked. */

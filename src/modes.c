@@ -84,8 +84,7 @@ lock_and_sell(Purchase *p)
 {
 	ItemRow		row;
 
-	if (!seckill_ledger_lock(p->item_id, &row))
-		seckill_unknown_item(p->item_id);
+	seckill_ledger_lock(p->item_id, &row);
 	return sell_locked(p, &row);
 }
 
@@ -136,8 +135,7 @@ buy_version_from_lease(Purchase *p, int64 version)
 {
 	ItemRow		row;
 
-	if (!seckill_ledger_lock(p->item_id, &row))
-		seckill_unknown_item(p->item_id);
+	seckill_ledger_lock(p->item_id, &row);
 	if (row.version != version)
 		return SECKILL_CONFLICT;
 	return sell_locked(p, &row);

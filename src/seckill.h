@@ -111,7 +111,7 @@ extern void seckill_ledger_end(const LedgerCaller *caller);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
-extern bool seckill_ledger_lock(int64 item_id, ItemRow *row);
+extern void seckill_ledger_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_sell(int64 item_id, int32 units);
 extern bool seckill_ledger_sell_version(int64 item_id, int32 units,
@@ -180,7 +180,6 @@ typedef struct StockLine
 	bool		sold_out;
 } StockLine;
 
-extern Size seckill_stock_size(void);
 extern void seckill_stock_request(void);
 extern void seckill_stock_init(void);
 extern bool seckill_stock_ready(void);

@@ -147,8 +147,8 @@ backends_size(void)
 	return mul_size(MaxBackends, sizeof(StockBackend));
 }
 
-Size
-seckill_stock_size(void)
+static Size
+stock_size(void)
 {
 	Size		size = MAXALIGN(sizeof(StockShared));
 
@@ -161,7 +161,7 @@ seckill_stock_size(void)
 void
 seckill_stock_request(void)
 {
-	RequestAddinShmemSpace(seckill_stock_size());
+	RequestAddinShmemSpace(stock_size());
 	RequestNamedLWLockTranche("seckill_stock", 1);
 }
 
