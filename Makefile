@@ -1,20 +1,23 @@
 MODULE_big = seckill
 OBJS = seckill.o \
+	src/batch.o \
 	src/buy.o \
 	src/catalog.o \
 	src/guard.o \
 	src/lease.o \
 	src/ledger.o \
 	src/modes.o \
+	src/queue.o \
 	src/stats.o \
 	src/stock.o \
+	src/worker.o \
 	src/xact.o
 
 EXTENSION = seckill
 DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
-REGRESS = extension modes window cache guard misuse privileges
+REGRESS = extension modes many queue window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	deadlock delete_item wait_visible no_control rewrite
 ISOLATION_OPTS = --outputdir=output_iso

@@ -8,16 +8,17 @@
 --
 
 CREATE TYPE @extschema@.seckill_mode AS ENUM (
-    'none', 'optimistic', 'retry', 'pessimistic', 'advisory', 'cache', 'auto');
+    'none', 'optimistic', 'retry', 'pessimistic', 'advisory', 'cache', 'queue',
+    'auto');
 
 COMMENT ON TYPE @extschema@.seckill_mode IS
-'concurrency control of one purchase: none (unsafe), optimistic, retry, pessimistic, advisory, cache, auto';
+'concurrency control of one purchase: none (unsafe), optimistic, retry, pessimistic, advisory, cache, queue (decided in batches by a worker), auto';
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
-    'sold', 'sold_out', 'conflict', 'not_started', 'ended');
+    'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended';
+'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later)';
 
 --
 -- Tables
@@ -173,6 +174,42 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer) IS
 'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold';
 
+CREATE FUNCTION @extschema@.seckill_buy_many(
+    item_id     bigint,
+    user_ids    bigint[],
+    mode        @extschema@.seckill_mode DEFAULT 'auto',
+    OUT user_id bigint,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode) IS
+'buy one unit of an item for each user of the array, the first ones first, at the cost of one purchase; one row an element, in its order';
+
+CREATE FUNCTION @extschema@.seckill_submit(
+    item_id     bigint,
+    user_id     bigint,
+    quantity    integer DEFAULT 1,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT ticket  bigint)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer) IS
+'put a purchase into the queue and do not wait: queued with a ticket for seckill_result(), busy, or a refusal';
+
+CREATE FUNCTION @extschema@.seckill_result(
+    ticket      bigint,
+    wait        interval DEFAULT NULL,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_result(bigint, interval) IS
+'what became of a purchase in the queue, waiting for the decision for so long (NULL: not at all); queued while there is none';
+
 --
 -- The stock cache, by hand
 --
@@ -198,7 +235,8 @@ CREATE FUNCTION @extschema@.seckill_cache(
     OUT lease_id    bigint,
     OUT cached      integer,
     OUT held        integer,
-    OUT sold_out    boolean)
+    OUT sold_out    boolean,
+    OUT hot         boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 
@@ -210,7 +248,14 @@ COMMENT ON FUNCTION @extschema@.seckill_cache() IS
 --
 
 CREATE VIEW seckill.stock AS
-SELECT i.item_id, i.title, i.stock, i.leased, c.cached, c.held, o.sold,
+SELECT i.item_id, i.title, i.stock, i.leased,
+    CASE WHEN c.lease_id OPERATOR(pg_catalog.=) i.lease_id THEN c.cached END
+        AS cached,
+    CASE WHEN c.lease_id OPERATOR(pg_catalog.=) i.lease_id THEN c.held END
+        AS held,
+    o.sold,
+    CASE WHEN c.hot THEN 'cache' ELSE 'retry' END::@extschema@.seckill_mode
+        AS auto_mode,
     CASE
         WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) i.starts_at
             THEN 'upcoming'
@@ -230,8 +275,7 @@ FROM seckill.items i
         FROM seckill.orders q
         WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id) o
     LEFT JOIN @extschema@.seckill_cache() c
-        ON c.item_id OPERATOR(pg_catalog.=) i.item_id
-        AND c.lease_id OPERATOR(pg_catalog.=) i.lease_id;
+        ON c.item_id OPERATOR(pg_catalog.=) i.item_id;
 
 COMMENT ON VIEW seckill.stock IS 'where the units of each item are now';
 COMMENT ON COLUMN seckill.stock.item_id IS 'the item';
@@ -241,6 +285,7 @@ COMMENT ON COLUMN seckill.stock.leased IS 'units that the open lease took from t
 COMMENT ON COLUMN seckill.stock.cached IS 'units of the open lease that the stock cache can sell now; NULL: no open lease in memory';
 COMMENT ON COLUMN seckill.stock.held IS 'units that running transactions have taken from the cache or bring to it; NULL: no open lease in memory';
 COMMENT ON COLUMN seckill.stock.sold IS 'units of all orders';
+COMMENT ON COLUMN seckill.stock.auto_mode IS 'what mode auto would sell the item with now: cache while it is hot, else retry';
 COMMENT ON COLUMN seckill.stock.state IS 'upcoming, on_sale, sold_out (nothing left, running transactions aside) or ended';
 
 -- Both sides of the conservation law.  One statement, so one snapshot.
@@ -292,6 +337,9 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_truncated(),
     @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer),
+    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode),
+    @extschema@.seckill_submit(bigint, bigint, integer),
+    @extschema@.seckill_result(bigint, interval),
     @extschema@.seckill_prewarm(bigint, integer),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),

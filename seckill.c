@@ -17,10 +17,14 @@
  *				and who holds units
  * hold			units a transaction has taken from the cache and not committed
  * settle		give the unsold units of a lease back to the row
+ * queue		shared-memory ring of purchases that a worker decides in batches
+ * ticket		a purchase's position in the queue
  *
  * The rooms: src/buy.c is the call, src/modes.c the modes, src/lease.c what
  * moves units between row and cache, src/ledger.c every SQL statement,
- * src/stock.c the shared memory, src/xact.c what a transaction holds and its
+ * src/batch.c purchases decided on locked rows,
+ * src/queue.c the ring and src/worker.c the process that empties it,
+ * src/stock.c the stock cache, src/xact.c what a transaction holds and its
  * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
  * the OIDs.  docs/design.md has the laws and the protocol.
  *
@@ -48,6 +52,11 @@ bool		seckill_allow_unsafe = false;
 int			seckill_max_retries = 1000;
 int			seckill_lease_units = 1000;
 int			seckill_max_items = 1000;
+int			seckill_hot_rate = 100;
+int			seckill_queue_size = 4096;
+int			seckill_queue_batch = 1000;
+int			seckill_queue_idle_time = 2000;
+bool		seckill_queue_notify = false;
 
 static const struct config_enum_entry mode_options[] = {
 	{"none", SECKILL_MODE_NONE, false},
@@ -56,6 +65,7 @@ static const struct config_enum_entry mode_options[] = {
 	{"pessimistic", SECKILL_MODE_PESSIMISTIC, false},
 	{"advisory", SECKILL_MODE_ADVISORY, false},
 	{"cache", SECKILL_MODE_CACHE, false},
+	{"queue", SECKILL_MODE_QUEUE, false},
 	{"auto", SECKILL_MODE_AUTO, false},
 	{NULL, 0, false}
 };
@@ -64,6 +74,22 @@ static shmem_request_hook_type prev_shmem_request = NULL;
 static shmem_startup_hook_type prev_shmem_startup = NULL;
 static object_access_hook_type prev_object_access = NULL;
 
+
+/* What takes shared memory. */
+static void
+define_sizes(void)
+{
+	DefineCustomIntVariable("seckill.max_items",
+							"Items that the stock cache has place for.",
+							"Further items are sold from their rows.",
+							&seckill_max_items, 1000, 1, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.queue_size",
+							"Purchases that the queue of a database has place for, decided ones that are remembered included.",
+							"A full queue answers \"busy\".",
+							&seckill_queue_size, 4096, 1, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
 
 static void
 define_settings(void)
@@ -85,12 +111,26 @@ define_settings(void)
 							"Units that one refill moves from an item's row to the stock cache.",
 							NULL, &seckill_lease_units, 1000, 1, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.hot_rate",
+							"Calls a second from which mode \"auto\" sells an item from the stock cache.",
+							"0: always, where there is a cache.",
+							&seckill_hot_rate, 100, 0, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.queue_batch",
+							"Purchases that the queue's worker decides in one transaction at most.",
+							NULL, &seckill_queue_batch, 1000, 1, 100000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.queue_idle_time",
+							"Time without a purchase after which the queue's worker ends.",
+							NULL, &seckill_queue_idle_time, 2000, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("seckill.queue_notify",
+							 "Sends NOTIFY seckill_queue for each batch of the queue.",
+							 "The payload is the last ticket of the batch.",
+							 &seckill_queue_notify, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
-		DefineCustomIntVariable("seckill.max_items",
-								"Items that the stock cache has place for.",
-								"Further items are sold from their rows.",
-								&seckill_max_items, 1000, 1, 1000000,
-								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		define_sizes();
 	MarkGUCPrefixReserved("seckill");
 }
 
@@ -100,6 +140,7 @@ on_shmem_request(void)
 	if (prev_shmem_request)
 		prev_shmem_request();
 	seckill_stock_request();
+	seckill_queue_request();
 }
 
 static void
@@ -109,6 +150,7 @@ on_shmem_startup(void)
 		prev_shmem_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	seckill_stock_init();
+	seckill_queue_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

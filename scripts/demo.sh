@@ -61,7 +61,7 @@ echo
 printf '%-12s %7s %7s %7s   %-34s %8s %8s\n' mode orders sold left verdict \
     seconds sold/s
 item=0
-for mode in none optimistic retry pessimistic advisory cache auto; do
+for mode in none optimistic retry pessimistic advisory cache queue auto; do
     item=$((item + 1))
     sql "INSERT INTO seckill.items (item_id, title, stock) VALUES ($item, '$mode', $units)"
     report $item $mode "$(sell $item $mode)"

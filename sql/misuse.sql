@@ -23,6 +23,8 @@ SELECT seckill_buy(1, 1, 'cache', 2147483648);
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, 'magic');
 \echo :LAST_ERROR_SQLSTATE
+SELECT seckill_buy(1, 1, 'queue', 0);
+\echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, 'none');
 \echo :LAST_ERROR_SQLSTATE
 SET seckill.default_mode = 'none';

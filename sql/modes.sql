@@ -1,8 +1,10 @@
--- Each mode's outcomes, quantities, and modes mixed on one item.
+-- Outcomes, quantities, and modes mixed on one item, for each mode that works
+-- in the caller's transaction.
 SET seckill.allow_unsafe = on;
 CREATE TEMP TABLE modes (mode seckill_mode);
 INSERT INTO modes
 SELECT unnest(enum_range(NULL::seckill_mode));
+DELETE FROM modes WHERE mode = 'queue';
 
 -- two units, three buyers, in every mode
 INSERT INTO seckill.items (item_id, title, stock)
@@ -68,12 +70,23 @@ TRUNCATE seckill.items, seckill.orders;
 
 -- mode auto: what it stands for, and what sold
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 9);
+SELECT auto_mode FROM seckill.stock;
 SELECT outcome FROM seckill_buy(1, 1);
 SET seckill.default_mode = 'advisory';
 SELECT outcome FROM seckill_buy(1, 2);
 SELECT outcome FROM seckill_buy(1, 3, 'auto');
 SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
 RESET seckill.default_mode;
+-- hot: by the rate of calls, or by units prewarmed; mode auto never queues
+SET seckill.hot_rate = 2;
+SELECT outcome FROM seckill_buy(1, 5);
+SELECT auto_mode FROM seckill.stock;
+SELECT outcome FROM seckill_buy(1, 6);
+RESET seckill.hot_rate;
+INSERT INTO seckill.items (item_id, stock) VALUES (2, 9);
+SELECT seckill_prewarm(2);
+SELECT item_id, cached, auto_mode FROM seckill.stock ORDER BY 1;
+SELECT outcome FROM seckill_buy(2, 7);
 SELECT user_id, mode FROM seckill.orders ORDER BY order_id;
 TRUNCATE seckill.items, seckill.orders;
 RESET seckill.allow_unsafe;

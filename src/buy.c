@@ -1,15 +1,21 @@
 /*
  * buy.c
- *		seckill_buy: arguments, the rules of the sale, dispatch, result.
+ *		The calls that buy: arguments, the rules of the sale, dispatch, result.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/timestamp.h"
 
 #include "seckill.h"
 
 PG_FUNCTION_INFO_V1(seckill_buy);
+PG_FUNCTION_INFO_V1(seckill_submit);
+PG_FUNCTION_INFO_V1(seckill_buy_many);
 
 /* How long the cache answers before somebody looks at the row again. */
 #define CHECK_INTERVAL	USECS_PER_SEC
@@ -47,12 +53,44 @@ seckill_unknown_item(int64 item_id)
 			 errhint("Items are the rows of seckill.items.")));
 }
 
+/*
+ * Many purchases share the worker's transaction: what it decides stands
+ * whatever becomes of the caller's.  And a caller with locks would wait for a
+ * worker who may be waiting for these, unseen by the deadlock detector.
+ */
+static void
+check_outside_transaction(void)
+{
+	if (IsTransactionBlock() || IsSubTransaction() ||
+		TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("the queue cannot be used inside a transaction"),
+				 errdetail("Its purchases are decided and committed by another process."),
+				 errhint("Call it as a statement of its own, before anything is written, or buy with mode \"cache\" in the transaction.")));
+}
+
+static void
+check_preloaded(const char *name)
+{
+	if (!seckill_stock_ready())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("mode \"%s\" needs shared memory", name),
+				 errhint("Add seckill to shared_preload_libraries and restart the server, or use another mode.")));
+}
+
+/* Raise if the queue cannot be used here. */
+void
+seckill_check_queue(void)
+{
+	check_preloaded("queue");
+}
+
 /* The mode that a call asks for, if it may and can be used here. */
 static SeckillMode
-check_mode(Oid value)
+check_mode(SeckillMode mode)
 {
-	SeckillMode mode = seckill_catalog_mode(value);
-
 	if (mode == SECKILL_MODE_AUTO)
 		mode = (SeckillMode) seckill_default_mode;
 	if (mode == SECKILL_MODE_NONE && !seckill_allow_unsafe)
@@ -61,30 +99,47 @@ check_mode(Oid value)
 				 errmsg("mode \"none\" is not allowed"),
 				 errdetail("It has no concurrency control and oversells."),
 				 errhint("A superuser can set seckill.allow_unsafe to show what goes wrong.")));
-	if (mode == SECKILL_MODE_CACHE && !seckill_stock_ready())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("mode \"cache\" needs shared memory"),
-				 errhint("Add seckill to shared_preload_libraries and restart the server, or use another mode.")));
+	if (mode == SECKILL_MODE_CACHE)
+		check_preloaded("cache");
+	if (mode == SECKILL_MODE_QUEUE)
+	{
+		seckill_check_queue();
+		check_outside_transaction();
+	}
 	return mode;
+}
+
+static void
+check_writable(const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+}
+
+/* A purchase as a caller asks for it. */
+void
+seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+					  int32 quantity, SeckillMode mode)
+{
+	seckill_check_units(quantity, "quantity");
+	memset(p, 0, sizeof(*p));
+	p->item_id = item_id;
+	p->user_id = user_id;
+	p->quantity = quantity;
+	p->mode = check_mode(mode);
 }
 
 static void
 read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 {
-	PreventCommandDuringRecovery("seckill_buy()");
-	PreventCommandIfReadOnly("seckill_buy()");
+	check_writable("seckill_buy()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
 	seckill_check_argument(PG_ARGISNULL(3), "quantity");
-	p->item_id = PG_GETARG_INT64(0);
-	p->user_id = PG_GETARG_INT64(1);
-	p->mode = check_mode(PG_GETARG_OID(2));
-	p->quantity = PG_GETARG_INT32(3);
-	seckill_check_units(p->quantity, "quantity");
-	p->entry = NULL;
-	p->order_id = 0;
+	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+						  PG_GETARG_INT32(3),
+						  seckill_catalog_mode(PG_GETARG_OID(2)));
 }
 
 
@@ -92,9 +147,10 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
  * Rules
  */
 
-/* SECKILL_SOLD stands for "go on". */
-static SeckillOutcome
-check_window(TimestampTz starts_at, TimestampTz ends_at, TimestampTz now)
+/* Is the sale open?  SECKILL_SOLD stands for "go on". */
+SeckillOutcome
+seckill_check_window(TimestampTz starts_at, TimestampTz ends_at,
+					 TimestampTz now)
 {
 	if (now < starts_at)
 		return SECKILL_NOT_STARTED;
@@ -107,7 +163,7 @@ check_window(TimestampTz starts_at, TimestampTz ends_at, TimestampTz now)
  * Read the rules from the row, and keep them in the entry.
  */
 static SeckillOutcome
-check_row(Purchase *p, TimestampTz now)
+check_row(Purchase *p)
 {
 	uint64		generation = p->entry != NULL ?
 	seckill_stock_generation(p->entry) : 0;
@@ -119,8 +175,8 @@ check_row(Purchase *p, TimestampTz now)
 	if (p->entry == NULL)
 		p->entry = seckill_stock_enter(p->item_id);
 	else
-		seckill_stock_learn(p->entry, generation, &row, now);
-	return check_window(row.starts_at, row.ends_at, now);
+		seckill_stock_learn(p->entry, generation, &row, p->now);
+	return seckill_check_window(row.starts_at, row.ends_at, p->now);
 }
 
 /* Is it time to look at the row again?  Clocks can go back, too. */
@@ -134,62 +190,204 @@ is_stale(const StockGlance *glance, TimestampTz now)
 /*
  * What is known of the item without asking its units: from the entry, read
  * anew at least once in CHECK_INTERVAL by one session, or from the row.
+ * Leaves the entry pinned in p.  SECKILL_SOLD stands for "go on".
  */
-static SeckillOutcome
-check_rules(Purchase *p)
+SeckillOutcome
+seckill_check_rules(Purchase *p)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	StockGlance glance;
 	SeckillOutcome outcome;
 
+	p->now = now;
 	p->entry = seckill_stock_find(p->item_id);
 	if (p->entry == NULL || seckill_xact_changed_row(p->item_id))
-		return check_row(p, now);
+		return check_row(p);
 
 	seckill_stock_glance(p->entry, &glance);
 	if (!glance.known ||
 		(is_stale(&glance, now) &&
 		 seckill_stock_claim_check(p->entry, glance.checked_at, now)))
 	{
-		outcome = check_row(p, now);
+		outcome = check_row(p);
 		seckill_stock_glance(p->entry, &glance);
 	}
 	else
-		outcome = check_window(glance.starts_at, glance.ends_at, now);
+		outcome = seckill_check_window(glance.starts_at, glance.ends_at,
+									   now);
 	if (outcome == SECKILL_SOLD && glance.sold_out)
 		return SECKILL_SOLD_OUT;
 	return outcome;
 }
 
 
-static SeckillOutcome
-run_mode(Purchase *p)
+/* Let the mode serve the purchases. */
+static void
+run_mode(Purchase **list, int n)
 {
 	LedgerCaller caller;
-	SeckillOutcome outcome;
 
+	if (list[0]->mode == SECKILL_MODE_QUEUE)
+	{
+		list[0]->outcome = seckill_queue_buy(list[0]);
+		return;
+	}
 	seckill_ledger_begin(&caller);
-	outcome = seckill_mode_run(p);
+	seckill_mode_run(list, n);
 	seckill_ledger_end(&caller);
-	return outcome;
 }
 
 /*
  * seckill_buy(item_id, user_id, mode, quantity) returns (outcome, order_id)
  *
- * Sold means: an order row in the caller's transaction.  Every other outcome
- * changed nothing.  Waits are lock waits, bounded by lock_timeout.
+ * Sold means: an order row in the caller's transaction, or, with mode queue, a
+ * committed one.  Every other outcome changed nothing.  Waits are lock waits,
+ * bounded by lock_timeout, or, with mode queue, for the worker.
  */
 Datum
 seckill_buy(PG_FUNCTION_ARGS)
 {
 	Purchase	p;
-	SeckillOutcome outcome;
+	Purchase   *list[] = {&p};
 
 	read_arguments(fcinfo, &p);
-	outcome = check_rules(&p);
-	if (outcome == SECKILL_SOLD)
-		outcome = run_mode(&p);
+	p.outcome = seckill_check_rules(&p);
+	if (p.outcome == SECKILL_SOLD)
+		run_mode(list, 1);
 	seckill_stock_unpin(p.entry);
-	return seckill_catalog_result(fcinfo, outcome, p.order_id);
+	return seckill_catalog_result(fcinfo, p.outcome,
+								  p.outcome == SECKILL_SOLD, p.order_id);
+}
+
+/*
+ * seckill_submit(item_id, user_id, quantity) returns (outcome, ticket)
+ *
+ * Hands a purchase to the worker without waiting for the decision: "queued"
+ * with a ticket for seckill_result(), "busy" if the ring is full, or a refusal
+ * that is known already.  What is queued is in memory: a crash forgets what is
+ * not decided.
+ */
+Datum
+seckill_submit(PG_FUNCTION_ARGS)
+{
+	Purchase	p;
+	uint64		ticket = 0;
+
+	check_writable("seckill_submit()");
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "user_id");
+	seckill_check_argument(PG_ARGISNULL(2), "quantity");
+	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
+	p.outcome = seckill_check_rules(&p);
+	if (p.outcome == SECKILL_SOLD)
+		p.outcome = seckill_queue_submit(&p, &ticket);
+	seckill_stock_unpin(p.entry);
+	return seckill_catalog_result(fcinfo, p.outcome,
+								  p.outcome == SECKILL_QUEUED,
+								  (int64) ticket);
+}
+
+
+/*
+ * Many at once
+ */
+
+/* One purchase of one unit for each user, in the order of the array. */
+static Purchase *
+make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	Purchase   *purchases;
+
+	if (ARR_NDIM(users) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("user_ids must have one dimension")));
+	deconstruct_array(users, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &values, &nulls, n);
+	purchases = palloc_extended(Max(*n, 1) * sizeof(Purchase),
+								MCXT_ALLOC_HUGE);
+	for (int i = 0; i < *n; i++)
+	{
+		seckill_check_argument(nulls[i], "an element of user_ids");
+		seckill_init_purchase(&purchases[i], item_id,
+							  DatumGetInt64(values[i]), 1, mode);
+	}
+	return purchases;
+}
+
+/* Serve them with one look at the rules. */
+static void
+buy_many(Purchase *purchases, int n)
+{
+	Purchase  **list = palloc_extended(n * sizeof(Purchase *),
+									   MCXT_ALLOC_HUGE);
+	SeckillOutcome outcome = seckill_check_rules(&purchases[0]);
+
+	for (int i = 0; i < n; i++)
+	{
+		list[i] = &purchases[i];
+		list[i]->entry = purchases[0].entry;
+		list[i]->outcome = outcome;
+	}
+	if (outcome == SECKILL_SOLD)
+		run_mode(list, n);
+	seckill_stock_unpin(purchases[0].entry);
+}
+
+static void
+return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < n; i++)
+	{
+		const Purchase *p = &purchases[i];
+		Datum		values[3];
+		bool		nulls[3] = {false, false, p->outcome != SECKILL_SOLD};
+
+		values[0] = Int64GetDatum(p->user_id);
+		values[1] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
+		values[2] = Int64GetDatum(p->order_id);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+}
+
+/*
+ * seckill_buy_many(item_id, user_ids, mode)
+ *		returns setof (user_id, outcome, order_id)
+ *
+ * One purchase of one unit for each element, as by so many calls of
+ * seckill_buy in a row, in the caller's transaction, at the cost of one lock
+ * or one hold.  A user who is there twice buys twice.
+ */
+Datum
+seckill_buy_many(PG_FUNCTION_ARGS)
+{
+	Purchase   *purchases;
+	SeckillMode mode;
+	int			n;
+
+	check_writable("seckill_buy_many()");
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "user_ids");
+	seckill_check_argument(PG_ARGISNULL(2), "mode");
+	mode = seckill_catalog_mode(PG_GETARG_OID(2));
+	if (mode == SECKILL_MODE_AUTO)
+		mode = (SeckillMode) seckill_default_mode;
+	if (mode == SECKILL_MODE_QUEUE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("seckill_buy_many() cannot use mode \"queue\""),
+				 errhint("It buys in the caller's transaction: use mode \"cache\", or seckill_submit() for each user.")));
+	purchases = make_purchases(PG_GETARG_INT64(0), PG_GETARG_ARRAYTYPE_P(1),
+							   mode, &n);
+	if (n > 0)
+		buy_many(purchases, n);
+	return_purchases(fcinfo, purchases, n);
+	return (Datum) 0;
 }

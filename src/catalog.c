@@ -1,7 +1,7 @@
 /*
  * catalog.c
  *		OIDs of the extension's objects in this database, and the row that
- *		seckill_buy returns.
+ *		functions return.
  *
  * Looked up once per backend and kept until an invalidation message names one
  * of the two tables (DROP EXTENSION does) or everything.  The callbacks only
@@ -13,6 +13,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -23,20 +24,26 @@
 #include "seckill.h"
 
 static const char *const mode_names[SECKILL_MODES] = {
-	"none", "optimistic", "retry", "pessimistic", "advisory", "cache", "auto"
+	"none", "optimistic", "retry", "pessimistic", "advisory", "cache", "queue",
+	"auto"
 };
 
 static const char *const outcome_names[SECKILL_OUTCOMES] = {
-	"sold", "sold_out", "conflict", "not_started", "ended"
+	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy"
 };
 
 static SeckillCatalog catalog;
 static bool catalog_valid = false;
 
-/* seckill_buy's result type, and the function it was looked up for. */
-static Oid	result_function = InvalidOid;
-static TupleDesc result_desc = NULL;
-static Oid	result_outcome[SECKILL_OUTCOMES];
+/* Result types of functions that return (outcome, number). */
+#define RESULTS		4
+
+static struct
+{
+	Oid			function;
+	TupleDesc	desc;
+}			results[RESULTS];
+static int	next_result = 0;
 
 
 static Oid
@@ -80,6 +87,22 @@ look_up_values(Oid type, const char *const *names, int n, Oid *values)
 	}
 }
 
+/* seckill_outcome, which is where seckill_mode is. */
+static Oid
+outcome_type(Oid mode_type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(mode_type));
+	Oid			schema;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", mode_type);
+	schema = ((Form_pg_type) GETSTRUCT(tuple))->typnamespace;
+	ReleaseSysCache(tuple);
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("seckill_outcome"),
+						   ObjectIdGetDatum(schema));
+}
+
 static void
 load_catalog(void)
 {
@@ -94,9 +117,12 @@ load_catalog(void)
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);
+	look_up_values(outcome_type(fresh.mode_type), outcome_names,
+				   SECKILL_OUTCOMES, fresh.outcome);
 
 	if (fresh.items != catalog.items)
-		result_function = InvalidOid;
+		for (int i = 0; i < RESULTS; i++)
+			results[i].function = InvalidOid;
 	catalog = fresh;
 	catalog_valid = true;
 }
@@ -125,37 +151,44 @@ seckill_catalog_mode(Oid value)
 			 errhint("Values added to seckill_mode have no meaning to this version.")));
 }
 
-static void
-load_result(FunctionCallInfo fcinfo)
+/* The row type of the function that is called, blessed and kept. */
+static TupleDesc
+result_desc(FunctionCallInfo fcinfo)
 {
 	TupleDesc	desc;
 	MemoryContext old;
+	int			i;
+
+	for (i = 0; i < RESULTS; i++)
+		if (results[i].function == fcinfo->flinfo->fn_oid)
+			return results[i].desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "seckill_buy must return a row");
-	look_up_values(TupleDescAttr(desc, 0)->atttypid, outcome_names,
-				   SECKILL_OUTCOMES, result_outcome);
+		elog(ERROR, "function must return a row");
+	i = next_result;
+	next_result = (next_result + 1) % RESULTS;
+	results[i].function = InvalidOid;
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	if (result_desc != NULL)
-		FreeTupleDesc(result_desc);
-	result_desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+	if (results[i].desc != NULL)
+		FreeTupleDesc(results[i].desc);
+	results[i].desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	MemoryContextSwitchTo(old);
-	result_function = fcinfo->flinfo->fn_oid;
+	results[i].function = fcinfo->flinfo->fn_oid;
+	return results[i].desc;
 }
 
-/* Make the row (outcome, order_id); order_id is NULL unless sold. */
+/* Make the row (outcome, number), number NULL if there is none. */
 Datum
 seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
-					   int64 order_id)
+					   bool has_number, int64 number)
 {
+	TupleDesc	desc = result_desc(fcinfo);
 	Datum		values[2];
-	bool		nulls[2] = {false, outcome != SECKILL_SOLD};
+	bool		nulls[2] = {false, !has_number};
 
-	if (result_function != fcinfo->flinfo->fn_oid)
-		load_result(fcinfo);
-	values[0] = ObjectIdGetDatum(result_outcome[outcome]);
-	values[1] = Int64GetDatum(order_id);
-	return HeapTupleGetDatum(heap_form_tuple(result_desc, values, nulls));
+	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[outcome]);
+	values[1] = Int64GetDatum(number);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 static void

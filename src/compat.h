@@ -46,4 +46,16 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillMyProcIndex()	(MyProc->pgprocno)
 #endif
 
+/* a PGPROC by that index */
+#ifndef GetPGProcByNumber
+#define GetPGProcByNumber(n)	(&ProcGlobal->allProcs[(n)])
+#endif
+
+/* a wait event of our own, where there are such */
+#if PG_VERSION_NUM >= 170000
+#define SeckillWaitEvent(name)	WaitEventExtensionNew(name)
+#else
+#define SeckillWaitEvent(name)	PG_WAIT_EXTENSION
+#endif
+
 #endif							/* SECKILL_COMPAT_H */

@@ -172,13 +172,31 @@ await_refiller(Purchase *p)
  * queue, where somebody may be waiting for just that lock.
  */
 bool
-seckill_lease_owns_row(const Purchase *p)
+seckill_lease_owns_row(int64 item_id)
 {
 	ItemRow		row;
 
-	return seckill_xact_locked_row(p->item_id) ||
+	return seckill_xact_locked_row(item_id) ||
 		(TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
-		 seckill_ledger_try_lock(p->item_id, &row));
+		 seckill_ledger_try_lock(item_id, &row));
+}
+
+/*
+ * Queue for the item on a heavyweight lock of its own, held to the end of the
+ * transaction.  PostgreSQL queues for a row on a lock of one version of it:
+ * each update wakes all who wait, to queue again at the next version, in any
+ * order.  This queue is first come, first served, and wakes one at a time.
+ * Who has the row already must not queue behind those who wait for it.
+ */
+void
+seckill_lease_join_queue(int64 item_id)
+{
+	LOCKTAG		tag;
+
+	if (seckill_lease_owns_row(item_id))
+		return;
+	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_BUYERS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 /* Go to the row, as the one refiller, or wait for who is. */
@@ -196,10 +214,28 @@ refill_in_turn(Purchase *p, StockTaken *taken)
 			end_refill(p);
 		return done;
 	}
-	if (seckill_lease_owns_row(p))
+	if (seckill_lease_owns_row(p->item_id))
 		return refill(p, taken);
 	await_refiller(p);
 	return false;
+}
+
+uint64
+seckill_lease_generation(const Purchase *p)
+{
+	return p->entry != NULL ? seckill_stock_generation(p->entry) : 0;
+}
+
+/* What is to be done about a row that is short, read after generation. */
+StockVerdict
+seckill_lease_judge(const Purchase *p, const ItemRow *row, uint64 generation)
+{
+	StockOwn	own;
+
+	if (p->entry == NULL)
+		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
+	seckill_xact_own(p->entry, &own);
+	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
 }
 
 /*
@@ -212,18 +248,15 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 {
 	for (;;)
 	{
-		uint64		generation = seckill_stock_generation(p->entry);
+		uint64		generation = seckill_lease_generation(p);
 		ItemRow		row;
-		StockOwn	own;
 
 		CHECK_FOR_INTERRUPTS();
 		if (seckill_xact_take(p->entry, p->quantity, taken))
 			return true;
 		if (!seckill_ledger_peek(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		seckill_xact_own(p->entry, &own);
-		switch (seckill_stock_judge(p->entry, generation, &row, p->quantity,
-									&own))
+		switch (seckill_lease_judge(p, &row, generation))
 		{
 			case STOCK_AGAIN:
 				break;
@@ -360,6 +393,7 @@ prewarm(int64 item_id, int32 units)
 	units = Min(units, row.stock);
 	if (units > 0)
 		lease_units(&p, &row, units);
+	seckill_stock_preheat(p.entry);
 	seckill_stock_unpin(p.entry);
 	return units;
 }

@@ -35,6 +35,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -49,15 +50,18 @@ typedef enum PlanId
 {
 	PLAN_LOCK,
 	PLAN_TRY_LOCK,
+	PLAN_TRY_LOCK_MANY,
 	PLAN_SELL,
 	PLAN_SELL_VERSION,
 	PLAN_SELL_LOCKED,
+	PLAN_SELL_MANY,
 	PLAN_OVERWRITE,
 	PLAN_LEASE,
 	PLAN_GIVE_BACK,
 	PLAN_CLOSE,
 	PLAN_SOLD_ON_LEASE,
 	PLAN_ORDER,
+	PLAN_ORDERS,
 	PLAN_SUPPLY,
 	PLAN_HAS_ORDERS,
 	PLAN_ANY_LEASE,
@@ -83,9 +87,12 @@ typedef struct Statement
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 
+#define ITEM_COLUMNS \
+	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at, i.xmin"
+
 #define LOCK_ITEM \
-	"SELECT stock, leased, lease_id, version, starts_at, ends_at, xmin" \
-	" FROM seckill.items WHERE item_id" EQ "$1 FOR UPDATE"
+	"SELECT " ITEM_COLUMNS " FROM seckill.items i" \
+	" WHERE i.item_id" EQ "$1 FOR UPDATE"
 
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
@@ -95,6 +102,13 @@ typedef struct Statement
 static const Statement statements[PLANS] = {
 	[PLAN_LOCK] = {LOCK_ITEM, 1, {INT8OID}},
 	[PLAN_TRY_LOCK] = {LOCK_ITEM " SKIP LOCKED", 1, {INT8OID}},
+	[PLAN_TRY_LOCK_MANY] = {
+		"SELECT " ITEM_COLUMNS ", i.item_id"
+		" FROM pg_catalog.unnest($1) AS u(id)"
+		" JOIN seckill.items i ON i.item_id" EQ "u.id"
+		" FOR UPDATE OF i SKIP LOCKED",
+		1, {INT8ARRAYOID}
+	},
 	[PLAN_SELL] = {SELL_UNITS, 2, {INT8OID, INT4OID}},
 	[PLAN_SELL_VERSION] = {
 		SELL_UNITS " AND version" EQ "$3", 3, {INT8OID, INT4OID, INT8OID}
@@ -104,6 +118,14 @@ static const Statement statements[PLANS] = {
 		" leased = leased" MINUS "$3, version = version" PLUS "1"
 		" WHERE item_id" EQ "$1 AND stock" GE "$2 AND leased" GE "$3",
 		3, {INT8OID, INT4OID, INT4OID}
+	},
+	[PLAN_SELL_MANY] = {
+		"UPDATE seckill.items i SET stock = i.stock" MINUS "u.units,"
+		" version = i.version" PLUS "1"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
+		" AS u(id, units)"
+		" WHERE i.item_id" EQ "u.id AND i.stock" GE "u.units",
+		2, {INT8ARRAYOID, INT4ARRAYOID}
 	},
 	[PLAN_OVERWRITE] = {
 		"UPDATE seckill.items SET stock = $2, version = version" PLUS "1"
@@ -140,6 +162,16 @@ static const Statement statements[PLANS] = {
 		" (item_id, order_id, user_id, quantity, mode, lease_id)"
 		" VALUES ($1, $2, $3, $4, $5, $6)",
 		6, {INT8OID, INT8OID, INT8OID, INT4OID, MODE_TYPE, INT8OID}
+	},
+	[PLAN_ORDERS] = {
+		"INSERT INTO seckill.orders"
+		" (item_id, order_id, user_id, quantity, mode, lease_id)"
+		" SELECT u.item_id, u.order_id, u.user_id, u.quantity, $5, $6"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+		" pg_catalog.unnest($3), pg_catalog.unnest($4))"
+		" AS u(item_id, order_id, user_id, quantity)",
+		6, {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, MODE_TYPE,
+		INT8OID}
 	},
 	[PLAN_SUPPLY] = {
 		"UPDATE seckill.items SET supplied = supplied" PLUS "$2"
@@ -222,16 +254,19 @@ prepare(PlanId id)
 	plans[id] = plan;
 }
 
-/* Plan with index scans only. */
+/* Plan with index scans only, and joins by such. */
 static void
 replan(SPIPlanPtr plan)
 {
+	static const char *const off[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
+		"enable_mergejoin"
+	};
 	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("enable_bitmapscan", "off", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; i < lengthof(off); i++)
+		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
 	AtEOXact_GUC(true, nest);
 }
@@ -268,22 +303,30 @@ get_plan(PlanId id)
  */
 
 /*
- * Run a statement on items under the transaction's snapshot; the number of
- * rows it made.
+ * Run a statement on many items under the transaction's snapshot; the number
+ * of rows it made.
  */
 static uint64
-run(PlanId id, Datum *args)
+run_many(PlanId id, Datum *args)
 {
-	SPIPlanPtr	plan = get_plan(id);
-	OwnStatement outer;
-	int			rc;
+	int			rc = SPI_execute_plan(get_plan(id), args, NULL, false, 0);
 
-	seckill_xact_begin_own(DatumGetInt64(args[0]), &outer);
-	rc = SPI_execute_plan(plan, args, NULL, false, 0);
-	seckill_xact_end_own(&outer);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/* The same on one item, the first argument. */
+static uint64
+run(PlanId id, Datum *args)
+{
+	OwnStatement outer;
+	uint64		processed;
+
+	seckill_xact_begin_own(DatumGetInt64(args[0]), &outer);
+	processed = run_many(id, args);
+	seckill_xact_end_own(&outer);
+	return processed;
 }
 
 /*
@@ -425,36 +468,45 @@ seckill_ledger_read(int64 item_id, ItemRow *row)
 	return read_item(item_id, GetTransactionSnapshot, row);
 }
 
-/* A column of the only row of the last result; if_null for a NULL. */
+/* A column of a row of the last result; if_null for a NULL. */
 static Datum
-result_column(int number, Datum if_null)
+result_column(uint64 i, int number, Datum if_null)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[i],
 									  SPI_tuptable->tupdesc, number, &isnull);
 
 	return isnull ? if_null : value;
 }
 
-/* Run one of the locking SELECTs. */
+/* Row i of the result of one of the locking SELECTs: ITEM_COLUMNS. */
+static void
+read_locked(uint64 i, ItemRow *row)
+{
+	TransactionId xmin = DatumGetTransactionId(result_column(i, 7, 0));
+
+	row->stock = DatumGetInt32(result_column(i, 1, 0));
+	row->leased = DatumGetInt32(result_column(i, 2, 0));
+	row->lease_id = DatumGetInt64(result_column(i, 3, Int64GetDatum(0)));
+	row->version = DatumGetInt64(result_column(i, 4, 0));
+	row->starts_at =
+		DatumGetTimestampTz(result_column(i, 5,
+										  TimestampTzGetDatum(DT_NOBEGIN)));
+	row->ends_at =
+		DatumGetTimestampTz(result_column(i, 6,
+										  TimestampTzGetDatum(DT_NOEND)));
+	row->mine = TransactionIdIsCurrentTransactionId(xmin);
+}
+
+/* Run one of the SELECTs that lock one item. */
 static bool
 lock_item(PlanId id, int64 item_id, ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
-	TransactionId xmin;
 
 	if (run(id, args) == 0)
 		return false;
-	row->stock = DatumGetInt32(result_column(1, 0));
-	row->leased = DatumGetInt32(result_column(2, 0));
-	row->lease_id = DatumGetInt64(result_column(3, Int64GetDatum(0)));
-	row->version = DatumGetInt64(result_column(4, 0));
-	row->starts_at =
-		DatumGetTimestampTz(result_column(5, TimestampTzGetDatum(DT_NOBEGIN)));
-	row->ends_at =
-		DatumGetTimestampTz(result_column(6, TimestampTzGetDatum(DT_NOEND)));
-	xmin = DatumGetTransactionId(result_column(7, 0));
-	row->mine = TransactionIdIsCurrentTransactionId(xmin);
+	read_locked(0, row);
 	SPI_freetuptable(SPI_tuptable);
 	seckill_xact_note_row(item_id, ROW_LOCKED);
 	return true;
@@ -492,6 +544,79 @@ bool
 seckill_ledger_try_lock(int64 item_id, ItemRow *row)
 {
 	return lock_item(PLAN_TRY_LOCK, item_id, row);
+}
+
+/* Make arrays for statements on many rows. */
+static Datum
+int8_array(const int64 *values, int n)
+{
+	Datum	   *datums = palloc(n * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		datums[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(construct_array(datums, n, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static Datum
+int4_array(const int32 *values, int n)
+{
+	Datum	   *datums = palloc(n * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		datums[i] = Int32GetDatum(values[i]);
+	return PointerGetDatum(construct_array(datums, n, INT4OID, sizeof(int32),
+										   true, TYPALIGN_INT));
+}
+
+/* Where id is in an ascending array that has it. */
+static int
+position(const int64 *ids, int n, int64 id)
+{
+	int			low = 0;
+	int			high = n - 1;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (ids[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * Lock those rows of the given items that nobody else has locked.  item_ids
+ * ascends; locked[i] tells of rows[i].
+ */
+void
+seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
+							 bool *locked)
+{
+	Datum		args[1];
+	uint64		found;
+
+	if (n == 1)
+	{
+		locked[0] = seckill_ledger_try_lock(item_ids[0], &rows[0]);
+		return;
+	}
+	memset(locked, 0, n * sizeof(bool));
+	args[0] = int8_array(item_ids, n);
+	found = run_many(PLAN_TRY_LOCK_MANY, args);
+	for (uint64 i = 0; i < found; i++)
+	{
+		int64		id = DatumGetInt64(result_column(i, 8, 0));
+		int			at = position(item_ids, n, id);
+
+		read_locked(i, &rows[at]);
+		locked[at] = true;
+		seckill_xact_note_row(id, ROW_LOCKED);
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Run an UPDATE of a row that the caller has locked. */
@@ -542,6 +667,23 @@ seckill_ledger_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 	Int32GetDatum(from_lease)};
 
 	update_locked(PLAN_SELL_LOCKED, args);
+}
+
+/* Sell units of several locked rows; the items differ. */
+void
+seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
+{
+	Datum		args[2];
+
+	if (n == 1)
+	{
+		seckill_ledger_sell_locked(item_ids[0], units[0], 0);
+		return;
+	}
+	args[0] = int8_array(item_ids, n);
+	args[1] = int4_array(units, n);
+	if (run_many(PLAN_SELL_MANY, args) != (uint64) n)
+		elog(ERROR, "rows of a batch are not as they were locked");
 }
 
 /* Write back a stock computed from what was read: the mistake of mode none. */
@@ -605,13 +747,42 @@ seckill_ledger_any_lease(void)
  * seckill.orders
  */
 
+static void
+one_order(const Purchase *p, Datum *args)
+{
+	args[0] = Int64GetDatum(p->item_id);
+	args[1] = Int64GetDatum(p->order_id);
+	args[2] = Int64GetDatum(p->user_id);
+	args[3] = Int32GetDatum(p->quantity);
+}
+
+static void
+many_orders(Purchase **list, int n, Datum *args)
+{
+	int64	   *values = palloc(n * sizeof(int64));
+	int32	   *quantities = palloc(n * sizeof(int32));
+
+	for (int i = 0; i < n; i++)
+		values[i] = list[i]->item_id;
+	args[0] = int8_array(values, n);
+	for (int i = 0; i < n; i++)
+		values[i] = list[i]->order_id;
+	args[1] = int8_array(values, n);
+	for (int i = 0; i < n; i++)
+		values[i] = list[i]->user_id;
+	args[2] = int8_array(values, n);
+	for (int i = 0; i < n; i++)
+		quantities[i] = list[i]->quantity;
+	args[3] = int4_array(quantities, n);
+}
+
 /*
- * Write the order of p, for units of the row (lease_id 0) or of a lease, and
- * set its order_id.  A trigger that skips the row would lose the order while
- * its units are gone: an error.
+ * Write the orders of purchases by one mode, for units of the row (lease_id 0)
+ * or of a lease, and set their order_id, ascending.  A trigger that skips the
+ * row would lose the order while its units are gone: an error.
  */
 static void
-insert_order(Purchase *p, int64 lease_id, Snapshot snapshot)
+insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 {
 	const SeckillCatalog *c = seckill_catalog();
 	const char *nulls = lease_id == 0 ? "     n" : NULL;
@@ -619,53 +790,55 @@ insert_order(Purchase *p, int64 lease_id, Snapshot snapshot)
 	LedgerCaller owner;
 	int			rc;
 
-	p->order_id = nextval_internal(c->order_ids, false);
-	args[0] = Int64GetDatum(p->item_id);
-	args[1] = Int64GetDatum(p->order_id);
-	args[2] = Int64GetDatum(p->user_id);
-	args[3] = Int32GetDatum(p->quantity);
-	args[4] = ObjectIdGetDatum(c->mode[p->mode]);
+	for (int i = 0; i < n; i++)
+		list[i]->order_id = nextval_internal(c->order_ids, false);
+	if (n == 1)
+		one_order(list[0], args);
+	else
+		many_orders(list, n, args);
+	args[4] = ObjectIdGetDatum(c->mode[list[0]->mode]);
 	args[5] = Int64GetDatum(lease_id);
 	GetUserIdAndSecContext(&owner.user, &owner.context);
 	SetUserIdAndSecContext(c->orders_owner, owner.context);
-	rc = SPI_execute_snapshot(get_plan(PLAN_ORDER), args, nulls, snapshot,
-							  InvalidSnapshot, false, true, 0);
+	rc = SPI_execute_snapshot(get_plan(n == 1 ? PLAN_ORDER : PLAN_ORDERS),
+							  args, nulls, snapshot, InvalidSnapshot, false,
+							  true, 0);
 	SetUserIdAndSecContext(owner.user, owner.context);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",
 			 SPI_result_code_string(rc));
-	if (SPI_processed != 1)
+	if (SPI_processed != (uint64) n)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("order of item " INT64_FORMAT " was not inserted",
-						p->item_id),
+						list[0]->item_id),
 				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
 }
 
-/* Write the order of p for units of the row. */
+/* Write orders for units of the row. */
 void
-seckill_ledger_order(Purchase *p)
+seckill_ledger_order(Purchase **list, int n)
 {
-	insert_order(p, 0, InvalidSnapshot);
+	insert_orders(list, n, 0, InvalidSnapshot);
 }
 
 /*
- * Write the order of p for units of a lease, if the row carries that lease and
+ * Write orders of one item for units of a lease, if the row carries that lease and
  * the entry still does: while we waited for the table a TRUNCATE may have come
  * and gone.  This is the fence.  One snapshot serves both statements.
  */
 bool
-seckill_ledger_order_fenced(Purchase *p, int64 lease_id)
+seckill_ledger_order_fenced(Purchase **list, int n, int64 lease_id)
 {
 	Relation	items = open_items();
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	ItemRow		row;
-	bool		passed = seckill_stock_lease_id(p->entry) == lease_id &&
-	fetch_item(items, p->item_id, snapshot, &row) &&
+	bool		passed = seckill_stock_lease_id(list[0]->entry) == lease_id &&
+	fetch_item(items, list[0]->item_id, snapshot, &row) &&
 	row.lease_id == lease_id;
 
 	if (passed)
-		insert_order(p, lease_id, snapshot);
+		insert_orders(list, n, lease_id, snapshot);
 	UnregisterSnapshot(snapshot);
 	table_close(items, NoLock);
 	return passed;
@@ -680,7 +853,7 @@ seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id)
 
 	(void) run_latest(PLAN_SOLD_ON_LEASE, args,
 					  seckill_catalog()->orders_owner);
-	sold = DatumGetInt64(result_column(1, Int64GetDatum(0)));
+	sold = DatumGetInt64(result_column(0, 1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return sold;
 }

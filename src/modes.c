@@ -1,10 +1,14 @@
 /*
  * modes.c
- *		The modes: how one purchase gets its units and writes its order.
+ *		The modes: how purchases get their units and write their orders.
+ *
+ * A mode serves a list of purchases of one item in the caller's transaction:
+ * one, or (seckill_buy_many) many of one unit each, at the cost of one.  Those
+ * that come first are served first.  It leaves the outcome in each.
  *
  * Every function here runs between seckill_ledger_begin() and _end(), for an
- * item whose sale is open, and returns the outcome.  An error leaves nothing
- * behind that the abort does not undo.
+ * item whose sale is open.  An error leaves nothing behind that the abort does
+ * not undo.
  *
  * The row modes draw on the row first.  If it is short they take the rest from
  * the item's open lease, so that no unit is out of reach of any mode.
@@ -13,97 +17,74 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/lock.h"
+#include "utils/timestamp.h"
 
 #include "seckill.h"
 
 
-static uint64
-generation_of(const Purchase *p)
+static void
+set_outcome(Purchase **list, int n, SeckillOutcome outcome)
 {
-	return p->entry != NULL ? seckill_stock_generation(p->entry) : 0;
+	for (int i = 0; i < n; i++)
+		list[i]->outcome = outcome;
 }
 
-/* What is to be done about a row that is short, read after generation. */
-static StockVerdict
-judge(const Purchase *p, const ItemRow *row, uint64 generation)
+/* How many of the purchases, from the first on, do so many units serve? */
+static int
+served(Purchase **list, int n, int32 units)
 {
-	StockOwn	own;
-
-	if (p->entry == NULL)
-		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
-	seckill_xact_own(p->entry, &own);
-	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
+	return Min(units / list[0]->quantity, n);
 }
 
-/* Take what the locked row lacks from the lease on it, all or nothing. */
-static bool
-take_rest(const Purchase *p, const ItemRow *row, StockTaken *part)
+/* Sell from a row that this transaction has locked and read. */
+static void
+sell_locked(Purchase **list, int n, const ItemRow *row)
 {
-	int32		missing = p->quantity - row->stock;
+	Sale		sale;
 
-	if (p->entry == NULL || row->leased == 0)
-		return false;
-	return seckill_xact_take(p->entry, missing, part);
+	seckill_sale_begin(&sale, row);
+	for (int i = 0; i < n; i++)
+		(void) seckill_sale_decide(&sale, list[i], true);
+	seckill_sale_end(&sale, list[0]->item_id);
+	seckill_batch_order(list, n);
 }
 
-/*
- * Sell from a row that this transaction has locked and read.  Once settled,
- * the lease on it is the one in memory.
- */
-static SeckillOutcome
-sell_locked(Purchase *p, ItemRow *row)
-{
-	StockTaken	part = {0};
-
-	if (row->stock < p->quantity)
-		seckill_lease_settle(p, row);
-	while (row->stock < p->quantity && !take_rest(p, row, &part))
-	{
-		CHECK_FOR_INTERRUPTS();
-		switch (judge(p, row, generation_of(p)))
-		{
-			case STOCK_OUT:
-				return SECKILL_SOLD_OUT;
-			case STOCK_AWAIT:
-				seckill_lease_await_holder(p->entry);
-				break;
-			case STOCK_AGAIN:
-			case STOCK_ON_ROW:
-				break;
-		}
-	}
-	seckill_ledger_sell_locked(p->item_id, p->quantity - part.units,
-							   part.units);
-	seckill_ledger_order(p);
-	return SECKILL_SOLD;
-}
-
-static SeckillOutcome
-lock_and_sell(Purchase *p)
+static void
+lock_and_sell(Purchase **list, int n)
 {
 	ItemRow		row;
 
-	seckill_ledger_lock(p->item_id, &row);
-	return sell_locked(p, &row);
+	seckill_ledger_lock(list[0]->item_id, &row);
+	sell_locked(list, n, &row);
+}
+
+/* The units are taken: write the orders. */
+static void
+sold(Purchase **list, int n)
+{
+	set_outcome(list, n, SECKILL_SOLD);
+	seckill_batch_order(list, n);
 }
 
 
 /*
  * none: read, check, write back.  What goes wrong without control.
  */
-static SeckillOutcome
-buy_none(Purchase *p)
+static void
+buy_none(Purchase **list, int n)
 {
 	ItemRow		row;
+	int			k;
 
-	if (!seckill_ledger_read(p->item_id, &row))
-		seckill_unknown_item(p->item_id);
-	if (row.stock < p->quantity)
-		return SECKILL_SOLD_OUT;
-	seckill_ledger_order(p);
-	seckill_ledger_overwrite(p->item_id, row.stock - p->quantity);
-	return SECKILL_SOLD;
+	if (!seckill_ledger_read(list[0]->item_id, &row))
+		seckill_unknown_item(list[0]->item_id);
+	k = served(list, n, row.stock);
+	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
+	if (k == 0)
+		return;
+	sold(list, k);
+	seckill_ledger_overwrite(list[0]->item_id,
+							 row.stock - k * list[0]->quantity);
 }
 
 
@@ -130,48 +111,63 @@ check_newest(const Purchase *p, const ItemRow *row)
  * row lock only: who has the row locked may be waiting for holders of units,
  * so a holder must not wait for the row.
  */
-static SeckillOutcome
-buy_version_from_lease(Purchase *p, int64 version)
+static void
+buy_version_locked(Purchase **list, int n, int64 version)
 {
 	ItemRow		row;
 
-	seckill_ledger_lock(p->item_id, &row);
-	if (row.version != version)
-		return SECKILL_CONFLICT;
-	return sell_locked(p, &row);
+	seckill_ledger_lock(list[0]->item_id, &row);
+	if (row.version == version)
+		sell_locked(list, n, &row);
+	else
+		set_outcome(list, n, SECKILL_CONFLICT);
 }
 
-static SeckillOutcome
-buy_optimistic(Purchase *p)
+static void
+buy_version(Purchase **list, int n, int64 version)
 {
+	Purchase   *p = list[0];
+
+	if (seckill_ledger_sell_version(p->item_id, n * p->quantity, version))
+		sold(list, n);
+	else
+		set_outcome(list, n, SECKILL_CONFLICT);
+}
+
+static void
+buy_optimistic(Purchase **list, int n)
+{
+	Purchase   *p = list[0];
+
 	for (;;)
 	{
-		uint64		generation = generation_of(p);
+		uint64		generation = seckill_lease_generation(p);
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_ledger_read(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		if (row.stock >= p->quantity)
+		if (served(list, n, row.stock) == n)
 		{
-			if (!seckill_ledger_sell_version(p->item_id, p->quantity,
-											 row.version))
-				return SECKILL_CONFLICT;
-			seckill_ledger_order(p);
-			return SECKILL_SOLD;
+			buy_version(list, n, row.version);
+			return;
 		}
 		check_newest(p, &row);
-		switch (judge(p, &row, generation))
-		{
-			case STOCK_OUT:
-				return SECKILL_SOLD_OUT;
-			case STOCK_AWAIT:
-				seckill_lease_await_holder(p->entry);
-				break;
-			case STOCK_AGAIN:
-			case STOCK_ON_ROW:
-				return buy_version_from_lease(p, row.version);
-		}
+		if (row.stock < p->quantity)
+			switch (seckill_lease_judge(p, &row, generation))
+			{
+				case STOCK_OUT:
+					set_outcome(list, n, SECKILL_SOLD_OUT);
+					return;
+				case STOCK_AWAIT:
+					seckill_lease_await_holder(p->entry);
+					continue;
+				case STOCK_AGAIN:
+				case STOCK_ON_ROW:
+					break;
+			}
+		buy_version_locked(list, n, row.version);
+		return;
 	}
 }
 
@@ -179,58 +175,42 @@ buy_optimistic(Purchase *p)
 /*
  * retry: optimistic, again at once under a fresh snapshot.
  */
-static SeckillOutcome
-buy_retry(Purchase *p)
-{
-	SeckillOutcome outcome = buy_optimistic(p);
-
-	for (int i = 0; outcome == SECKILL_CONFLICT && i < seckill_max_retries; i++)
-		outcome = buy_optimistic(p);
-	return outcome;
-}
-
-
-/*
- * Queue for the item on a heavyweight lock of its own, held to the end of the
- * transaction.  PostgreSQL queues for a row on a lock of one version of it:
- * each update wakes all who wait, to queue again at the next version, in any
- * order.  This queue is first come, first served, and wakes one at a time.
- * Who has the row already must not queue behind those who wait for it.
- */
 static void
-join_queue(const Purchase *p)
+buy_retry(Purchase **list, int n)
 {
-	LOCKTAG		tag;
-
-	if (seckill_lease_owns_row(p))
-		return;
-	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_BUYERS);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	buy_optimistic(list, n);
+	for (int i = 0; list[0]->outcome == SECKILL_CONFLICT &&
+		 i < seckill_max_retries; i++)
+	{
+		if (list[0]->entry != NULL)
+			seckill_stock_note_conflict(list[0]->entry);
+		buy_optimistic(list, n);
+	}
 }
 
 
 /*
  * pessimistic: lock the row, then update it.
  */
-static SeckillOutcome
-buy_pessimistic(Purchase *p)
+static void
+buy_pessimistic(Purchase **list, int n)
 {
-	join_queue(p);
-	return lock_and_sell(p);
+	seckill_lease_join_queue(list[0]->item_id);
+	lock_and_sell(list, n);
 }
 
 
 /*
  * advisory: the queue alone, then update.
  */
-static SeckillOutcome
-buy_advisory(Purchase *p)
+static void
+buy_advisory(Purchase **list, int n)
 {
-	join_queue(p);
-	if (!seckill_ledger_sell(p->item_id, p->quantity))
-		return lock_and_sell(p);
-	seckill_ledger_order(p);
-	return SECKILL_SOLD;
+	seckill_lease_join_queue(list[0]->item_id);
+	if (seckill_ledger_sell(list[0]->item_id, n * list[0]->quantity))
+		sold(list, n);
+	else
+		lock_and_sell(list, n);
 }
 
 
@@ -257,63 +237,94 @@ drop_stale_lease(Purchase *p, const StockTaken *taken)
 		seckill_ledger_unserializable();
 }
 
-static SeckillOutcome
-buy_cache(Purchase *p)
+/* Put units for the first of the list on hold, and for more if they are there. */
+static bool
+take(Purchase **list, int n, StockTaken *taken)
+{
+	Purchase   *p = list[0];
+	bool		took = n == 1 ?
+	seckill_xact_take(p->entry, p->quantity, taken) :
+	seckill_xact_take_some(p->entry, n, taken);
+
+	if (!took)
+		return seckill_lease_obtain(p, taken);
+	if (taken->low)
+		seckill_lease_top_up(p);
+	return true;
+}
+
+static void
+buy_cache(Purchase **list, int n)
 {
 	StockTaken	taken;
 
-	for (;;)
+	while (n > 0 && take(list, n, &taken))
 	{
-		if (seckill_xact_take(p->entry, p->quantity, &taken))
+		int			k = served(list, n, taken.units);
+
+		if (seckill_ledger_order_fenced(list, k, taken.lease_id))
 		{
-			if (taken.low)
-				seckill_lease_top_up(p);
+			set_outcome(list, k, SECKILL_SOLD);
+			list += k;
+			n -= k;
 		}
-		else if (!seckill_lease_obtain(p, &taken))
-			return SECKILL_SOLD_OUT;
-		if (seckill_ledger_order_fenced(p, taken.lease_id))
-			return SECKILL_SOLD;
-		drop_stale_lease(p, &taken);
+		else
+			drop_stale_lease(list[0], &taken);
 	}
+	set_outcome(list, n, SECKILL_SOLD_OUT);
 }
 
 /*
  * The mode that sells for the one that was asked for.  auto takes the cache
- * where it can.  Where the cache has no place for the item, or the transaction
- * none for another hold, a row mode sells.
+ * for a hot item.  Where the cache has no place for the item, or the
+ * transaction none for another hold, a row mode sells.
  */
 static SeckillMode
-choose(const Purchase *p)
+choose(const Purchase *p, int n)
 {
 	bool		can_hold = p->entry != NULL && seckill_xact_has_room();
 
 	if (p->mode == SECKILL_MODE_AUTO)
-		return can_hold ? SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
+		return can_hold && seckill_stock_heat(p->entry, n, p->now) ?
+			SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
 	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
 		return SECKILL_MODE_ADVISORY;
 	return p->mode;
 }
 
-SeckillOutcome
-seckill_mode_run(Purchase *p)
+/*
+ * Serve purchases of one item by one mode, which have the entry of the first
+ * in common; of one unit each if there is more than one.
+ */
+void
+seckill_mode_run(Purchase **list, int n)
 {
-	p->mode = choose(p);
-	switch (p->mode)
+	SeckillMode mode = choose(list[0], n);
+
+	for (int i = 0; i < n; i++)
+		list[i]->mode = mode;
+	switch (mode)
 	{
 		case SECKILL_MODE_NONE:
-			return buy_none(p);
-		case SECKILL_MODE_OPTIMISTIC:
-			return buy_optimistic(p);
-		case SECKILL_MODE_RETRY:
-			return buy_retry(p);
-		case SECKILL_MODE_PESSIMISTIC:
-			return buy_pessimistic(p);
-		case SECKILL_MODE_ADVISORY:
-			return buy_advisory(p);
-		case SECKILL_MODE_CACHE:
-			return buy_cache(p);
-		case SECKILL_MODE_AUTO:
+			buy_none(list, n);
 			break;
+		case SECKILL_MODE_OPTIMISTIC:
+			buy_optimistic(list, n);
+			break;
+		case SECKILL_MODE_RETRY:
+			buy_retry(list, n);
+			break;
+		case SECKILL_MODE_PESSIMISTIC:
+			buy_pessimistic(list, n);
+			break;
+		case SECKILL_MODE_ADVISORY:
+			buy_advisory(list, n);
+			break;
+		case SECKILL_MODE_CACHE:
+			buy_cache(list, n);
+			break;
+		case SECKILL_MODE_QUEUE:
+		case SECKILL_MODE_AUTO:
+			pg_unreachable();
 	}
-	pg_unreachable();
 }

@@ -22,6 +22,7 @@ typedef enum SeckillMode
 	SECKILL_MODE_PESSIMISTIC,
 	SECKILL_MODE_ADVISORY,
 	SECKILL_MODE_CACHE,
+	SECKILL_MODE_QUEUE,
 	SECKILL_MODE_AUTO
 } SeckillMode;
 
@@ -34,10 +35,12 @@ typedef enum SeckillOutcome
 	SECKILL_SOLD_OUT,
 	SECKILL_CONFLICT,
 	SECKILL_NOT_STARTED,
-	SECKILL_ENDED
+	SECKILL_ENDED,
+	SECKILL_QUEUED,				/* not decided yet */
+	SECKILL_BUSY
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_ENDED + 1)
+#define SECKILL_OUTCOMES	(SECKILL_BUSY + 1)
 
 typedef struct StockEntry StockEntry;
 
@@ -53,7 +56,7 @@ typedef struct ItemRow
 	bool		mine;			/* written by the current transaction */
 } ItemRow;
 
-/* One call of seckill_buy on its way through the rooms. */
+/* One purchase on its way through the rooms. */
 typedef struct Purchase
 {
 	int64		item_id;
@@ -61,6 +64,8 @@ typedef struct Purchase
 	int32		quantity;
 	SeckillMode mode;			/* the one that sells: never auto */
 	StockEntry *entry;			/* pinned; NULL: the cache has no place */
+	TimestampTz now;			/* of the call */
+	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 } Purchase;
 
@@ -73,6 +78,11 @@ extern bool seckill_allow_unsafe;
 extern int	seckill_max_retries;
 extern int	seckill_lease_units;
 extern int	seckill_max_items;
+extern int	seckill_hot_rate;
+extern int	seckill_queue_size;
+extern int	seckill_queue_batch;
+extern int	seckill_queue_idle_time;
+extern bool seckill_queue_notify;
 
 
 /*
@@ -88,12 +98,14 @@ typedef struct SeckillCatalog
 	Oid			orders_owner;	/* whom the triggers on orders run as */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
+	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */
 } SeckillCatalog;
 
 extern const SeckillCatalog *seckill_catalog(void);
 extern SeckillMode seckill_catalog_mode(Oid value);
 extern Datum seckill_catalog_result(FunctionCallInfo fcinfo,
-									SeckillOutcome outcome, int64 order_id);
+									SeckillOutcome outcome,
+									bool has_number, int64 number);
 extern void seckill_catalog_init(void);
 
 
@@ -113,18 +125,23 @@ extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
 extern void seckill_ledger_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
+extern void seckill_ledger_try_lock_many(const int64 *item_ids, int n,
+										 ItemRow *rows, bool *locked);
 extern bool seckill_ledger_sell(int64 item_id, int32 units);
 extern bool seckill_ledger_sell_version(int64 item_id, int32 units,
 										int64 version);
 extern void seckill_ledger_sell_locked(int64 item_id, int32 from_row,
 									   int32 from_lease);
+extern void seckill_ledger_sell_many(const int64 *item_ids, const int32 *units,
+									 int n);
 extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
 extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
 extern void seckill_ledger_give_back(int64 item_id, int32 units);
 extern void seckill_ledger_close(int64 item_id, int32 units);
 extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
-extern void seckill_ledger_order(Purchase *p);
-extern bool seckill_ledger_order_fenced(Purchase *p, int64 lease_id);
+extern void seckill_ledger_order(Purchase **list, int n);
+extern bool seckill_ledger_order_fenced(Purchase **list, int n,
+										int64 lease_id);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
 extern bool seckill_ledger_has_orders(int64 item_id);
 extern bool seckill_ledger_any_lease(void);
@@ -178,6 +195,7 @@ typedef struct StockLine
 	int32		avail;
 	int32		held;
 	bool		sold_out;
+	bool		hot;
 } StockLine;
 
 extern void seckill_stock_request(void);
@@ -212,6 +230,11 @@ extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
 extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
 
 extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
+
+extern bool seckill_stock_heat(StockEntry *entry, int32 calls,
+							   TimestampTz now);
+extern void seckill_stock_note_conflict(StockEntry *entry);
+extern void seckill_stock_preheat(StockEntry *entry);
 
 extern void seckill_stock_publish_holder(int place, StockEntry *entry,
 										 TransactionId xid);
@@ -250,6 +273,8 @@ typedef struct OwnStatement
 extern void seckill_xact_init(void);
 extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 							  StockTaken *taken);
+extern bool seckill_xact_take_some(StockEntry *entry, int32 max,
+								   StockTaken *taken);
 extern bool seckill_xact_take_all(StockEntry *entry, StockTaken *taken);
 extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
 extern bool seckill_xact_has_room(void);
@@ -281,7 +306,11 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 #define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
-extern bool seckill_lease_owns_row(const Purchase *p);
+extern bool seckill_lease_owns_row(int64 item_id);
+extern void seckill_lease_join_queue(int64 item_id);
+extern uint64 seckill_lease_generation(const Purchase *p);
+extern StockVerdict seckill_lease_judge(const Purchase *p, const ItemRow *row,
+										uint64 generation);
 extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
 extern void seckill_lease_top_up(Purchase *p);
 extern void seckill_lease_settle(Purchase *p, ItemRow *row);
@@ -290,9 +319,66 @@ extern void seckill_lease_vacate(Purchase *p);
 
 
 /*
+ * batch.c: purchases decided on locked rows
+ */
+
+/* The purchases of one item in one transaction. */
+typedef struct Sale
+{
+	ItemRow		row;			/* as it will be */
+	int32		from_row;		/* units sold, to be written to the row */
+	int32		from_lease;
+	TimestampTz now;
+} Sale;
+
+extern void seckill_sale_begin(Sale *sale, const ItemRow *row);
+extern SeckillOutcome seckill_sale_decide(Sale *sale, Purchase *p,
+										  bool may_wait);
+extern void seckill_sale_end(const Sale *sale, int64 item_id);
+extern void seckill_batch_order(Purchase **list, int n);
+extern void seckill_batch_decide(Purchase **list, int n, bool may_wait);
+
+
+/*
  * modes.c: the modes
  */
-extern SeckillOutcome seckill_mode_run(Purchase *p);
+extern void seckill_mode_run(Purchase **list, int n);
+
+
+/*
+ * queue.c: the ring
+ */
+
+/* A purchase that the worker has taken from the ring. */
+typedef struct QueueJob
+{
+	uint64		ticket;
+	Purchase	p;
+} QueueJob;
+
+extern void seckill_queue_request(void);
+extern void seckill_queue_init(void);
+extern SeckillOutcome seckill_queue_buy(Purchase *p);
+extern SeckillOutcome seckill_queue_submit(const Purchase *p, uint64 *ticket);
+extern void seckill_queue_abandon(void);
+extern void seckill_queue_drop_database(Oid dbid);
+
+extern bool seckill_queue_claim(Oid dbid, uint32 *failures);
+extern void seckill_queue_started(void);
+extern void seckill_queue_release(bool restart);
+extern bool seckill_queue_retire(void);
+extern bool seckill_queue_sleep(int timeout_ms);
+extern int	seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id);
+extern void seckill_queue_put_back(const QueueJob *job);
+extern void seckill_queue_publish(const QueueJob *jobs, int n);
+extern void seckill_queue_fail(const QueueJob *job, const ErrorData *error);
+
+
+/*
+ * worker.c: the batch loop
+ */
+extern bool seckill_worker_register(void);
+extern void seckill_worker_committed(void);
 
 
 /*
@@ -300,6 +386,13 @@ extern SeckillOutcome seckill_mode_run(Purchase *p);
  */
 extern void seckill_check_argument(bool isnull, const char *name);
 extern void seckill_check_units(int32 units, const char *name);
+extern void seckill_check_queue(void);
+extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+								  int32 quantity, SeckillMode mode);
+extern SeckillOutcome seckill_check_window(TimestampTz starts_at,
+										   TimestampTz ends_at,
+										   TimestampTz now);
+extern SeckillOutcome seckill_check_rules(Purchase *p);
 SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
 
 #endif							/* SECKILL_H */

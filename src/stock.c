@@ -57,6 +57,9 @@
 #define PINS_PER_BACKEND	8
 #define EVICTION_TRIES		64
 
+#define HEAT_WINDOW			USECS_PER_SEC
+#define HOT_CONFLICTS		10
+
 typedef struct StockKey
 {
 	Oid			dbid;
@@ -94,6 +97,10 @@ struct StockEntry
 	int64		lease_id;
 	uint64		generation;
 	bool		refilling;		/* a transaction has the refiller's lock */
+	bool		hot;			/* see seckill_stock_heat() */
+	int32		calls;			/* of mode auto, in this window */
+	int32		conflicts;		/* lost races, in this window */
+	TimestampTz window;			/* start of it; 0: none yet */
 };
 
 typedef union PaddedEntry
@@ -452,6 +459,9 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->lease_id = lease_id;
 	entry->generation++;
 	entry->refilling = false;
+	entry->hot = false;
+	entry->window = 0;
+	entry->calls = entry->conflicts = 0;
 	pg_write_barrier();
 	entry->live = true;
 	return entry;
@@ -805,6 +815,67 @@ seckill_stock_set_refilling(StockEntry *entry, bool refilling)
 
 
 /*
+ * Heat: what mode auto goes by
+ */
+
+/* A window is over: does what happened in it keep the item hot? */
+static void
+close_window(StockEntry *entry, TimestampTz now)
+{
+	if (now >= entry->window + 2 * HEAT_WINDOW ||
+		(entry->calls < seckill_hot_rate / 2 &&
+		 entry->conflicts < HOT_CONFLICTS / 2))
+		entry->hot = false;
+}
+
+/*
+ * Note calls of mode auto; is the item hot?  It gets hot as soon as a window
+ * has seen seckill.hot_rate calls or HOT_CONFLICTS lost races, and cools when
+ * one has seen less than half of either.  Units prewarmed make it hot.
+ */
+bool
+seckill_stock_heat(StockEntry *entry, int32 calls, TimestampTz now)
+{
+	bool		hot;
+
+	SpinLockAcquire(&entry->mutex);
+	if (now >= entry->window + HEAT_WINDOW || now < entry->window)
+	{
+		if (entry->window != 0)
+			close_window(entry, now);
+		entry->window = now;
+		entry->calls = entry->conflicts = 0;
+	}
+	entry->calls += calls;
+	if (entry->calls >= seckill_hot_rate)
+		entry->hot = true;
+	hot = entry->hot;
+	SpinLockRelease(&entry->mutex);
+	return hot;
+}
+
+/* A buyer lost a race for the row. */
+void
+seckill_stock_note_conflict(StockEntry *entry)
+{
+	SpinLockAcquire(&entry->mutex);
+	if (++entry->conflicts >= HOT_CONFLICTS)
+		entry->hot = true;
+	SpinLockRelease(&entry->mutex);
+}
+
+/* The item is about to get hot. */
+void
+seckill_stock_preheat(StockEntry *entry)
+{
+	SpinLockAcquire(&entry->mutex);
+	entry->hot = true;
+	entry->window = 0;
+	SpinLockRelease(&entry->mutex);
+}
+
+
+/*
  * Holders
  */
 
@@ -981,6 +1052,7 @@ seckill_stock_list(Oid items, StockLine **lines)
 		line->avail = entry->avail;
 		line->held = entry->held;
 		line->sold_out = entry->sold_out;
+		line->hot = entry->hot;
 		SpinLockRelease(&entry->mutex);
 		n++;
 	}

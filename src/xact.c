@@ -64,7 +64,11 @@ static OwnStatement own_statement;
 
 static RowNote rows[ROWS];
 static int	nrows = 0;
-static bool rows_overflow = false;	/* more rows than notes: take it for all */
+
+/* Rows that the notes had no place for: taken for all rows. */
+static bool more_locked = false;
+static bool more_changed = false;
+
 
 static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
 
@@ -264,6 +268,18 @@ seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
 		take_between(entry, quantity, quantity, taken);
 }
 
+/* The same for as many as there are, up to max; false if there are none. */
+bool
+seckill_xact_take_some(StockEntry *entry, int32 max, StockTaken *taken)
+{
+	int32		own = nclaims == 0 ? 0 :
+	own_credit(entry, seckill_stock_lease_id(entry));
+
+	if (own > 0)
+		return seckill_xact_take(entry, Min(own, max), taken);
+	return take_between(entry, 1, max, taken);
+}
+
 /* Put all that the cache has on hold; our credit stays what it is. */
 bool
 seckill_xact_take_all(StockEntry *entry, StockTaken *taken)
@@ -389,7 +405,8 @@ seckill_xact_note_row(int64 item_id, RowState state)
 	}
 	if (nrows == ROWS)
 	{
-		rows_overflow = true;
+		more_locked = true;
+		more_changed |= state == ROW_CHANGED;
 		return;
 	}
 	rows[nrows].item_id = item_id;
@@ -401,7 +418,7 @@ seckill_xact_note_row(int64 item_id, RowState state)
 static bool
 row_has_state(int64 item_id, RowState state)
 {
-	if (rows_overflow)
+	if (state == ROW_CHANGED ? more_changed : more_locked)
 		return true;
 	for (int i = 0; i < nrows; i++)
 		if (rows[i].item_id == item_id && rows[i].state >= state)
@@ -459,7 +476,7 @@ seckill_xact_note_drop_database(Oid dbid)
 static void
 announce_rows(void)
 {
-	if (rows_overflow)
+	if (more_changed)
 		seckill_stock_changed_all(changed_items);
 	else
 		for (int i = 0; i < nrows; i++)
@@ -468,7 +485,10 @@ announce_rows(void)
 	for (int i = 0; i < nemptied; i++)
 		seckill_stock_drop_table(emptied[i].items);
 	if (OidIsValid(dropped_database))
+	{
 		seckill_stock_drop_database(dropped_database);
+		seckill_queue_drop_database(dropped_database);
+	}
 }
 
 static void
@@ -497,7 +517,7 @@ forget_all(void)
 {
 	own_statement.level = 0;
 	nrows = 0;
-	rows_overflow = false;
+	more_locked = more_changed = false;
 	nemptied = 0;
 	dropped_database = InvalidOid;
 	seckill_stock_unpin_level(0);
@@ -522,6 +542,10 @@ end_transaction(bool committed)
 			abort_claim(claim);
 		drop_claim(claim);
 	}
+	if (committed)
+		seckill_worker_committed();
+	else
+		seckill_queue_abandon();
 	forget_all();
 }
 

@@ -12,7 +12,7 @@ use Test::More;
 my $node = seckill_node('crowd', conf => "seckill.lease_units = 30\n");
 my %id = (
 	optimistic => 1, retry => 2, pessimistic => 3,
-	advisory => 4, cache => 5, auto => 6);
+	advisory => 4, cache => 5, auto => 6, queue => 9);
 
 foreach my $mode (sort { $id{$a} <=> $id{$b} } keys %id)
 {
@@ -41,8 +41,8 @@ check_audit($node, 'after each mode');
 check_cache($node, 'after each mode');
 
 # all modes at once, with rollbacks and savepoints
-my @scripts;
-foreach my $mode (sort keys %id)
+my @scripts = ("SELECT outcome FROM seckill_buy(7, :client_id, 'queue');\n") x 2;
+foreach my $mode (grep { $_ ne 'queue' } sort keys %id)
 {
 	push @scripts, <<"EOC";
 \\set end random(1, 6)

@@ -1,0 +1,265 @@
+/*
+ * batch.c
+ *		Purchases decided on locked rows, one or many in a transaction.
+ *
+ * The purchases of an item are decided in order, against its row as it was
+ * locked.  Each draws on the row first, and takes from the item's open lease
+ * what the row lacks.  The row is then written once, for all of them, and the
+ * orders of all items with one statement.  What is undecided stays "queued".
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+
+/*
+ * One item
+ */
+
+void
+seckill_sale_begin(Sale *sale, const ItemRow *row)
+{
+	sale->row = *row;
+	sale->from_row = 0;
+	sale->from_lease = 0;
+	sale->now = GetCurrentTimestamp();
+}
+
+/* Take what the row lacks from the lease on it, all or nothing. */
+static bool
+take_rest(const Sale *sale, const Purchase *p, StockTaken *part)
+{
+	if (p->entry == NULL || sale->row.leased == 0)
+		return false;
+	return seckill_xact_take(p->entry, p->quantity - sale->row.stock, part);
+}
+
+/*
+ * The row is short: look for the rest in its lease.  Once settled, the lease
+ * on the row is the one in memory.  SECKILL_SOLD: p can be sold, with part
+ * taken from the lease.
+ */
+static SeckillOutcome
+find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
+{
+	ItemRow    *row = &sale->row;
+
+	seckill_lease_settle(p, row);
+	while (row->stock < p->quantity && !take_rest(sale, p, part))
+	{
+		CHECK_FOR_INTERRUPTS();
+		switch (seckill_lease_judge(p, row, seckill_lease_generation(p)))
+		{
+			case STOCK_OUT:
+				return SECKILL_SOLD_OUT;
+			case STOCK_AWAIT:
+				if (!may_wait)
+					return SECKILL_QUEUED;
+				seckill_lease_await_holder(p->entry);
+				break;
+			case STOCK_AGAIN:
+			case STOCK_ON_ROW:
+				break;
+		}
+	}
+	return SECKILL_SOLD;
+}
+
+/*
+ * Decide a purchase on the row that this transaction has locked; leaves it
+ * undecided if it would have to wait for holders of units and may not.
+ */
+SeckillOutcome
+seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
+{
+	StockTaken	part = {0};
+
+	p->outcome = seckill_check_window(sale->row.starts_at, sale->row.ends_at,
+									  sale->now);
+	if (p->outcome == SECKILL_SOLD && sale->row.stock < p->quantity)
+		p->outcome = find_rest(sale, p, may_wait, &part);
+	if (p->outcome == SECKILL_SOLD)
+	{
+		int32		from_row = p->quantity - part.units;
+
+		sale->row.stock -= from_row;
+		sale->row.leased -= part.units;
+		sale->row.mine = true;
+		sale->from_row += from_row;
+		sale->from_lease += part.units;
+	}
+	return p->outcome;
+}
+
+/* Write to the row what was sold. */
+void
+seckill_sale_end(const Sale *sale, int64 item_id)
+{
+	if (sale->from_row > 0 || sale->from_lease > 0)
+		seckill_ledger_sell_locked(item_id, sale->from_row, sale->from_lease);
+}
+
+
+/*
+ * Orders
+ */
+
+/*
+ * Write the orders of the purchases that are sold, numbered in this order;
+ * for units of the row.
+ */
+void
+seckill_batch_order(Purchase **list, int n)
+{
+	Purchase  **sold = palloc(n * sizeof(Purchase *));
+	int			nsold = 0;
+
+	for (int i = 0; i < n; i++)
+		if (list[i]->outcome == SECKILL_SOLD)
+			sold[nsold++] = list[i];
+	if (nsold > 0)
+		seckill_ledger_order(sold, nsold);
+	pfree(sold);
+}
+
+
+/*
+ * Many items
+ */
+
+/* The purchases of one item within a batch: a stretch of the sorted list. */
+typedef struct Stretch
+{
+	int64		item_id;
+	Purchase  **first;
+	int			n;
+	Sale		sale;
+} Stretch;
+
+/* By item; of one item, in the order given, which is that of the addresses. */
+static int
+compare(const void *a, const void *b)
+{
+	const Purchase *p = *(Purchase *const *) a;
+	const Purchase *q = *(Purchase *const *) b;
+
+	if (p->item_id != q->item_id)
+		return p->item_id < q->item_id ? -1 : 1;
+	return p < q ? -1 : p > q;
+}
+
+/* Cut the sorted list into stretches; returns their number. */
+static int
+cut(Purchase **sorted, int n, Stretch *stretches)
+{
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (i == 0 || sorted[i]->item_id != sorted[i - 1]->item_id)
+		{
+			stretches[count].item_id = sorted[i]->item_id;
+			stretches[count].first = &sorted[i];
+			stretches[count].n = 0;
+			count++;
+		}
+		stretches[count - 1].n++;
+	}
+	return count;
+}
+
+/* Decide purchases of one item, up to one that would have to wait. */
+static void
+decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
+{
+	StockEntry *entry = seckill_stock_enter(s->item_id);
+
+	seckill_sale_begin(&s->sale, row);
+	for (int i = 0; i < s->n && seckill_xact_has_room(); i++)
+	{
+		s->first[i]->entry = entry;
+		if (seckill_sale_decide(&s->sale, s->first[i], may_wait) ==
+			SECKILL_QUEUED)
+			break;
+	}
+	seckill_stock_unpin(entry);
+}
+
+/*
+ * Lock the rows that nobody else has locked, all with one statement, decide,
+ * and write the rows: those that sold from their stock alone with one
+ * statement again.
+ */
+static void
+decide_free(Stretch *stretches, int n)
+{
+	int64	   *ids = palloc(n * sizeof(int64));
+	int32	   *units = palloc(n * sizeof(int32));
+	ItemRow    *rows = palloc(n * sizeof(ItemRow));
+	bool	   *locked = palloc(n * sizeof(bool));
+	int			nsold = 0;
+
+	for (int i = 0; i < n; i++)
+		ids[i] = stretches[i].item_id;
+	seckill_ledger_try_lock_many(ids, n, rows, locked);
+	for (int i = 0; i < n; i++)
+	{
+		Sale	   *sale = &stretches[i].sale;
+
+		if (!locked[i])
+			continue;
+		decide_stretch(&stretches[i], &rows[i], false);
+		if (sale->from_lease > 0)
+			seckill_sale_end(sale, ids[i]);
+		else if (sale->from_row > 0)
+		{
+			ids[nsold] = ids[i];
+			units[nsold++] = sale->from_row;
+		}
+	}
+	if (nsold > 0)
+		seckill_ledger_sell_many(ids, units, nsold);
+}
+
+/* The same for one item, waiting for whoever has its row or holds units. */
+static void
+decide_waiting(Stretch *s)
+{
+	ItemRow		row;
+
+	seckill_lease_join_queue(s->item_id);
+	seckill_ledger_lock(s->item_id, &row);
+	decide_stretch(s, &row, true);
+	seckill_sale_end(&s->sale, s->item_id);
+}
+
+/*
+ * Decide purchases, of several items, in the order of the array.  Without
+ * leave to wait, those of an item whose row is locked, and those behind one
+ * that must wait for holders of units, stay undecided.  With it, all must be of
+ * one item.
+ */
+void
+seckill_batch_decide(Purchase **list, int n, bool may_wait)
+{
+	Purchase  **sorted = palloc(n * sizeof(Purchase *));
+	Stretch    *stretches = palloc(n * sizeof(Stretch));
+	int			count;
+
+	memcpy(sorted, list, n * sizeof(Purchase *));
+	qsort(sorted, n, sizeof(Purchase *), compare);
+	count = cut(sorted, n, stretches);
+	if (!may_wait)
+		decide_free(stretches, count);
+	else
+	{
+		Assert(count == 1);
+		decide_waiting(&stretches[0]);
+	}
+	seckill_batch_order(list, n);
+	pfree(stretches);
+	pfree(sorted);
+}

@@ -1,0 +1,867 @@
+/*
+ * queue.c
+ *		The queue: a bounded ring of purchases in shared memory, which a
+ *		background worker decides in batches (worker.c).
+ *
+ * This is peak-shaving by a message queue, with the queue inside the database:
+ * many purchases share one transaction and one flush (group commit), and the
+ * answer is published when that transaction has committed.
+ *
+ * There is one ring per database that uses the queue, of QUEUE_DATABASES
+ * there can be.  A ticket is a position in the ring, counted on from the time
+ * at which the ring was taken into use, so that a ticket of another life of
+ * the server is not mistaken for one of this.
+ *
+ * A cell holds its ticket and its phase in one atomic word:
+ *
+ *	READY -> TAKEN -> DECIDED -> (READY, under the ticket one round later)
+ *	  |		   |
+ *	  |		   +-> READY: the worker has put it off
+ *	  +-> FREE: the buyer has left; like DECIDED
+ *
+ * Who may change what:
+ *
+ * - tail: producers, by compare-and-swap, after they saw that the cell of the
+ *   next ticket can be used: it holds the ticket one round earlier, FREE or
+ *   DECIDED, with nobody waiting for it.  Any other cell means that the ring
+ *   is full.  Who moved tail owns the cell, until it says READY.
+ * - READY to TAKEN, TAKEN to READY or DECIDED, and head: the worker.
+ *   READY to FREE: the buyer who waits for it.
+ * - waiter: set by the producer, cleared by the buyer when he has read the
+ *   answer or leaves.  The worker reads it to know whom to wake.
+ * - order_id, outcome, error: the worker, while the cell is TAKEN.
+ * - dbid, worker: under queues->lock.  Producers read worker without it, see
+ *   seckill_queue_release().
+ *
+ * A worker that dies leaves its cells TAKEN and the next one takes them again.
+ * That is right, as its transaction did not commit: answers are published in
+ * the commit callback, where no interrupt is served.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "postmaster/bgworker.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_result);
+
+#define QUEUE_DATABASES		8
+#define QUEUE_ERRORS		32
+#define PHASE_BITS			2
+#define NOBODY				(-1)
+
+/* How often one who waits looks whether there is a worker at all. */
+#define WAIT_INTERVAL_MS	1000
+
+typedef enum QueuePhase
+{
+	QUEUE_FREE,
+	QUEUE_READY,
+	QUEUE_TAKEN,
+	QUEUE_DECIDED
+} QueuePhase;
+
+/* One purchase; 64 bytes, a cache line. */
+typedef struct QueueCell
+{
+	pg_atomic_uint64 state;		/* ticket << PHASE_BITS | phase */
+	pg_atomic_uint32 waiter;	/* process to wake, counted from 1; or 0 */
+	int32		quantity;
+	int64		item_id;
+	int64		user_id;
+	int64		order_id;
+	SeckillOutcome outcome;
+	int			error;			/* SQLSTATE, or 0 */
+	char		pad[16];
+} QueueCell;
+
+/* What went wrong with a purchase, kept until others fail. */
+typedef struct QueueError
+{
+	uint64		ticket;
+	char		message[256];
+} QueueError;
+
+typedef enum QueueWorker
+{
+	WORKER_NONE,
+	WORKER_STARTING,			/* the postmaster has been asked for one */
+	WORKER_RUNNING
+} QueueWorker;
+
+typedef struct Queue
+{
+	Oid			dbid;			/* InvalidOid: not in use */
+	pg_atomic_uint32 worker;	/* a QueueWorker */
+	Latch	   *latch;			/* the worker's */
+	pg_atomic_uint32 failures;	/* starts of a worker since one succeeded */
+	uint64		first;			/* tickets before this are of another life */
+	ConditionVariable decided;	/* for those who ask for a ticket */
+	slock_t		error_mutex;
+	int			next_error;
+	QueueError	errors[QUEUE_ERRORS];
+
+	/* written all the time, each on a cache line of its own */
+	char		pad0[PG_CACHE_LINE_SIZE];
+	pg_atomic_uint64 tail;		/* next ticket to give out */
+	char		pad1[PG_CACHE_LINE_SIZE];
+	pg_atomic_uint64 head;		/* all before it are decided */
+	char		pad2[PG_CACHE_LINE_SIZE];
+	pg_atomic_uint32 sleeping;	/* is the worker to be woken? */
+	char		pad3[PG_CACHE_LINE_SIZE];
+} Queue;
+
+typedef struct Queues
+{
+	LWLock	   *lock;
+	Queue		queue[QUEUE_DATABASES];
+} Queues;
+
+static Queues *queues = NULL;
+static QueueCell *cells = NULL; /* seckill_queue_size for each queue */
+
+/* The queue of my database, once I have used it. */
+static Queue *my_queue = NULL;
+
+/* The ticket that I wait for; 0 is none. */
+static uint64 my_ticket = 0;
+
+
+/*
+ * Shared memory
+ */
+
+static Size
+cells_size(void)
+{
+	return add_size(PG_CACHE_LINE_SIZE,
+					mul_size(mul_size(QUEUE_DATABASES, seckill_queue_size),
+							 sizeof(QueueCell)));
+}
+
+void
+seckill_queue_request(void)
+{
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(Queues)), cells_size()));
+	RequestNamedLWLockTranche("seckill_queue", 1);
+}
+
+static void
+init_queue(Queue *q)
+{
+	memset(q, 0, sizeof(Queue));
+	pg_atomic_init_u32(&q->worker, WORKER_NONE);
+	pg_atomic_init_u32(&q->failures, 0);
+	pg_atomic_init_u64(&q->tail, 0);
+	pg_atomic_init_u64(&q->head, 0);
+	pg_atomic_init_u32(&q->sleeping, 0);
+	ConditionVariableInit(&q->decided);
+	SpinLockInit(&q->error_mutex);
+}
+
+/*
+ * Attach to the shared memory, and fill it in the postmaster.  Called by the
+ * startup hook with AddinShmemInitLock held.
+ */
+void
+seckill_queue_init(void)
+{
+	bool		found;
+
+	queues = ShmemInitStruct("seckill queues", sizeof(Queues), &found);
+	cells = (QueueCell *) TYPEALIGN(PG_CACHE_LINE_SIZE,
+									ShmemInitStruct("seckill queue cells",
+													cells_size(), &found));
+	if (found)
+		return;
+	queues->lock = &GetNamedLWLockTranche("seckill_queue")->lock;
+	for (int i = 0; i < QUEUE_DATABASES; i++)
+		init_queue(&queues->queue[i]);
+}
+
+
+/*
+ * Cells
+ */
+
+static inline QueueCell *
+cell_of(Queue *q, uint64 ticket)
+{
+	return &cells[(q - queues->queue) * seckill_queue_size +
+				  ticket % seckill_queue_size];
+}
+
+static inline uint64
+state_of(uint64 ticket, QueuePhase phase)
+{
+	return ticket << PHASE_BITS | phase;
+}
+
+static inline QueuePhase
+phase_in(uint64 state)
+{
+	return (QueuePhase) (state & ((1 << PHASE_BITS) - 1));
+}
+
+static inline uint64
+ticket_in(uint64 state)
+{
+	return state >> PHASE_BITS;
+}
+
+static inline bool
+is_over(uint64 state)
+{
+	return phase_in(state) == QUEUE_FREE || phase_in(state) == QUEUE_DECIDED;
+}
+
+/* Move the cell of ticket from one phase to another, if it is in the first. */
+static bool
+move_cell(QueueCell *cell, uint64 ticket, QueuePhase from, QueuePhase to)
+{
+	uint64		expected = state_of(ticket, from);
+
+	return pg_atomic_compare_exchange_u64(&cell->state, &expected,
+										  state_of(ticket, to));
+}
+
+
+/*
+ * The queue of a database
+ */
+
+/* Under queues->lock. */
+static Queue *
+find_queue(Oid dbid)
+{
+	for (int i = 0; i < QUEUE_DATABASES; i++)
+		if (queues->queue[i].dbid == dbid)
+			return &queues->queue[i];
+	return NULL;
+}
+
+/* Under queues->lock: take an unused queue into use for my database. */
+static Queue *
+open_queue(void)
+{
+	Queue	   *q = find_queue(InvalidOid);
+	uint64		first = (uint64) GetCurrentTimestamp();
+
+	if (q == NULL)
+		return NULL;
+	q->first = first;
+	pg_atomic_write_u64(&q->tail, first);
+	pg_atomic_write_u64(&q->head, first);
+	for (uint64 ticket = first - seckill_queue_size; ticket < first; ticket++)
+	{
+		QueueCell  *cell = cell_of(q, ticket);
+
+		pg_atomic_init_u64(&cell->state, state_of(ticket, QUEUE_FREE));
+		pg_atomic_init_u32(&cell->waiter, 0);
+	}
+	for (int i = 0; i < QUEUE_ERRORS; i++)
+		q->errors[i].ticket = 0;
+	pg_atomic_write_u32(&q->worker, WORKER_NONE);
+	pg_atomic_write_u32(&q->failures, 0);
+	q->dbid = MyDatabaseId;
+	return q;
+}
+
+/* The queue of my database, which is taken into use if need be. */
+static Queue *
+get_queue(void)
+{
+	if (my_queue != NULL)
+		return my_queue;
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	my_queue = find_queue(MyDatabaseId);
+	if (my_queue == NULL)
+		my_queue = open_queue();
+	LWLockRelease(queues->lock);
+	if (my_queue == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases use the queue"),
+				 errdetail("There are queues for %d databases of a server.",
+						   QUEUE_DATABASES),
+				 errhint("Use another mode, such as \"cache\".")));
+	return my_queue;
+}
+
+/*
+ * The database is dropped: nobody is left who could use its queue.  Called in
+ * a commit callback; raises nothing.
+ */
+void
+seckill_queue_drop_database(Oid dbid)
+{
+	Queue	   *q;
+
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	q = find_queue(dbid);
+	if (q != NULL)
+		q->dbid = InvalidOid;
+	LWLockRelease(queues->lock);
+}
+
+
+/*
+ * The worker's presence
+ */
+
+/* Ask for a worker if there is none; false if there is no place for it. */
+static bool
+start_worker(Queue *q)
+{
+	bool		started = true;
+
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE)
+	{
+		started = seckill_worker_register();
+		if (started)
+			pg_atomic_write_u32(&q->worker, WORKER_STARTING);
+	}
+	LWLockRelease(queues->lock);
+	return started;
+}
+
+/* See to it that there is a worker, or raise. */
+static void
+need_worker(Queue *q)
+{
+	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE && !start_worker(q))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker is left for the queue"),
+				 errhint("Raise max_worker_processes, or use another mode.")));
+}
+
+/* Tell the worker of a cell that has become READY. */
+static void
+wake_worker(Queue *q)
+{
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&q->sleeping) != 0 &&
+		pg_atomic_exchange_u32(&q->sleeping, 0) != 0)
+		SetLatch(q->latch);
+}
+
+
+/*
+ * Putting in
+ */
+
+/*
+ * Move tail past one cell that can be used; false if the ring is full.  A
+ * producer who read tail before others moved it looks again.
+ */
+static bool
+next_ticket(Queue *q, uint64 *ticket)
+{
+	*ticket = pg_atomic_read_u64(&q->tail);
+	for (;;)
+	{
+		QueueCell  *cell = cell_of(q, *ticket);
+		uint64		state = pg_atomic_read_u64(&cell->state);
+		uint64		tail;
+
+		pg_memory_barrier();
+		if (ticket_in(state) == *ticket - seckill_queue_size &&
+			is_over(state) && pg_atomic_read_u32(&cell->waiter) == 0)
+		{
+			if (pg_atomic_compare_exchange_u64(&q->tail, ticket, *ticket + 1))
+				return true;
+			continue;
+		}
+		tail = pg_atomic_read_u64(&q->tail);
+		if (tail == *ticket)
+			return false;
+		*ticket = tail;
+	}
+}
+
+/*
+ * Put a purchase into the ring.  waiter is the process to wake when it is
+ * decided, or NOBODY.  False if the ring is full.
+ */
+static bool
+put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
+{
+	QueueCell  *cell;
+
+	if (!next_ticket(q, ticket))
+		return false;
+	cell = cell_of(q, *ticket);
+	cell->item_id = p->item_id;
+	cell->user_id = p->user_id;
+	cell->quantity = p->quantity;
+	cell->error = 0;
+	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
+	pg_write_barrier();
+	pg_atomic_write_u64(&cell->state, state_of(*ticket, QUEUE_READY));
+	wake_worker(q);
+	return true;
+}
+
+
+/*
+ * Answers
+ */
+
+static void
+read_message(Queue *q, uint64 ticket, char *message, Size size)
+{
+	strlcpy(message, "purchase could not be decided", size);
+	SpinLockAcquire(&q->error_mutex);
+	for (int i = 0; i < QUEUE_ERRORS; i++)
+		if (q->errors[i].ticket == ticket)
+			memcpy(message, q->errors[i].message, size);
+	SpinLockRelease(&q->error_mutex);
+}
+
+SECKILL_NORETURN static void
+raise_answer(Queue *q, uint64 ticket, int sqlstate)
+{
+	char		message[sizeof(q->errors[0].message)];
+
+	read_message(q, ticket, message, sizeof(message));
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("%s", message),
+			 errcontext("purchase of ticket " UINT64_FORMAT " in the queue",
+						ticket)));
+}
+
+static bool
+is_decided(QueueCell *cell, uint64 ticket)
+{
+	return pg_atomic_read_u64(&cell->state) ==
+		state_of(ticket, QUEUE_DECIDED);
+}
+
+/*
+ * Sleep until the worker has decided my ticket.  The look at the worker once
+ * in a while is for a worker that could not be restarted.
+ */
+static void
+await_decision(Queue *q, QueueCell *cell)
+{
+	while (!is_decided(cell, my_ticket))
+	{
+		CHECK_FOR_INTERRUPTS();
+		need_worker(q);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 WAIT_INTERVAL_MS, SeckillWaitEvent("SeckillQueue"));
+		ResetLatch(MyLatch);
+	}
+}
+
+/*
+ * mode queue: hand the purchase to the worker and wait for the decision.
+ */
+SeckillOutcome
+seckill_queue_buy(Purchase *p)
+{
+	Queue	   *q = get_queue();
+	QueueCell  *cell;
+	uint64		ticket;
+	SeckillOutcome outcome;
+	int			error;
+
+	need_worker(q);
+	if (!put(q, p, SeckillMyProcIndex(), &ticket))
+		return SECKILL_BUSY;
+	my_ticket = ticket;
+	cell = cell_of(q, ticket);
+	await_decision(q, cell);
+	pg_read_barrier();
+	outcome = cell->outcome;
+	p->order_id = cell->order_id;
+	error = cell->error;
+	pg_memory_barrier();
+	pg_atomic_write_u32(&cell->waiter, 0);
+	my_ticket = 0;
+	if (error != 0)
+		raise_answer(q, ticket, error);
+	return outcome;
+}
+
+/*
+ * Hand the purchase to the worker and do not wait.
+ */
+SeckillOutcome
+seckill_queue_submit(const Purchase *p, uint64 *ticket)
+{
+	Queue	   *q = get_queue();
+
+	need_worker(q);
+	if (!put(q, p, NOBODY, ticket))
+		return SECKILL_BUSY;
+	need_worker(q);				/* it may just have retired */
+	return SECKILL_QUEUED;
+}
+
+/*
+ * The transaction of a buyer who waits is aborted: take his purchase out, or
+ * say that it is too late.  Called in the abort callback.
+ */
+void
+seckill_queue_abandon(void)
+{
+	uint64		ticket = my_ticket;
+	QueueCell  *cell;
+
+	if (ticket == 0)
+		return;
+	my_ticket = 0;
+	cell = cell_of(my_queue, ticket);
+	if (move_cell(cell, ticket, QUEUE_READY, QUEUE_FREE))
+	{
+		pg_atomic_write_u32(&cell->waiter, 0);
+		return;
+	}
+	pg_atomic_write_u32(&cell->waiter, 0);
+	ereport(WARNING,
+			(errmsg("purchase was being decided when its buyer left"),
+			 errhint("An order may stand: ask for it with seckill_result(" UINT64_FORMAT ").",
+					 ticket)));
+}
+
+
+/*
+ * By ticket
+ */
+
+SECKILL_NORETURN static void
+forgotten(uint64 ticket)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("ticket " UINT64_FORMAT " is no longer remembered",
+					ticket),
+			 errhint("Look for the order in seckill.orders, by item_id and user_id. seckill.queue_size is the number of tickets remembered.")));
+}
+
+/*
+ * Copy what the cell of a ticket says; SECKILL_QUEUED if it is not decided.
+ */
+static SeckillOutcome
+look_up(Queue *q, uint64 ticket, int64 *order_id)
+{
+	QueueCell  *cell = cell_of(q, ticket);
+	uint64		state = pg_atomic_read_u64(&cell->state);
+	SeckillOutcome outcome;
+	int			error;
+
+	if (ticket_in(state) > ticket)
+		forgotten(ticket);
+	if (state != state_of(ticket, QUEUE_DECIDED) &&
+		state != state_of(ticket, QUEUE_FREE))
+		return SECKILL_QUEUED;
+	pg_read_barrier();
+	outcome = cell->outcome;
+	*order_id = cell->order_id;
+	error = cell->error;
+	pg_memory_barrier();
+	if (pg_atomic_read_u64(&cell->state) != state)
+		forgotten(ticket);
+	if (phase_in(state) == QUEUE_FREE)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("purchase of ticket " UINT64_FORMAT " was cancelled",
+						ticket)));
+	if (error != 0)
+		raise_answer(q, ticket, error);
+	return outcome;
+}
+
+static int64
+microseconds(const Interval *wait)
+{
+	return wait->time +
+		(wait->day + (int64) wait->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+/* Sleep until the next batch, or the end of patience: then false. */
+static bool
+await_batch(Queue *q, TimestampTz until)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 until);
+
+	if (ms <= 0)
+		return false;
+	need_worker(q);
+	(void) ConditionVariableTimedSleep(&q->decided, Min(ms, WAIT_INTERVAL_MS),
+									   SeckillWaitEvent("SeckillResult"));
+	return true;
+}
+
+/*
+ * seckill_result(ticket, wait) returns (outcome, order_id)
+ *
+ * What was decided for a ticket, or "queued" while it is not, after waiting
+ * for so long (NULL: not at all).  A purchase that failed raises its error
+ * here.
+ */
+Datum
+seckill_result(PG_FUNCTION_ARGS)
+{
+	uint64		ticket;
+	TimestampTz until = 0;
+	SeckillOutcome outcome;
+	int64		order_id = 0;
+	Queue	   *q;
+
+	PreventCommandDuringRecovery("seckill_result()");
+	seckill_check_argument(PG_ARGISNULL(0), "ticket");
+	seckill_check_queue();
+	q = get_queue();
+	ticket = (uint64) PG_GETARG_INT64(0);
+	if (PG_GETARG_INT64(0) < 0 || ticket >= pg_atomic_read_u64(&q->tail))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no ticket " INT64_FORMAT,
+						PG_GETARG_INT64(0)),
+				 errhint("Tickets are handed out by seckill_submit().")));
+	if (ticket < q->first)
+		forgotten(ticket);
+	if (!PG_ARGISNULL(1))
+		until = GetCurrentTimestamp() + microseconds(PG_GETARG_INTERVAL_P(1));
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		outcome = look_up(q, ticket, &order_id);
+	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
+	ConditionVariableCancelSleep();
+	return seckill_catalog_result(fcinfo, outcome, outcome == SECKILL_SOLD,
+								  order_id);
+}
+
+
+/*
+ * The worker's side
+ */
+
+/*
+ * Become the worker of the database's queue; false if it has one, or no
+ * queue.  failures is how often others have failed to start before.
+ */
+bool
+seckill_queue_claim(Oid dbid, uint32 *failures)
+{
+	Queue	   *q;
+	bool		claimed;
+
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	q = find_queue(dbid);
+	claimed = q != NULL && pg_atomic_read_u32(&q->worker) != WORKER_RUNNING;
+	if (claimed)
+	{
+		q->latch = MyLatch;
+		pg_atomic_write_u32(&q->sleeping, 0);
+		pg_atomic_write_u32(&q->worker, WORKER_RUNNING);
+		my_queue = q;
+		*failures = pg_atomic_fetch_add_u32(&q->failures, 1);
+	}
+	LWLockRelease(queues->lock);
+	return claimed;
+}
+
+/* The worker has started well. */
+void
+seckill_queue_started(void)
+{
+	pg_atomic_write_u32(&my_queue->failures, 0);
+}
+
+/*
+ * The worker ends: for good, or to be started again by the postmaster.
+ */
+void
+seckill_queue_release(bool restart)
+{
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u32(&my_queue->sleeping, 0);
+	pg_atomic_write_u32(&my_queue->worker,
+						restart ? WORKER_STARTING : WORKER_NONE);
+	LWLockRelease(queues->lock);
+}
+
+/* Move head past all that is decided. */
+static uint64
+advance_head(Queue *q)
+{
+	uint64		head = pg_atomic_read_u64(&q->head);
+	uint64		tail = pg_atomic_read_u64(&q->tail);
+
+	while (head < tail)
+	{
+		uint64		state = pg_atomic_read_u64(&cell_of(q, head)->state);
+
+		if (ticket_in(state) < head ||
+			(ticket_in(state) == head && !is_over(state)))
+			break;
+		head++;
+	}
+	pg_atomic_write_u64(&q->head, head);
+	return head;
+}
+
+/* Is there a purchase to decide?  One that is still being put in will tell. */
+static bool
+has_work(Queue *q)
+{
+	uint64		head = advance_head(q);
+
+	return ticket_in(pg_atomic_read_u64(&cell_of(q, head)->state)) == head;
+}
+
+/*
+ * The idle worker wants to end: only if no purchase has come in meanwhile.  A
+ * producer looks for a worker after his cell is READY, so either he finds none
+ * or we find his cell.
+ */
+bool
+seckill_queue_retire(void)
+{
+	seckill_queue_release(false);
+	pg_memory_barrier();
+	if (!has_work(my_queue))
+		return true;
+	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&my_queue->worker) == WORKER_RUNNING)
+	{
+		LWLockRelease(queues->lock);
+		return true;
+	}
+	pg_atomic_write_u32(&my_queue->worker, WORKER_RUNNING);
+	LWLockRelease(queues->lock);
+	return false;
+}
+
+/* Sleep until a purchase comes in; false if none has for so long. */
+bool
+seckill_queue_sleep(int timeout_ms)
+{
+	int			events = WL_LATCH_SET;
+
+	pg_atomic_write_u32(&my_queue->sleeping, 1);
+	pg_memory_barrier();
+	if (!has_work(my_queue))
+		events = WaitLatch(MyLatch,
+						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						   timeout_ms, SeckillWaitEvent("SeckillWorker"));
+	pg_atomic_write_u32(&my_queue->sleeping, 0);
+	ResetLatch(MyLatch);
+	return (events & WL_LATCH_SET) != 0;
+}
+
+/*
+ * Take the purchases of the ring, in ticket order, up to max of them; of one
+ * item only, or (NULL) of all.  A cell that its producer has not finished yet
+ * ends the search: no later ticket may overtake it.
+ */
+int
+seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id)
+{
+	Queue	   *q = my_queue;
+	uint64		tail = pg_atomic_read_u64(&q->tail);
+	int			n = 0;
+
+	for (uint64 ticket = advance_head(q); ticket < tail && n < max; ticket++)
+	{
+		QueueCell  *cell = cell_of(q, ticket);
+		uint64		state = pg_atomic_read_u64(&cell->state);
+
+		if (ticket_in(state) < ticket)
+			break;
+		if (ticket_in(state) > ticket || is_over(state))
+			continue;
+		pg_read_barrier();
+		if (item_id != NULL && cell->item_id != *item_id)
+			continue;
+		if (phase_in(state) == QUEUE_READY &&
+			!move_cell(cell, ticket, QUEUE_READY, QUEUE_TAKEN))
+			continue;
+		jobs[n].ticket = ticket;
+		jobs[n].p.item_id = cell->item_id;
+		jobs[n].p.user_id = cell->user_id;
+		jobs[n].p.quantity = cell->quantity;
+		jobs[n].p.mode = SECKILL_MODE_QUEUE;
+		jobs[n].p.entry = NULL;
+		jobs[n].p.order_id = 0;
+		jobs[n].p.outcome = SECKILL_QUEUED;
+		n++;
+	}
+	return n;
+}
+
+/* Not decided now: the buyer may leave again. */
+void
+seckill_queue_put_back(const QueueJob *job)
+{
+	QueueCell  *cell = cell_of(my_queue, job->ticket);
+
+	(void) move_cell(cell, job->ticket, QUEUE_TAKEN, QUEUE_READY);
+}
+
+static void
+finish(const QueueJob *job, int error)
+{
+	QueueCell  *cell = cell_of(my_queue, job->ticket);
+	uint32		waiter;
+
+	cell->outcome = job->p.outcome;
+	cell->order_id = job->p.order_id;
+	cell->error = error;
+	/* a full barrier, so that the waiter is read after */
+	(void) pg_atomic_exchange_u64(&cell->state,
+								  state_of(job->ticket, QUEUE_DECIDED));
+	waiter = pg_atomic_read_u32(&cell->waiter);
+	if (waiter != 0)
+		SetLatch(&GetPGProcByNumber(waiter - 1)->procLatch);
+}
+
+/*
+ * The transaction that decided these has committed: tell the buyers, those
+ * who are left undecided excepted.  Raises nothing.
+ */
+void
+seckill_queue_publish(const QueueJob *jobs, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (jobs[i].p.outcome != SECKILL_QUEUED)
+			finish(&jobs[i], 0);
+	ConditionVariableBroadcast(&my_queue->decided);
+}
+
+/* The purchase cannot be decided: hand the error to its buyer. */
+void
+seckill_queue_fail(const QueueJob *job, const ErrorData *error)
+{
+	QueueError *kept;
+
+	SpinLockAcquire(&my_queue->error_mutex);
+	kept = &my_queue->errors[my_queue->next_error];
+	my_queue->next_error = (my_queue->next_error + 1) % QUEUE_ERRORS;
+	kept->ticket = job->ticket;
+	strlcpy(kept->message, error->message, sizeof(kept->message));
+	SpinLockRelease(&my_queue->error_mutex);
+	finish(job, error->sqlerrcode);
+	ConditionVariableBroadcast(&my_queue->decided);
+}

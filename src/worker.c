@@ -1,0 +1,411 @@
+/*
+ * worker.c
+ *		The background worker that decides the purchases of the queue.
+ *
+ * One per database that uses the queue.  The first caller who needs it asks
+ * the postmaster for it.  It ends when it has been idle for
+ * seckill.queue_idle_time, so it stands in nobody's way: DROP DATABASE waits
+ * for that long, and WITH (FORCE) does not.  When it is terminated, the
+ * postmaster starts it again, and the new one goes on where the old one was.
+ * A worker that finds no queue of its database, or one with a worker, ends:
+ * the database was dropped, or the server has restarted after a crash.
+ *
+ * A turn of its loop: take what has gathered, decide it in one transaction,
+ * publish in the commit callback.  In such a batch nobody is waited for; what
+ * would have to wait is put off.  Then, for one of the items put off, in a
+ * transaction of its own: wait, for a while only, as purchases of other items
+ * are gathering.
+ *
+ * On an error the transaction is rolled back and the purchases are decided one
+ * by one, so that only the one with the error gets it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "seckill.h"
+
+PGDLLEXPORT void seckill_worker_main(Datum arg);
+
+/* How long to wait for the row of one item, at first and at most. */
+#define PATIENCE_MS			50
+#define MAX_PATIENCE_MS		1000
+
+/* Failed starts in a row after which a worker waits before it tries again. */
+#define FREE_STARTS			3
+
+/* What the current transaction decides, for the commit callback. */
+static QueueJob *batch = NULL;
+static int	nbatch = 0;
+
+static QueueJob *jobs = NULL;
+static int	max_jobs = 0;
+static MemoryContext batch_context = NULL;
+
+/* Of the item put off that was tried last. */
+static int64 last_item = 0;
+static int	patience = PATIENCE_MS;
+
+
+/*
+ * Starting and ending
+ */
+
+/*
+ * Ask the postmaster for a worker for this database.  False if all its places
+ * for workers are taken.
+ */
+bool
+seckill_worker_register(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 0;
+	strlcpy(worker.bgw_library_name, "seckill", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "seckill_worker_main",
+			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "seckill worker", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "seckill worker", sizeof(worker.bgw_type));
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+/* An exit other than by retiring makes the postmaster start a new worker. */
+static void
+on_exit_worker(int code, Datum arg)
+{
+	if (code != 0)
+		seckill_queue_release(true);
+}
+
+/* Claim the queue and connect, not too often if that fails. */
+static void
+start(Oid dbid)
+{
+	uint32		failures;
+
+	if (!seckill_queue_claim(dbid, &failures))
+		proc_exit(0);
+	before_shmem_exit(on_exit_worker, (Datum) 0);
+	if (failures >= FREE_STARTS)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 1000, SeckillWaitEvent("SeckillWorker"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
+	seckill_queue_started();
+}
+
+static void
+retire_if_idle(void)
+{
+	if (seckill_queue_retire())
+		proc_exit(0);
+}
+
+
+/*
+ * Transactions
+ */
+
+/* Called in the commit callback of every transaction. */
+void
+seckill_worker_committed(void)
+{
+	if (nbatch > 0)
+		seckill_queue_publish(batch, nbatch);
+	nbatch = 0;
+}
+
+/*
+ * Begin a transaction in which everything is seen as it is, and which is on
+ * disk when it has committed, whatever the defaults of the database say.
+ */
+static void
+begin(int timeout_ms)
+{
+	char		value[16];
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	ForceSyncCommit();
+	snprintf(value, sizeof(value), "%d", timeout_ms);
+	(void) set_config_option("lock_timeout", value, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+static void
+notify(QueueJob *list, int n)
+{
+	char		payload[32];
+
+	if (!seckill_queue_notify)
+		return;
+	snprintf(payload, sizeof(payload), UINT64_FORMAT, list[n - 1].ticket);
+	Async_Notify("seckill_queue", payload);
+}
+
+/* Decide in one transaction; may raise, with nothing published. */
+static void
+decide(QueueJob *list, int n, bool may_wait)
+{
+	LedgerCaller caller;
+	Purchase  **purchases;
+
+	MemoryContextSwitchTo(batch_context);
+	purchases = palloc(n * sizeof(Purchase *));
+	for (int i = 0; i < n; i++)
+		purchases[i] = &list[i].p;
+	begin(may_wait ? patience : 0);
+	seckill_ledger_begin(&caller);
+	seckill_batch_decide(purchases, n, may_wait);
+	seckill_ledger_end(&caller);
+	notify(list, n);
+	batch = list;
+	nbatch = n;
+	commit();
+}
+
+/* Roll back after an error; the purchases are undecided again. */
+static ErrorData *
+recover(QueueJob *list, int n)
+{
+	ErrorData  *error;
+
+	nbatch = 0;
+	MemoryContextSwitchTo(batch_context);
+	HOLD_INTERRUPTS();
+	error = CopyErrorData();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	for (int i = 0; i < n; i++)
+	{
+		list[i].p.outcome = SECKILL_QUEUED;
+		list[i].p.order_id = 0;
+		list[i].p.entry = NULL;
+	}
+	return error;
+}
+
+/* The same, returning the error that it raised, or NULL. */
+static ErrorData *
+try_to_decide(QueueJob *list, int n, bool may_wait)
+{
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		decide(list, n, may_wait);
+	}
+	PG_CATCH();
+	{
+		error = recover(list, n);
+	}
+	PG_END_TRY();
+	return error;
+}
+
+static void
+fail(QueueJob *job, const ErrorData *error)
+{
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
+					job->p.item_id, job->p.user_id, error->message)));
+	job->p.outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
+	seckill_queue_fail(job, error);
+}
+
+/* Is a purchase of the same item before list[i] undecided? */
+static bool
+is_behind(const QueueJob *list, int i)
+{
+	for (int j = 0; j < i; j++)
+		if (list[j].p.item_id == list[i].p.item_id &&
+			list[j].p.outcome == SECKILL_QUEUED)
+			return true;
+	return false;
+}
+
+/*
+ * Decide purchases; if that fails, one by one, each in its own transaction.
+ * The end of our own patience is no failure.
+ */
+static void
+decide_all(QueueJob *list, int n, bool may_wait)
+{
+	ErrorData  *error = try_to_decide(list, n, may_wait);
+
+	if (error == NULL ||
+		(may_wait && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+		return;
+	if (n == 1)
+		fail(list, error);
+	else
+		for (int i = 0; i < n; i++)
+			if (!is_behind(list, i))
+				decide_all(&list[i], 1, may_wait);
+}
+
+
+/*
+ * The loop
+ */
+
+/* Put the undecided ones back; returns how many there are. */
+static int
+put_back(QueueJob *list, int n)
+{
+	int			undecided = 0;
+
+	for (int i = 0; i < n; i++)
+		if (list[i].p.outcome == SECKILL_QUEUED)
+		{
+			seckill_queue_put_back(&list[i]);
+			undecided++;
+		}
+	return undecided;
+}
+
+/* Of the items put off, the one next to last_item, in a circle. */
+static int64
+next_item(const QueueJob *list, int n)
+{
+	const int64 *next = NULL;
+	const int64 *lowest = NULL;
+
+	for (int i = 0; i < n; i++)
+	{
+		const int64 *id = &list[i].p.item_id;
+
+		if (list[i].p.outcome != SECKILL_QUEUED)
+			continue;
+		if (lowest == NULL || *id < *lowest)
+			lowest = id;
+		if (*id > last_item && (next == NULL || *id < *next))
+			next = id;
+	}
+	return next != NULL ? *next : *lowest;
+}
+
+/*
+ * Decide the purchases of one item that were put off, with patience, which
+ * grows while it is in vain.
+ */
+static void
+decide_patiently(int64 item_id)
+{
+	int			n = seckill_queue_take(jobs, max_jobs, &item_id);
+
+	if (n == 0)
+		return;
+	decide_all(jobs, n, true);
+	if (put_back(jobs, n) == n)
+		patience = Min(2 * patience, MAX_PATIENCE_MS);
+	else
+		patience = PATIENCE_MS;
+	last_item = item_id;
+}
+
+static void
+report(int n)
+{
+	char		activity[64];
+
+	snprintf(activity, sizeof(activity), "deciding %d purchases", n);
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+/* Decide what has gathered; false if there was nothing. */
+static bool
+take_turn(void)
+{
+	int			n = seckill_queue_take(jobs, max_jobs, NULL);
+
+	if (n == 0)
+		return false;
+	report(n);
+	decide_all(jobs, n, false);
+	if (put_back(jobs, n) > 0)
+		decide_patiently(next_item(jobs, n));
+	MemoryContextReset(batch_context);
+	(void) pgstat_report_stat(false);
+	return true;
+}
+
+/* Room for a batch, of the size that is set now. */
+static void
+make_room(void)
+{
+	if (max_jobs == seckill_queue_batch)
+		return;
+	if (jobs != NULL)
+		pfree(jobs);
+	jobs = MemoryContextAlloc(TopMemoryContext,
+							  seckill_queue_batch * sizeof(QueueJob));
+	max_jobs = seckill_queue_batch;
+}
+
+static void
+serve_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	make_room();
+}
+
+void
+seckill_worker_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	start(DatumGetObjectId(arg));
+
+	batch_context = AllocSetContextCreate(TopMemoryContext, "seckill batch",
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(batch_context);
+	for (;;)
+	{
+		serve_interrupts();
+		if (take_turn())
+			continue;
+		pgstat_report_activity(STATE_IDLE, NULL);
+		if (!seckill_queue_sleep(seckill_queue_idle_time))
+			retire_if_idle();
+	}
+}
