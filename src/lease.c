@@ -169,7 +169,7 @@ await_refiller(Purchase *p)
  * Does this transaction have the row locked, by our doing or by statements of
  * the application's?  Of the latter only a try can tell, which locks the row
  * if nobody has.  Such a transaction must not wait for the refiller or in the
- * queue, where somebody may be waiting for just that lock.
+ * line, where somebody may be waiting for just that lock.
  */
 bool
 seckill_lease_owns_row(int64 item_id)
@@ -182,14 +182,14 @@ seckill_lease_owns_row(int64 item_id)
 }
 
 /*
- * Queue for the item on a heavyweight lock of its own, held to the end of the
- * transaction.  PostgreSQL queues for a row on a lock of one version of it:
- * each update wakes all who wait, to queue again at the next version, in any
- * order.  This queue is first come, first served, and wakes one at a time.
- * Who has the row already must not queue behind those who wait for it.
+ * Stand in line for the item: on a heavyweight lock of its own, held to the
+ * end of the transaction.  PostgreSQL queues for a row on a lock of one version
+ * of it: each update wakes all who wait, to queue again at the next version, in
+ * any order.  This line is first come, first served, and wakes one at a time.
+ * Who has the row already must not stand behind those who wait for it.
  */
 void
-seckill_lease_join_queue(int64 item_id)
+seckill_lease_line_up(int64 item_id)
 {
 	LOCKTAG		tag;
 

@@ -195,18 +195,18 @@ buy_retry(Purchase **list, int n)
 static void
 buy_pessimistic(Purchase **list, int n)
 {
-	seckill_lease_join_queue(list[0]->item_id);
+	seckill_lease_line_up(list[0]->item_id);
 	lock_and_sell(list, n);
 }
 
 
 /*
- * advisory: the queue alone, then update.
+ * advisory: the line alone, then update.
  */
 static void
 buy_advisory(Purchase **list, int n)
 {
-	seckill_lease_join_queue(list[0]->item_id);
+	seckill_lease_line_up(list[0]->item_id);
 	if (seckill_ledger_sell(list[0]->item_id, n * list[0]->quantity))
 		sold(list, n);
 	else

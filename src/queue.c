@@ -690,15 +690,19 @@ seckill_queue_started(void)
 }
 
 /*
- * The worker ends: for good, or to be started again by the postmaster.
+ * The worker of a database ends: for good, or to be started again by the
+ * postmaster.  If the database is gone, so is the queue.
  */
 void
-seckill_queue_release(bool restart)
+seckill_queue_release(Oid dbid, bool restart)
 {
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&my_queue->sleeping, 0);
-	pg_atomic_write_u32(&my_queue->worker,
-						restart ? WORKER_STARTING : WORKER_NONE);
+	if (my_queue->dbid == dbid)
+	{
+		pg_atomic_write_u32(&my_queue->sleeping, 0);
+		pg_atomic_write_u32(&my_queue->worker,
+							restart ? WORKER_STARTING : WORKER_NONE);
+	}
 	LWLockRelease(queues->lock);
 }
 
@@ -739,7 +743,7 @@ has_work(Queue *q)
 bool
 seckill_queue_retire(void)
 {
-	seckill_queue_release(false);
+	seckill_queue_release(MyDatabaseId, false);
 	pg_memory_barrier();
 	if (!has_work(my_queue))
 		return true;

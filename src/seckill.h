@@ -307,7 +307,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lease_owns_row(int64 item_id);
-extern void seckill_lease_join_queue(int64 item_id);
+extern void seckill_lease_line_up(int64 item_id);
 extern uint64 seckill_lease_generation(const Purchase *p);
 extern StockVerdict seckill_lease_judge(const Purchase *p, const ItemRow *row,
 										uint64 generation);
@@ -365,7 +365,7 @@ extern void seckill_queue_drop_database(Oid dbid);
 
 extern bool seckill_queue_claim(Oid dbid, uint32 *failures);
 extern void seckill_queue_started(void);
-extern void seckill_queue_release(bool restart);
+extern void seckill_queue_release(Oid dbid, bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
 extern int	seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id);

@@ -16,8 +16,8 @@
  * transaction of its own: wait, for a while only, as purchases of other items
  * are gathering.
  *
- * On an error the transaction is rolled back and the purchases are decided one
- * by one, so that only the one with the error gets it.
+ * On an error the transaction is rolled back and the purchases are decided in
+ * halves, down to the one with the error, which alone gets it.
  */
 #include "postgres.h"
 
@@ -91,7 +91,7 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	if (code != 0)
-		seckill_queue_release(true);
+		seckill_queue_release(DatumGetObjectId(arg), true);
 }
 
 /* Claim the queue and connect, not too often if that fails. */
@@ -102,7 +102,7 @@ start(Oid dbid)
 
 	if (!seckill_queue_claim(dbid, &failures))
 		proc_exit(0);
-	before_shmem_exit(on_exit_worker, (Datum) 0);
+	before_shmem_exit(on_exit_worker, ObjectIdGetDatum(dbid));
 	if (failures >= FREE_STARTS)
 	{
 		(void) WaitLatch(MyLatch,
@@ -174,20 +174,36 @@ notify(QueueJob *list, int n)
 	Async_Notify("seckill_queue", payload);
 }
 
-/* Decide in one transaction; may raise, with nothing published. */
+/* Is a purchase of the same item before this one undecided? */
+static bool
+is_behind(const QueueJob *job)
+{
+	for (const QueueJob *other = jobs; other < job; other++)
+		if (other->p.item_id == job->p.item_id &&
+			other->p.outcome == SECKILL_QUEUED)
+			return true;
+	return false;
+}
+
+/*
+ * Decide a part of what has been taken, in one transaction; may raise, with
+ * nothing published.  A purchase waits for those of its item before it.
+ */
 static void
 decide(QueueJob *list, int n, bool may_wait)
 {
 	LedgerCaller caller;
 	Purchase  **purchases;
+	int			count = 0;
 
 	MemoryContextSwitchTo(batch_context);
 	purchases = palloc(n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		purchases[i] = &list[i].p;
+		if (list == jobs || !is_behind(&list[i]))
+			purchases[count++] = &list[i].p;
 	begin(may_wait ? patience : 0);
 	seckill_ledger_begin(&caller);
-	seckill_batch_decide(purchases, n, may_wait);
+	seckill_batch_decide(purchases, count, may_wait);
 	seckill_ledger_end(&caller);
 	notify(list, n);
 	batch = list;
@@ -246,20 +262,9 @@ fail(QueueJob *job, const ErrorData *error)
 	seckill_queue_fail(job, error);
 }
 
-/* Is a purchase of the same item before list[i] undecided? */
-static bool
-is_behind(const QueueJob *list, int i)
-{
-	for (int j = 0; j < i; j++)
-		if (list[j].p.item_id == list[i].p.item_id &&
-			list[j].p.outcome == SECKILL_QUEUED)
-			return true;
-	return false;
-}
-
 /*
- * Decide purchases; if that fails, one by one, each in its own transaction.
- * The end of our own patience is no failure.
+ * Decide purchases; if that fails, one half and then the other, until the one
+ * that fails is alone.  The end of our own patience is no failure.
  */
 static void
 decide_all(QueueJob *list, int n, bool may_wait)
@@ -272,9 +277,10 @@ decide_all(QueueJob *list, int n, bool may_wait)
 	if (n == 1)
 		fail(list, error);
 	else
-		for (int i = 0; i < n; i++)
-			if (!is_behind(list, i))
-				decide_all(&list[i], 1, may_wait);
+	{
+		decide_all(list, n / 2, may_wait);
+		decide_all(list + n / 2, n - n / 2, may_wait);
+	}
 }
 
 
