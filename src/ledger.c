@@ -264,7 +264,7 @@ replan(SPIPlanPtr plan)
 	};
 	int			nest = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(off); i++)
+	for (int i = 0; i < (int) lengthof(off); i++)
 		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
