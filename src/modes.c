@@ -267,6 +267,8 @@ buy_cache(Purchase **list, int n)
 			set_outcome(list, k, SECKILL_SOLD);
 			list += k;
 			n -= k;
+			if (n > 0)
+				list[0]->company = n;
 		}
 		else
 			drop_stale_lease(list[0], &taken);
@@ -301,6 +303,7 @@ seckill_mode_run(Purchase **list, int n)
 {
 	SeckillMode mode = choose(list[0], n);
 
+	list[0]->company = n;
 	for (int i = 0; i < n; i++)
 		list[i]->mode = mode;
 	switch (mode)

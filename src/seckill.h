@@ -65,6 +65,7 @@ typedef struct Purchase
 	SeckillMode mode;			/* the one that sells: never auto */
 	StockEntry *entry;			/* pinned; NULL: the cache has no place */
 	TimestampTz now;			/* of the call */
+	int			company;		/* purchases that it leads in a list, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 } Purchase;
