@@ -115,7 +115,7 @@ measure() {
 }
 
 run_sequence() {
-    local line start=$SECONDS done=0
+    local line left start=$SECONDS done=0
     local -a todo
 
     mapfile -t todo < <(sequence)
@@ -124,9 +124,9 @@ run_sequence() {
         # shellcheck disable=SC2086
         measure $line
         done=$((done + 1))
-        say "$(printf '%d of %d, %d min left: %s: %.0f sold/s, %.0f answered/s, p99 %.1f ms' \
-            $done ${#todo[@]} $(((SECONDS - start) * (${#todo[@]} - done) / done / 60)) \
-            "$line" "$sold" "$answered" "$p99")"
+        left=$(((SECONDS - start) * (${#todo[@]} - done) / done))
+        say "$(printf '%d of %d, %d:%02d left: %s: %.0f sold/s, %.0f answered/s, p99 %.1f ms' \
+            $done ${#todo[@]} $((left / 60)) $((left % 60)) "$line" "$sold" "$answered" "$p99")"
     done
 }
 

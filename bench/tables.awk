@@ -2,7 +2,9 @@
 # yardsticks that the workload has.
 
 function ratio(a, b) {
-    return a > 0 && b > 0 ? sprintf("%.2f", a / b) : ""
+    if (a <= 0 || b <= 0)
+        return ""
+    return sprintf(a / b < 0.1 ? "%.4f" : "%.2f", a / b)
 }
 
 # of the yardsticks of this workload, those that were measured

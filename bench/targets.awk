@@ -2,7 +2,9 @@
 
 # a / b where both were measured
 function over(a, b) {
-    return a > 0 && b > 0 ? sprintf("%.2f", a / b) : ""
+    if (a <= 0 || b <= 0)
+        return ""
+    return sprintf(a / b < 0.1 ? "%.4f" : "%.2f", a / b)
 }
 
 function line(what, at_64, at_200) {
