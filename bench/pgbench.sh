@@ -80,7 +80,9 @@ measure_pgbench() {
     fresh_tables "$name"
     cat "bench/workloads/$workload.sql" "bench/scripts/$name.sql" > "$workdir/script.sql"
     rm -f "$workdir"/latency.*
-    pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
+    # -T ends no call that is still waiting
+    timeout --foreground $((seconds + 120)) \
+        pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
         --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
         -f "$workdir/script.sql" > "$out" 2>&1 || { cat "$out" >&2; die "$name failed"; }
     [ "$name" != submit ] || wait=$(drain)
