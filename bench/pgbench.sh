@@ -84,7 +84,8 @@ measure_pgbench() {
     timeout --foreground $((seconds + 120)) \
         pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
         --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
-        -f "$workdir/script.sql" > "$out" 2>&1 || { cat "$out" >&2; die "$name failed"; }
+        -f "$workdir/script.sql" > "$out" 2>&1 ||
+        { head -n 20 "$out" >&2; die "$name failed"; }
     [ "$name" != submit ] || wait=$(drain)
     calls=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
     count=$(units_sold "$name")

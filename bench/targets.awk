@@ -8,8 +8,14 @@ function over(a, b) {
 }
 
 function line(what, at_64, at_200) {
-    if (at_64 != "" || at_200 != "")
-        printf "| %s | %s | %s |\n", what, at_64, at_200
+    if (at_64 == "" && at_200 == "")
+        return
+    if (!lines++) {
+        print "\n### Ratios of medians, one hot item\n"
+        print "| | 64 clients | 200 clients |"
+        print "|---|---:|---:|"
+    }
+    printf "| %s | %s | %s |\n", what, at_64, at_200
 }
 
 function sold_over(what, ours, theirs) {
@@ -31,9 +37,6 @@ BEGIN { FS = "," }
     p99[$1, $2, $3] = $12
 }
 END {
-    print "\n### Ratios of medians, one hot item\n"
-    print "| | 64 clients | 200 clients |"
-    print "|---|---:|---:|"
     sold_over("`queue` / I, sold", "queue", "insert")
     sold_over("`queue` / F, sold", "queue", "for_update_call")
     sold_over("`queue` / P, sold", "queue", "row_lock")
