@@ -111,7 +111,8 @@ start(Oid dbid)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
 	seckill_queue_started();
 }
 
