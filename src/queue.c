@@ -134,6 +134,9 @@ static Queue *my_queue = NULL;
 /* The ticket that I wait for; 0 is none. */
 static uint64 my_ticket = 0;
 
+static uint32 decision_event = 0;
+static uint32 result_event = 0;
+
 
 /*
  * Shared memory
@@ -469,7 +472,7 @@ await_decision(Queue *q, QueueCell *cell)
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0,
-						 SeckillWaitEvent("SeckillQueue"));
+						 SeckillWaitEvent(&decision_event, "SeckillQueue"));
 		ResetLatch(MyLatch);
 	}
 }
@@ -613,7 +616,8 @@ await_batch(Queue *q, TimestampTz until)
 	if (ms <= 0)
 		return false;
 	(void) ConditionVariableTimedSleep(&q->decided, ms,
-									   SeckillWaitEvent("SeckillResult"));
+									   SeckillWaitEvent(&result_event,
+														"SeckillResult"));
 	return true;
 }
 
@@ -776,7 +780,7 @@ seckill_queue_sleep(int timeout_ms)
 	if (!has_work(my_queue))
 		events = WaitLatch(MyLatch,
 						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						   timeout_ms, SeckillWaitEvent("SeckillWorker"));
+						   timeout_ms, seckill_worker_wait_event());
 	pg_atomic_write_u32(&my_queue->sleeping, 0);
 	ResetLatch(MyLatch);
 	return (events & WL_LATCH_SET) != 0;

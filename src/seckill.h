@@ -379,6 +379,7 @@ extern void seckill_queue_fail(const QueueJob *job, const ErrorData *error);
  * worker.c: the batch loop
  */
 extern bool seckill_worker_register(void);
+extern uint32 seckill_worker_wait_event(void);
 extern void seckill_worker_committed(void);
 
 

@@ -94,6 +94,15 @@ on_exit_worker(int code, Datum arg)
 		seckill_queue_release(DatumGetObjectId(arg), true);
 }
 
+/* What the worker waits for when it has nothing to do. */
+uint32
+seckill_worker_wait_event(void)
+{
+	static uint32 event = 0;
+
+	return SeckillWaitEvent(&event, "SeckillWorker");
+}
+
 /* Claim the queue and connect, not too often if that fails. */
 static void
 start(Oid dbid)
@@ -107,7 +116,7 @@ start(Oid dbid)
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 1000, SeckillWaitEvent("SeckillWorker"));
+						 1000, seckill_worker_wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
