@@ -19,6 +19,9 @@
  *	  |		   +-> READY: the worker has put it off
  *	  +-> FREE: the buyer has left; like DECIDED
  *
+ * The worker takes a cell when it decides, with the row locked and no wait
+ * ahead but that for the commit: until then the buyer can leave.
+ *
  * Who may change what:
  *
  * - tail: producers, by compare-and-swap, after they saw that the cell of the
@@ -772,12 +775,13 @@ seckill_queue_sleep(int timeout_ms)
 }
 
 /*
- * Take the purchases of the ring, in ticket order, up to max of them; of one
+ * Read the purchases of the ring, in ticket order, up to max of them; of one
  * item only, or (NULL) of all.  A cell that its producer has not finished yet
- * ends the search: no later ticket may overtake it.
+ * ends the search: no later ticket may overtake it.  A buyer who leaves
+ * meanwhile leaves nonsense behind, which cannot be taken.
  */
 int
-seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id)
+seckill_queue_read(Purchase *jobs, int max, const int64 *item_id)
 {
 	Queue	   *q = my_queue;
 	uint64		tail = pg_atomic_read_u64(&q->tail);
@@ -795,25 +799,31 @@ seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id)
 		pg_read_barrier();
 		if (item_id != NULL && cell->item_id != *item_id)
 			continue;
-		if (phase_in(state) == QUEUE_READY &&
-			!move_cell(cell, ticket, QUEUE_READY, QUEUE_TAKEN))
-			continue;
+		memset(&jobs[n], 0, sizeof(Purchase));
 		jobs[n].ticket = ticket;
-		jobs[n].p.item_id = cell->item_id;
-		jobs[n].p.user_id = cell->user_id;
-		jobs[n].p.quantity = cell->quantity;
-		jobs[n].p.mode = SECKILL_MODE_QUEUE;
-		jobs[n].p.entry = NULL;
-		jobs[n].p.order_id = 0;
-		jobs[n].p.outcome = SECKILL_QUEUED;
+		jobs[n].item_id = cell->item_id;
+		jobs[n].user_id = cell->user_id;
+		jobs[n].quantity = cell->quantity;
+		jobs[n].mode = SECKILL_MODE_QUEUE;
+		jobs[n].outcome = SECKILL_QUEUED;
 		n++;
 	}
 	return n;
 }
 
+/* It is decided now: false if the buyer has left. */
+bool
+seckill_queue_take(const Purchase *job)
+{
+	QueueCell  *cell = cell_of(my_queue, job->ticket);
+
+	return move_cell(cell, job->ticket, QUEUE_READY, QUEUE_TAKEN) ||
+		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, QUEUE_TAKEN);
+}
+
 /* Not decided now: the buyer may leave again. */
 void
-seckill_queue_put_back(const QueueJob *job)
+seckill_queue_put_back(const Purchase *job)
 {
 	QueueCell  *cell = cell_of(my_queue, job->ticket);
 
@@ -821,13 +831,13 @@ seckill_queue_put_back(const QueueJob *job)
 }
 
 static void
-finish(const QueueJob *job, int error)
+finish(const Purchase *job, int error)
 {
 	QueueCell  *cell = cell_of(my_queue, job->ticket);
 	uint32		waiter;
 
-	cell->outcome = job->p.outcome;
-	cell->order_id = job->p.order_id;
+	cell->outcome = job->outcome;
+	cell->order_id = job->order_id;
 	cell->error = error;
 	/* a full barrier, so that the waiter is read after */
 	(void) pg_atomic_exchange_u64(&cell->state,
@@ -842,17 +852,17 @@ finish(const QueueJob *job, int error)
  * who are left undecided excepted.  Raises nothing.
  */
 void
-seckill_queue_publish(const QueueJob *jobs, int n)
+seckill_queue_publish(const Purchase *jobs, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (jobs[i].p.outcome != SECKILL_QUEUED)
+		if (jobs[i].outcome != SECKILL_QUEUED)
 			finish(&jobs[i], 0);
 	ConditionVariableBroadcast(&my_queue->decided);
 }
 
 /* The purchase cannot be decided: hand the error to its buyer. */
 void
-seckill_queue_fail(const QueueJob *job, const ErrorData *error)
+seckill_queue_fail(const Purchase *job, const ErrorData *error)
 {
 	QueueError *kept;
 

@@ -67,6 +67,7 @@ typedef struct Purchase
 	TimestampTz now;			/* of the call */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
+	uint64		ticket;			/* in the queue; 0: not from there */
 } Purchase;
 
 
@@ -349,13 +350,6 @@ extern void seckill_mode_run(Purchase **list, int n);
  * queue.c: the ring
  */
 
-/* A purchase that the worker has taken from the ring. */
-typedef struct QueueJob
-{
-	uint64		ticket;
-	Purchase	p;
-} QueueJob;
-
 extern void seckill_queue_request(void);
 extern void seckill_queue_init(void);
 extern SeckillOutcome seckill_queue_buy(Purchase *p);
@@ -368,10 +362,11 @@ extern void seckill_queue_started(void);
 extern void seckill_queue_release(bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
-extern int	seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id);
-extern void seckill_queue_put_back(const QueueJob *job);
-extern void seckill_queue_publish(const QueueJob *jobs, int n);
-extern void seckill_queue_fail(const QueueJob *job, const ErrorData *error);
+extern int	seckill_queue_read(Purchase *jobs, int max, const int64 *item_id);
+extern bool seckill_queue_take(const Purchase *job);
+extern void seckill_queue_put_back(const Purchase *job);
+extern void seckill_queue_publish(const Purchase *jobs, int n);
+extern void seckill_queue_fail(const Purchase *job, const ErrorData *error);
 
 
 /*

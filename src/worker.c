@@ -10,7 +10,7 @@
  * A worker that finds no queue of its database, or one with a worker, ends:
  * the database was dropped, or the server has restarted after a crash.
  *
- * A turn of its loop: take what has gathered, decide it in one transaction,
+ * A turn of its loop: read what has gathered, decide it in one transaction,
  * publish in the commit callback.  In such a batch nobody is waited for; what
  * would have to wait is put off.  Then, for one of the items put off, in a
  * transaction of its own: wait, for a while only, as purchases of other items
@@ -47,10 +47,10 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 #define FREE_STARTS			3
 
 /* What the current transaction decides, for the commit callback. */
-static QueueJob *batch = NULL;
+static Purchase *batch = NULL;
 static int	nbatch = 0;
 
-static QueueJob *jobs = NULL;
+static Purchase *jobs = NULL;
 static int	max_jobs = 0;
 static MemoryContext batch_context = NULL;
 
@@ -164,7 +164,7 @@ commit(void)
 }
 
 static void
-notify(QueueJob *list, int n)
+notify(Purchase *list, int n)
 {
 	char		payload[32];
 
@@ -176,7 +176,7 @@ notify(QueueJob *list, int n)
 
 /* Decide in one transaction; may raise, with nothing published. */
 static void
-decide(QueueJob *list, int n, bool may_wait)
+decide(Purchase *list, int n, bool may_wait)
 {
 	LedgerCaller caller;
 	Purchase  **purchases;
@@ -184,7 +184,7 @@ decide(QueueJob *list, int n, bool may_wait)
 	MemoryContextSwitchTo(batch_context);
 	purchases = palloc(n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		purchases[i] = &list[i].p;
+		purchases[i] = &list[i];
 	begin(may_wait ? patience : 0);
 	seckill_ledger_begin(&caller);
 	seckill_batch_decide(purchases, n, may_wait);
@@ -195,9 +195,12 @@ decide(QueueJob *list, int n, bool may_wait)
 	commit();
 }
 
-/* Roll back after an error; the purchases are undecided again. */
+/*
+ * Roll back after an error; the purchases are undecided again, and their
+ * buyers can leave.
+ */
 static ErrorData *
-recover(QueueJob *list, int n)
+recover(Purchase *list, int n)
 {
 	ErrorData  *error;
 
@@ -210,16 +213,17 @@ recover(QueueJob *list, int n)
 	RESUME_INTERRUPTS();
 	for (int i = 0; i < n; i++)
 	{
-		list[i].p.outcome = SECKILL_QUEUED;
-		list[i].p.order_id = 0;
-		list[i].p.entry = NULL;
+		list[i].outcome = SECKILL_QUEUED;
+		list[i].order_id = 0;
+		list[i].entry = NULL;
+		seckill_queue_put_back(&list[i]);
 	}
 	return error;
 }
 
 /* The same, returning the error that it raised, or NULL. */
 static ErrorData *
-try_to_decide(QueueJob *list, int n, bool may_wait)
+try_to_decide(Purchase *list, int n, bool may_wait)
 {
 	ErrorData  *volatile error = NULL;
 
@@ -235,24 +239,27 @@ try_to_decide(QueueJob *list, int n, bool may_wait)
 	return error;
 }
 
+/* Hand the error to the buyer, if he is still there. */
 static void
-fail(QueueJob *job, const ErrorData *error)
+fail(Purchase *job, const ErrorData *error)
 {
+	if (!seckill_queue_take(job))
+		return;
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
-					job->p.item_id, job->p.user_id, error->message)));
-	job->p.outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
+					job->item_id, job->user_id, error->message)));
+	job->outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
 	seckill_queue_fail(job, error);
 }
 
 /* Is a purchase of the same item before list[i] undecided? */
 static bool
-is_behind(const QueueJob *list, int i)
+is_behind(const Purchase *list, int i)
 {
 	for (int j = 0; j < i; j++)
-		if (list[j].p.item_id == list[i].p.item_id &&
-			list[j].p.outcome == SECKILL_QUEUED)
+		if (list[j].item_id == list[i].item_id &&
+			list[j].outcome == SECKILL_QUEUED)
 			return true;
 	return false;
 }
@@ -262,7 +269,7 @@ is_behind(const QueueJob *list, int i)
  * The end of our own patience is no failure.
  */
 static void
-decide_all(QueueJob *list, int n, bool may_wait)
+decide_all(Purchase *list, int n, bool may_wait)
 {
 	ErrorData  *error = try_to_decide(list, n, may_wait);
 
@@ -282,33 +289,29 @@ decide_all(QueueJob *list, int n, bool may_wait)
  * The loop
  */
 
-/* Put the undecided ones back; returns how many there are. */
 static int
-put_back(QueueJob *list, int n)
+count_undecided(const Purchase *list, int n)
 {
 	int			undecided = 0;
 
 	for (int i = 0; i < n; i++)
-		if (list[i].p.outcome == SECKILL_QUEUED)
-		{
-			seckill_queue_put_back(&list[i]);
+		if (list[i].outcome == SECKILL_QUEUED)
 			undecided++;
-		}
 	return undecided;
 }
 
 /* Of the items put off, the one next to last_item, in a circle. */
 static int64
-next_item(const QueueJob *list, int n)
+next_item(const Purchase *list, int n)
 {
 	const int64 *next = NULL;
 	const int64 *lowest = NULL;
 
 	for (int i = 0; i < n; i++)
 	{
-		const int64 *id = &list[i].p.item_id;
+		const int64 *id = &list[i].item_id;
 
-		if (list[i].p.outcome != SECKILL_QUEUED)
+		if (list[i].outcome != SECKILL_QUEUED)
 			continue;
 		if (lowest == NULL || *id < *lowest)
 			lowest = id;
@@ -325,12 +328,12 @@ next_item(const QueueJob *list, int n)
 static void
 decide_patiently(int64 item_id)
 {
-	int			n = seckill_queue_take(jobs, max_jobs, &item_id);
+	int			n = seckill_queue_read(jobs, max_jobs, &item_id);
 
 	if (n == 0)
 		return;
 	decide_all(jobs, n, true);
-	if (put_back(jobs, n) == n)
+	if (count_undecided(jobs, n) == n)
 		patience = Min(2 * patience, MAX_PATIENCE_MS);
 	else
 		patience = PATIENCE_MS;
@@ -350,13 +353,13 @@ report(int n)
 static bool
 take_turn(void)
 {
-	int			n = seckill_queue_take(jobs, max_jobs, NULL);
+	int			n = seckill_queue_read(jobs, max_jobs, NULL);
 
 	if (n == 0)
 		return false;
 	report(n);
 	decide_all(jobs, n, false);
-	if (put_back(jobs, n) > 0)
+	if (count_undecided(jobs, n) > 0)
 		decide_patiently(next_item(jobs, n));
 	MemoryContextReset(batch_context);
 	(void) pgstat_report_stat(false);
@@ -372,7 +375,7 @@ make_room(void)
 	if (jobs != NULL)
 		pfree(jobs);
 	jobs = MemoryContextAlloc(TopMemoryContext,
-							  seckill_queue_batch * sizeof(QueueJob));
+							  seckill_queue_batch * sizeof(Purchase));
 	max_jobs = seckill_queue_batch;
 }
 
