@@ -123,6 +123,8 @@ extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_glimpse(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_has_lock(void);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
 extern void seckill_ledger_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
