@@ -774,30 +774,44 @@ seckill_queue_sleep(int timeout_ms)
 	return (events & WL_LATCH_SET) != 0;
 }
 
+/* All that is in the ring now. */
+QueueRange
+seckill_queue_range(void)
+{
+	QueueRange	range;
+
+	range.next = advance_head(my_queue);
+	range.end = pg_atomic_read_u64(&my_queue->tail);
+	return range;
+}
+
 /*
- * Read the purchases of the ring, in ticket order, up to max of them; of one
- * item only, or (NULL) of all.  A cell that its producer has not finished yet
- * ends the search: no later ticket may overtake it.  A buyer who leaves
+ * Read purchases of the range, in ticket order, up to max of them, of the
+ * items that are accepted.  A cell that its producer has not finished yet
+ * ends the range: no later ticket may overtake it.  A buyer who leaves
  * meanwhile leaves nonsense behind, which cannot be taken.
  */
 int
-seckill_queue_read(Purchase *jobs, int max, const int64 *item_id)
+seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
+				   QueueFilter accept, const void *arg)
 {
-	Queue	   *q = my_queue;
-	uint64		tail = pg_atomic_read_u64(&q->tail);
 	int			n = 0;
 
-	for (uint64 ticket = advance_head(q); ticket < tail && n < max; ticket++)
+	while (range->next < range->end && n < max)
 	{
-		QueueCell  *cell = cell_of(q, ticket);
+		uint64		ticket = range->next++;
+		QueueCell  *cell = cell_of(my_queue, ticket);
 		uint64		state = pg_atomic_read_u64(&cell->state);
 
 		if (ticket_in(state) < ticket)
+		{
+			range->end = ticket;
 			break;
+		}
 		if (ticket_in(state) > ticket || is_over(state))
 			continue;
 		pg_read_barrier();
-		if (item_id != NULL && cell->item_id != *item_id)
+		if (!accept(cell->item_id, arg))
 			continue;
 		memset(&jobs[n], 0, sizeof(Purchase));
 		jobs[n].ticket = ticket;

@@ -352,6 +352,9 @@ extern void seckill_mode_run(Purchase **list, int n);
  * queue.c: the ring
  */
 
+/* Is the item one of those to be read? */
+typedef bool (*QueueFilter) (int64 item_id, const void *arg);
+
 extern void seckill_queue_request(void);
 extern void seckill_queue_init(void);
 extern SeckillOutcome seckill_queue_buy(Purchase *p);
@@ -364,7 +367,16 @@ extern void seckill_queue_started(void);
 extern void seckill_queue_release(bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
-extern int	seckill_queue_read(Purchase *jobs, int max, const int64 *item_id);
+/* Where the worker reads on: the purchases that were there at first. */
+typedef struct QueueRange
+{
+	uint64		next;
+	uint64		end;
+} QueueRange;
+
+extern QueueRange seckill_queue_range(void);
+extern int	seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
+							   QueueFilter accept, const void *arg);
 extern bool seckill_queue_take(const Purchase *job);
 extern void seckill_queue_put_back(const Purchase *job);
 extern void seckill_queue_publish(const Purchase *jobs, int n);

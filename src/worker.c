@@ -289,36 +289,71 @@ decide_all(Purchase *list, int n, bool may_wait)
  * The loop
  */
 
+/* Items, ascending. */
+typedef struct ItemSet
+{
+	int64	   *ids;
+	int			n;
+} ItemSet;
+
 static int
-count_undecided(const Purchase *list, int n)
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+is_in(int64 item_id, const ItemSet *set)
+{
+	return set->n > 0 &&
+		bsearch(&item_id, set->ids, set->n, sizeof(int64), compare_ids) != NULL;
+}
+
+static bool
+is_not_in(int64 item_id, const void *set)
+{
+	return !is_in(item_id, (const ItemSet *) set);
+}
+
+static bool
+is_item(int64 item_id, const void *id)
+{
+	return item_id == *(const int64 *) id;
+}
+
+/* Add the items of the undecided ones; returns how many of these there are. */
+static int
+add_undecided(ItemSet *set, const Purchase *list, int n)
 {
 	int			undecided = 0;
 
 	for (int i = 0; i < n; i++)
-		if (list[i].outcome == SECKILL_QUEUED)
-			undecided++;
+	{
+		if (list[i].outcome != SECKILL_QUEUED)
+			continue;
+		undecided++;
+		if (is_in(list[i].item_id, set))
+			continue;
+		set->ids = set->ids == NULL ?
+			MemoryContextAlloc(batch_context, sizeof(int64)) :
+			repalloc(set->ids, (set->n + 1) * sizeof(int64));
+		set->ids[set->n++] = list[i].item_id;
+		qsort(set->ids, set->n, sizeof(int64), compare_ids);
+	}
 	return undecided;
 }
 
-/* Of the items put off, the one next to last_item, in a circle. */
+/* The item next to last_item, in a circle. */
 static int64
-next_item(const Purchase *list, int n)
+next_item(const ItemSet *set)
 {
-	const int64 *next = NULL;
-	const int64 *lowest = NULL;
-
-	for (int i = 0; i < n; i++)
-	{
-		const int64 *id = &list[i].item_id;
-
-		if (list[i].outcome != SECKILL_QUEUED)
-			continue;
-		if (lowest == NULL || *id < *lowest)
-			lowest = id;
-		if (*id > last_item && (next == NULL || *id < *next))
-			next = id;
-	}
-	return next != NULL ? *next : *lowest;
+	for (int i = 0; i < set->n; i++)
+		if (set->ids[i] > last_item)
+			return set->ids[i];
+	return set->ids[0];
 }
 
 /*
@@ -328,12 +363,15 @@ next_item(const Purchase *list, int n)
 static void
 decide_patiently(int64 item_id)
 {
-	int			n = seckill_queue_read(jobs, max_jobs, &item_id);
+	QueueRange	range = seckill_queue_range();
+	ItemSet		undecided = {NULL, 0};
+	int			n = seckill_queue_read(&range, jobs, max_jobs, is_item,
+									   &item_id);
 
 	if (n == 0)
 		return;
 	decide_all(jobs, n, true);
-	if (count_undecided(jobs, n) == n)
+	if (add_undecided(&undecided, jobs, n) == n)
 		patience = Min(2 * patience, MAX_PATIENCE_MS);
 	else
 		patience = PATIENCE_MS;
@@ -349,21 +387,32 @@ report(int n)
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
-/* Decide what has gathered; false if there was nothing. */
+/*
+ * Decide what has gathered, in batches; false if there was nothing.  What is
+ * put off keeps nobody behind it waiting but those who want the same item.
+ */
 static bool
 take_turn(void)
 {
-	int			n = seckill_queue_read(jobs, max_jobs, NULL);
+	QueueRange	range = seckill_queue_range();
+	ItemSet		put_off = {NULL, 0};
+	bool		found = false;
+	int			n;
 
-	if (n == 0)
-		return false;
-	report(n);
-	decide_all(jobs, n, false);
-	if (count_undecided(jobs, n) > 0)
-		decide_patiently(next_item(jobs, n));
+	while ((n = seckill_queue_read(&range, jobs, max_jobs, is_not_in,
+								   &put_off)) > 0)
+	{
+		found = true;
+		report(n);
+		decide_all(jobs, n, false);
+		(void) add_undecided(&put_off, jobs, n);
+	}
+	if (put_off.n > 0)
+		decide_patiently(next_item(&put_off));
 	MemoryContextReset(batch_context);
-	(void) pgstat_report_stat(false);
-	return true;
+	if (found)
+		(void) pgstat_report_stat(false);
+	return found;
 }
 
 /* Room for a batch, of the size that is set now. */
