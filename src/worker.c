@@ -156,11 +156,21 @@ begin(int timeout_ms)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/*
+ * Commit.  Triggers deferred until now run as the owner of the orders, not as
+ * who we are, a superuser.  An abort restores the user.
+ */
 static void
 commit(void)
 {
+	LedgerCaller self;
+
 	PopActiveSnapshot();
+	GetUserIdAndSecContext(&self.user, &self.context);
+	SetUserIdAndSecContext(seckill_catalog()->orders_owner,
+						   SECURITY_LOCAL_USERID_CHANGE);
 	CommitTransactionCommand();
+	SetUserIdAndSecContext(self.user, self.context);
 }
 
 static void
