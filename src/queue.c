@@ -32,8 +32,10 @@
  *   READY to FREE: the buyer who waits for it.
  * - waiter: set by the producer, cleared by the buyer when he has read the
  *   answer or leaves.  The worker reads it to know whom to wake.
- * - order_id, outcome, error: the worker, while the cell is TAKEN.
- * - dbid, worker: under queues->lock.  Producers read worker without it, see
+ * - item_id, user_id, quantity: the producer, before READY.
+ * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
+ *	 they are those of the ticket one round earlier, which may be read still.
+ * - dbid, worker, pid: under queues->lock.  Producers read worker without it, see
  *   seckill_queue_release().
  *
  * A worker that dies leaves its cells TAKEN and the next one takes them again.
@@ -43,6 +45,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "postmaster/bgworker.h"
@@ -107,7 +110,8 @@ typedef struct Queue
 {
 	Oid			dbid;			/* InvalidOid: not in use */
 	pg_atomic_uint32 worker;	/* a QueueWorker */
-	Latch	   *latch;			/* the worker's */
+	int			pid;			/* of the running worker */
+	Latch	   *latch;			/* its, or that of the last one */
 	pg_atomic_uint32 failures;	/* starts of a worker since one succeeded */
 	uint64		first;			/* tickets before this are of another life */
 	ConditionVariable decided;	/* for those who ask for a ticket */
@@ -314,7 +318,10 @@ seckill_queue_drop_database(Oid dbid)
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
 	q = find_queue(dbid);
 	if (q != NULL)
+	{
 		q->dbid = InvalidOid;
+		q->pid = 0;
+	}
 	LWLockRelease(queues->lock);
 }
 
@@ -410,7 +417,6 @@ put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
 	cell->item_id = p->item_id;
 	cell->user_id = p->user_id;
 	cell->quantity = p->quantity;
-	cell->error = 0;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, QUEUE_READY));
@@ -513,7 +519,10 @@ seckill_queue_submit(const Purchase *p, uint64 *ticket)
 	need_worker(q);
 	if (!put(q, p, NOBODY, ticket))
 		return SECKILL_BUSY;
-	need_worker(q);				/* it may just have retired */
+	/* it may just have retired; if there is no place for another, take it out */
+	my_ticket = *ticket;
+	need_worker(q);
+	my_ticket = 0;
 	return SECKILL_QUEUED;
 }
 
@@ -675,6 +684,7 @@ seckill_queue_claim(Oid dbid, uint32 *failures)
 	claimed = q != NULL && pg_atomic_read_u32(&q->worker) != WORKER_RUNNING;
 	if (claimed)
 	{
+		q->pid = MyProcPid;
 		q->latch = MyLatch;
 		pg_atomic_write_u32(&q->sleeping, 0);
 		pg_atomic_write_u32(&q->worker, WORKER_RUNNING);
@@ -693,15 +703,20 @@ seckill_queue_started(void)
 }
 
 /*
- * The worker ends: for good, or to be started again by the postmaster.
+ * The worker ends: for good, or to be started again by the postmaster.  If the
+ * database was dropped meanwhile, the queue may be that of another by now.
  */
 void
 seckill_queue_release(bool restart)
 {
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u32(&my_queue->sleeping, 0);
-	pg_atomic_write_u32(&my_queue->worker,
-						restart ? WORKER_STARTING : WORKER_NONE);
+	if (my_queue->pid == MyProcPid)
+	{
+		my_queue->pid = 0;
+		pg_atomic_write_u32(&my_queue->sleeping, 0);
+		pg_atomic_write_u32(&my_queue->worker,
+							restart ? WORKER_STARTING : WORKER_NONE);
+	}
 	LWLockRelease(queues->lock);
 }
 
@@ -752,6 +767,7 @@ seckill_queue_retire(void)
 		LWLockRelease(queues->lock);
 		return true;
 	}
+	my_queue->pid = MyProcPid;
 	pg_atomic_write_u32(&my_queue->worker, WORKER_RUNNING);
 	LWLockRelease(queues->lock);
 	return false;
@@ -879,12 +895,15 @@ void
 seckill_queue_fail(const Purchase *job, const ErrorData *error)
 {
 	QueueError *kept;
+	int			length = pg_mbcliplen(error->message, strlen(error->message),
+									  sizeof(kept->message) - 1);
 
 	SpinLockAcquire(&my_queue->error_mutex);
 	kept = &my_queue->errors[my_queue->next_error];
 	my_queue->next_error = (my_queue->next_error + 1) % QUEUE_ERRORS;
 	kept->ticket = job->ticket;
-	strlcpy(kept->message, error->message, sizeof(kept->message));
+	memcpy(kept->message, error->message, length);
+	kept->message[length] = '\0';
 	SpinLockRelease(&my_queue->error_mutex);
 	finish(job, error->sqlerrcode);
 	ConditionVariableBroadcast(&my_queue->decided);
