@@ -173,12 +173,17 @@ commit(void)
 	SetUserIdAndSecContext(self.user, self.context);
 }
 
+/* Tell those who listen of the last ticket decided, if any is. */
 static void
-notify(Purchase *list, int n)
+notify(const Purchase *list, int n)
 {
 	char		payload[32];
 
 	if (!seckill_queue_notify)
+		return;
+	while (n > 0 && list[n - 1].outcome == SECKILL_QUEUED)
+		n--;
+	if (n == 0)
 		return;
 	snprintf(payload, sizeof(payload), UINT64_FORMAT, list[n - 1].ticket);
 	Async_Notify("seckill_queue", payload);
