@@ -28,6 +28,20 @@ seckill_sale_begin(Sale *sale, const ItemRow *row)
 	sale->now = GetCurrentTimestamp();
 }
 
+/* A buyer in the queue can leave, but not while his purchase is decided. */
+static bool
+take(const Purchase *p)
+{
+	return p->ticket == 0 || seckill_queue_take(p);
+}
+
+static void
+put_back(const Purchase *p)
+{
+	if (p->ticket != 0)
+		seckill_queue_put_back(p);
+}
+
 /* Take what the row lacks from the lease on it, all or nothing. */
 static bool
 take_rest(const Sale *sale, const Purchase *p, StockTaken *part)
@@ -58,7 +72,10 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 			case STOCK_AWAIT:
 				if (!may_wait)
 					return SECKILL_QUEUED;
+				put_back(p);
 				seckill_lease_await_holder(p->entry);
+				if (!take(p))
+					return SECKILL_QUEUED;
 				break;
 			case STOCK_AGAIN:
 			case STOCK_ON_ROW:
@@ -70,7 +87,8 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 
 /*
  * Decide a purchase on the row that this transaction has locked; leaves it
- * undecided if it would have to wait for holders of units and may not.
+ * undecided if it would have to wait for holders of units and may not, or if
+ * its buyer leaves the queue meanwhile.
  */
 SeckillOutcome
 seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
@@ -171,7 +189,10 @@ cut(Purchase **sorted, int n, Stretch *stretches)
 	return count;
 }
 
-/* Decide purchases of one item, up to one that would have to wait. */
+/*
+ * Decide purchases of one item, up to one that would have to wait and may not,
+ * except those whose buyers have left the queue.
+ */
 static void
 decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
 {
@@ -180,10 +201,17 @@ decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
 	seckill_sale_begin(&s->sale, row);
 	for (int i = 0; i < s->n && seckill_xact_has_room(); i++)
 	{
-		s->first[i]->entry = entry;
-		if (seckill_sale_decide(&s->sale, s->first[i], may_wait) ==
-			SECKILL_QUEUED)
+		Purchase   *p = s->first[i];
+
+		p->entry = entry;
+		if (!take(p))
+			continue;
+		if (seckill_sale_decide(&s->sale, p, may_wait) == SECKILL_QUEUED &&
+			!may_wait)
+		{
+			put_back(p);
 			break;
+		}
 	}
 	seckill_stock_unpin(entry);
 }

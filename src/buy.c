@@ -70,6 +70,20 @@ check_outside_transaction(void)
 				 errhint("Call it as a statement of its own, before anything is written, or buy with mode \"cache\" in the transaction.")));
 }
 
+/*
+ * The same for the locks of the statement that calls: if somebody waited to
+ * truncate the tables, the worker would wait for him, and he for us.
+ */
+static void
+check_without_locks(void)
+{
+	if (seckill_ledger_has_lock())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("mode \"queue\" cannot be used by a statement that reads seckill.items or seckill.orders"),
+				 errhint("Read the tables in a statement before, or use seckill_submit().")));
+}
+
 static void
 check_preloaded(const char *name)
 {
@@ -168,8 +182,11 @@ check_row(Purchase *p)
 	uint64		generation = p->entry != NULL ?
 	seckill_stock_generation(p->entry) : 0;
 	ItemRow		row;
+	bool		found = p->mode == SECKILL_MODE_QUEUE ?
+	seckill_ledger_glimpse(p->item_id, &row) :
+	seckill_ledger_peek(p->item_id, &row);
 
-	if (!seckill_ledger_peek(p->item_id, &row))
+	if (!found)
 		seckill_unknown_item(p->item_id);
 
 	if (p->entry == NULL)
@@ -229,6 +246,7 @@ run_mode(Purchase **list, int n)
 
 	if (list[0]->mode == SECKILL_MODE_QUEUE)
 	{
+		check_without_locks();
 		list[0]->outcome = seckill_queue_buy(list[0]);
 		return;
 	}

@@ -30,6 +30,13 @@ extern PGDLLEXPORT void _PG_init(void);
 	index_beginscan(heap, index, snapshot, 1, 0)
 #endif
 
+/* do I have just this lock? */
+#if PG_VERSION_NUM >= 170000
+#define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode, false)
+#else
+#define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode)
+#endif
+
 /* was a plan made under the search_path of now? */
 #if PG_VERSION_NUM >= 170000
 #define SeckillSearchPathMatches(path) \

@@ -461,6 +461,41 @@ seckill_ledger_peek(int64 item_id, ItemRow *row)
 	return read_item(item_id, GetLatestSnapshot, row);
 }
 
+/*
+ * The same for one who is going to wait without a lock that others see: keeps
+ * no lock on the table either.
+ */
+bool
+seckill_ledger_glimpse(int64 item_id, ItemRow *row)
+{
+	const SeckillCatalog *c = seckill_catalog();
+	Oid			items = c->items;
+	Oid			key = c->items_key;
+	bool		found = seckill_ledger_peek(item_id, row);
+
+	UnlockRelationOid(key, AccessShareLock);
+	UnlockRelationOid(items, AccessShareLock);
+	return found;
+}
+
+/* Does this transaction have one of the tables locked? */
+bool
+seckill_ledger_has_lock(void)
+{
+	const Oid	tables[] = {seckill_catalog()->items, seckill_catalog()->orders};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables[i]);
+		for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; mode++)
+			if (SeckillLockHeldByMe(&tag, mode))
+				return true;
+	}
+	return false;
+}
+
 /* The row as the transaction's snapshot sees it, or a new one's. */
 bool
 seckill_ledger_read(int64 item_id, ItemRow *row)

@@ -19,6 +19,9 @@
  *	  |		   +-> READY: the worker has put it off
  *	  +-> FREE: the buyer has left; like DECIDED
  *
+ * The worker takes a cell when it decides, with the row locked and no wait
+ * ahead but that for the commit: until then the buyer can leave.
+ *
  * Who may change what:
  *
  * - tail: producers, by compare-and-swap, after they saw that the cell of the
@@ -29,8 +32,10 @@
  *   READY to FREE: the buyer who waits for it.
  * - waiter: set by the producer, cleared by the buyer when he has read the
  *   answer or leaves.  The worker reads it to know whom to wake.
- * - order_id, outcome, error: the worker, while the cell is TAKEN.
- * - dbid, worker: under queues->lock.  Producers read worker without it, see
+ * - item_id, user_id, quantity: the producer, before READY.
+ * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
+ *	 they are those of the ticket one round earlier, which may be read still.
+ * - dbid, worker, pid: under queues->lock.  Producers read worker without it, see
  *   seckill_queue_release().
  *
  * A worker that dies leaves its cells TAKEN and the next one takes them again.
@@ -40,6 +45,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "postmaster/bgworker.h"
@@ -101,7 +107,8 @@ typedef struct Queue
 {
 	Oid			dbid;			/* InvalidOid: not in use */
 	pg_atomic_uint32 worker;	/* a QueueWorker */
-	Latch	   *latch;			/* the worker's */
+	int			pid;			/* of the running worker */
+	Latch	   *latch;			/* its, or that of the last one */
 	pg_atomic_uint32 failures;	/* starts of a worker since one succeeded */
 	uint64		first;			/* tickets before this are of another life */
 	ConditionVariable decided;	/* for those who ask for a ticket */
@@ -311,7 +318,10 @@ seckill_queue_drop_database(Oid dbid)
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
 	q = find_queue(dbid);
 	if (q != NULL)
+	{
 		q->dbid = InvalidOid;
+		q->pid = 0;
+	}
 	LWLockRelease(queues->lock);
 }
 
@@ -415,7 +425,6 @@ put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
 	cell->item_id = p->item_id;
 	cell->user_id = p->user_id;
 	cell->quantity = p->quantity;
-	cell->error = 0;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, QUEUE_READY));
@@ -683,6 +692,7 @@ seckill_queue_claim(Oid dbid, uint32 *failures)
 	claimed = q != NULL && pg_atomic_read_u32(&q->worker) != WORKER_RUNNING;
 	if (claimed)
 	{
+		q->pid = MyProcPid;
 		q->latch = MyLatch;
 		pg_atomic_write_u32(&q->sleeping, 0);
 		pg_atomic_write_u32(&q->worker, WORKER_RUNNING);
@@ -701,15 +711,16 @@ seckill_queue_started(void)
 }
 
 /*
- * The worker of a database ends: for good, or to be started again by the
- * postmaster.  If the database is gone, so is the queue.
+ * The worker ends: for good, or to be started again by the postmaster.  If the
+ * database was dropped meanwhile, the queue may be that of another by now.
  */
 void
-seckill_queue_release(Oid dbid, bool restart)
+seckill_queue_release(bool restart)
 {
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
-	if (my_queue->dbid == dbid)
+	if (my_queue->pid == MyProcPid)
 	{
+		my_queue->pid = 0;
 		pg_atomic_write_u32(&my_queue->sleeping, 0);
 		pg_atomic_write_u32(&my_queue->worker,
 							restart ? WORKER_STARTING : WORKER_NONE);
@@ -754,7 +765,7 @@ has_work(Queue *q)
 bool
 seckill_queue_retire(void)
 {
-	seckill_queue_release(MyDatabaseId, false);
+	seckill_queue_release(false);
 	pg_memory_barrier();
 	if (!has_work(my_queue))
 		return true;
@@ -764,6 +775,7 @@ seckill_queue_retire(void)
 		LWLockRelease(queues->lock);
 		return true;
 	}
+	my_queue->pid = MyProcPid;
 	pg_atomic_write_u32(&my_queue->worker, WORKER_RUNNING);
 	LWLockRelease(queues->lock);
 	return false;
@@ -786,49 +798,70 @@ seckill_queue_sleep(int timeout_ms)
 	return (events & WL_LATCH_SET) != 0;
 }
 
+/* All that is in the ring now. */
+QueueRange
+seckill_queue_range(void)
+{
+	QueueRange	range;
+
+	range.next = advance_head(my_queue);
+	range.end = pg_atomic_read_u64(&my_queue->tail);
+	return range;
+}
+
 /*
- * Take the purchases of the ring, in ticket order, up to max of them; of one
- * item only, or (NULL) of all.  A cell that its producer has not finished yet
- * ends the search: no later ticket may overtake it.
+ * Read purchases of the range, in ticket order, up to max of them, of the
+ * items that are accepted.  A cell that its producer has not finished yet
+ * ends the range: no later ticket may overtake it.  A buyer who leaves
+ * meanwhile leaves nonsense behind, which cannot be taken.
  */
 int
-seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id)
+seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
+				   QueueFilter accept, const void *arg)
 {
-	Queue	   *q = my_queue;
-	uint64		tail = pg_atomic_read_u64(&q->tail);
 	int			n = 0;
 
-	for (uint64 ticket = advance_head(q); ticket < tail && n < max; ticket++)
+	while (range->next < range->end && n < max)
 	{
-		QueueCell  *cell = cell_of(q, ticket);
+		uint64		ticket = range->next++;
+		QueueCell  *cell = cell_of(my_queue, ticket);
 		uint64		state = pg_atomic_read_u64(&cell->state);
 
 		if (ticket_in(state) < ticket)
+		{
+			range->end = ticket;
 			break;
+		}
 		if (ticket_in(state) > ticket || is_over(state))
 			continue;
 		pg_read_barrier();
-		if (item_id != NULL && cell->item_id != *item_id)
+		if (!accept(cell->item_id, arg))
 			continue;
-		if (phase_in(state) == QUEUE_READY &&
-			!move_cell(cell, ticket, QUEUE_READY, QUEUE_TAKEN))
-			continue;
+		memset(&jobs[n], 0, sizeof(Purchase));
 		jobs[n].ticket = ticket;
-		jobs[n].p.item_id = cell->item_id;
-		jobs[n].p.user_id = cell->user_id;
-		jobs[n].p.quantity = cell->quantity;
-		jobs[n].p.mode = SECKILL_MODE_QUEUE;
-		jobs[n].p.entry = NULL;
-		jobs[n].p.order_id = 0;
-		jobs[n].p.outcome = SECKILL_QUEUED;
+		jobs[n].item_id = cell->item_id;
+		jobs[n].user_id = cell->user_id;
+		jobs[n].quantity = cell->quantity;
+		jobs[n].mode = SECKILL_MODE_QUEUE;
+		jobs[n].outcome = SECKILL_QUEUED;
 		n++;
 	}
 	return n;
 }
 
+/* It is decided now: false if the buyer has left. */
+bool
+seckill_queue_take(const Purchase *job)
+{
+	QueueCell  *cell = cell_of(my_queue, job->ticket);
+
+	return move_cell(cell, job->ticket, QUEUE_READY, QUEUE_TAKEN) ||
+		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, QUEUE_TAKEN);
+}
+
 /* Not decided now: the buyer may leave again. */
 void
-seckill_queue_put_back(const QueueJob *job)
+seckill_queue_put_back(const Purchase *job)
 {
 	QueueCell  *cell = cell_of(my_queue, job->ticket);
 
@@ -836,13 +869,13 @@ seckill_queue_put_back(const QueueJob *job)
 }
 
 static void
-finish(const QueueJob *job, int error)
+finish(const Purchase *job, int error)
 {
 	QueueCell  *cell = cell_of(my_queue, job->ticket);
 	uint32		waiter;
 
-	cell->outcome = job->p.outcome;
-	cell->order_id = job->p.order_id;
+	cell->outcome = job->outcome;
+	cell->order_id = job->order_id;
 	cell->error = error;
 	/* a full barrier, so that the waiter is read after */
 	(void) pg_atomic_exchange_u64(&cell->state,
@@ -857,25 +890,28 @@ finish(const QueueJob *job, int error)
  * who are left undecided excepted.  Raises nothing.
  */
 void
-seckill_queue_publish(const QueueJob *jobs, int n)
+seckill_queue_publish(const Purchase *jobs, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (jobs[i].p.outcome != SECKILL_QUEUED)
+		if (jobs[i].outcome != SECKILL_QUEUED)
 			finish(&jobs[i], 0);
 	ConditionVariableBroadcast(&my_queue->decided);
 }
 
 /* The purchase cannot be decided: hand the error to its buyer. */
 void
-seckill_queue_fail(const QueueJob *job, const ErrorData *error)
+seckill_queue_fail(const Purchase *job, const ErrorData *error)
 {
 	QueueError *kept;
+	int			length = pg_mbcliplen(error->message, strlen(error->message),
+									  sizeof(kept->message) - 1);
 
 	SpinLockAcquire(&my_queue->error_mutex);
 	kept = &my_queue->errors[my_queue->next_error];
 	my_queue->next_error = (my_queue->next_error + 1) % QUEUE_ERRORS;
 	kept->ticket = job->ticket;
-	strlcpy(kept->message, error->message, sizeof(kept->message));
+	memcpy(kept->message, error->message, length);
+	kept->message[length] = '\0';
 	SpinLockRelease(&my_queue->error_mutex);
 	finish(job, error->sqlerrcode);
 	ConditionVariableBroadcast(&my_queue->decided);

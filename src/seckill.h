@@ -68,6 +68,7 @@ typedef struct Purchase
 	int			company;		/* purchases that it leads in a list, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
+	uint64		ticket;			/* in the queue; 0: not from there */
 } Purchase;
 
 
@@ -123,6 +124,8 @@ extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_glimpse(int64 item_id, ItemRow *row);
+extern bool seckill_ledger_has_lock(void);
 extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
 extern void seckill_ledger_lock(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_try_lock(int64 item_id, ItemRow *row);
@@ -350,12 +353,8 @@ extern void seckill_mode_run(Purchase **list, int n);
  * queue.c: the ring
  */
 
-/* A purchase that the worker has taken from the ring. */
-typedef struct QueueJob
-{
-	uint64		ticket;
-	Purchase	p;
-} QueueJob;
+/* Is the item one of those to be read? */
+typedef bool (*QueueFilter) (int64 item_id, const void *arg);
 
 extern void seckill_queue_request(void);
 extern void seckill_queue_init(void);
@@ -366,13 +365,23 @@ extern void seckill_queue_drop_database(Oid dbid);
 
 extern bool seckill_queue_claim(Oid dbid, uint32 *failures);
 extern void seckill_queue_started(void);
-extern void seckill_queue_release(Oid dbid, bool restart);
+extern void seckill_queue_release(bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
-extern int	seckill_queue_take(QueueJob *jobs, int max, const int64 *item_id);
-extern void seckill_queue_put_back(const QueueJob *job);
-extern void seckill_queue_publish(const QueueJob *jobs, int n);
-extern void seckill_queue_fail(const QueueJob *job, const ErrorData *error);
+/* Where the worker reads on: the purchases that were there at first. */
+typedef struct QueueRange
+{
+	uint64		next;
+	uint64		end;
+} QueueRange;
+
+extern QueueRange seckill_queue_range(void);
+extern int	seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
+							   QueueFilter accept, const void *arg);
+extern bool seckill_queue_take(const Purchase *job);
+extern void seckill_queue_put_back(const Purchase *job);
+extern void seckill_queue_publish(const Purchase *jobs, int n);
+extern void seckill_queue_fail(const Purchase *job, const ErrorData *error);
 
 
 /*

@@ -10,7 +10,7 @@
  * A worker that finds no queue of its database, or one with a worker, ends:
  * the database was dropped, or the server has restarted after a crash.
  *
- * A turn of its loop: take what has gathered, decide it in one transaction,
+ * A turn of its loop: read what has gathered, decide it in one transaction,
  * publish in the commit callback.  In such a batch nobody is waited for; what
  * would have to wait is put off.  Then, for one of the items put off, in a
  * transaction of its own: wait, for a while only, as purchases of other items
@@ -47,10 +47,10 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 #define FREE_STARTS			3
 
 /* What the current transaction decides, for the commit callback. */
-static QueueJob *batch = NULL;
+static Purchase *batch = NULL;
 static int	nbatch = 0;
 
-static QueueJob *jobs = NULL;
+static Purchase *jobs = NULL;
 static int	max_jobs = 0;
 static MemoryContext batch_context = NULL;
 
@@ -91,7 +91,7 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	if (code != 0)
-		seckill_queue_release(DatumGetObjectId(arg), true);
+		seckill_queue_release(true);
 }
 
 /* What the worker waits for when it has nothing to do. */
@@ -111,7 +111,7 @@ start(Oid dbid)
 
 	if (!seckill_queue_claim(dbid, &failures))
 		proc_exit(0);
-	before_shmem_exit(on_exit_worker, ObjectIdGetDatum(dbid));
+	before_shmem_exit(on_exit_worker, (Datum) 0);
 	if (failures >= FREE_STARTS)
 	{
 		(void) WaitLatch(MyLatch,
@@ -166,19 +166,34 @@ begin(int timeout_ms)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/*
+ * Commit.  Triggers deferred until now run as the owner of the orders, not as
+ * who we are, a superuser.  An abort restores the user.
+ */
 static void
 commit(void)
 {
+	LedgerCaller self;
+
 	PopActiveSnapshot();
+	GetUserIdAndSecContext(&self.user, &self.context);
+	SetUserIdAndSecContext(seckill_catalog()->orders_owner,
+						   SECURITY_LOCAL_USERID_CHANGE);
 	CommitTransactionCommand();
+	SetUserIdAndSecContext(self.user, self.context);
 }
 
+/* Tell those who listen of the last ticket decided, if any is. */
 static void
-notify(QueueJob *list, int n)
+notify(const Purchase *list, int n)
 {
 	char		payload[32];
 
 	if (!seckill_queue_notify)
+		return;
+	while (n > 0 && list[n - 1].outcome == SECKILL_QUEUED)
+		n--;
+	if (n == 0)
 		return;
 	snprintf(payload, sizeof(payload), UINT64_FORMAT, list[n - 1].ticket);
 	Async_Notify("seckill_queue", payload);
@@ -186,21 +201,21 @@ notify(QueueJob *list, int n)
 
 /* Is a purchase of the same item before this one undecided? */
 static bool
-is_behind(const QueueJob *job)
+is_behind(const Purchase *job)
 {
-	for (const QueueJob *other = jobs; other < job; other++)
-		if (other->p.item_id == job->p.item_id &&
-			other->p.outcome == SECKILL_QUEUED)
+	for (const Purchase *other = jobs; other < job; other++)
+		if (other->item_id == job->item_id &&
+			other->outcome == SECKILL_QUEUED)
 			return true;
 	return false;
 }
 
 /*
- * Decide a part of what has been taken, in one transaction; may raise, with
+ * Decide a part of what has been read, in one transaction; may raise, with
  * nothing published.  A purchase waits for those of its item before it.
  */
 static void
-decide(QueueJob *list, int n, bool may_wait)
+decide(Purchase *list, int n, bool may_wait)
 {
 	LedgerCaller caller;
 	Purchase  **purchases;
@@ -210,7 +225,7 @@ decide(QueueJob *list, int n, bool may_wait)
 	purchases = palloc(n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
 		if (list == jobs || !is_behind(&list[i]))
-			purchases[count++] = &list[i].p;
+			purchases[count++] = &list[i];
 	begin(may_wait ? patience : 0);
 	seckill_ledger_begin(&caller);
 	seckill_batch_decide(purchases, count, may_wait);
@@ -221,9 +236,12 @@ decide(QueueJob *list, int n, bool may_wait)
 	commit();
 }
 
-/* Roll back after an error; the purchases are undecided again. */
+/*
+ * Roll back after an error; the purchases are undecided again, and their
+ * buyers can leave.
+ */
 static ErrorData *
-recover(QueueJob *list, int n)
+recover(Purchase *list, int n)
 {
 	ErrorData  *error;
 
@@ -236,16 +254,17 @@ recover(QueueJob *list, int n)
 	RESUME_INTERRUPTS();
 	for (int i = 0; i < n; i++)
 	{
-		list[i].p.outcome = SECKILL_QUEUED;
-		list[i].p.order_id = 0;
-		list[i].p.entry = NULL;
+		list[i].outcome = SECKILL_QUEUED;
+		list[i].order_id = 0;
+		list[i].entry = NULL;
+		seckill_queue_put_back(&list[i]);
 	}
 	return error;
 }
 
 /* The same, returning the error that it raised, or NULL. */
 static ErrorData *
-try_to_decide(QueueJob *list, int n, bool may_wait)
+try_to_decide(Purchase *list, int n, bool may_wait)
 {
 	ErrorData  *volatile error = NULL;
 
@@ -261,14 +280,17 @@ try_to_decide(QueueJob *list, int n, bool may_wait)
 	return error;
 }
 
+/* Hand the error to the buyer, if he is still there. */
 static void
-fail(QueueJob *job, const ErrorData *error)
+fail(Purchase *job, const ErrorData *error)
 {
+	if (!seckill_queue_take(job))
+		return;
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
-					job->p.item_id, job->p.user_id, error->message)));
-	job->p.outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
+					job->item_id, job->user_id, error->message)));
+	job->outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
 	seckill_queue_fail(job, error);
 }
 
@@ -277,7 +299,7 @@ fail(QueueJob *job, const ErrorData *error)
  * that fails is alone.  The end of our own patience is no failure.
  */
 static void
-decide_all(QueueJob *list, int n, bool may_wait)
+decide_all(Purchase *list, int n, bool may_wait)
 {
 	ErrorData  *error = try_to_decide(list, n, may_wait);
 
@@ -298,40 +320,71 @@ decide_all(QueueJob *list, int n, bool may_wait)
  * The loop
  */
 
-/* Put the undecided ones back; returns how many there are. */
+/* Items, ascending. */
+typedef struct ItemSet
+{
+	int64	   *ids;
+	int			n;
+} ItemSet;
+
 static int
-put_back(QueueJob *list, int n)
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+is_in(int64 item_id, const ItemSet *set)
+{
+	return set->n > 0 &&
+		bsearch(&item_id, set->ids, set->n, sizeof(int64), compare_ids) != NULL;
+}
+
+static bool
+is_not_in(int64 item_id, const void *set)
+{
+	return !is_in(item_id, (const ItemSet *) set);
+}
+
+static bool
+is_item(int64 item_id, const void *id)
+{
+	return item_id == *(const int64 *) id;
+}
+
+/* Add the items of the undecided ones; returns how many of these there are. */
+static int
+add_undecided(ItemSet *set, const Purchase *list, int n)
 {
 	int			undecided = 0;
 
 	for (int i = 0; i < n; i++)
-		if (list[i].p.outcome == SECKILL_QUEUED)
-		{
-			seckill_queue_put_back(&list[i]);
-			undecided++;
-		}
+	{
+		if (list[i].outcome != SECKILL_QUEUED)
+			continue;
+		undecided++;
+		if (is_in(list[i].item_id, set))
+			continue;
+		set->ids = set->ids == NULL ?
+			MemoryContextAlloc(batch_context, sizeof(int64)) :
+			repalloc(set->ids, (set->n + 1) * sizeof(int64));
+		set->ids[set->n++] = list[i].item_id;
+		qsort(set->ids, set->n, sizeof(int64), compare_ids);
+	}
 	return undecided;
 }
 
-/* Of the items put off, the one next to last_item, in a circle. */
+/* The item next to last_item, in a circle. */
 static int64
-next_item(const QueueJob *list, int n)
+next_item(const ItemSet *set)
 {
-	const int64 *next = NULL;
-	const int64 *lowest = NULL;
-
-	for (int i = 0; i < n; i++)
-	{
-		const int64 *id = &list[i].p.item_id;
-
-		if (list[i].p.outcome != SECKILL_QUEUED)
-			continue;
-		if (lowest == NULL || *id < *lowest)
-			lowest = id;
-		if (*id > last_item && (next == NULL || *id < *next))
-			next = id;
-	}
-	return next != NULL ? *next : *lowest;
+	for (int i = 0; i < set->n; i++)
+		if (set->ids[i] > last_item)
+			return set->ids[i];
+	return set->ids[0];
 }
 
 /*
@@ -341,12 +394,15 @@ next_item(const QueueJob *list, int n)
 static void
 decide_patiently(int64 item_id)
 {
-	int			n = seckill_queue_take(jobs, max_jobs, &item_id);
+	QueueRange	range = seckill_queue_range();
+	ItemSet		undecided = {NULL, 0};
+	int			n = seckill_queue_read(&range, jobs, max_jobs, is_item,
+									   &item_id);
 
 	if (n == 0)
 		return;
 	decide_all(jobs, n, true);
-	if (put_back(jobs, n) == n)
+	if (add_undecided(&undecided, jobs, n) == n)
 		patience = Min(2 * patience, MAX_PATIENCE_MS);
 	else
 		patience = PATIENCE_MS;
@@ -362,21 +418,32 @@ report(int n)
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
-/* Decide what has gathered; false if there was nothing. */
+/*
+ * Decide what has gathered, in batches; false if there was nothing.  What is
+ * put off keeps nobody behind it waiting but those who want the same item.
+ */
 static bool
 take_turn(void)
 {
-	int			n = seckill_queue_take(jobs, max_jobs, NULL);
+	QueueRange	range = seckill_queue_range();
+	ItemSet		put_off = {NULL, 0};
+	bool		found = false;
+	int			n;
 
-	if (n == 0)
-		return false;
-	report(n);
-	decide_all(jobs, n, false);
-	if (put_back(jobs, n) > 0)
-		decide_patiently(next_item(jobs, n));
+	while ((n = seckill_queue_read(&range, jobs, max_jobs, is_not_in,
+								   &put_off)) > 0)
+	{
+		found = true;
+		report(n);
+		decide_all(jobs, n, false);
+		(void) add_undecided(&put_off, jobs, n);
+	}
+	if (put_off.n > 0)
+		decide_patiently(next_item(&put_off));
 	MemoryContextReset(batch_context);
-	(void) pgstat_report_stat(false);
-	return true;
+	if (found)
+		(void) pgstat_report_stat(false);
+	return found;
 }
 
 /* Room for a batch, of the size that is set now. */
@@ -388,7 +455,7 @@ make_room(void)
 	if (jobs != NULL)
 		pfree(jobs);
 	jobs = MemoryContextAlloc(TopMemoryContext,
-							  seckill_queue_batch * sizeof(QueueJob));
+							  seckill_queue_batch * sizeof(Purchase));
 	max_jobs = seckill_queue_batch;
 }
 

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(seckill_node add_item crowd start_crowd buy_rest
-  check_audit check_cache);
+  worker_pid await_worker_lock check_audit check_cache);
 
 # A new server with the library preloaded, and the extension in postgres.
 sub seckill_node
@@ -106,6 +106,30 @@ END
 \$\$;
 CALL pg_temp.rest(0);
 EOC
+}
+
+# The process that empties the queue of a database, once it is there.
+sub worker_pid
+{
+	my ($node, $db) = @_;
+	my $one = sprintf q{FROM pg_stat_activity WHERE backend_type = 'seckill worker' AND datname = '%s'},
+	  $db // 'postgres';
+
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 $one")
+	  or die 'no worker';
+	return $node->safe_psql('postgres', "SELECT pid $one");
+}
+
+# Wait until the worker waits for a lock with n purchases before it.
+sub await_worker_lock
+{
+	my ($node, $n) = @_;
+	ok( $node->poll_query_until('postgres', <<"EOC"), "the worker waits with $n purchases");
+SELECT count(*) > 0 FROM pg_stat_activity
+WHERE backend_type = 'seckill worker' AND wait_event_type = 'Lock'
+	AND query = 'deciding $n purchases'
+EOC
+	return;
 }
 
 # The conservation law, for every item.

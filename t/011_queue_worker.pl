@@ -1,0 +1,131 @@
+# The worker is terminated, cancelled and killed in mid-sale: whoever was
+# answered "sold" has an order, nobody has one without an answer, nobody hangs.
+# SECKILL_KILLS is how often.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $kills = $ENV{SECKILL_KILLS} || 20;
+my $node = seckill_node('worker', conf => <<'EOC');
+restart_after_crash = on
+seckill.queue_size = 2000
+seckill.queue_batch = 20
+EOC
+
+$node->safe_psql('postgres', <<'EOC');
+INSERT INTO seckill.items (item_id, stock) SELECT n, 1000000 FROM generate_series(1, 3) n;
+CREATE TABLE answers (item_id bigint, user_id bigint, outcome seckill_outcome, order_id bigint);
+CREATE TABLE tickets (item_id bigint, user_id bigint, outcome seckill_outcome, ticket bigint);
+CREATE TABLE results (LIKE tickets, answer seckill_outcome, order_id bigint, error text);
+CREATE FUNCTION result_of(ticket bigint, OUT answer seckill_outcome, OUT order_id bigint, OUT error text)
+LANGUAGE plpgsql AS $$
+BEGIN
+	SELECT r.outcome, r.order_id INTO answer, order_id FROM seckill_result(ticket, '60 s') r;
+EXCEPTION WHEN query_canceled OR object_not_in_prerequisite_state THEN
+	error := SQLSTATE;
+END
+$$;
+EOC
+my $pick = "\\set item random(1, 3)\n\\set user random(1, 1000000000)\n";
+my $submit = $pick . <<'EOC';
+INSERT INTO tickets
+SELECT :item, :user, outcome, ticket FROM seckill_submit(:item, :user);
+EOC
+my $buy = $pick . <<'EOC';
+INSERT INTO answers
+SELECT :item, :user, outcome, order_id FROM seckill_buy(:item, :user, 'queue');
+EOC
+
+# Run the scripts, as often as it takes, while the worker is disturbed.
+sub disturb
+{
+	my ($call, @scripts) = @_;
+	my ($out, $err) = ('', '');
+	my @cmd = SeckillTest::crowd_command($node, 20, [ '-t', 50 ], @scripts);
+	my ($done, $errors) = (0, '');
+
+	while ($done < $kills)
+	{
+		my $run = IPC::Run::start(\@cmd, '>', \$out, '2>', \$err);
+
+		while ($run->pumpable && $done < $kills)
+		{
+			$node->safe_psql('postgres', sprintf($call, worker_pid($node)));
+			$done++;
+			$run->pump_nb;
+		}
+		$run->finish;
+		$errors .= $1 while $err =~ /(.*ERROR.*\n)/g;
+		$node->safe_psql('postgres', <<'EOC');
+INSERT INTO results SELECT t.*, r.* FROM tickets t LEFT JOIN result_of(t.ticket) r ON true;
+TRUNCATE tickets;
+EOC
+	}
+	return $errors;
+}
+
+# orders that were not answered, answers without their order
+sub differences
+{
+	return $node->safe_psql('postgres', <<'EOC');
+WITH answered AS (
+	SELECT item_id, user_id, order_id FROM answers WHERE outcome = 'sold'
+	UNION ALL
+	SELECT item_id, user_id, order_id FROM results WHERE answer = 'sold'),
+ordered AS (SELECT item_id, user_id, order_id FROM seckill.orders)
+SELECT (SELECT count(*) FROM (TABLE ordered EXCEPT ALL TABLE answered) x),
+	(SELECT count(*) FROM (TABLE answered EXCEPT ALL TABLE ordered) x)
+EOC
+}
+
+is(disturb('SELECT pg_terminate_backend(%d, 60000)', $buy, $submit, $submit), '',
+	"nobody notices $kills terminated workers");
+is(differences(), '0|0', 'orders are answers');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM answers WHERE outcome NOT IN ('sold', 'busy')}),
+	0, 'who waits is sold to');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM results WHERE outcome <> 'busy' AND answer IS DISTINCT FROM 'sold'}),
+	0, 'as is who asks for his ticket');
+check_audit($node, 'terminated');
+
+# a cancelled worker hands the error on to one purchase at most
+is(disturb('SELECT pg_cancel_backend(%d)', $submit), '',
+	"nobody who submits notices $kills cancelled workers");
+is(differences(), '0|0', 'orders are answers');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM results WHERE answer IS NULL AND outcome <> 'busy' AND error <> '57014'}),
+	0, 'who is not sold to is told why');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM results WHERE error IS NOT NULL'),
+	'<=', $kills, 'no more errors than cancels');
+check_audit($node, 'cancelled');
+
+# killed with a full ring
+foreach my $round (1 .. 2)
+{
+	my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders');
+	my $holder = $node->background_psql('postgres', on_error_stop => 0);
+	$holder->query_safe('BEGIN; SELECT 1 FROM seckill.items WHERE item_id = 1 FOR UPDATE');
+	my $ticket = $node->safe_psql('postgres', <<'EOC');
+SELECT max(ticket) FILTER (WHERE outcome = 'queued') FROM generate_series(1, 2010) n, seckill_submit(1, n)
+HAVING count(*) FILTER (WHERE outcome = 'busy') >= 10
+EOC
+	like($ticket, qr/^\d+$/, 'the ring is full');
+	await_worker_lock($node, 20);
+	kill 'KILL', worker_pid($node);
+	ok($node->poll_query_until('postgres', 'SELECT 1', '1'), 'the server is back');
+	$holder->{run}->finish;
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), $before,
+		'what was not decided is forgotten');
+	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT seckill_result($ticket)");
+	like($err, qr/ERROR:  55000: ticket $ticket is no longer remembered/, 'its ticket too');
+	is($node->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
+		'sold', 'a new worker serves');
+	check_audit($node, "killed, $round");
+}
+check_cache($node, 'at the end');
+
+$node->stop;
+done_testing();
