@@ -264,7 +264,7 @@ replan(SPIPlanPtr plan)
 	};
 	int			nest = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(off); i++)
+	for (int i = 0; i < (int) lengthof(off); i++)
 		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
@@ -484,7 +484,7 @@ seckill_ledger_has_lock(void)
 {
 	const Oid	tables[] = {seckill_catalog()->items, seckill_catalog()->orders};
 
-	for (int i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < (int) lengthof(tables); i++)
 	{
 		LOCKTAG		tag;
 
