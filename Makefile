@@ -33,11 +33,13 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test
+.PHONY: demo test bench
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+bench:
+	@bench/bench.sh
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)

@@ -1,144 +1,175 @@
 #!/bin/bash
-# Measure the modes against plain SQL on tables of the same shape, interleaved
-# in one run on a throw-away server with fsync on, and print medians.
+# Measure the extension against plain SQL on tables of the same shape, and
+# against Redis, interleaved in one run on a throw-away server with fsync on.
 #
-#   bench/bench.sh            everything, about half an hour
-#   QUICK=1 bench/bench.sh    one short round
+#   make bench            everything, more than an hour
+#   QUICK=1 make bench    one short round of the essentials, 3 minutes
 #
-# ROUNDS, SECONDS_EACH, CLIENTS ("64 200") and CONTESTANTS (names of files in
-# bench/scripts) can be set.  Results go to bench/results.csv, a line for each
-# measurement: clients, round, contestant, answered a second, orders written a
-# second, average latency in ms.
+# Can be set: ROUNDS, SECONDS_EACH, WORKLOADS and CONTESTANTS (names as below),
+# CLIENTS (of the hot item, and of the rest unless OTHER_CLIENTS is set),
+# OTHER_CLIENTS, SETTLE_ORDERS (0: do not measure settling), OUTPUT.
+#
+# Every measurement goes to OUTPUT/results.csv (default: bench), as soon as it
+# is made, and the medians to OUTPUT/benchmark.csv and OUTPUT/benchmark.svg
+# (default: docs).  A quick run puts them all into bench/quick.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
+. bench/pgbench.sh
+. bench/redis.sh
 
 if [ -n "${QUICK:-}" ]; then
-    rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-5}
+    rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-4} warm_up=1
+    hot_clients=${CLIENTS:-64} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64}}
+    workloads=${WORKLOADS:-hot storm eight}
+    settle_orders=${SETTLE_ORDERS:-0}
+    results=${OUTPUT:-bench/quick} summary=${OUTPUT:-bench/quick}
 else
-    rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-8}
+    # In its first calls every connection loads catalogs and makes plans:
+    # the seconds of warm_up do not count.
+    rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
+    hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight counter}
+    settle_orders=${SETTLE_ORDERS:-1000000}
+    results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
-clients=${CLIENTS:-64 200}
-contestants=${CONTESTANTS:-select_1 insert row_lock for_update_call cache
-    cache_from advisory pessimistic retry optimistic sold_out sold_out_from not_started
-    ended}
-csv=bench/results.csv
 
-# Seconds at the start of each run that do not count: in its first calls every
-# connection loads catalogs and makes plans.
-warm_up=2
+# rows of rival.units: more than skip_locked can sell in a run
+units=$((50000 * seconds))
 
-fresh_tables() {
-    sql "TRUNCATE rival.items, rival.orders, seckill.items, seckill.orders"
-    sql "INSERT INTO rival.items (item_id, stock) VALUES (1, 2000000000);
-        INSERT INTO seckill.items (item_id, stock, starts_at, ends_at) VALUES
-            (1, 2000000000, NULL, NULL), (2, 0, NULL, NULL),
-            (3, 9, 'infinity', NULL), (4, 9, NULL, '-infinity');
-        CHECKPOINT"
-}
-
-orders_written() {
-    sql "SELECT (SELECT count(*) FROM seckill.orders) + (SELECT count(*) FROM rival.orders)"
-}
-
-# Run one contestant and add its line to the results.
-measure() {
-    local n=$1 round=$2 name=$3 out=$workdir/out tps latency
-
-    fresh_tables
-    pgbench -n -M prepared -c "$n" -j 2 -T "$seconds" -P 1 \
-        -f "bench/scripts/$name.sql" > "$out" 2>&1 ||
-        { cat "$out" >&2; die "$name failed"; }
-    tps=$(awk -v warm_up=$warm_up '$1 == "progress:" && $2 > warm_up + 0.5 { sum += $4; n++ }
-        END { print n ? sum / n : 0 }' "$out")
-    latency=$(sed -n 's/^latency average = \([0-9.]*\).*/\1/p' "$out")
-    answered=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
-    awk -v n="$n" -v r="$round" -v name="$name" -v tps="$tps" \
-        -v orders="$(orders_written)" -v answered="$answered" \
-        -v latency="$latency" 'BEGIN {
-            printf "%d,%d,%s,%.0f,%.0f,%.3f\n", n, r, name, tps,
-                tps * orders / answered, latency }' >> "$csv"
-    say "$(tail -n 1 "$csv")"
-}
-
-# Medians, and ratios to the yardsticks of the same number of clients.
-summary() {
-    awk -F, '
-        function median(list,    v, n) {
-            n = split(list, v, " ")
-            for (i = 2; i <= n; i++)
-                for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
-                    t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-                }
-            low = v[1]; high = v[n]
-            return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-        }
-        function ratio(a, b) { return b > 0 ? sprintf("%.2f", a / b) : "" }
-        NR > 1 {
-            key = $1 "," $3
-            if (!(key in answered)) order[++keys] = key
-            answered[key] = answered[key] " " $4
-            sold[key] = sold[key] " " $5
-        }
-        END {
-            print "| clients | contestant | answered/s (min to max) | orders/s | of select_1 | of insert | of for_update_call | of row_lock |"
-            print "|---:|---|---|---:|---:|---:|---:|---:|"
-            for (k = 1; k <= keys; k++) {
-                split(order[k], id, ",")
-                m[order[k]] = median(answered[order[k]])
-                range = sprintf("%.0f (%.0f to %.0f)", m[order[k]], low, high)
-                line[k] = sprintf("| %s | %s | %s | %.0f |", id[1], id[2], range, median(sold[order[k]]))
-            }
-            for (k = 1; k <= keys; k++) {
-                split(order[k], id, ",")
-                a = m[order[k]]
-                print line[k] " " ratio(a, m[id[1] ",select_1"]) " | " \
-                    ratio(a, m[id[1] ",insert"]) " | " \
-                    ratio(a, m[id[1] ",for_update_call"]) " | " \
-                    ratio(a, m[id[1] ",row_lock"]) " |"
-            }
-        }' "$csv"
-}
-
-# How long the first caller takes to settle an item with many orders.
-settle() {
-    local orders=${SETTLE_ORDERS:-1000000}
-
-    fresh_tables
-    sql "SELECT seckill_prewarm(1, $orders + 1000);
-        INSERT INTO seckill.orders (item_id, user_id, quantity, mode, lease_id)
-        SELECT 1, n, 1, 'cache', i.lease_id
-        FROM generate_series(1, $orders) n, seckill.items i WHERE i.item_id = 1" > /dev/null
-    control_server -m immediate stop
-    control_server -w -l "$workdir/server.log" start
-    echo
-    echo "first purchase after a crash, $orders orders under the lost lease:"
-    psql -XAtq -c '\timing on' \
-        -c "SELECT outcome FROM seckill_buy(1, 1, 'cache')" \
-        -c "SELECT 'difference ' || difference FROM seckill_audit(1)"
-}
-
-ensure_packages
-build_and_install
-start_server <<'CONF'
+server_settings() {
+    cat <<'CONF'
 max_connections = 250
 shared_buffers = 1GB
 max_wal_size = 16GB
 fsync = on
 CONF
+}
+
+all_contestants() {
+    case $1 in
+        hot) echo select_1 insert row_lock for_update_call cte advisory_call skip_locked redis \
+            queue cache advisory pessimistic retry auto submit buy_many ;;
+        storm) echo select_1 for_update_call redis queue cache not_started ended ;;
+        uniform | zipf) echo insert for_update_call cte redis queue cache auto ;;
+        eight) echo insert for_update_call queue cache ;;
+        counter) echo select_1 counter_update counter_call queue ;;
+        *) die "no workload $1" ;;
+    esac
+}
+
+# Those of a workload that were asked for and can run.
+contestants_of() {
+    local name all
+
+    all=$(all_contestants "$1")
+    for name in $all; do
+        [[ " ${CONTESTANTS:-$all} " = *" $name "* ]] || continue
+        [ "$name" != redis ] || has_redis || continue
+        echo "$name"
+    done
+}
+
+clients_of() {
+    if [ "$1" = hot ]; then
+        echo "$hot_clients"
+    else
+        echo "$other_clients"
+    fi
+}
+
+check_workloads() {
+    local workload
+
+    for workload in $workloads; do
+        all_contestants "$workload" > /dev/null
+    done
+}
+
+# Print the sequence, a line for each measurement.
+sequence() {
+    local round workload clients name
+
+    for ((round = 1; round <= rounds; round++)); do
+        for workload in $workloads; do
+            for clients in $(clients_of "$workload"); do
+                for name in $(contestants_of "$workload"); do
+                    echo "$workload $clients $round $name"
+                done
+            done
+        done
+    done
+}
+
+measure() {
+    local workload=$1 clients=$2 round=$3 name=$4 line
+
+    if [ "$name" = redis ]; then
+        measure_redis "$workload" "$clients"
+    else
+        measure_pgbench "$workload" "$clients" "$name"
+    fi
+    printf -v line '%s,%d,%d,%s,%.0f,%.0f,%.0f,%.3f,%.3f' "$workload" "$clients" \
+        "$round" "$name" "$sold" "$accepted" "$answered" "$p50" "$p99"
+    echo "$line" >> "$results/results.csv"
+}
+
+run_sequence() {
+    local line left start=$SECONDS done=0
+    local -a todo
+
+    mapfile -t todo < <(sequence)
+    [ ${#todo[@]} -gt 0 ] || die 'nothing to measure'
+    for line in "${todo[@]}"; do
+        # shellcheck disable=SC2086
+        measure $line
+        done=$((done + 1))
+        left=$(((SECONDS - start) * (${#todo[@]} - done) / done))
+        say "$(printf '%d of %d, %d:%02d left: %s: %.0f sold/s, %.0f answered/s, p99 %.1f ms' \
+            $done ${#todo[@]} $((left / 60)) $((left % 60)) "$line" "$sold" "$answered" "$p99")"
+    done
+}
+
+description() {
+    printf '%s' "$("$PG_CONFIG" --version)"
+    ! has_redis || printf ', Redis %s' "$(redis-server --version | sed 's/.* v=\([^ ]*\).*/\1/')"
+    printf ', %d cores, rounds: %d, seconds: %d of which %d do not count\n' \
+        "$(nproc)" "$rounds" "$seconds" "$warm_up"
+}
+
+# How long the first caller takes to settle an item with many orders.
+settle() {
+    fresh_tables settle
+    sql "SELECT seckill_prewarm(1, $settle_orders + 1000);
+        INSERT INTO seckill.orders (item_id, user_id, quantity, mode, lease_id)
+        SELECT 1, n, 1, 'cache', i.lease_id
+        FROM generate_series(1, $settle_orders) n, seckill.items i WHERE i.item_id = 1" > /dev/null
+    control_server -m immediate stop
+    control_server -w -l "$workdir/server.log" start
+    echo
+    echo "First purchase after a crash, $settle_orders orders under the lost lease:"
+    echo
+    psql -XAtq -c '\timing on' \
+        -c "SELECT outcome FROM seckill_buy(1, 1, 'cache')" \
+        -c "SELECT 'difference ' || difference FROM seckill_audit(1)" |
+        sed 's/^/    /'
+}
+
+check_workloads
+# shellcheck disable=SC2046
+ensure_packages $(command -v gnuplot > /dev/null || echo gnuplot-nox)
+has_redis || say 'no redis-server, redis-benchmark and redis-cli here: without Redis'
+build_and_install
+start_server < <(server_settings)
+trap 'stop_redis; stop_server' EXIT
 sql 'CREATE EXTENSION seckill'
 psql -Xq -v ON_ERROR_STOP=1 -f bench/rivals.sql 2> /dev/null
 
-echo clients,round,contestant,answered,orders,latency > "$csv"
-for ((round = 1; round <= rounds; round++)); do
-    for n in $clients; do
-        for name in $contestants; do
-            measure "$n" "$round" "$name"
-        done
-    done
-done
-echo
-echo "$("$PG_CONFIG" --version), $(nproc) cores, $rounds rounds of $seconds s, medians"
-echo
-summary
-settle
+mkdir -p "$results" "$summary"
+{
+    echo "# $(description)"
+    echo workload,clients,round,contestant,sold,accepted,answered,p50,p99
+} > "$results/results.csv"
+run_sequence
+bench/report.sh "$results/results.csv" "$summary"
+[ "$settle_orders" = 0 ] || settle

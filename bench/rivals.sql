@@ -9,6 +9,14 @@ CREATE TABLE rival.items (LIKE seckill.items INCLUDING DEFAULTS INCLUDING CONSTR
 ALTER TABLE rival.items ALTER COLUMN supplied DROP NOT NULL;
 CREATE TABLE rival.orders (LIKE seckill.orders INCLUDING ALL);
 
+-- One row for each unit that is not sold.  A sale deletes its row: an UPDATE
+-- that marks it would write a second version and a second index entry.
+CREATE TABLE rival.units (
+    item_id bigint NOT NULL,
+    unit_id bigint NOT NULL,
+    PRIMARY KEY (item_id, unit_id)
+);
+
 -- F: one call that locks the row, updates it and writes the order
 CREATE FUNCTION rival.buy_for_update(item bigint, buyer bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -26,5 +34,34 @@ BEGIN
         VALUES (item, buyer, 1, 'pessimistic')
         RETURNING order_id INTO bought;
     RETURN bought;
+END
+$$;
+
+-- A: one call that queues at an advisory lock in front of the row
+CREATE FUNCTION rival.buy_advisory(item bigint, buyer bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    bought bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(item);
+    UPDATE rival.items SET stock = stock - 1, version = version + 1
+        WHERE item_id = item AND stock >= 1;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO rival.orders (item_id, user_id, quantity, mode)
+        VALUES (item, buyer, 1, 'advisory')
+        RETURNING order_id INTO bought;
+    RETURN bought;
+END
+$$;
+
+-- One call that lowers the counter, and writes no order
+CREATE FUNCTION rival.take_one(item bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE rival.items SET stock = stock - 1
+        WHERE item_id = item AND stock >= 1;
+    RETURN FOUND;
 END
 $$;

@@ -258,7 +258,7 @@ decide_waiting(Stretch *s)
 {
 	ItemRow		row;
 
-	seckill_lease_join_queue(s->item_id);
+	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
 	decide_stretch(s, &row, true);
 	seckill_sale_end(&s->sale, s->item_id);

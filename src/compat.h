@@ -58,11 +58,12 @@ extern PGDLLEXPORT void _PG_init(void);
 #define GetPGProcByNumber(n)	(&ProcGlobal->allProcs[(n)])
 #endif
 
-/* a wait event of our own, where there are such */
+/* a wait event of our own, where there are such; *event keeps it */
 #if PG_VERSION_NUM >= 170000
-#define SeckillWaitEvent(name)	WaitEventExtensionNew(name)
+#define SeckillWaitEvent(event, name) \
+	(*(event) != 0 ? *(event) : (*(event) = WaitEventExtensionNew(name)))
 #else
-#define SeckillWaitEvent(name)	PG_WAIT_EXTENSION
+#define SeckillWaitEvent(event, name)	((void) (event), PG_WAIT_EXTENSION)
 #endif
 
 #endif							/* SECKILL_COMPAT_H */

@@ -95,6 +95,19 @@ lease_units(Purchase *p, const ItemRow *row, int32 n)
 }
 
 /*
+ * How many units one refill moves, so that one call in many has to do it: a
+ * tenth of seckill.lease_units for each purchase of the call, and all of it at
+ * least.
+ */
+static int32
+lease_size(const Purchase *p)
+{
+	int64		size = (int64) p->company * (seckill_lease_units / 10);
+
+	return (int32) Min(Max(size, seckill_lease_units), PG_INT32_MAX);
+}
+
+/*
  * Under the row lock, lease what p lacks, and more for those who come after.
  * False if row and cache together are short.
  */
@@ -113,7 +126,7 @@ refill(Purchase *p, StockTaken *taken)
 	{
 		if (row.stock < missing)
 			return false;
-		lease_units(p, &row, Min(row.stock, Max(missing, seckill_lease_units)));
+		lease_units(p, &row, Min(row.stock, Max(missing, lease_size(p))));
 	}
 	return seckill_xact_take(p->entry, p->quantity, taken);
 }
@@ -169,7 +182,7 @@ await_refiller(Purchase *p)
  * Does this transaction have the row locked, by our doing or by statements of
  * the application's?  Of the latter only a try can tell, which locks the row
  * if nobody has.  Such a transaction must not wait for the refiller or in the
- * queue, where somebody may be waiting for just that lock.
+ * line, where somebody may be waiting for just that lock.
  */
 bool
 seckill_lease_owns_row(int64 item_id)
@@ -182,14 +195,14 @@ seckill_lease_owns_row(int64 item_id)
 }
 
 /*
- * Queue for the item on a heavyweight lock of its own, held to the end of the
- * transaction.  PostgreSQL queues for a row on a lock of one version of it:
- * each update wakes all who wait, to queue again at the next version, in any
- * order.  This queue is first come, first served, and wakes one at a time.
- * Who has the row already must not queue behind those who wait for it.
+ * Stand in line for the item: on a heavyweight lock of its own, held to the
+ * end of the transaction.  PostgreSQL queues for a row on a lock of one version
+ * of it: each update wakes all who wait, to queue again at the next version, in
+ * any order.  This line is first come, first served, and wakes one at a time.
+ * Who has the row already must not stand behind those who wait for it.
  */
 void
-seckill_lease_join_queue(int64 item_id)
+seckill_lease_line_up(int64 item_id)
 {
 	LOCKTAG		tag;
 
@@ -292,7 +305,7 @@ seckill_lease_top_up(Purchase *p)
 		leased = row.stock > 0 &&
 			row.lease_id == seckill_stock_lease_id(p->entry);
 		if (leased)
-			lease_units(p, &row, Min(row.stock, seckill_lease_units));
+			lease_units(p, &row, Min(row.stock, lease_size(p)));
 		else
 			seckill_stock_set_dry(p->entry, row.stock == 0);
 	}

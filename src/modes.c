@@ -195,18 +195,18 @@ buy_retry(Purchase **list, int n)
 static void
 buy_pessimistic(Purchase **list, int n)
 {
-	seckill_lease_join_queue(list[0]->item_id);
+	seckill_lease_line_up(list[0]->item_id);
 	lock_and_sell(list, n);
 }
 
 
 /*
- * advisory: the queue alone, then update.
+ * advisory: the line alone, then update.
  */
 static void
 buy_advisory(Purchase **list, int n)
 {
-	seckill_lease_join_queue(list[0]->item_id);
+	seckill_lease_line_up(list[0]->item_id);
 	if (seckill_ledger_sell(list[0]->item_id, n * list[0]->quantity))
 		sold(list, n);
 	else
@@ -267,6 +267,8 @@ buy_cache(Purchase **list, int n)
 			set_outcome(list, k, SECKILL_SOLD);
 			list += k;
 			n -= k;
+			if (n > 0)
+				list[0]->company = n;
 		}
 		else
 			drop_stale_lease(list[0], &taken);
@@ -301,6 +303,7 @@ seckill_mode_run(Purchase **list, int n)
 {
 	SeckillMode mode = choose(list[0], n);
 
+	list[0]->company = n;
 	for (int i = 0; i < n; i++)
 		list[i]->mode = mode;
 	switch (mode)

@@ -67,9 +67,6 @@ PG_FUNCTION_INFO_V1(seckill_result);
 #define PHASE_BITS			2
 #define NOBODY				(-1)
 
-/* How often one who waits looks whether there is a worker at all. */
-#define WAIT_INTERVAL_MS	1000
-
 typedef enum QueuePhase
 {
 	QUEUE_FREE,
@@ -143,6 +140,9 @@ static Queue *my_queue = NULL;
 
 /* The ticket that I wait for; 0 is none. */
 static uint64 my_ticket = 0;
+
+static uint32 decision_event = 0;
+static uint32 result_event = 0;
 
 
 /*
@@ -332,10 +332,12 @@ seckill_queue_drop_database(Oid dbid)
 
 /* Ask for a worker if there is none; false if there is no place for it. */
 static bool
-start_worker(Queue *q)
+ensure_worker(Queue *q)
 {
 	bool		started = true;
 
+	if (pg_atomic_read_u32(&q->worker) != WORKER_NONE)
+		return true;
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE)
 	{
@@ -347,15 +349,21 @@ start_worker(Queue *q)
 	return started;
 }
 
+SECKILL_NORETURN static void
+no_worker(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no background worker is left for the queue"),
+			 errhint("Raise max_worker_processes, or use another mode.")));
+}
+
 /* See to it that there is a worker, or raise. */
 static void
 need_worker(Queue *q)
 {
-	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE && !start_worker(q))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no background worker is left for the queue"),
-				 errhint("Raise max_worker_processes, or use another mode.")));
+	if (!ensure_worker(q))
+		no_worker();
 }
 
 /* Tell the worker of a cell that has become READY. */
@@ -461,19 +469,19 @@ is_decided(QueueCell *cell, uint64 ticket)
 }
 
 /*
- * Sleep until the worker has decided my ticket.  The look at the worker once
- * in a while is for a worker that could not be restarted.
+ * Sleep until the worker has decided my ticket.  Without a timeout, which
+ * would cost a timer each time: a worker that dies is started again by the
+ * postmaster, and one that retires looks at the ring once more.
  */
 static void
 await_decision(Queue *q, QueueCell *cell)
 {
+	need_worker(q);				/* it may just have retired */
 	while (!is_decided(cell, my_ticket))
 	{
 		CHECK_FOR_INTERRUPTS();
-		need_worker(q);
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 WAIT_INTERVAL_MS, SeckillWaitEvent("SeckillQueue"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0,
+						 SeckillWaitEvent(&decision_event, "SeckillQueue"));
 		ResetLatch(MyLatch);
 	}
 }
@@ -519,10 +527,10 @@ seckill_queue_submit(const Purchase *p, uint64 *ticket)
 	need_worker(q);
 	if (!put(q, p, NOBODY, ticket))
 		return SECKILL_BUSY;
-	/* it may just have retired; if there is no place for another, take it out */
-	my_ticket = *ticket;
-	need_worker(q);
-	my_ticket = 0;
+	/* it may just have retired */
+	if (!ensure_worker(q) &&
+		move_cell(cell_of(q, *ticket), *ticket, QUEUE_READY, QUEUE_FREE))
+		no_worker();
 	return SECKILL_QUEUED;
 }
 
@@ -616,9 +624,9 @@ await_batch(Queue *q, TimestampTz until)
 
 	if (ms <= 0)
 		return false;
-	need_worker(q);
-	(void) ConditionVariableTimedSleep(&q->decided, Min(ms, WAIT_INTERVAL_MS),
-									   SeckillWaitEvent("SeckillResult"));
+	(void) ConditionVariableTimedSleep(&q->decided, ms,
+									   SeckillWaitEvent(&result_event,
+														"SeckillResult"));
 	return true;
 }
 
@@ -784,7 +792,7 @@ seckill_queue_sleep(int timeout_ms)
 	if (!has_work(my_queue))
 		events = WaitLatch(MyLatch,
 						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						   timeout_ms, SeckillWaitEvent("SeckillWorker"));
+						   timeout_ms, seckill_worker_wait_event());
 	pg_atomic_write_u32(&my_queue->sleeping, 0);
 	ResetLatch(MyLatch);
 	return (events & WL_LATCH_SET) != 0;

@@ -65,6 +65,7 @@ typedef struct Purchase
 	SeckillMode mode;			/* the one that sells: never auto */
 	StockEntry *entry;			/* pinned; NULL: the cache has no place */
 	TimestampTz now;			/* of the call */
+	int			company;		/* purchases that it leads in a list, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
@@ -310,7 +311,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lease_owns_row(int64 item_id);
-extern void seckill_lease_join_queue(int64 item_id);
+extern void seckill_lease_line_up(int64 item_id);
 extern uint64 seckill_lease_generation(const Purchase *p);
 extern StockVerdict seckill_lease_judge(const Purchase *p, const ItemRow *row,
 										uint64 generation);
@@ -387,6 +388,7 @@ extern void seckill_queue_fail(const Purchase *job, const ErrorData *error);
  * worker.c: the batch loop
  */
 extern bool seckill_worker_register(void);
+extern uint32 seckill_worker_wait_event(void);
 extern void seckill_worker_committed(void);
 
 

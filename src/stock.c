@@ -662,8 +662,8 @@ seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)
 
 /*
  * Take at least min and at most max units, or none.  Below a quarter of a
- * lease the caller is told to think of a refill, unless one is under way or
- * the row is known to be empty.
+ * lease, or of ten such calls, the caller is told to think of a refill, unless
+ * one is under way or the row is known to be empty.
  */
 void
 seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
@@ -673,8 +673,8 @@ seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 	taken->lease_id = entry->lease_id;
 	entry->avail -= taken->units;
 	entry->held += taken->units;
-	taken->low = !entry->dry && entry->avail < seckill_lease_units / 4 &&
-		!entry->refilling;
+	taken->low = !entry->dry && !entry->refilling &&
+		entry->avail < Max(seckill_lease_units, (int64) taken->units * 10) / 4;
 	SpinLockRelease(&entry->mutex);
 }
 

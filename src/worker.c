@@ -16,8 +16,8 @@
  * transaction of its own: wait, for a while only, as purchases of other items
  * are gathering.
  *
- * On an error the transaction is rolled back and the purchases are decided one
- * by one, so that only the one with the error gets it.
+ * On an error the transaction is rolled back and the purchases are decided in
+ * halves, down to the one with the error, which alone gets it.
  */
 #include "postgres.h"
 
@@ -94,6 +94,15 @@ on_exit_worker(int code, Datum arg)
 		seckill_queue_release(true);
 }
 
+/* What the worker waits for when it has nothing to do. */
+uint32
+seckill_worker_wait_event(void)
+{
+	static uint32 event = 0;
+
+	return SeckillWaitEvent(&event, "SeckillWorker");
+}
+
 /* Claim the queue and connect, not too often if that fails. */
 static void
 start(Oid dbid)
@@ -107,11 +116,12 @@ start(Oid dbid)
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 1000, SeckillWaitEvent("SeckillWorker"));
+						 1000, seckill_worker_wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
 	seckill_queue_started();
 }
 
@@ -189,20 +199,36 @@ notify(const Purchase *list, int n)
 	Async_Notify("seckill_queue", payload);
 }
 
-/* Decide in one transaction; may raise, with nothing published. */
+/* Is a purchase of the same item before this one undecided? */
+static bool
+is_behind(const Purchase *job)
+{
+	for (const Purchase *other = jobs; other < job; other++)
+		if (other->item_id == job->item_id &&
+			other->outcome == SECKILL_QUEUED)
+			return true;
+	return false;
+}
+
+/*
+ * Decide a part of what has been read, in one transaction; may raise, with
+ * nothing published.  A purchase waits for those of its item before it.
+ */
 static void
 decide(Purchase *list, int n, bool may_wait)
 {
 	LedgerCaller caller;
 	Purchase  **purchases;
+	int			count = 0;
 
 	MemoryContextSwitchTo(batch_context);
 	purchases = palloc(n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		purchases[i] = &list[i];
+		if (list == jobs || !is_behind(&list[i]))
+			purchases[count++] = &list[i];
 	begin(may_wait ? patience : 0);
 	seckill_ledger_begin(&caller);
-	seckill_batch_decide(purchases, n, may_wait);
+	seckill_batch_decide(purchases, count, may_wait);
 	seckill_ledger_end(&caller);
 	notify(list, n);
 	batch = list;
@@ -268,20 +294,9 @@ fail(Purchase *job, const ErrorData *error)
 	seckill_queue_fail(job, error);
 }
 
-/* Is a purchase of the same item before list[i] undecided? */
-static bool
-is_behind(const Purchase *list, int i)
-{
-	for (int j = 0; j < i; j++)
-		if (list[j].item_id == list[i].item_id &&
-			list[j].outcome == SECKILL_QUEUED)
-			return true;
-	return false;
-}
-
 /*
- * Decide purchases; if that fails, one by one, each in its own transaction.
- * The end of our own patience is no failure.
+ * Decide purchases; if that fails, one half and then the other, until the one
+ * that fails is alone.  The end of our own patience is no failure.
  */
 static void
 decide_all(Purchase *list, int n, bool may_wait)
@@ -294,9 +309,10 @@ decide_all(Purchase *list, int n, bool may_wait)
 	if (n == 1)
 		fail(list, error);
 	else
-		for (int i = 0; i < n; i++)
-			if (!is_behind(list, i))
-				decide_all(&list[i], 1, may_wait);
+	{
+		decide_all(list, n / 2, may_wait);
+		decide_all(list + n / 2, n - n / 2, may_wait);
+	}
 }
 
 

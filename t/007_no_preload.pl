@@ -18,7 +18,9 @@ EOC
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->restart;
 
-foreach my $call (q{seckill_buy(1, 1, 'cache')}, 'seckill_prewarm(1)', 'seckill_recall(1)')
+foreach my $call (q{seckill_buy(1, 1, 'cache')}, q{seckill_buy(1, 1, 'queue')},
+	'seckill_submit(1, 1)', 'seckill_result(1)', 'seckill_prewarm(1)',
+	'seckill_recall(1)')
 {
 	my ($rc, $out, $err) =
 	  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");

@@ -1,2 +1,1 @@
-\set user random(1, 1000000)
-SELECT seckill_buy(1, :user, 'cache');
+SELECT seckill_buy(:item, :user, 'cache');

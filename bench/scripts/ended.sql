@@ -1,1 +1,1 @@
-SELECT seckill_buy(4, :client_id, 'cache');
+SELECT seckill_buy(1004, :user, 'cache');

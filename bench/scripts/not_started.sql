@@ -1,1 +1,1 @@
-SELECT seckill_buy(3, :client_id, 'cache');
+SELECT seckill_buy(1003, :user, 'cache');

@@ -1,0 +1,100 @@
+# How a contestant that speaks SQL is measured.  Sourced by bench.sh.
+
+# All items that any workload sells, and those that are not sold.
+fresh_tables() {
+    sql "TRUNCATE rival.items, rival.orders, rival.units, seckill.items, seckill.orders"
+    sql "INSERT INTO rival.items (item_id, stock)
+        SELECT n, 2000000000 FROM generate_series(1, 100) n
+        UNION ALL SELECT 1002, 0;
+        INSERT INTO seckill.items (item_id, stock)
+        SELECT item_id, stock FROM rival.items;
+        INSERT INTO seckill.items (item_id, stock, starts_at, ends_at) VALUES
+            (1003, 9, 'infinity', NULL), (1004, 9, NULL, '-infinity')"
+    if [ "$1" = skip_locked ]; then
+        sql "INSERT INTO rival.units SELECT 1, n FROM generate_series(1, $units) n"
+        sql 'VACUUM ANALYZE rival.units'
+    fi
+    sql CHECKPOINT
+}
+
+# A counter has no orders: what its row lacks was sold.
+units_sold() {
+    case $1 in
+        counter_*) sql 'SELECT 2000000000 - stock FROM rival.items WHERE item_id = 1' ;;
+        *) sql 'SELECT (SELECT count(*) FROM seckill.orders) + (SELECT count(*) FROM rival.orders)' ;;
+    esac
+}
+
+microseconds() {
+    echo "${EPOCHREALTIME/[.,]/}"
+}
+
+# Wait until no order has come for a second; print how many seconds after the
+# call the last one came.
+drain() {
+    local start now last=-1 came count
+
+    start=$(microseconds)
+    came=$start
+    while
+        count=$(units_sold submit)
+        now=$(microseconds)
+        [ "$count" = "$last" ] || came=$now
+        last=$count
+        [ $((now - came)) -lt 1000000 ]
+    do
+        [ $((now - start)) -lt 120000000 ] || die 'the queue does not drain'
+        sleep 0.1
+    done
+    awk "BEGIN { print ($came - $start) / 1e6 }"
+}
+
+# Answers a second, from pgbench's progress.
+answered_rate() {
+    awk -v warm_up="$warm_up" '
+        $1 == "progress:" && $2 > warm_up + 0.5 { sum += $4; n++ }
+        END { if (!n) exit 1; print sum / n }' "$1"
+}
+
+# The 50th and 99th percentile in ms, from pgbench's log of transactions.
+percentiles() {
+    cat "$workdir"/latency.* |
+        awk -v warm_up="$warm_up" '
+            { now = $5 + $6 / 1e6 }
+            NR == 1 { start = now }
+            now >= start + warm_up { print $3 }' |
+        sort -n |
+        awk '
+            function at(p,    k) {
+                k = int(NR * p)
+                return time[k < NR * p ? k + 1 : k] / 1000
+            }
+            { time[NR] = $1 }
+            END { print at(0.5), at(0.99) }'
+}
+
+# Sets answered, sold and accepted (a second), p50 and p99 (ms).
+measure_pgbench() {
+    local workload=$1 clients=$2 name=$3 out=$workdir/out calls count wait=0
+
+    fresh_tables "$name"
+    cat "bench/workloads/$workload.sql" "bench/scripts/$name.sql" > "$workdir/script.sql"
+    rm -f "$workdir"/latency.*
+    # -T ends no call that is still waiting
+    timeout --foreground $((seconds + 120)) \
+        pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
+        --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
+        -f "$workdir/script.sql" > "$out" 2>&1 ||
+        { head -n 20 "$out" >&2; die "$name failed"; }
+    [ "$name" != submit ] || wait=$(drain)
+    calls=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
+    count=$(units_sold "$name")
+
+    answered=$(answered_rate "$out") || die "$name: no progress after the warm-up"
+    read -r p50 p99 < <(percentiles)
+    # the warm-up seconds count in the orders and the calls alike
+    accepted=$(awk "BEGIN { print $answered * $count / $calls }")
+    sold=$accepted
+    # what was accepted is sold when the queue has drained
+    [ "$name" != submit ] || sold=$(awk "BEGIN { print $count / ($seconds + $wait) }")
+}

@@ -1,0 +1,94 @@
+# How the Redis contestant is measured.  Sourced by bench.sh.
+
+redis_pid=
+
+has_redis() {
+    command -v redis-server > /dev/null && command -v redis-benchmark > /dev/null &&
+        command -v redis-cli > /dev/null
+}
+
+redis() {
+    redis-cli -s "$workdir/redis.sock" "$@"
+}
+
+# Every order is on disk before its answer, as with PostgreSQL, and nothing
+# rewrites files in the middle of a run.
+start_redis() {
+    local i
+
+    mkdir "$workdir/redis"
+    redis-server --port 0 --unixsocket "$workdir/redis.sock" --dir "$workdir/redis" \
+        --appendonly yes --appendfsync always --save '' \
+        --auto-aof-rewrite-percentage 0 > "$workdir/redis.log" 2>&1 &
+    redis_pid=$!
+    for ((i = 0; i < 100; i++)); do
+        [ "$(redis PING 2> /dev/null)" != PONG ] || return 0
+        sleep 0.05
+    done
+    cat "$workdir/redis.log" >&2
+    die 'redis-server does not start'
+}
+
+stop_redis() {
+    [ -n "$redis_pid" ] || return 0
+    kill "$redis_pid" 2> /dev/null || true
+    wait "$redis_pid" || true
+    redis_pid=
+    rm -rf "$workdir/redis"
+}
+
+# 10000 items of three digits, each as often as its weight 1 / k ^ s says.
+items_to_pick() {
+    awk -v s="$1" 'BEGIN {
+        for (k = 1; k <= 100; k++)
+            sum += 1 / k ^ s
+        for (k = 1; k <= 100; k++)
+            for (reach += 10000 / k ^ s / sum; n < reach - 0.5; n++)
+                printf "%03d", k
+    }'
+}
+
+# Units for every item; prints what the script takes for the item.
+redis_items() {
+    local k
+
+    for k in $(seq -f %03g 100); do
+        echo "HSET stock $k 2000000000"
+    done | redis > /dev/null
+    redis HSET stock 1002 0 > /dev/null
+    case $1 in
+        hot) echo 001 ;;
+        storm) echo 1002 ;;
+        uniform) items_to_pick 0 | redis -x SET pick > /dev/null; echo any ;;
+        zipf) items_to_pick 1.001 | redis -x SET pick > /dev/null; echo any ;;
+        *) die "no Redis contestant in $1" ;;
+    esac
+}
+
+# Prints calls a second, p50 and p99.
+run_redis() {
+    local clients=$1 calls=$2 item=$3 sha=$4
+
+    redis-benchmark -s "$workdir/redis.sock" -c "$clients" -n "$calls" -r 1000000 --csv \
+        evalsha "$sha" 3 stock orders pick "$item" __rand_int__ __rand_int__ \
+        > "$workdir/out" 2>&1 || { cat "$workdir/out" >&2; die 'redis-benchmark failed'; }
+    tail -n 1 "$workdir/out" | awk -F'","' '{ print $2, $5, $7 }'
+}
+
+# Sets answered, sold and accepted (a second), p50 and p99 (ms).
+measure_redis() {
+    local workload=$1 clients=$2 item sha calls before
+
+    start_redis
+    item=$(redis_items "$workload")
+    sha=$(redis -x SCRIPT LOAD < bench/redis.lua)
+    # redis-benchmark wants a number of calls, not of seconds: the warm-up
+    # tells how many there are in the time
+    read -r answered p50 p99 < <(run_redis "$clients" $((1000 + 200 * clients)) "$item" "$sha")
+    calls=$(awk "BEGIN { print int($answered * ($seconds - $warm_up)) }")
+    before=$(redis XLEN orders)
+    read -r answered p50 p99 < <(run_redis "$clients" "$calls" "$item" "$sha")
+    sold=$(awk "BEGIN { print $answered * ($(redis XLEN orders) - $before) / $calls }")
+    accepted=$sold
+    stop_redis
+}

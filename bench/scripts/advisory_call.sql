@@ -1,0 +1,1 @@
+SELECT rival.buy_advisory(:item, :user);

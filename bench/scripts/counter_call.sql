@@ -1,0 +1,1 @@
+SELECT rival.take_one(:item);

@@ -1,1 +1,0 @@
-SELECT seckill_buy(2, :client_id, 'cache');

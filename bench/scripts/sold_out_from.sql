@@ -1,1 +1,0 @@
-SELECT outcome, order_id FROM seckill_buy(2, :client_id, 'cache');

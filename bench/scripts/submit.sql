@@ -1,0 +1,1 @@
+SELECT seckill_submit(:item, :user);

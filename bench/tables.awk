@@ -1,0 +1,72 @@
+# Medians in, a markdown table for each workload out, with the ratios to those
+# yardsticks that the workload has.
+
+function ratio(a, b) {
+    if (a <= 0 || b <= 0)
+        return ""
+    return sprintf(a / b < 0.1 ? "%.4f" : "%.2f", a / b)
+}
+
+# of the yardsticks of this workload, those that were measured
+function choose_yardsticks(workload,    y, n) {
+    n = 0
+    for (y = 1; y <= 4; y++)
+        if ((workload, yardstick[y]) in ran)
+            chosen[++n] = y
+    return n
+}
+
+function heading(workload, n,    i, rule) {
+    print "\n### " title[workload] "\n"
+    printf "| clients | contestant | sold/s (min to max) | answered/s (min to max) | p50 ms | p99 ms |"
+    rule = "|---:|---|---|---|---:|---:|"
+    for (i = 1; i <= n; i++) {
+        printf " of %s |", letter[chosen[i]]
+        rule = rule "---:|"
+    }
+    print "\n" rule
+}
+
+function table(workload, n,    k, i, f) {
+    for (k = 1; k <= rows; k++) {
+        split(row[k], f, ",")
+        if (f[1] != workload)
+            continue
+        printf "| %s | %s | %s | %s (%s to %s) | %.2f | %.2f |", f[2], f[3],
+            (f[4] > 0 ? f[4] " (" f[5] " to " f[6] ")" : "0"), f[8], f[9], f[10], f[11], f[12]
+        for (i = 1; i <= n; i++)
+            printf " %s |", ratio(rate[f[1], f[2], f[3]], rate[f[1], f[2], yardstick[chosen[i]]])
+        print ""
+    }
+}
+
+BEGIN {
+    FS = ","
+    title["hot"] = "One hot item"
+    title["storm"] = "Sold-out storm"
+    title["uniform"] = "100 items, all alike"
+    title["zipf"] = "100 items, Zipf"
+    title["eight"] = "8 items, all alike"
+    title["counter"] = "A counter without orders"
+    split("S I F R", letter, " ")
+    split("select_1 insert for_update_call redis", yardstick, " ")
+}
+/^#/ { print substr($0, 3) ". Medians."; next }
+$1 == "workload" { next }
+{
+    row[++rows] = $0
+    ran[$1, $3] = 1
+    # who sells is compared by what is sold, who refuses by the answers
+    rate[$1, $2, $3] = $4 > 0 ? $4 : $8
+    if (!($1 in seen)) {
+        seen[$1] = 1
+        workload[++workloads] = $1
+    }
+}
+END {
+    for (w = 1; w <= workloads; w++) {
+        n = choose_yardsticks(workload[w])
+        heading(workload[w], n)
+        table(workload[w], n)
+    }
+}

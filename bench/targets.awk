@@ -1,0 +1,56 @@
+# Medians in, a markdown table of the ratios that matter most out.
+
+# a / b where both were measured
+function over(a, b) {
+    if (a <= 0 || b <= 0)
+        return ""
+    return sprintf(a / b < 0.1 ? "%.4f" : "%.2f", a / b)
+}
+
+function line(what, at_64, at_200) {
+    if (at_64 == "" && at_200 == "")
+        return
+    if (!lines++) {
+        print "\n### Ratios of medians, one hot item\n"
+        print "| | 64 clients | 200 clients |"
+        print "|---|---:|---:|"
+    }
+    printf "| %s | %s | %s |\n", what, at_64, at_200
+}
+
+function sold_over(what, ours, theirs) {
+    line(what, over(sold["hot", 64, ours], sold["hot", 64, theirs]),
+        over(sold["hot", 200, ours], sold["hot", 200, theirs]))
+}
+
+function p99_over(what, ours, theirs) {
+    line(what, over(p99["hot", 64, ours], p99["hot", 64, theirs]),
+        over(p99["hot", 200, ours], p99["hot", 200, theirs]))
+}
+
+BEGIN { FS = "," }
+/^#/ || $1 == "workload" { next }
+{
+    sold[$1, $2, $3] = $4
+    accepted[$1, $2, $3] = $7
+    answered[$1, $2, $3] = $8
+    p99[$1, $2, $3] = $12
+}
+END {
+    sold_over("`queue` / I, sold", "queue", "insert")
+    sold_over("`queue` / F, sold", "queue", "for_update_call")
+    sold_over("`queue` / P, sold", "queue", "row_lock")
+    sold_over("`queue` / R, sold", "queue", "redis")
+    sold_over("`buy_many` / I, sold", "buy_many", "insert")
+    line("`buy_many`, sold/s", sold["hot", 64, "buy_many"], sold["hot", 200, "buy_many"])
+    line("`submit` / S, accepted to answered",
+        over(accepted["hot", 64, "submit"], answered["hot", 64, "select_1"]),
+        over(accepted["hot", 200, "submit"], answered["hot", 200, "select_1"]))
+    line("`submit`, accepted/s", accepted["hot", 64, "submit"], accepted["hot", 200, "submit"])
+    sold_over("`submit` / I, sold", "submit", "insert")
+    p99_over("`queue` / `cache`, p99", "queue", "cache")
+    p99_over("`queue` / F, p99", "queue", "for_update_call")
+    line("`queue`, 8 items to one hot item, sold",
+        over(sold["eight", 64, "queue"], sold["hot", 64, "queue"]),
+        over(sold["eight", 200, "queue"], sold["hot", 200, "queue"]))
+}
