@@ -19,7 +19,8 @@ PGFILEDESC = "seckill - flash sales"
 
 REGRESS = extension modes many queue window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
-	deadlock delete_item wait_visible no_control rewrite
+	deadlock delete_item wait_visible no_control rewrite queue_last_unit \
+	queue_restock
 ISOLATION_OPTS = --outputdir=output_iso
 
 # the callback and header signatures of PostgreSQL have parameters to spare

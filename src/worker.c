@@ -199,11 +199,11 @@ notify(const Purchase *list, int n)
 	Async_Notify("seckill_queue", payload);
 }
 
-/* Is a purchase of the same item before this one undecided? */
+/* Is a purchase of the same item, read before the list, undecided? */
 static bool
-is_behind(const Purchase *job)
+is_behind(const Purchase *job, const Purchase *list)
 {
-	for (const Purchase *other = jobs; other < job; other++)
+	for (const Purchase *other = jobs; other < list; other++)
 		if (other->item_id == job->item_id &&
 			other->outcome == SECKILL_QUEUED)
 			return true;
@@ -224,8 +224,10 @@ decide(Purchase *list, int n, bool may_wait)
 	MemoryContextSwitchTo(batch_context);
 	purchases = palloc(n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		if (list == jobs || !is_behind(&list[i]))
+		if (!is_behind(&list[i], list))
 			purchases[count++] = &list[i];
+	if (count == 0)
+		return;
 	begin(may_wait ? patience : 0);
 	seckill_ledger_begin(&caller);
 	seckill_batch_decide(purchases, count, may_wait);

@@ -78,7 +78,7 @@ my @ways = (
 	[ 'terminated', '', 'pg_terminate_backend(pid, 60000)' ]);
 foreach my $hold (sort keys %hold)
 {
-	foreach my $way (@ways)
+	foreach my $way ($hold eq 'row' ? @ways : $ways[1])
 	{
 		my ($name, $settings, $call) = @$way;
 
@@ -96,6 +96,33 @@ foreach my $hold (sort keys %hold)
 		check_audit($node, "$hold, $name");
 		check_cache($node, "$hold, $name");
 	}
+}
+
+# one leaves, one fails, the others are sold to
+$node->safe_psql('postgres', <<'EOC');
+CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'user % is banned', NEW.user_id;
+END
+$$;
+EOC
+foreach my $leaver (1, 2)
+{
+	my $banned = $leaver % 4 + 1;
+
+	restart_sale(10);
+	$node->safe_psql('postgres', "CREATE TRIGGER poison BEFORE INSERT ON seckill.orders FOR EACH ROW WHEN (NEW.user_id = $banned) EXECUTE FUNCTION poison()");
+	$holder->query_safe("BEGIN; $hold{row}");
+	my @buyers = buyers(4, '');
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'buyer' AND query LIKE '%(1, $leaver,%'");
+	my $left = answers($buyers[$leaver - 1]);
+	$holder->query_safe('ROLLBACK');
+	is(answers(@buyers) =~ s/psql:\S+ //gr =~ s/\nCONTEXT: .*//gr =~ s/\n+/ /gr,
+		join('', map { $_ == $leaver ? 'ERROR:  canceling statement due to user request ' : $_ == $banned ? "ERROR:  user $_ is banned " : 'sold ' } 1 .. 4),
+		"$leaver leaves, $banned fails");
+	is(orders(), join(' ', (grep { $_ != $leaver && $_ != $banned } 1 .. 4), 99), 'the others have orders');
+	check_audit($node, "$leaver left");
+	$node->safe_psql('postgres', 'DROP TRIGGER poison ON seckill.orders');
 }
 
 # the item goes, or its window, while buyers wait
