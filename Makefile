@@ -1,5 +1,6 @@
 MODULE_big = seckill
 OBJS = seckill.o \
+	src/admit.o \
 	src/batch.o \
 	src/buy.o \
 	src/catalog.o \
@@ -17,10 +18,10 @@ EXTENSION = seckill
 DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
-REGRESS = extension modes many queue window cache guard misuse privileges
+REGRESS = extension modes many queue limit request window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
-	deadlock delete_item wait_visible no_control rewrite queue_last_unit \
-	queue_restock
+	limit_race request_race deadlock delete_item wait_visible no_control rewrite \
+	queue_last_unit queue_restock
 ISOLATION_OPTS = --outputdir=output_iso
 
 # the callback and header signatures of PostgreSQL have parameters to spare

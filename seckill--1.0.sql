@@ -15,10 +15,11 @@ COMMENT ON TYPE @extschema@.seckill_mode IS
 'concurrency control of one purchase: none (unsafe), optimistic, retry, pessimistic, advisory, cache, queue (decided in batches by a worker), auto';
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
-    'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy');
+    'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
+    'limit_reached');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later)';
+'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later), limit_reached (the user has as many units as the item allows)';
 
 --
 -- Tables
@@ -41,6 +42,7 @@ CREATE TABLE seckill.items (
     supplied    bigint      NOT NULL,
     starts_at   timestamptz,
     ends_at     timestamptz,
+    per_user_limit integer  CHECK (per_user_limit OPERATOR(pg_catalog.>) 0),
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR lease_id IS NOT NULL),
     CONSTRAINT items_window_check
@@ -57,6 +59,7 @@ COMMENT ON COLUMN seckill.items.lease_id IS 'fencing token of the open lease; wr
 COMMENT ON COLUMN seckill.items.supplied IS 'units ever put on sale, kept by trigger: what seckill_audit() compares with';
 COMMENT ON COLUMN seckill.items.starts_at IS 'sale opens at this time; NULL: open';
 COMMENT ON COLUMN seckill.items.ends_at IS 'sale is over from this time on; NULL: never';
+COMMENT ON COLUMN seckill.items.per_user_limit IS 'units that one user can buy; NULL: any number';
 
 -- No foreign key to items: its FOR KEY SHARE lock on the hot row would be a
 -- convoy of its own.  Triggers guard the deletion of an item instead.
@@ -68,8 +71,19 @@ CREATE TABLE seckill.orders (
     mode        @extschema@.seckill_mode NOT NULL,
     lease_id    bigint,
     created_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    request_id  uuid,
+    limited     boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (item_id, order_id)
 );
+
+-- Partial: an order of an item without a limit, or without a request, pays for
+-- neither.
+CREATE INDEX orders_user ON seckill.orders (item_id, user_id) WHERE limited;
+CREATE UNIQUE INDEX orders_request ON seckill.orders (item_id, request_id)
+    WHERE request_id IS NOT NULL;
+
+COMMENT ON INDEX seckill.orders_user IS 'what a user has bought of an item that has a limit';
+COMMENT ON INDEX seckill.orders_request IS 'one order for each request';
 
 COMMENT ON TABLE seckill.orders IS 'successful purchases, one row each, written in the transaction of the buyer';
 COMMENT ON COLUMN seckill.orders.item_id IS 'the item bought';
@@ -78,6 +92,8 @@ COMMENT ON COLUMN seckill.orders.user_id IS 'the buyer, as the application names
 COMMENT ON COLUMN seckill.orders.quantity IS 'units bought';
 COMMENT ON COLUMN seckill.orders.mode IS 'concurrency control that sold the order';
 COMMENT ON COLUMN seckill.orders.lease_id IS 'lease that the units came from; NULL: from the row';
+COMMENT ON COLUMN seckill.orders.request_id IS 'the request that made the order; the same request asked again gets this order';
+COMMENT ON COLUMN seckill.orders.limited IS 'does the order count against the limit of its item: it had one when the order was made, or got one later';
 COMMENT ON COLUMN seckill.orders.created_at IS 'start of the transaction that bought';
 
 SELECT pg_catalog.pg_extension_config_dump('seckill.items', '');
@@ -126,7 +142,8 @@ CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
        OR (OLD.version OPERATOR(pg_catalog.=) NEW.version
            AND OLD.stock OPERATOR(pg_catalog.<>) NEW.stock)
        OR (OLD.leased, OLD.lease_id) IS DISTINCT FROM (NEW.leased, NEW.lease_id)
-       OR (OLD.starts_at, OLD.ends_at) IS DISTINCT FROM (NEW.starts_at, NEW.ends_at)
+       OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit)
+           IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit)
        OR OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id)
     EXECUTE FUNCTION @extschema@.seckill_items_changed();
 
@@ -166,37 +183,40 @@ CREATE FUNCTION @extschema@.seckill_buy(
     user_id     bigint,
     mode        @extschema@.seckill_mode DEFAULT 'auto',
     quantity    integer DEFAULT 1,
+    request_id  uuid DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
     OUT order_id bigint)
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer) IS
-'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold';
+COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid) IS
+'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold; a request_id that was used before gets its order again';
 
 CREATE FUNCTION @extschema@.seckill_buy_many(
     item_id     bigint,
     user_ids    bigint[],
     mode        @extschema@.seckill_mode DEFAULT 'auto',
+    request_ids uuid[] DEFAULT NULL,
     OUT user_id bigint,
     OUT outcome @extschema@.seckill_outcome,
     OUT order_id bigint)
 RETURNS SETOF record AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode) IS
+COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[]) IS
 'buy one unit of an item for each user of the array, the first ones first, at the cost of one purchase; one row an element, in its order';
 
 CREATE FUNCTION @extschema@.seckill_submit(
     item_id     bigint,
     user_id     bigint,
     quantity    integer DEFAULT 1,
+    request_id  uuid DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
     OUT ticket  bigint)
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer) IS
+COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer, uuid) IS
 'put a purchase into the queue and do not wait: queued with a ticket for seckill_result(), busy, or a refusal';
 
 CREATE FUNCTION @extschema@.seckill_result(
@@ -336,9 +356,9 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_items_delete(),
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_truncated(),
-    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer),
-    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode),
-    @extschema@.seckill_submit(bigint, bigint, integer),
+    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid),
+    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[]),
+    @extschema@.seckill_submit(bigint, bigint, integer, uuid),
     @extschema@.seckill_result(bigint, interval),
     @extschema@.seckill_prewarm(bigint, integer),
     @extschema@.seckill_recall(bigint),

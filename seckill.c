@@ -20,7 +20,8 @@
  * queue		shared-memory ring of purchases that a worker decides in batches
  * ticket		a purchase's position in the queue
  *
- * The rooms: src/buy.c is the call, src/modes.c the modes, src/lease.c what
+ * The rooms: src/buy.c is the call, src/admit.c says who may buy,
+ * src/modes.c has the modes, src/lease.c what
  * moves units between row and cache, src/ledger.c every SQL statement,
  * src/batch.c purchases decided on locked rows,
  * src/queue.c the ring and src/worker.c the process that empties it,

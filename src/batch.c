@@ -95,8 +95,7 @@ seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
 {
 	StockTaken	part = {0};
 
-	p->outcome = seckill_check_window(sale->row.starts_at, sale->row.ends_at,
-									  sale->now);
+	p->outcome = seckill_check_window(&sale->row.rules, sale->now);
 	if (p->outcome == SECKILL_SOLD && sale->row.stock < p->quantity)
 		p->outcome = find_rest(sale, p, may_wait, &part);
 	if (p->outcome == SECKILL_SOLD)
@@ -126,8 +125,8 @@ seckill_sale_end(const Sale *sale, int64 item_id)
  */
 
 /*
- * Write the orders of the purchases that are sold, numbered in this order;
- * for units of the row.
+ * Write the orders of the purchases that are sold and have none yet, numbered
+ * in this order; for units of the row.
  */
 void
 seckill_batch_order(Purchase **list, int n)
@@ -136,7 +135,7 @@ seckill_batch_order(Purchase **list, int n)
 	int			nsold = 0;
 
 	for (int i = 0; i < n; i++)
-		if (list[i]->outcome == SECKILL_SOLD)
+		if (list[i]->outcome == SECKILL_SOLD && list[i]->order_id == 0)
 			sold[nsold++] = list[i];
 	if (nsold > 0)
 		seckill_ledger_order(sold, nsold);
@@ -189,6 +188,44 @@ cut(Purchase **sorted, int n, Stretch *stretches)
 	return count;
 }
 
+/* What is decided without the row stays so, unless the buyer has left. */
+static void
+take_answered(Purchase *p)
+{
+	if (p->outcome == SECKILL_QUEUED || take(p))
+		return;
+	p->outcome = SECKILL_QUEUED;
+	p->order_id = 0;
+}
+
+/* Leave those of the stretch that may buy. */
+static void
+admit(Stretch *s, int32 limit, bool may_wait)
+{
+	Purchase  **all = palloc(s->n * sizeof(Purchase *));
+	int			n = s->n;
+
+	memcpy(all, s->first, n * sizeof(Purchase *));
+	for (int i = 0; i < n; i++)
+		all[i]->limit = limit;
+	s->n = seckill_admit_requests(s->first, s->n, may_wait);
+	s->n = seckill_admit_users(s->first, s->n, may_wait);
+	for (int i = 0; i < n; i++)
+		if (!all[i]->admitted)
+			take_answered(all[i]);
+	pfree(all);
+}
+
+/* Those whose request is in the batch twice get the answer of the first. */
+static void
+answer_twins(Purchase **list, int n)
+{
+	seckill_answer_twins(list, n);
+	for (int i = 0; i < n; i++)
+		if (list[i]->twin != NULL)
+			take_answered(list[i]);
+}
+
 /*
  * Decide purchases of one item, up to one that would have to wait and may not,
  * except those whose buyers have left the queue.
@@ -239,6 +276,7 @@ decide_free(Stretch *stretches, int n)
 
 		if (!locked[i])
 			continue;
+		admit(&stretches[i], rows[i].rules.per_user_limit, false);
 		decide_stretch(&stretches[i], &rows[i], false);
 		if (sale->from_lease > 0)
 			seckill_sale_end(sale, ids[i]);
@@ -258,6 +296,9 @@ decide_waiting(Stretch *s)
 {
 	ItemRow		row;
 
+	if (!seckill_ledger_peek(s->item_id, &row))
+		seckill_unknown_item(s->item_id);
+	admit(s, row.rules.per_user_limit, true);
 	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
 	decide_stretch(s, &row, true);
@@ -288,6 +329,7 @@ seckill_batch_decide(Purchase **list, int n, bool may_wait)
 		decide_waiting(&stretches[0]);
 	}
 	seckill_batch_order(list, n);
+	answer_twins(list, n);
 	pfree(stretches);
 	pfree(sorted);
 }

@@ -9,6 +9,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "seckill.h"
@@ -133,7 +134,8 @@ check_writable(const char *function)
 /* A purchase as a caller asks for it. */
 void
 seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-					  int32 quantity, SeckillMode mode)
+					  int32 quantity, const pg_uuid_t *request,
+					  SeckillMode mode)
 {
 	seckill_check_units(quantity, "quantity");
 	memset(p, 0, sizeof(*p));
@@ -141,6 +143,16 @@ seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 	p->user_id = user_id;
 	p->quantity = quantity;
 	p->mode = check_mode(mode);
+	p->outcome = SECKILL_QUEUED;
+	p->has_request = request != NULL;
+	if (request != NULL)
+		p->request = *request;
+}
+
+static const pg_uuid_t *
+get_request(FunctionCallInfo fcinfo, int i)
+{
+	return PG_ARGISNULL(i) ? NULL : PG_GETARG_UUID_P(i);
 }
 
 static void
@@ -152,7 +164,7 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
 	seckill_check_argument(PG_ARGISNULL(3), "quantity");
 	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(3),
+						  PG_GETARG_INT32(3), get_request(fcinfo, 4),
 						  seckill_catalog_mode(PG_GETARG_OID(2)));
 }
 
@@ -163,12 +175,11 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 
 /* Is the sale open?  SECKILL_SOLD stands for "go on". */
 SeckillOutcome
-seckill_check_window(TimestampTz starts_at, TimestampTz ends_at,
-					 TimestampTz now)
+seckill_check_window(const SaleRules *rules, TimestampTz now)
 {
-	if (now < starts_at)
+	if (now < rules->starts_at)
 		return SECKILL_NOT_STARTED;
-	if (now >= ends_at)
+	if (now >= rules->ends_at)
 		return SECKILL_ENDED;
 	return SECKILL_SOLD;
 }
@@ -193,7 +204,8 @@ check_row(Purchase *p)
 		p->entry = seckill_stock_enter(p->item_id);
 	else
 		seckill_stock_learn(p->entry, generation, &row, p->now);
-	return seckill_check_window(row.starts_at, row.ends_at, p->now);
+	p->limit = row.rules.per_user_limit;
+	return seckill_check_window(&row.rules, p->now);
 }
 
 /* Is it time to look at the row again?  Clocks can go back, too. */
@@ -230,33 +242,79 @@ seckill_check_rules(Purchase *p)
 		seckill_stock_glance(p->entry, &glance);
 	}
 	else
-		outcome = seckill_check_window(glance.starts_at, glance.ends_at,
-									   now);
+	{
+		p->limit = glance.rules.per_user_limit;
+		outcome = seckill_check_window(&glance.rules, now);
+	}
 	if (outcome == SECKILL_SOLD && glance.sold_out)
 		return SECKILL_SOLD_OUT;
 	return outcome;
 }
 
 
-/* Let the mode serve the purchases. */
+/*
+ * In the queue the worker looks at request and limit; what is answered already
+ * need not go there.
+ */
+static void
+buy_in_queue(Purchase *p)
+{
+	if (p->has_request && seckill_answer_request(p))
+		return;
+	p->outcome = seckill_check_rules(p);
+	if (p->outcome != SECKILL_SOLD)
+		return;
+	check_without_locks();
+	p->outcome = seckill_queue_buy(p);
+}
+
+/* Let the mode serve those who may buy. */
 static void
 run_mode(Purchase **list, int n)
 {
 	LedgerCaller caller;
 
-	if (list[0]->mode == SECKILL_MODE_QUEUE)
-	{
-		check_without_locks();
-		list[0]->outcome = seckill_queue_buy(list[0]);
+	n = seckill_admit_users(list, n, true);
+	if (n == 0)
 		return;
-	}
 	seckill_ledger_begin(&caller);
 	seckill_mode_run(list, n);
 	seckill_ledger_end(&caller);
 }
 
 /*
- * seckill_buy(item_id, user_id, mode, quantity) returns (outcome, order_id)
+ * Serve purchases of one item: first the requests that have an answer, then the
+ * rules, with one look at them for all.  The list is reordered.
+ */
+static void
+buy_in_transaction(Purchase **list, int n)
+{
+	SeckillOutcome outcome;
+	Purchase   *first;
+
+	n = seckill_admit_requests(list, n, true);
+	if (n == 0)
+		return;
+	first = list[0];
+	outcome = seckill_check_rules(first);
+	for (int i = 0; i < n; i++)
+	{
+		list[i]->entry = first->entry;
+		list[i]->limit = first->limit;
+		list[i]->now = first->now;
+		list[i]->outcome = outcome;
+	}
+	if (outcome == SECKILL_SOLD)
+		run_mode(list, n);
+	seckill_stock_unpin(first->entry);
+}
+
+/*
+ * seckill_buy(item_id, user_id, mode, quantity, request_id)
+ *		returns (outcome, order_id)
+ *
+ * With a request_id that has made an order of this item already, the answer is
+ * that order, whatever the rules and the stock say now.
  *
  * Sold means: an order row in the caller's transaction, or, with mode queue, a
  * committed one.  Every other outcome changed nothing.  Waits are lock waits,
@@ -269,16 +327,19 @@ seckill_buy(PG_FUNCTION_ARGS)
 	Purchase   *list[] = {&p};
 
 	read_arguments(fcinfo, &p);
-	p.outcome = seckill_check_rules(&p);
-	if (p.outcome == SECKILL_SOLD)
-		run_mode(list, 1);
-	seckill_stock_unpin(p.entry);
+	if (p.mode == SECKILL_MODE_QUEUE)
+	{
+		buy_in_queue(&p);
+		seckill_stock_unpin(p.entry);
+	}
+	else
+		buy_in_transaction(list, 1);
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);
 }
 
 /*
- * seckill_submit(item_id, user_id, quantity) returns (outcome, ticket)
+ * seckill_submit(item_id, user_id, quantity, request_id) returns (outcome, ticket)
  *
  * Hands a purchase to the worker without waiting for the decision: "queued"
  * with a ticket for seckill_result(), "busy" if the ring is full, or a refusal
@@ -296,9 +357,10 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
 	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
+						  PG_GETARG_INT32(2), get_request(fcinfo, 3),
+						  SECKILL_MODE_QUEUE);
 	p.outcome = seckill_check_rules(&p);
-	if (p.outcome == SECKILL_SOLD)
+	if (p.outcome == SECKILL_SOLD || p.has_request)
 		p.outcome = seckill_queue_submit(&p, &ticket);
 	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,
@@ -311,6 +373,44 @@ seckill_submit(PG_FUNCTION_ARGS)
  * Many at once
  */
 
+/* The elements of an array, which must be flat. */
+static int
+get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
+			 bool **nulls)
+{
+	int16		length;
+	bool		by_value;
+	char		align;
+	int			n;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must have one dimension", name)));
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, values, nulls, &n);
+	return n;
+}
+
+/* Set the requests of purchases, NULL is none. */
+static void
+set_requests(Purchase *purchases, int n, ArrayType *requests)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	if (get_elements(requests, "request_ids", UUIDOID, &values, &nulls) != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("request_ids must have as many elements as user_ids")));
+	for (int i = 0; i < n; i++)
+	{
+		purchases[i].has_request = !nulls[i];
+		if (!nulls[i])
+			purchases[i].request = *DatumGetUUIDP(values[i]);
+	}
+}
+
 /* One purchase of one unit for each user, in the order of the array. */
 static Purchase *
 make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
@@ -319,40 +419,16 @@ make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 	bool	   *nulls;
 	Purchase   *purchases;
 
-	if (ARR_NDIM(users) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("user_ids must have one dimension")));
-	deconstruct_array(users, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-					  TYPALIGN_DOUBLE, &values, &nulls, n);
+	*n = get_elements(users, "user_ids", INT8OID, &values, &nulls);
 	purchases = palloc_extended(Max(*n, 1) * sizeof(Purchase),
 								MCXT_ALLOC_HUGE);
 	for (int i = 0; i < *n; i++)
 	{
 		seckill_check_argument(nulls[i], "an element of user_ids");
 		seckill_init_purchase(&purchases[i], item_id,
-							  DatumGetInt64(values[i]), 1, mode);
+							  DatumGetInt64(values[i]), 1, NULL, mode);
 	}
 	return purchases;
-}
-
-/* Serve them with one look at the rules. */
-static void
-buy_many(Purchase *purchases, int n)
-{
-	Purchase  **list = palloc_extended(n * sizeof(Purchase *),
-									   MCXT_ALLOC_HUGE);
-	SeckillOutcome outcome = seckill_check_rules(&purchases[0]);
-
-	for (int i = 0; i < n; i++)
-	{
-		list[i] = &purchases[i];
-		list[i]->entry = purchases[0].entry;
-		list[i]->outcome = outcome;
-	}
-	if (outcome == SECKILL_SOLD)
-		run_mode(list, n);
-	seckill_stock_unpin(purchases[0].entry);
 }
 
 static void
@@ -376,7 +452,7 @@ return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
 }
 
 /*
- * seckill_buy_many(item_id, user_ids, mode)
+ * seckill_buy_many(item_id, user_ids, mode, request_ids)
  *		returns setof (user_id, outcome, order_id)
  *
  * One purchase of one unit for each element, as by so many calls of
@@ -387,6 +463,7 @@ Datum
 seckill_buy_many(PG_FUNCTION_ARGS)
 {
 	Purchase   *purchases;
+	Purchase  **list;
 	SeckillMode mode;
 	int			n;
 
@@ -404,8 +481,15 @@ seckill_buy_many(PG_FUNCTION_ARGS)
 				 errhint("It buys in the caller's transaction: use mode \"cache\", or seckill_submit() for each user.")));
 	purchases = make_purchases(PG_GETARG_INT64(0), PG_GETARG_ARRAYTYPE_P(1),
 							   mode, &n);
-	if (n > 0)
-		buy_many(purchases, n);
+	if (!PG_ARGISNULL(3))
+		set_requests(purchases, n, PG_GETARG_ARRAYTYPE_P(3));
+	list = palloc_extended(Max(n, 1) * sizeof(Purchase *), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+		list[i] = &purchases[i];
+	buy_in_transaction(list, n);
+	for (int i = 0; i < n; i++)
+		list[i] = &purchases[i];
+	seckill_answer_twins(list, n);
 	return_purchases(fcinfo, purchases, n);
 	return (Datum) 0;
 }

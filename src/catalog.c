@@ -29,7 +29,8 @@ static const char *const mode_names[SECKILL_MODES] = {
 };
 
 static const char *const outcome_names[SECKILL_OUTCOMES] = {
-	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy"
+	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy",
+	"limit_reached"
 };
 
 static SeckillCatalog catalog;
@@ -111,6 +112,8 @@ load_catalog(void)
 	fresh.items = relation_oid("items");
 	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders = relation_oid("orders");
+	fresh.orders_user = relation_oid("orders_user");
+	fresh.orders_request = relation_oid("orders_request");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);

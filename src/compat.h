@@ -21,13 +21,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SECKILL_NORETURN	pg_attribute_noreturn()
 #endif
 
-/* begin a scan of a heap by one key of an index */
+/* begin a scan of a heap by keys of an index */
 #if PG_VERSION_NUM >= 180000
-#define SeckillIndexBeginScan(heap, index, snapshot) \
-	index_beginscan(heap, index, snapshot, NULL, 1, 0)
+#define SeckillIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else
-#define SeckillIndexBeginScan(heap, index, snapshot) \
-	index_beginscan(heap, index, snapshot, 1, 0)
+#define SeckillIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
 /* do I have just this lock? */

@@ -125,6 +125,17 @@ add_supply(int64 item_id, int64 units)
 	seckill_ledger_end(&caller);
 }
 
+/* An item gets a limit: the orders that it has count, too. */
+static void
+limit_orders(int64 item_id)
+{
+	LedgerCaller caller;
+
+	seckill_ledger_begin(&caller);
+	seckill_ledger_limit_orders(item_id);
+	seckill_ledger_end(&caller);
+}
+
 static void
 item_updated(TriggerData *trigger, int64 item_id)
 {
@@ -133,6 +144,9 @@ item_updated(TriggerData *trigger, int64 item_id)
 
 	refuse_change(trigger);
 	add_supply(item_id, units);
+	if (number_of(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
+		number_of(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
+		limit_orders(item_id);
 }
 
 /*

@@ -62,6 +62,7 @@ typedef enum PlanId
 	PLAN_SOLD_ON_LEASE,
 	PLAN_ORDER,
 	PLAN_ORDERS,
+	PLAN_LIMIT_ORDERS,
 	PLAN_SUPPLY,
 	PLAN_HAS_ORDERS,
 	PLAN_ANY_LEASE,
@@ -69,7 +70,7 @@ typedef enum PlanId
 } PlanId;
 
 #define PLANS		(PLAN_ANY_ORDER + 1)
-#define MAX_ARGS	6
+#define MAX_ARGS	8
 
 /* Stands for seckill_mode, whose OID is known at run time only. */
 #define MODE_TYPE	InvalidOid
@@ -88,7 +89,11 @@ typedef struct Statement
 #define MINUS	" OPERATOR(pg_catalog.-) "
 
 #define ITEM_COLUMNS \
-	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at, i.xmin"
+	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at," \
+	" i.per_user_limit, i.xmin"
+
+#define ORDER_COLUMNS \
+	"item_id, order_id, user_id, quantity, request_id, limited, mode, lease_id"
 
 #define LOCK_ITEM \
 	"SELECT " ITEM_COLUMNS " FROM seckill.items i" \
@@ -159,19 +164,26 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_ORDER] = {
 		"INSERT INTO seckill.orders"
-		" (item_id, order_id, user_id, quantity, mode, lease_id)"
-		" VALUES ($1, $2, $3, $4, $5, $6)",
-		6, {INT8OID, INT8OID, INT8OID, INT4OID, MODE_TYPE, INT8OID}
+		" (" ORDER_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		8, {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
+		INT8OID}
 	},
 	[PLAN_ORDERS] = {
 		"INSERT INTO seckill.orders"
-		" (item_id, order_id, user_id, quantity, mode, lease_id)"
-		" SELECT u.item_id, u.order_id, u.user_id, u.quantity, $5, $6"
+		" (" ORDER_COLUMNS ")"
+		" SELECT u.item_id, u.order_id, u.user_id, u.quantity, u.request_id,"
+		" u.limited, $7, $8"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-		" pg_catalog.unnest($3), pg_catalog.unnest($4))"
-		" AS u(item_id, order_id, user_id, quantity)",
-		6, {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, MODE_TYPE,
-		INT8OID}
+		" pg_catalog.unnest($3), pg_catalog.unnest($4),"
+		" pg_catalog.unnest($5), pg_catalog.unnest($6))"
+		" AS u(item_id, order_id, user_id, quantity, request_id, limited)",
+		8, {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID}
+	},
+	[PLAN_LIMIT_ORDERS] = {
+		"UPDATE seckill.orders SET limited = true"
+		" WHERE item_id" EQ "$1 AND NOT limited",
+		1, {INT8OID}
 	},
 	[PLAN_SUPPLY] = {
 		"UPDATE seckill.items SET supplied = supplied" PLUS "$2"
@@ -369,7 +381,8 @@ enum
 	ITEM_LEASED = 5,
 	ITEM_LEASE_ID = 6,
 	ITEM_STARTS_AT = 8,
-	ITEM_ENDS_AT = 9
+	ITEM_ENDS_AT = 9,
+	ITEM_PER_USER_LIMIT = 10
 };
 
 static Datum
@@ -392,12 +405,14 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 	row->leased = DatumGetInt32(item_column(slot, ITEM_LEASED, 0));
 	row->lease_id = DatumGetInt64(item_column(slot, ITEM_LEASE_ID,
 											  Int64GetDatum(0)));
-	row->starts_at =
+	row->rules.starts_at =
 		DatumGetTimestampTz(item_column(slot, ITEM_STARTS_AT,
 										TimestampTzGetDatum(DT_NOBEGIN)));
-	row->ends_at =
+	row->rules.ends_at =
 		DatumGetTimestampTz(item_column(slot, ITEM_ENDS_AT,
 										TimestampTzGetDatum(DT_NOEND)));
+	row->rules.per_user_limit =
+		DatumGetInt32(item_column(slot, ITEM_PER_USER_LIMIT, 0));
 	xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
 	row->mine =
 		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
@@ -416,7 +431,7 @@ fetch_item(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row)
 
 	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
-	scan = SeckillIndexBeginScan(items, key, snapshot);
+	scan = SeckillIndexBeginScan(items, key, snapshot, 1);
 	index_rescan(scan, &equal, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	if (found)
@@ -518,18 +533,19 @@ result_column(uint64 i, int number, Datum if_null)
 static void
 read_locked(uint64 i, ItemRow *row)
 {
-	TransactionId xmin = DatumGetTransactionId(result_column(i, 7, 0));
+	TransactionId xmin = DatumGetTransactionId(result_column(i, 8, 0));
 
 	row->stock = DatumGetInt32(result_column(i, 1, 0));
 	row->leased = DatumGetInt32(result_column(i, 2, 0));
 	row->lease_id = DatumGetInt64(result_column(i, 3, Int64GetDatum(0)));
 	row->version = DatumGetInt64(result_column(i, 4, 0));
-	row->starts_at =
+	row->rules.starts_at =
 		DatumGetTimestampTz(result_column(i, 5,
 										  TimestampTzGetDatum(DT_NOBEGIN)));
-	row->ends_at =
+	row->rules.ends_at =
 		DatumGetTimestampTz(result_column(i, 6,
 										  TimestampTzGetDatum(DT_NOEND)));
+	row->rules.per_user_limit = DatumGetInt32(result_column(i, 7, 0));
 	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
 
@@ -583,24 +599,16 @@ seckill_ledger_try_lock(int64 item_id, ItemRow *row)
 
 /* Make arrays for statements on many rows. */
 static Datum
-int8_array(const int64 *values, int n)
+int8_array(Datum *values, int n)
 {
-	Datum	   *datums = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		datums[i] = Int64GetDatum(values[i]);
-	return PointerGetDatum(construct_array(datums, n, INT8OID, sizeof(int64),
+	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64),
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static Datum
-int4_array(const int32 *values, int n)
+int4_array(Datum *values, int n)
 {
-	Datum	   *datums = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		datums[i] = Int32GetDatum(values[i]);
-	return PointerGetDatum(construct_array(datums, n, INT4OID, sizeof(int32),
+	return PointerGetDatum(construct_array(values, n, INT4OID, sizeof(int32),
 										   true, TYPALIGN_INT));
 }
 
@@ -631,6 +639,7 @@ void
 seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 							 bool *locked)
 {
+	Datum	   *ids;
 	Datum		args[1];
 	uint64		found;
 
@@ -640,11 +649,14 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 		return;
 	}
 	memset(locked, 0, n * sizeof(bool));
-	args[0] = int8_array(item_ids, n);
+	ids = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(item_ids[i]);
+	args[0] = int8_array(ids, n);
 	found = run_many(PLAN_TRY_LOCK_MANY, args);
 	for (uint64 i = 0; i < found; i++)
 	{
-		int64		id = DatumGetInt64(result_column(i, 8, 0));
+		int64		id = DatumGetInt64(result_column(i, 9, 0));
 		int			at = position(item_ids, n, id);
 
 		read_locked(i, &rows[at]);
@@ -708,6 +720,7 @@ seckill_ledger_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 void
 seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 {
+	Datum	   *columns[2];
 	Datum		args[2];
 
 	if (n == 1)
@@ -715,8 +728,15 @@ seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 		seckill_ledger_sell_locked(item_ids[0], units[0], 0);
 		return;
 	}
-	args[0] = int8_array(item_ids, n);
-	args[1] = int4_array(units, n);
+	columns[0] = palloc(n * sizeof(Datum));
+	columns[1] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		columns[0][i] = Int64GetDatum(item_ids[i]);
+		columns[1][i] = Int32GetDatum(units[i]);
+	}
+	args[0] = int8_array(columns[0], n);
+	args[1] = int4_array(columns[1], n);
 	if (run_many(PLAN_SELL_MANY, args) != (uint64) n)
 		elog(ERROR, "rows of a batch are not as they were locked");
 }
@@ -782,33 +802,51 @@ seckill_ledger_any_lease(void)
  * seckill.orders
  */
 
+/* Arguments of PLAN_ORDER but the last two; nulls is of blanks. */
 static void
-one_order(const Purchase *p, Datum *args)
+one_order(const Purchase *p, Datum *args, char *nulls)
 {
 	args[0] = Int64GetDatum(p->item_id);
 	args[1] = Int64GetDatum(p->order_id);
 	args[2] = Int64GetDatum(p->user_id);
 	args[3] = Int32GetDatum(p->quantity);
+	args[4] = UUIDPGetDatum(&p->request);
+	args[5] = BoolGetDatum(p->limit > 0);
+	if (!p->has_request)
+		nulls[4] = 'n';
 }
 
+/* The same for many, as arrays. */
 static void
 many_orders(Purchase **list, int n, Datum *args)
 {
-	int64	   *values = palloc(n * sizeof(int64));
-	int32	   *quantities = palloc(n * sizeof(int32));
+	Datum	   *column[6];
+	bool	   *nulls = palloc(n * sizeof(bool));
+	int			dims[] = {n};
+	int			lower[] = {1};
 
+	for (int j = 0; j < 6; j++)
+		column[j] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
-		values[i] = list[i]->item_id;
-	args[0] = int8_array(values, n);
-	for (int i = 0; i < n; i++)
-		values[i] = list[i]->order_id;
-	args[1] = int8_array(values, n);
-	for (int i = 0; i < n; i++)
-		values[i] = list[i]->user_id;
-	args[2] = int8_array(values, n);
-	for (int i = 0; i < n; i++)
-		quantities[i] = list[i]->quantity;
-	args[3] = int4_array(quantities, n);
+	{
+		const Purchase *p = list[i];
+
+		column[0][i] = Int64GetDatum(p->item_id);
+		column[1][i] = Int64GetDatum(p->order_id);
+		column[2][i] = Int64GetDatum(p->user_id);
+		column[3][i] = Int32GetDatum(p->quantity);
+		column[4][i] = UUIDPGetDatum(&p->request);
+		column[5][i] = BoolGetDatum(p->limit > 0);
+		nulls[i] = !p->has_request;
+	}
+	for (int j = 0; j < 3; j++)
+		args[j] = int8_array(column[j], n);
+	args[3] = int4_array(column[3], n);
+	args[4] = PointerGetDatum(construct_md_array(column[4], nulls, 1, dims,
+												 lower, UUIDOID, UUID_LEN,
+												 false, TYPALIGN_CHAR));
+	args[5] = PointerGetDatum(construct_array(column[5], n, BOOLOID, 1, true,
+											  TYPALIGN_CHAR));
 }
 
 /*
@@ -820,19 +858,21 @@ static void
 insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 {
 	const SeckillCatalog *c = seckill_catalog();
-	const char *nulls = lease_id == 0 ? "     n" : NULL;
-	Datum		args[6];
+	char		nulls[] = "       n";
+	Datum		args[8];
 	LedgerCaller owner;
 	int			rc;
 
+	if (lease_id != 0)
+		nulls[7] = ' ';
 	for (int i = 0; i < n; i++)
 		list[i]->order_id = nextval_internal(c->order_ids, false);
 	if (n == 1)
-		one_order(list[0], args);
+		one_order(list[0], args, nulls);
 	else
 		many_orders(list, n, args);
-	args[4] = ObjectIdGetDatum(c->mode[list[0]->mode]);
-	args[5] = Int64GetDatum(lease_id);
+	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
+	args[7] = Int64GetDatum(lease_id);
 	GetUserIdAndSecContext(&owner.user, &owner.context);
 	SetUserIdAndSecContext(c->orders_owner, owner.context);
 	rc = SPI_execute_snapshot(get_plan(n == 1 ? PLAN_ORDER : PLAN_ORDERS),
@@ -877,6 +917,111 @@ seckill_ledger_order_fenced(Purchase **list, int n, int64 lease_id)
 	UnregisterSnapshot(snapshot);
 	table_close(items, NoLock);
 	return passed;
+}
+
+/*
+ * What is bought by a user or asked for by a request, of all committed orders
+ * and ours, straight from an index of (item_id, key).
+ */
+
+/* Positions of columns in seckill.orders. */
+enum
+{
+	ORDER_ORDER_ID = 2,
+	ORDER_USER_ID = 3,
+	ORDER_QUANTITY = 4
+};
+
+/* A scan that is open. */
+typedef struct OrderScan
+{
+	Relation	orders;
+	Relation	index;
+	Snapshot	snapshot;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;
+} OrderScan;
+
+static void
+begin_orders(OrderScan *s, Oid index, int64 item_id, RegProcedure equal,
+			 Datum key)
+{
+	ScanKeyData keys[2];
+
+	CommandCounterIncrement();
+	s->orders = table_open(seckill_catalog()->orders, AccessShareLock);
+	s->index = index_open(index, AccessShareLock);
+	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	s->slot = table_slot_create(s->orders, NULL);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, equal, key);
+	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot, 2);
+	index_rescan(s->scan, keys, 2, NULL, 0);
+}
+
+static bool
+next_order(OrderScan *s)
+{
+	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
+}
+
+static void
+end_orders(OrderScan *s)
+{
+	index_endscan(s->scan);
+	ExecDropSingleTupleTableSlot(s->slot);
+	UnregisterSnapshot(s->snapshot);
+	index_close(s->index, AccessShareLock);
+	table_close(s->orders, AccessShareLock);
+}
+
+/* Units of an item that a user has bought, since it has a limit. */
+int64
+seckill_ledger_bought(int64 item_id, int64 user_id)
+{
+	OrderScan	s;
+	int64		bought = 0;
+
+	begin_orders(&s, seckill_catalog()->orders_user, item_id, F_INT8EQ,
+				 Int64GetDatum(user_id));
+	while (next_order(&s))
+		bought += DatumGetInt32(item_column(s.slot, ORDER_QUANTITY, 0));
+	end_orders(&s);
+	return bought;
+}
+
+/* The order that a request has made, if any. */
+bool
+seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
+						 int64 *order_id, int64 *user_id)
+{
+	OrderScan	s;
+	bool		found;
+
+	begin_orders(&s, seckill_catalog()->orders_request, item_id, F_UUID_EQ,
+				 UUIDPGetDatum(request));
+	found = next_order(&s);
+	if (found)
+	{
+		*order_id = DatumGetInt64(item_column(s.slot, ORDER_ORDER_ID, 0));
+		*user_id = DatumGetInt64(item_column(s.slot, ORDER_USER_ID, 0));
+	}
+	end_orders(&s);
+	return found;
+}
+
+/* The item has a limit from now on: it counts for orders made before. */
+void
+seckill_ledger_limit_orders(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+	LedgerCaller owner;
+
+	GetUserIdAndSecContext(&owner.user, &owner.context);
+	SetUserIdAndSecContext(seckill_catalog()->orders_owner, owner.context);
+	(void) run_many(PLAN_LIMIT_ORDERS, args);
+	SetUserIdAndSecContext(owner.user, owner.context);
 }
 
 /* Units of the orders that carry a lease; of all committed ones and ours. */

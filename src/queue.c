@@ -33,7 +33,7 @@
  * - waiter: set by the producer, cleared by the buyer when he has read the
  *   answer or leaves.  The worker adds ANSWERED to it and wakes him; it is the
  *   word that he sleeps on.
- * - item_id, user_id, quantity: the producer, before READY.
+ * - item_id, user_id, quantity, request: the producer, before READY.
  * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
  *	 they are those of the ticket one round earlier, which may be read still.
  * - dbid, worker, pid: under queues->lock.  Producers read worker without it, see
@@ -80,7 +80,7 @@ typedef enum QueuePhase
 	QUEUE_DECIDED
 } QueuePhase;
 
-/* One purchase; 64 bytes, a cache line. */
+/* One purchase. */
 typedef struct QueueCell
 {
 	pg_atomic_uint64 state;		/* ticket << PHASE_BITS | phase */
@@ -91,7 +91,8 @@ typedef struct QueueCell
 	int64		order_id;
 	SeckillOutcome outcome;
 	int			error;			/* SQLSTATE, or 0 */
-	char		pad[16];
+	pg_uuid_t	request;
+	bool		has_request;
 } QueueCell;
 
 /* What went wrong with a purchase, kept until others fail. */
@@ -430,6 +431,8 @@ put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
 	cell->item_id = p->item_id;
 	cell->user_id = p->user_id;
 	cell->quantity = p->quantity;
+	cell->has_request = p->has_request;
+	cell->request = p->request;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, QUEUE_READY));
@@ -841,6 +844,8 @@ seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
 		jobs[n].item_id = cell->item_id;
 		jobs[n].user_id = cell->user_id;
 		jobs[n].quantity = cell->quantity;
+		jobs[n].has_request = cell->has_request;
+		jobs[n].request = cell->request;
 		jobs[n].mode = SECKILL_MODE_QUEUE;
 		jobs[n].outcome = SECKILL_QUEUED;
 		n++;

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/uuid.h"
 
 #include "compat.h"
 
@@ -37,12 +38,21 @@ typedef enum SeckillOutcome
 	SECKILL_NOT_STARTED,
 	SECKILL_ENDED,
 	SECKILL_QUEUED,				/* not decided yet */
-	SECKILL_BUSY
+	SECKILL_BUSY,
+	SECKILL_LIMIT_REACHED
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_BUSY + 1)
+#define SECKILL_OUTCOMES	(SECKILL_LIMIT_REACHED + 1)
 
 typedef struct StockEntry StockEntry;
+
+/* What an item's row says of its sale. */
+typedef struct SaleRules
+{
+	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
+	TimestampTz ends_at;		/* DT_NOEND: NULL */
+	int32		per_user_limit; /* units; 0: NULL */
+} SaleRules;
 
 /* A row of seckill.items, as the statement that read it saw it. */
 typedef struct ItemRow
@@ -51,8 +61,7 @@ typedef struct ItemRow
 	int32		leased;
 	int64		lease_id;		/* 0: none */
 	int64		version;
-	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
-	TimestampTz ends_at;		/* DT_NOEND: NULL */
+	SaleRules	rules;
 	bool		mine;			/* written by the current transaction */
 } ItemRow;
 
@@ -69,6 +78,11 @@ typedef struct Purchase
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
+	int32		limit;			/* units of the item per user; 0: none */
+	bool		has_request;
+	pg_uuid_t	request;		/* asked again, the answer is the same */
+	bool		admitted;		/* may be served, see admit.c */
+	struct Purchase *twin;		/* the same request, served instead */
 } Purchase;
 
 
@@ -95,6 +109,8 @@ typedef struct SeckillCatalog
 	Oid			items;			/* seckill.items */
 	Oid			items_key;		/* its primary key */
 	Oid			orders;			/* seckill.orders */
+	Oid			orders_user;	/* its index of limited orders by user */
+	Oid			orders_request; /* its index by request */
 	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			owner;			/* of seckill.items: whom statements run as */
 	Oid			orders_owner;	/* whom the triggers on orders run as */
@@ -146,6 +162,10 @@ extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
 extern void seckill_ledger_order(Purchase **list, int n);
 extern bool seckill_ledger_order_fenced(Purchase **list, int n,
 										int64 lease_id);
+extern int64 seckill_ledger_bought(int64 item_id, int64 user_id);
+extern bool seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
+									 int64 *order_id, int64 *user_id);
+extern void seckill_ledger_limit_orders(int64 item_id);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
 extern bool seckill_ledger_has_orders(int64 item_id);
 extern bool seckill_ledger_any_lease(void);
@@ -162,8 +182,7 @@ typedef struct StockGlance
 	bool		known;			/* are the rules below loaded? */
 	bool		sold_out;
 	TimestampTz checked_at;		/* when the row was last read for this */
-	TimestampTz starts_at;
-	TimestampTz ends_at;
+	SaleRules	rules;
 } StockGlance;
 
 /* Units taken from an entry in one step. */
@@ -308,6 +327,8 @@ extern void seckill_xact_note_drop_database(Oid dbid);
  */
 #define SECKILL_LOCK_BUYERS		0x5EC	/* buyers of the locking modes */
 #define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
+#define SECKILL_LOCK_USER		0x5EE	/* purchases of one user, see admit.c */
+#define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lease_owns_row(int64 item_id);
@@ -341,6 +362,15 @@ extern SeckillOutcome seckill_sale_decide(Sale *sale, Purchase *p,
 extern void seckill_sale_end(const Sale *sale, int64 item_id);
 extern void seckill_batch_order(Purchase **list, int n);
 extern void seckill_batch_decide(Purchase **list, int n, bool may_wait);
+
+
+/*
+ * admit.c: limits and exact retries
+ */
+extern bool seckill_answer_request(Purchase *p);
+extern int	seckill_admit_requests(Purchase **list, int n, bool may_wait);
+extern void seckill_answer_twins(Purchase **list, int n);
+extern int	seckill_admit_users(Purchase **list, int n, bool may_wait);
 
 
 /*
@@ -399,9 +429,9 @@ extern void seckill_check_argument(bool isnull, const char *name);
 extern void seckill_check_units(int32 units, const char *name);
 extern void seckill_check_queue(void);
 extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-								  int32 quantity, SeckillMode mode);
-extern SeckillOutcome seckill_check_window(TimestampTz starts_at,
-										   TimestampTz ends_at,
+								  int32 quantity, const pg_uuid_t *request,
+								  SeckillMode mode);
+extern SeckillOutcome seckill_check_window(const SaleRules *rules,
 										   TimestampTz now);
 extern SeckillOutcome seckill_check_rules(Purchase *p);
 SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);

@@ -84,8 +84,7 @@ struct StockEntry
 	pg_atomic_uint32 rules_seq;
 	bool		known;
 	bool		sold_out;
-	TimestampTz starts_at;
-	TimestampTz ends_at;
+	SaleRules	rules;
 	pg_atomic_uint64 checked_at;
 
 	/* under mutex, on a cache line of their own */
@@ -557,8 +556,7 @@ seckill_stock_glance(StockEntry *entry, StockGlance *glance)
 		pg_read_barrier();
 		glance->known = entry->known;
 		glance->sold_out = entry->sold_out;
-		glance->starts_at = entry->starts_at;
-		glance->ends_at = entry->ends_at;
+		glance->rules = entry->rules;
 		glance->checked_at =
 			(TimestampTz) pg_atomic_read_u64(&entry->checked_at);
 		pg_read_barrier();
@@ -611,8 +609,7 @@ seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
 	{
 		begin_rules(entry);
 		entry->known = true;
-		entry->starts_at = row->starts_at;
-		entry->ends_at = row->ends_at;
+		entry->rules = row->rules;
 		pg_atomic_write_u64(&entry->checked_at, (uint64) now);
 		end_rules(entry);
 		if (row_has_units(entry, row))

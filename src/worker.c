@@ -259,6 +259,7 @@ recover(Purchase *list, int n)
 		list[i].outcome = SECKILL_QUEUED;
 		list[i].order_id = 0;
 		list[i].entry = NULL;
+		list[i].twin = NULL;
 		seckill_queue_put_back(&list[i]);
 	}
 	return error;

@@ -1,0 +1,76 @@
+-- Exact retries: a request makes one order.
+INSERT INTO seckill.items (item_id, stock) SELECT n, 3 FROM generate_series(1, 7) n;
+CREATE TEMP TABLE modes (item, mode) AS
+VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'),
+    (4, 'advisory'), (5, 'cache'), (6, 'auto');
+\set r1 '\'00000000-0000-0000-0000-000000000001\''
+\set r2 '\'00000000-0000-0000-0000-000000000002\''
+
+-- asked twice: one order, the same answer, in every mode
+SELECT m.mode, count(DISTINCT b.order_id) AS orders, min(b.outcome), max(b.outcome)
+FROM modes m CROSS JOIN generate_series(1, 2) n
+    CROSS JOIN LATERAL seckill_buy(m.item, 7, m.mode, 1, :r1) b
+GROUP BY m.mode ORDER BY m.mode;
+SELECT outcome, order_id AS o FROM seckill_buy(7, 7, 'queue', 1, :r1) \gset
+SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'queue', 1, :r1);
+SELECT item_id, count(*), sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 1;
+-- in any other mode, too, and by ticket
+SELECT m.mode, b.outcome, b.order_id = :o AS same
+FROM modes m CROSS JOIN LATERAL seckill_buy(7, 7, m.mode, 1, :r1) b ORDER BY m.mode;
+SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
+SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
+
+-- it stands when the item is sold out, or its sale is over
+SELECT outcome FROM seckill_buy(7, 8, 'queue', 2);
+SELECT outcome FROM seckill_buy(7, 8, 'queue');
+SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'cache', 1, :r1);
+UPDATE seckill.items SET ends_at = '-infinity' WHERE item_id = 7;
+SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'queue', 1, :r1);
+SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
+SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
+SELECT outcome FROM seckill_buy(7, 7, 'queue', 1, :r2);
+
+-- a refusal is no order: the same request may try again
+SELECT outcome FROM seckill_buy(1, 7, 'cache', 9, :r2);
+SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, :r2);
+-- the same request for another item is another
+SELECT outcome FROM seckill_buy(6, 7, 'cache', 1, :r2);
+SELECT count(*) FROM seckill.orders WHERE request_id = :r2;
+
+-- rolled back, it was never asked
+BEGIN;
+SELECT outcome FROM seckill_buy(2, 7, 'cache', 1, :r2);
+ROLLBACK;
+SELECT count(*) FROM seckill.orders WHERE item_id = 2;
+
+-- many: the same request twice in the array, and one asked before
+SELECT b.user_id, b.outcome, b.order_id = o.order_id AS as_before,
+    b.order_id = first_value(b.order_id) OVER () AS as_first
+FROM seckill_buy_many(3, ARRAY[9, 9, 7, 9], 'cache',
+        ARRAY[:r2, :r2, :r1, NULL]::uuid[]) b(user_id, outcome, order_id)
+    JOIN (SELECT order_id FROM seckill.orders WHERE item_id = 3 AND request_id = :r1) o(order_id) ON true;
+SELECT count(*) FROM seckill.orders WHERE item_id = 3;
+-- and in one batch of the queue
+UPDATE seckill.items SET stock = 9 WHERE item_id = 4;
+SELECT array_agg(s.ticket ORDER BY n) AS tickets
+FROM unnest(ARRAY[:r2, :r2, :r1]::uuid[]) WITH ORDINALITY u(r, n),
+    LATERAL seckill_submit(4, 7, 1, u.r) s \gset
+SELECT r.outcome, count(*), count(DISTINCT r.order_id)
+FROM unnest(:'tickets'::bigint[]) s(ticket), LATERAL seckill_result(s.ticket, '10 s') r
+GROUP BY 1;
+SELECT count(*) FROM seckill.orders WHERE item_id = 4;
+
+-- with a limit the retry is not another purchase
+UPDATE seckill.items SET per_user_limit = 1 WHERE item_id = 5;
+SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r1);
+SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r2);
+
+-- misuse
+SELECT seckill_buy(4, 8, 'cache', 1, :r1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_buy_many(4, ARRAY[1, 2], 'cache', ARRAY[gen_random_uuid()]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_buy_many(1, ARRAY[1, 2], 'cache', ARRAY['00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-00000000000a']::uuid[]);
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
+TRUNCATE seckill.items, seckill.orders;

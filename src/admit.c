@@ -1,0 +1,262 @@
+/*
+ * admit.c
+ *		Who may buy: exact retries and limits per user.
+ *
+ * A request is asked for once: the same (item, request_id) again, at the same
+ * time or later, answers with the order that the first has made (idempotency
+ * key).  A user buys no more units of an item than its per_user_limit.
+ *
+ * Both are decided under a heavyweight lock on what they are about, kept to
+ * the end of the transaction: whoever asks next sees the order or its absence,
+ * at any isolation level, as the orders are read under the latest snapshot.
+ * The key of a lock is a hash; a collision makes strangers wait for each other
+ * and does no other harm.
+ *
+ * Locks are taken in the order request, user, line, row, and of one kind in
+ * the order of the keys, so purchases of one transaction each cannot deadlock.
+ *
+ * The functions serve lists of purchases of one item.  Those who are to be
+ * served stay at the front of the list, in their order, and are counted; the
+ * others have their outcome, or, in the queue, are left for another time.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+
+#include "seckill.h"
+
+
+/*
+ * Locks
+ */
+
+/* Lock a hash until the end of the transaction; false if that means to wait. */
+static bool
+lock_hash(uint64 hash, uint16 class, bool may_wait)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, (int64) hash, class);
+	return LockAcquire(&tag, ExclusiveLock, false, !may_wait) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+static uint64
+hash_user(const Purchase *p)
+{
+	int64		key[] = {p->item_id, p->user_id};
+
+	return hash_bytes_extended((unsigned char *) key, sizeof(key), 0);
+}
+
+static uint64
+hash_request(const Purchase *p)
+{
+	return hash_bytes_extended(p->request.data, UUID_LEN,
+							   (uint64) p->item_id);
+}
+
+
+/*
+ * Groups
+ */
+
+/* In the order of the list: that of the addresses. */
+static int
+compare_places(const Purchase *p, const Purchase *q)
+{
+	return p < q ? -1 : p > q;
+}
+
+static int
+compare_users(const void *a, const void *b)
+{
+	const Purchase *p = *(Purchase *const *) a;
+	const Purchase *q = *(Purchase *const *) b;
+
+	if (p->user_id != q->user_id)
+		return p->user_id < q->user_id ? -1 : 1;
+	return compare_places(p, q);
+}
+
+static int
+compare_requests(const void *a, const void *b)
+{
+	const Purchase *p = *(Purchase *const *) a;
+	const Purchase *q = *(Purchase *const *) b;
+	int			order = memcmp(p->request.data, q->request.data, UUID_LEN);
+
+	return order != 0 ? order : compare_places(p, q);
+}
+
+static Purchase **
+sort(Purchase **list, int n, int (*compare) (const void *, const void *))
+{
+	Purchase  **sorted = palloc(n * sizeof(Purchase *));
+
+	memcpy(sorted, list, n * sizeof(Purchase *));
+	if (n > 1)
+		qsort(sorted, n, sizeof(Purchase *), compare);
+	return sorted;
+}
+
+/* Keep those who are to be served at the front; returns their number. */
+static int
+keep_admitted(Purchase **list, int n)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (list[i]->admitted)
+			list[kept++] = list[i];
+	return kept;
+}
+
+
+/*
+ * Requests
+ */
+
+/* Answer with the order that the request has made, if it has. */
+bool
+seckill_answer_request(Purchase *p)
+{
+	int64		user_id;
+
+	if (!seckill_ledger_requested(p->item_id, &p->request, &p->order_id,
+								  &user_id))
+		return false;
+	if (user_id != p->user_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request_id was used by another user"),
+				 errhint("Make a new UUID for each purchase that a user starts, and keep it for the retries.")));
+	p->outcome = SECKILL_SOLD;
+	return true;
+}
+
+/* p asks what first asks: it gets the same answer. */
+static void
+follow(Purchase *p, Purchase *first)
+{
+	p->admitted = false;
+	p->twin = first;
+	if (p->user_id != first->user_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request_id is used by two users at once")));
+}
+
+static void
+admit_request(Purchase *p, bool may_wait)
+{
+	if (!lock_hash(hash_request(p), SECKILL_LOCK_REQUEST, may_wait) ||
+		seckill_answer_request(p))
+		p->admitted = false;
+}
+
+/*
+ * Of each request that has not made an order, admit the first in the list.
+ * Returns how many are admitted.
+ */
+int
+seckill_admit_requests(Purchase **list, int n, bool may_wait)
+{
+	Purchase  **sorted;
+	Purchase   *first = NULL;
+	int			requests = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		list[i]->admitted = true;
+		requests += list[i]->has_request;
+	}
+	if (requests == 0)
+		return n;
+	sorted = sort(list, n, compare_requests);
+	for (int i = 0; i < n; i++)
+	{
+		Purchase   *p = sorted[i];
+
+		if (!p->has_request)
+			continue;
+		if (first != NULL &&
+			memcmp(first->request.data, p->request.data, UUID_LEN) == 0)
+			follow(p, first);
+		else
+		{
+			first = p;
+			admit_request(p, may_wait);
+		}
+	}
+	pfree(sorted);
+	return keep_admitted(list, n);
+}
+
+/* Answer those who follow another. */
+void
+seckill_answer_twins(Purchase **list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i]->twin != NULL)
+		{
+			list[i]->outcome = list[i]->twin->outcome;
+			list[i]->order_id = list[i]->twin->order_id;
+		}
+}
+
+
+/*
+ * Limits
+ */
+
+/*
+ * Admit purchases of one user, in their order, while the limit lasts.  A later
+ * one does not hope that an earlier one finds nothing left.
+ */
+static void
+admit_user(Purchase **list, int n, bool may_wait)
+{
+	int64		left = 0;
+	bool		locked = lock_hash(hash_user(list[0]), SECKILL_LOCK_USER,
+								   may_wait);
+
+	if (locked)
+		left = list[0]->limit - seckill_ledger_bought(list[0]->item_id,
+													  list[0]->user_id);
+	for (int i = 0; i < n; i++)
+	{
+		Purchase   *p = list[i];
+
+		p->admitted = locked && p->quantity <= left;
+		if (p->admitted)
+			left -= p->quantity;
+		else if (locked)
+			p->outcome = SECKILL_LIMIT_REACHED;
+	}
+}
+
+/*
+ * Admit those whom the limit of the item, the same for all, lets buy.  Returns
+ * their number.
+ */
+int
+seckill_admit_users(Purchase **list, int n, bool may_wait)
+{
+	Purchase  **sorted;
+	int			first = 0;
+
+	if (n == 0 || list[0]->limit == 0)
+		return n;
+	sorted = sort(list, n, compare_users);
+	for (int i = 1; i <= n; i++)
+		if (i == n || sorted[i]->user_id != sorted[first]->user_id)
+		{
+			admit_user(&sorted[first], i - first, may_wait);
+			first = i;
+		}
+	pfree(sorted);
+	return keep_admitted(list, n);
+}
