@@ -50,7 +50,7 @@ include $(PGXS)
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS): src/seckill.h src/compat.h
+$(OBJS): src/seckill.h src/compat.h src/futex.h
 else
 all:
 	@echo "$(PG_CONFIG) not found: install PostgreSQL's development files" >&2

@@ -43,6 +43,7 @@ max_connections = 250
 shared_buffers = 1GB
 max_wal_size = 16GB
 fsync = on
+seckill.queue_size = 65536
 CONF
 }
 

@@ -31,7 +31,8 @@
  * - READY to TAKEN, TAKEN to READY or DECIDED, and head: the worker.
  *   READY to FREE: the buyer who waits for it.
  * - waiter: set by the producer, cleared by the buyer when he has read the
- *   answer or leaves.  The worker reads it to know whom to wake.
+ *   answer or leaves.  The worker adds ANSWERED to it and wakes him; it is the
+ *   word that he sleeps on.
  * - item_id, user_id, quantity: the producer, before READY.
  * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
  *	 they are those of the ticket one round earlier, which may be read still.
@@ -58,6 +59,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "futex.h"
 #include "seckill.h"
 
 PG_FUNCTION_INFO_V1(seckill_result);
@@ -66,6 +68,9 @@ PG_FUNCTION_INFO_V1(seckill_result);
 #define QUEUE_ERRORS		32
 #define PHASE_BITS			2
 #define NOBODY				(-1)
+
+/* A bit of waiter: the answer is there. */
+#define ANSWERED			0x80000000u
 
 typedef enum QueuePhase
 {
@@ -79,7 +84,7 @@ typedef enum QueuePhase
 typedef struct QueueCell
 {
 	pg_atomic_uint64 state;		/* ticket << PHASE_BITS | phase */
-	pg_atomic_uint32 waiter;	/* process to wake, counted from 1; or 0 */
+	pg_atomic_uint32 waiter;	/* who waits, counted from 1, or 0 */
 	int32		quantity;
 	int64		item_id;
 	int64		user_id;
@@ -461,28 +466,22 @@ raise_answer(Queue *q, uint64 ticket, int sqlstate)
 						ticket)));
 }
 
-static bool
-is_decided(QueueCell *cell, uint64 ticket)
-{
-	return pg_atomic_read_u64(&cell->state) ==
-		state_of(ticket, QUEUE_DECIDED);
-}
-
 /*
- * Sleep until the worker has decided my ticket.  Without a timeout, which
- * would cost a timer each time: a worker that dies is started again by the
- * postmaster, and one that retires looks at the ring once more.
+ * Sleep until the worker has decided my ticket.  A worker that dies is started
+ * again by the postmaster, and one that retires looks at the ring once more.
  */
 static void
 await_decision(Queue *q, QueueCell *cell)
 {
+	uint32		waiter;
+
 	need_worker(q);				/* it may just have retired */
-	while (!is_decided(cell, my_ticket))
+	while (((waiter = pg_atomic_read_u32(&cell->waiter)) & ANSWERED) == 0)
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0,
-						 SeckillWaitEvent(&decision_event, "SeckillQueue"));
-		ResetLatch(MyLatch);
+		seckill_futex_sleep(&cell->waiter, waiter,
+							SeckillWaitEvent(&decision_event,
+											 "SeckillQueue"));
 	}
 }
 
@@ -881,8 +880,10 @@ finish(const Purchase *job, int error)
 	(void) pg_atomic_exchange_u64(&cell->state,
 								  state_of(job->ticket, QUEUE_DECIDED));
 	waiter = pg_atomic_read_u32(&cell->waiter);
-	if (waiter != 0)
-		SetLatch(&GetPGProcByNumber(waiter - 1)->procLatch);
+	if (waiter != 0 &&
+		pg_atomic_compare_exchange_u32(&cell->waiter, &waiter,
+									   waiter | ANSWERED))
+		seckill_futex_wake(&cell->waiter, waiter - 1);
 }
 
 /*
