@@ -469,9 +469,18 @@ raise_answer(Queue *q, uint64 ticket, int sqlstate)
 						ticket)));
 }
 
+static bool
+is_decided(QueueCell *cell, uint64 ticket)
+{
+	return pg_atomic_read_u64(&cell->state) ==
+		state_of(ticket, QUEUE_DECIDED);
+}
+
 /*
  * Sleep until the worker has decided my ticket.  A worker that dies is started
  * again by the postmaster, and one that retires looks at the ring once more.
+ * ANSWERED alone proves nothing: it may be meant for a purchase of mine that I
+ * have left, one round earlier.
  */
 static void
 await_decision(Queue *q, QueueCell *cell)
@@ -479,8 +488,12 @@ await_decision(Queue *q, QueueCell *cell)
 	uint32		waiter;
 
 	need_worker(q);				/* it may just have retired */
-	while (((waiter = pg_atomic_read_u32(&cell->waiter)) & ANSWERED) == 0)
+	for (;;)
 	{
+		waiter = pg_atomic_read_u32(&cell->waiter);
+		pg_memory_barrier();
+		if (is_decided(cell, my_ticket))
+			break;
 		CHECK_FOR_INTERRUPTS();
 		seckill_futex_sleep(&cell->waiter, waiter,
 							SeckillWaitEvent(&decision_event,
@@ -888,7 +901,7 @@ finish(const Purchase *job, int error)
 	if (waiter != 0 &&
 		pg_atomic_compare_exchange_u32(&cell->waiter, &waiter,
 									   waiter | ANSWERED))
-		seckill_futex_wake(&cell->waiter, waiter - 1);
+		seckill_futex_wake(&cell->waiter, (waiter & ~ANSWERED) - 1);
 }
 
 /*

@@ -21,12 +21,13 @@ $primary->reload;
 
 my $wait = start_crowd($primary, 20,
 	map { "SELECT outcome FROM seckill_buy(1, :client_id, '$_');\n" }
-	  qw(cache cache advisory));
+	  qw(cache cache advisory queue));
 $primary->poll_query_until('postgres', 'SELECT sold > 1000 FROM seckill_audit(1)');
 
 # on a standby every call is refused, and nothing gets into its memory
 foreach my $call ('seckill_buy(1, 1)', q{seckill_buy(1, 1, 'pessimistic')},
-	'seckill_prewarm(1)', 'seckill_recall(1)')
+	'seckill_prewarm(1)', 'seckill_recall(1)', q{seckill_buy(1, 1, 'queue')},
+	'seckill_submit(1, 1)', 'seckill_result(1)')
 {
 	my ($rc, $out, $err) =
 	  $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
@@ -51,6 +52,8 @@ $standby->reload;
 is($standby->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'cache')}),
 	'sold', 'the new primary sells');
 like(slurp_file($standby->logfile), qr/settled item 1: /, 'and has settled');
+is($standby->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
+	'sold', 'its queue too');
 check_audit($standby, 'after settle');
 check_cache($standby, 'after settle');
 

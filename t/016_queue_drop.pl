@@ -50,7 +50,7 @@ is($node->safe_psql('postgres', 'SELECT r.outcome FROM seckill.items, seckill_su
 	'sold', 'to submit is not');
 
 # the tables are emptied, the extension goes and comes back
-foreach my $round (1 .. 3)
+foreach my $round (1 .. 2)
 {
 	foreach my $change ('TRUNCATE seckill.items, seckill.orders', 'DROP EXTENSION seckill; CREATE EXTENSION seckill')
 	{
@@ -61,9 +61,12 @@ foreach my $round (1 .. 3)
 		ok( $node->poll_query_until('postgres',
 				q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'}),
 			'and who wants the tables');
+		ok( $node->poll_query_until('postgres',
+				q{SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE backend_type = 'seckill worker' AND NOT granted AND locktype = 'relation'}),
+			'and the worker, behind him');
 		my @answers = end_sale($holder, @buyers);
-		# an answer can even be of a type that is gone when it comes
-		is(grep(/^sold$|ERROR:  (?!canceling)/m, @answers), 3, "all are answered: $change")
+		is(grep(/ERROR:  (item 1 does not exist|relation .* does not exist|could not open relation)/, @answers),
+			3, "all are answered: $change")
 		  or diag(@answers);
 		$admin->query_safe('SELECT 1');
 		$admin->quit;
@@ -85,7 +88,7 @@ sub create_shop
 	return $node->safe_psql($db, q{SELECT outcome FROM seckill_buy(1, 1, 'queue')});
 }
 
-foreach my $round (1 .. 9)
+foreach my $round (1 .. 3)
 {
 	is(create_shop('shop'), 'sold', "a new database sells, $round");
 	my @sessions = sale('shop', 2);
