@@ -291,18 +291,25 @@ open_queue(void)
 	return q;
 }
 
-/* The queue of my database, which is taken into use if need be. */
+/* The queue of my database, if there is one or is to be one; else NULL. */
 static Queue *
-get_queue(void)
+look_for_queue(bool open)
 {
 	if (my_queue != NULL)
 		return my_queue;
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
 	my_queue = find_queue(MyDatabaseId);
-	if (my_queue == NULL)
+	if (my_queue == NULL && open)
 		my_queue = open_queue();
 	LWLockRelease(queues->lock);
-	if (my_queue == NULL)
+	return my_queue;
+}
+
+/* The queue of my database, which is taken into use if need be. */
+static Queue *
+get_queue(void)
+{
+	if (look_for_queue(true) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many databases use the queue"),
@@ -623,11 +630,14 @@ look_up(Queue *q, uint64 ticket, int64 *order_id)
 	return outcome;
 }
 
+/* An interval in microseconds, from 0 to a year. */
 static int64
 microseconds(const Interval *wait)
 {
-	return wait->time +
-		(wait->day + (int64) wait->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	double		days = wait->day + (double) wait->month * DAYS_PER_MONTH;
+	double		total = wait->time + days * USECS_PER_DAY;
+
+	return (int64) Max(Min(total, DAYS_PER_YEAR * (double) USECS_PER_DAY), 0.0);
 }
 
 /* Sleep until the next batch, or the end of patience: then false. */
@@ -643,6 +653,24 @@ await_batch(Queue *q, TimestampTz until)
 									   SeckillWaitEvent(&result_event,
 														"SeckillResult"));
 	return true;
+}
+
+/* A ticket of this life of the queue, or an error. */
+static uint64
+check_ticket(Queue *q, int64 number)
+{
+	uint64		ticket = (uint64) number;
+	uint64		tail = q != NULL ? pg_atomic_read_u64(&q->tail) :
+	(uint64) GetCurrentTimestamp();
+
+	if (number < 0 || ticket >= tail)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no ticket " INT64_FORMAT, number),
+				 errhint("Tickets are handed out by seckill_submit().")));
+	if (q == NULL || ticket < q->first)
+		forgotten(ticket);
+	return ticket;
 }
 
 /*
@@ -664,16 +692,8 @@ seckill_result(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("seckill_result()");
 	seckill_check_argument(PG_ARGISNULL(0), "ticket");
 	seckill_check_queue();
-	q = get_queue();
-	ticket = (uint64) PG_GETARG_INT64(0);
-	if (PG_GETARG_INT64(0) < 0 || ticket >= pg_atomic_read_u64(&q->tail))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there is no ticket " INT64_FORMAT,
-						PG_GETARG_INT64(0)),
-				 errhint("Tickets are handed out by seckill_submit().")));
-	if (ticket < q->first)
-		forgotten(ticket);
+	q = look_for_queue(false);
+	ticket = check_ticket(q, PG_GETARG_INT64(0));
 	if (!PG_ARGISNULL(1))
 		until = GetCurrentTimestamp() + microseconds(PG_GETARG_INTERVAL_P(1));
 

@@ -39,7 +39,11 @@
 
 PGDLLEXPORT void seckill_worker_main(Datum arg);
 
-/* How long to wait for the row of one item, at first and at most. */
+/*
+ * How long to wait for the row of one item, at first and at most.  In a batch
+ * that waits for no row: for whatever else may be locked, such as what a
+ * trigger on the orders needs.
+ */
 #define PATIENCE_MS			50
 #define MAX_PATIENCE_MS		1000
 
@@ -228,7 +232,7 @@ decide(Purchase *list, int n, bool may_wait)
 			purchases[count++] = &list[i];
 	if (count == 0)
 		return;
-	begin(may_wait ? patience : 0);
+	begin(may_wait ? patience : PATIENCE_MS);
 	seckill_ledger_begin(&caller);
 	seckill_batch_decide(purchases, count, may_wait);
 	seckill_ledger_end(&caller);
@@ -298,16 +302,32 @@ fail(Purchase *job, const ErrorData *error)
 }
 
 /*
+ * Is it the end of our own patience?  That is no failure.  A trigger that
+ * would not wait for a lock raises the same, but sooner.
+ */
+static bool
+is_impatience(const ErrorData *error, bool may_wait, TimestampTz since)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
+								   may_wait ? patience : PATIENCE_MS);
+}
+
+/*
  * Decide purchases; if that fails, one half and then the other, until the one
- * that fails is alone.  The end of our own patience is no failure.
+ * that fails is alone.
  */
 static void
 decide_all(Purchase *list, int n, bool may_wait)
 {
+	TimestampTz since = GetCurrentTimestamp();
 	ErrorData  *error = try_to_decide(list, n, may_wait);
+	bool		put_off;
 
-	if (error == NULL ||
-		(may_wait && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+	if (error == NULL)
+		return;
+	put_off = is_impatience(error, may_wait, since);
+	if (put_off && (may_wait || n == 1))
 		return;
 	if (n == 1)
 		fail(list, error);
@@ -403,7 +423,10 @@ decide_patiently(int64 item_id)
 									   &item_id);
 
 	if (n == 0)
+	{
+		patience = PATIENCE_MS;
 		return;
+	}
 	decide_all(jobs, n, true);
 	if (add_undecided(&undecided, jobs, n) == n)
 		patience = Min(2 * patience, MAX_PATIENCE_MS);
@@ -465,6 +488,7 @@ make_room(void)
 static void
 serve_interrupts(void)
 {
+	QueryCancelPending = false; /* there is nothing to cancel now */
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
