@@ -11,6 +11,7 @@ OBJS = seckill.o \
 	src/queue.o \
 	src/stats.o \
 	src/stock.o \
+	src/token.o \
 	src/worker.o \
 	src/xact.o
 

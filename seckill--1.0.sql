@@ -16,10 +16,10 @@ COMMENT ON TYPE @extschema@.seckill_mode IS
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
-    'limit_reached');
+    'limit_reached', 'denied');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later), limit_reached (the user has as many units as the item allows)';
+'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later), limit_reached (the user has as many units as the item allows), denied (no valid token)';
 
 --
 -- Tables
@@ -43,6 +43,7 @@ CREATE TABLE seckill.items (
     starts_at   timestamptz,
     ends_at     timestamptz,
     per_user_limit integer  CHECK (per_user_limit OPERATOR(pg_catalog.>) 0),
+    require_token boolean   NOT NULL DEFAULT false,
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR lease_id IS NOT NULL),
     CONSTRAINT items_window_check
@@ -59,6 +60,7 @@ COMMENT ON COLUMN seckill.items.lease_id IS 'fencing token of the open lease; wr
 COMMENT ON COLUMN seckill.items.supplied IS 'units ever put on sale, kept by trigger: what seckill_audit() compares with';
 COMMENT ON COLUMN seckill.items.starts_at IS 'sale opens at this time; NULL: open';
 COMMENT ON COLUMN seckill.items.ends_at IS 'sale is over from this time on; NULL: never';
+COMMENT ON COLUMN seckill.items.require_token IS 'only who has a token from seckill_token() can buy';
 COMMENT ON COLUMN seckill.items.per_user_limit IS 'units that one user can buy; NULL: any number';
 
 -- No foreign key to items: its FOR KEY SHARE lock on the hot row would be a
@@ -142,8 +144,8 @@ CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
        OR (OLD.version OPERATOR(pg_catalog.=) NEW.version
            AND OLD.stock OPERATOR(pg_catalog.<>) NEW.stock)
        OR (OLD.leased, OLD.lease_id) IS DISTINCT FROM (NEW.leased, NEW.lease_id)
-       OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit)
-           IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit)
+       OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit, OLD.require_token)
+           IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit, NEW.require_token)
        OR OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id)
     EXECUTE FUNCTION @extschema@.seckill_items_changed();
 
@@ -184,12 +186,13 @@ CREATE FUNCTION @extschema@.seckill_buy(
     mode        @extschema@.seckill_mode DEFAULT 'auto',
     quantity    integer DEFAULT 1,
     request_id  uuid DEFAULT NULL,
+    token       text DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
     OUT order_id bigint)
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid) IS
+COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid, text) IS
 'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold; a request_id that was used before gets its order again';
 
 CREATE FUNCTION @extschema@.seckill_buy_many(
@@ -197,13 +200,14 @@ CREATE FUNCTION @extschema@.seckill_buy_many(
     user_ids    bigint[],
     mode        @extschema@.seckill_mode DEFAULT 'auto',
     request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
     OUT user_id bigint,
     OUT outcome @extschema@.seckill_outcome,
     OUT order_id bigint)
 RETURNS SETOF record AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[]) IS
+COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]) IS
 'buy one unit of an item for each user of the array, the first ones first, at the cost of one purchase; one row an element, in its order';
 
 CREATE FUNCTION @extschema@.seckill_submit(
@@ -211,12 +215,13 @@ CREATE FUNCTION @extschema@.seckill_submit(
     user_id     bigint,
     quantity    integer DEFAULT 1,
     request_id  uuid DEFAULT NULL,
+    token       text DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
     OUT ticket  bigint)
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer, uuid) IS
+COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer, uuid, text) IS
 'put a purchase into the queue and do not wait: queued with a ticket for seckill_result(), busy, or a refusal';
 
 CREATE FUNCTION @extschema@.seckill_result(
@@ -229,6 +234,16 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_result(bigint, interval) IS
 'what became of a purchase in the queue, waiting for the decision for so long (NULL: not at all); queued while there is none';
+
+CREATE FUNCTION @extschema@.seckill_token(
+    item_id     bigint,
+    user_id     bigint,
+    valid_for   interval DEFAULT '5 minutes')
+RETURNS text AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_token(bigint, bigint, interval) IS
+'token that lets a user try to buy an item with require_token, from now on for so long';
 
 --
 -- The stock cache, by hand
@@ -356,10 +371,11 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_items_delete(),
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_truncated(),
-    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid),
-    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[]),
-    @extschema@.seckill_submit(bigint, bigint, integer, uuid),
+    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid, text),
+    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]),
+    @extschema@.seckill_submit(bigint, bigint, integer, uuid, text),
     @extschema@.seckill_result(bigint, interval),
+    @extschema@.seckill_token(bigint, bigint, interval),
     @extschema@.seckill_prewarm(bigint, integer),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),

@@ -21,7 +21,7 @@
  * ticket		a purchase's position in the queue
  *
  * The rooms: src/buy.c is the call, src/admit.c says who may buy,
- * src/modes.c has the modes, src/lease.c what
+ * src/token.c who may try, src/modes.c has the modes, src/lease.c what
  * moves units between row and cache, src/ledger.c every SQL statement,
  * src/batch.c purchases decided on locked rows,
  * src/queue.c the ring and src/worker.c the process that empties it,
@@ -53,6 +53,8 @@ bool		seckill_allow_unsafe = false;
 int			seckill_max_retries = 1000;
 int			seckill_lease_units = 1000;
 int			seckill_max_items = 1000;
+char	   *seckill_token_key = NULL;
+char	   *seckill_token_old_key = NULL;
 int			seckill_hot_rate = 100;
 int			seckill_queue_size = 4096;
 int			seckill_queue_batch = 1000;
@@ -117,6 +119,16 @@ define_settings(void)
 							"0: always, where there is a cache.",
 							&seckill_hot_rate, 100, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("seckill.token_key",
+							   "Secret key of admission tokens.",
+							   NULL, &seckill_token_key, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("seckill.token_old_key",
+							   "Key before seckill.token_key, whose tokens are still accepted.",
+							   NULL, &seckill_token_old_key, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.queue_batch",
 							"Purchases that the queue's worker decides in one transaction at most.",
 							NULL, &seckill_queue_batch, 1000, 1, 100000,

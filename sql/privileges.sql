@@ -1,7 +1,7 @@
 -- A role with EXECUTE on seckill_buy buys, and reaches no table itself.
 CREATE ROLE regress_buyer;
 CREATE ROLE regress_stranger;
-GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid) TO regress_buyer;
+GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) TO regress_buyer;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 6);
 
 SET ROLE regress_buyer;
@@ -67,6 +67,6 @@ RESET search_path;
 DROP SCHEMA hostile CASCADE;
 
 TRUNCATE seckill.items, seckill.orders;
-REVOKE EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid) FROM regress_buyer;
+REVOKE EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) FROM regress_buyer;
 DROP ROLE regress_buyer;
 DROP ROLE regress_stranger;

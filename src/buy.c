@@ -134,8 +134,7 @@ check_writable(const char *function)
 /* A purchase as a caller asks for it. */
 void
 seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-					  int32 quantity, const pg_uuid_t *request,
-					  SeckillMode mode)
+					  int32 quantity, SeckillMode mode)
 {
 	seckill_check_units(quantity, "quantity");
 	memset(p, 0, sizeof(*p));
@@ -144,15 +143,17 @@ seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 	p->quantity = quantity;
 	p->mode = check_mode(mode);
 	p->outcome = SECKILL_QUEUED;
-	p->has_request = request != NULL;
-	if (request != NULL)
-		p->request = *request;
 }
 
-static const pg_uuid_t *
-get_request(FunctionCallInfo fcinfo, int i)
+/* The arguments request_id and token, in this order from i on, or NULL. */
+static void
+read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 {
-	return PG_ARGISNULL(i) ? NULL : PG_GETARG_UUID_P(i);
+	p->has_request = !PG_ARGISNULL(i);
+	if (p->has_request)
+		p->request = *PG_GETARG_UUID_P(i);
+	if (!PG_ARGISNULL(i + 1))
+		p->token = PG_GETARG_TEXT_PP(i + 1);
 }
 
 static void
@@ -164,8 +165,9 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
 	seckill_check_argument(PG_ARGISNULL(3), "quantity");
 	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(3), get_request(fcinfo, 4),
+						  PG_GETARG_INT32(3),
 						  seckill_catalog_mode(PG_GETARG_OID(2)));
+	read_credentials(fcinfo, 4, p);
 }
 
 
@@ -182,6 +184,14 @@ seckill_check_window(const SaleRules *rules, TimestampTz now)
 	if (now >= rules->ends_at)
 		return SECKILL_ENDED;
 	return SECKILL_SOLD;
+}
+
+/* What later steps need of the rules. */
+static void
+take_rules(Purchase *p, const SaleRules *rules)
+{
+	p->limit = rules->per_user_limit;
+	p->require_token = rules->require_token;
 }
 
 /*
@@ -204,7 +214,7 @@ check_row(Purchase *p)
 		p->entry = seckill_stock_enter(p->item_id);
 	else
 		seckill_stock_learn(p->entry, generation, &row, p->now);
-	p->limit = row.rules.per_user_limit;
+	take_rules(p, &row.rules);
 	return seckill_check_window(&row.rules, p->now);
 }
 
@@ -243,7 +253,7 @@ seckill_check_rules(Purchase *p)
 	}
 	else
 	{
-		p->limit = glance.rules.per_user_limit;
+		take_rules(p, &glance.rules);
 		outcome = seckill_check_window(&glance.rules, now);
 	}
 	if (outcome == SECKILL_SOLD && glance.sold_out)
@@ -251,6 +261,17 @@ seckill_check_rules(Purchase *p)
 	return outcome;
 }
 
+
+/* Who needs a token and has none is denied, and learns nothing of the stock. */
+static SeckillOutcome
+check_token(const Purchase *p, SeckillOutcome outcome)
+{
+	if (p->require_token &&
+		(outcome == SECKILL_SOLD || outcome == SECKILL_SOLD_OUT) &&
+		!seckill_token_admits(p))
+		return SECKILL_DENIED;
+	return outcome;
+}
 
 /*
  * In the queue the worker looks at request and limit; what is answered already
@@ -261,7 +282,7 @@ buy_in_queue(Purchase *p)
 {
 	if (p->has_request && seckill_answer_request(p))
 		return;
-	p->outcome = seckill_check_rules(p);
+	p->outcome = check_token(p, seckill_check_rules(p));
 	if (p->outcome != SECKILL_SOLD)
 		return;
 	check_without_locks();
@@ -291,6 +312,7 @@ buy_in_transaction(Purchase **list, int n)
 {
 	SeckillOutcome outcome;
 	Purchase   *first;
+	int			admitted = 0;
 
 	n = seckill_admit_requests(list, n, true);
 	if (n == 0)
@@ -299,18 +321,23 @@ buy_in_transaction(Purchase **list, int n)
 	outcome = seckill_check_rules(first);
 	for (int i = 0; i < n; i++)
 	{
-		list[i]->entry = first->entry;
-		list[i]->limit = first->limit;
-		list[i]->now = first->now;
-		list[i]->outcome = outcome;
+		Purchase   *p = list[i];
+
+		p->entry = first->entry;
+		p->limit = first->limit;
+		p->require_token = first->require_token;
+		p->now = first->now;
+		p->outcome = check_token(p, outcome);
+		if (p->outcome == SECKILL_SOLD)
+			list[admitted++] = p;
 	}
-	if (outcome == SECKILL_SOLD)
-		run_mode(list, n);
+	if (admitted > 0)
+		run_mode(list, admitted);
 	seckill_stock_unpin(first->entry);
 }
 
 /*
- * seckill_buy(item_id, user_id, mode, quantity, request_id)
+ * seckill_buy(item_id, user_id, mode, quantity, request_id, token)
  *		returns (outcome, order_id)
  *
  * With a request_id that has made an order of this item already, the answer is
@@ -339,7 +366,7 @@ seckill_buy(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_submit(item_id, user_id, quantity, request_id) returns (outcome, ticket)
+ * seckill_submit(item_id, user_id, quantity, request_id, token) returns (outcome, ticket)
  *
  * Hands a purchase to the worker without waiting for the decision: "queued"
  * with a ticket for seckill_result(), "busy" if the ring is full, or a refusal
@@ -357,10 +384,11 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
 	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(2), get_request(fcinfo, 3),
-						  SECKILL_MODE_QUEUE);
-	p.outcome = seckill_check_rules(&p);
-	if (p.outcome == SECKILL_SOLD || p.has_request)
+						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
+	read_credentials(fcinfo, 3, &p);
+	p.outcome = check_token(&p, seckill_check_rules(&p));
+	if (p.outcome == SECKILL_SOLD ||
+		(p.has_request && p.outcome != SECKILL_DENIED))
 		p.outcome = seckill_queue_submit(&p, &ticket);
 	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,
@@ -411,6 +439,22 @@ set_requests(Purchase *purchases, int n, ArrayType *requests)
 	}
 }
 
+/* The same for tokens. */
+static void
+set_tokens(Purchase *purchases, int n, ArrayType *tokens)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	if (get_elements(tokens, "tokens", TEXTOID, &values, &nulls) != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("tokens must have as many elements as user_ids")));
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			purchases[i].token = DatumGetTextPP(values[i]);
+}
+
 /* One purchase of one unit for each user, in the order of the array. */
 static Purchase *
 make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
@@ -426,7 +470,7 @@ make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 	{
 		seckill_check_argument(nulls[i], "an element of user_ids");
 		seckill_init_purchase(&purchases[i], item_id,
-							  DatumGetInt64(values[i]), 1, NULL, mode);
+							  DatumGetInt64(values[i]), 1, mode);
 	}
 	return purchases;
 }
@@ -452,7 +496,7 @@ return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
 }
 
 /*
- * seckill_buy_many(item_id, user_ids, mode, request_ids)
+ * seckill_buy_many(item_id, user_ids, mode, request_ids, tokens)
  *		returns setof (user_id, outcome, order_id)
  *
  * One purchase of one unit for each element, as by so many calls of
@@ -483,6 +527,8 @@ seckill_buy_many(PG_FUNCTION_ARGS)
 							   mode, &n);
 	if (!PG_ARGISNULL(3))
 		set_requests(purchases, n, PG_GETARG_ARRAYTYPE_P(3));
+	if (!PG_ARGISNULL(4))
+		set_tokens(purchases, n, PG_GETARG_ARRAYTYPE_P(4));
 	list = palloc_extended(Max(n, 1) * sizeof(Purchase *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < n; i++)
 		list[i] = &purchases[i];

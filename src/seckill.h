@@ -39,10 +39,11 @@ typedef enum SeckillOutcome
 	SECKILL_ENDED,
 	SECKILL_QUEUED,				/* not decided yet */
 	SECKILL_BUSY,
-	SECKILL_LIMIT_REACHED
+	SECKILL_LIMIT_REACHED,
+	SECKILL_DENIED
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_LIMIT_REACHED + 1)
+#define SECKILL_OUTCOMES	(SECKILL_DENIED + 1)
 
 typedef struct StockEntry StockEntry;
 
@@ -52,6 +53,7 @@ typedef struct SaleRules
 	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
 	TimestampTz ends_at;		/* DT_NOEND: NULL */
 	int32		per_user_limit; /* units; 0: NULL */
+	bool		require_token;
 } SaleRules;
 
 /* A row of seckill.items, as the statement that read it saw it. */
@@ -81,6 +83,8 @@ typedef struct Purchase
 	int32		limit;			/* units of the item per user; 0: none */
 	bool		has_request;
 	pg_uuid_t	request;		/* asked again, the answer is the same */
+	bool		require_token;	/* does the item want a token? */
+	const text *token;
 	bool		admitted;		/* may be served, see admit.c */
 	struct Purchase *twin;		/* the same request, served instead */
 } Purchase;
@@ -94,6 +98,8 @@ extern bool seckill_allow_unsafe;
 extern int	seckill_max_retries;
 extern int	seckill_lease_units;
 extern int	seckill_max_items;
+extern char *seckill_token_key;
+extern char *seckill_token_old_key;
 extern int	seckill_hot_rate;
 extern int	seckill_queue_size;
 extern int	seckill_queue_batch;
@@ -374,6 +380,12 @@ extern int	seckill_admit_users(Purchase **list, int n, bool may_wait);
 
 
 /*
+ * token.c: admission tokens
+ */
+extern bool seckill_token_admits(const Purchase *p);
+
+
+/*
  * modes.c: the modes
  */
 extern void seckill_mode_run(Purchase **list, int n);
@@ -429,8 +441,7 @@ extern void seckill_check_argument(bool isnull, const char *name);
 extern void seckill_check_units(int32 units, const char *name);
 extern void seckill_check_queue(void);
 extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-								  int32 quantity, const pg_uuid_t *request,
-								  SeckillMode mode);
+								  int32 quantity, SeckillMode mode);
 extern SeckillOutcome seckill_check_window(const SaleRules *rules,
 										   TimestampTz now);
 extern SeckillOutcome seckill_check_rules(Purchase *p);

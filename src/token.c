@@ -1,0 +1,163 @@
+/*
+ * token.c
+ *		Admission tokens: who may try to buy an item at all.
+ *
+ * A token says that the server lets this user try to buy this item until some
+ * time: HMAC-SHA256 (RFC 2104) of the three under seckill.token_key.  It is
+ * the time of expiry in microseconds since 2000 as 16 hexadecimal digits, then
+ * the 64 digits of the code.
+ *
+ * Tokens made with seckill.token_old_key are accepted too, so a key can be
+ * replaced: the old key stays until the tokens made with it have expired.
+ *
+ * A check takes the same time whatever is wrong with a token.
+ */
+#include "postgres.h"
+
+#include "common/hmac.h"
+#include "common/sha2.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_token);
+
+#define EXPIRY_DIGITS	16
+#define TOKEN_DIGITS	(EXPIRY_DIGITS + 2 * PG_SHA256_DIGEST_LENGTH)
+
+/* What the code is made of; the label keeps it from meaning anything else. */
+typedef struct TokenText
+{
+	char		label[16];
+	uint64		item_id;		/* numbers in network byte order */
+	uint64		user_id;
+	uint64		expiry;
+} TokenText;
+
+static void
+compute_code(const char *key, int64 item_id, int64 user_id, uint64 expiry,
+			 uint8 *code)
+{
+	TokenText	text = {"seckill token 1", pg_hton64(item_id),
+	pg_hton64(user_id), pg_hton64(expiry)};
+	pg_hmac_ctx *ctx = pg_hmac_create(PG_SHA256);
+
+	if (ctx == NULL ||
+		pg_hmac_init(ctx, (const uint8 *) key, strlen(key)) < 0 ||
+		pg_hmac_update(ctx, (const uint8 *) &text, sizeof(text)) < 0 ||
+		pg_hmac_final(ctx, code, PG_SHA256_DIGEST_LENGTH) < 0)
+	{
+		pg_hmac_free(ctx);
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute the code of a token")));
+	}
+	pg_hmac_free(ctx);
+}
+
+static void
+require_key(void)
+{
+	if (seckill_token_key[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no key for tokens"),
+				 errhint("A superuser sets seckill.token_key in postgresql.conf or with ALTER SYSTEM, and reloads.")));
+}
+
+/* The value of a hexadecimal digit, in lower case; sets *bad if it is none. */
+static inline uint8
+digit(char c, uint8 *bad)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	*bad = 1;
+	return 0;
+}
+
+/* Read digits as bytes. */
+static void
+read_bytes(const char *digits, int n, uint8 *bytes, uint8 *bad)
+{
+	for (int i = 0; i < n; i++)
+		bytes[i] = (uint8) (digit(digits[2 * i], bad) << 4 |
+							digit(digits[2 * i + 1], bad));
+}
+
+/* Bits that differ between a code and what it should be under a key. */
+static uint8
+compare_code(const char *key, const Purchase *p, uint64 expiry,
+			 const uint8 *code)
+{
+	uint8		right[PG_SHA256_DIGEST_LENGTH];
+	uint8		difference = key[0] == '\0';
+
+	compute_code(key, p->item_id, p->user_id, expiry, right);
+	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+		difference |= code[i] ^ right[i];
+	return difference;
+}
+
+/* Does the purchase have a token that lets it pass now? */
+bool
+seckill_token_admits(const Purchase *p)
+{
+	char		digits[TOKEN_DIGITS] = {0};
+	uint8		bytes[TOKEN_DIGITS / 2];
+	uint8		bad = 0;
+	uint64		expiry;
+	uint8		difference;
+	uint8		old_difference;
+
+	require_key();
+	if (p->token != NULL && VARSIZE_ANY_EXHDR(p->token) == TOKEN_DIGITS)
+		memcpy(digits, VARDATA_ANY(p->token), TOKEN_DIGITS);
+	read_bytes(digits, TOKEN_DIGITS / 2, bytes, &bad);
+	memcpy(&expiry, bytes, sizeof(expiry));
+	expiry = pg_ntoh64(expiry);
+	difference = compare_code(seckill_token_key, p, expiry,
+							  bytes + sizeof(expiry));
+	old_difference = compare_code(seckill_token_old_key, p, expiry,
+								  bytes + sizeof(expiry));
+	return bad == 0 && (difference == 0 || old_difference == 0) &&
+		(int64) expiry > p->now;
+}
+
+/*
+ * seckill_token(item_id, user_id, valid_for) returns text
+ *
+ * A token for one user and item, valid from now on for so long.
+ */
+Datum
+seckill_token(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz expiry;
+	uint8		bytes[TOKEN_DIGITS / 2];
+	char		token[TOKEN_DIGITS + 1];
+	uint64		expiry_sent;
+
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "user_id");
+	seckill_check_argument(PG_ARGISNULL(2), "valid_for");
+	require_key();
+	expiry = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													 TimestampTzGetDatum(now),
+													 PG_GETARG_DATUM(2)));
+	if (expiry <= now || TIMESTAMP_NOT_FINITE(expiry))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("valid_for must be positive and finite")));
+	expiry_sent = pg_hton64((uint64) expiry);
+	memcpy(bytes, &expiry_sent, sizeof(expiry_sent));
+	compute_code(seckill_token_key, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+				 (uint64) expiry, bytes + sizeof(expiry_sent));
+	hex_encode((char *) bytes, sizeof(bytes), token);
+	token[TOKEN_DIGITS] = '\0';
+	PG_RETURN_TEXT_P(cstring_to_text(token));
+}
