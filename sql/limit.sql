@@ -24,6 +24,12 @@ SELECT outcome FROM seckill_buy(8, 7, 'queue', 2);
 SELECT outcome FROM seckill_buy(8, 7, 'queue', 1);
 SELECT outcome FROM seckill_buy(8, 7, 'pessimistic', 1);
 
+-- a statement that has tried another mode must not wait for the worker, who
+-- would wait for it
+\set VERBOSITY terse
+SELECT a.outcome, b.outcome FROM seckill_buy(8, 7, 'cache') a, LATERAL seckill_buy(8, 7, 'queue') b;
+\set VERBOSITY default
+
 -- rolled back, it counts no more
 BEGIN;
 SELECT outcome FROM seckill_buy(8, 9, 'cache', 2);

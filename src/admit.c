@@ -43,6 +43,15 @@ lock_hash(uint64 hash, uint16 class, bool may_wait)
 		LOCKACQUIRE_NOT_AVAIL;
 }
 
+static bool
+has_hash(uint64 hash, uint16 class)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, (int64) hash, class);
+	return SeckillLockHeldByMe(&tag, ExclusiveLock);
+}
+
 static uint64
 hash_user(const Purchase *p)
 {
@@ -56,6 +65,15 @@ hash_request(const Purchase *p)
 {
 	return hash_bytes_extended(p->request.data, UUID_LEN,
 							   (uint64) p->item_id);
+}
+
+
+/* Has this transaction a lock that the worker would wait for? */
+bool
+seckill_admit_has_lock(const Purchase *p)
+{
+	return has_hash(hash_user(p), SECKILL_LOCK_USER) ||
+		(p->has_request && has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
 }
 
 

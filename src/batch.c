@@ -295,12 +295,17 @@ static void
 decide_waiting(Stretch *s)
 {
 	ItemRow		row;
+	int32		limit;
 
 	if (!seckill_ledger_peek(s->item_id, &row))
 		seckill_unknown_item(s->item_id);
-	admit(s, row.rules.per_user_limit, true);
+	limit = row.rules.per_user_limit;
+	admit(s, limit, true);
 	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
+	seckill_sale_begin(&s->sale, &row);
+	if (row.rules.per_user_limit != limit)
+		return;					/* they are put off */
 	decide_stretch(s, &row, true);
 	seckill_sale_end(&s->sale, s->item_id);
 }

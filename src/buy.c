@@ -76,13 +76,18 @@ check_outside_transaction(void)
  * truncate the tables, the worker would wait for him, and he for us.
  */
 static void
-check_without_locks(void)
+check_without_locks(const Purchase *p)
 {
 	if (seckill_ledger_has_lock())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("mode \"queue\" cannot be used by a statement that reads seckill.items or seckill.orders"),
 				 errhint("Read the tables in a statement before, or use seckill_submit().")));
+	if (seckill_admit_has_lock(p))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("mode \"queue\" cannot be used by a statement that has tried to buy the same in another mode"),
+				 errhint("Call it as a statement of its own.")));
 }
 
 static void
@@ -274,6 +279,20 @@ check_token(const Purchase *p, SeckillOutcome outcome)
 }
 
 /*
+ * Does the purchase go to the worker?  If it is refused, only for its request,
+ * whose order may just be made.  The worker looks at the rules again, but not
+ * at the token.
+ */
+static bool
+goes_to_worker(const Purchase *p)
+{
+	if (p->outcome == SECKILL_SOLD)
+		return true;
+	return p->has_request && p->outcome != SECKILL_DENIED &&
+		(!p->require_token || seckill_token_admits(p));
+}
+
+/*
  * In the queue the worker looks at request and limit; what is answered already
  * need not go there.
  */
@@ -283,9 +302,9 @@ buy_in_queue(Purchase *p)
 	if (p->has_request && seckill_answer_request(p))
 		return;
 	p->outcome = check_token(p, seckill_check_rules(p));
-	if (p->outcome != SECKILL_SOLD)
+	if (!goes_to_worker(p))
 		return;
-	check_without_locks();
+	check_without_locks(p);
 	p->outcome = seckill_queue_buy(p);
 }
 
@@ -387,8 +406,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
 	read_credentials(fcinfo, 3, &p);
 	p.outcome = check_token(&p, seckill_check_rules(&p));
-	if (p.outcome == SECKILL_SOLD ||
-		(p.has_request && p.outcome != SECKILL_DENIED))
+	if (goes_to_worker(&p))
 		p.outcome = seckill_queue_submit(&p, &ticket);
 	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,

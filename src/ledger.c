@@ -947,14 +947,15 @@ typedef struct OrderScan
 } OrderScan;
 
 static void
-begin_orders(OrderScan *s, Oid index, int64 item_id, RegProcedure equal,
-			 Datum key)
+begin_orders(OrderScan *s, bool by_request, int64 item_id, Datum key)
 {
+	RegProcedure equal = by_request ? F_UUID_EQ : F_INT8EQ;
 	ScanKeyData keys[2];
 
 	CommandCounterIncrement();
 	s->orders = table_open(seckill_catalog()->orders, AccessShareLock);
-	s->index = index_open(index, AccessShareLock);
+	s->index = index_open(by_request ? seckill_catalog()->orders_request :
+						  seckill_catalog()->orders_user, AccessShareLock);
 	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	s->slot = table_slot_create(s->orders, NULL);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
@@ -987,8 +988,7 @@ seckill_ledger_bought(int64 item_id, int64 user_id)
 	OrderScan	s;
 	int64		bought = 0;
 
-	begin_orders(&s, seckill_catalog()->orders_user, item_id, F_INT8EQ,
-				 Int64GetDatum(user_id));
+	begin_orders(&s, false, item_id, Int64GetDatum(user_id));
 	while (next_order(&s))
 		bought += DatumGetInt32(item_column(s.slot, ORDER_QUANTITY, 0));
 	end_orders(&s);
@@ -1003,8 +1003,7 @@ seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
 	OrderScan	s;
 	bool		found;
 
-	begin_orders(&s, seckill_catalog()->orders_request, item_id, F_UUID_EQ,
-				 UUIDPGetDatum(request));
+	begin_orders(&s, true, item_id, UUIDPGetDatum(request));
 	found = next_order(&s);
 	if (found)
 	{

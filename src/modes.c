@@ -44,7 +44,11 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 
 	seckill_sale_begin(&sale, row);
 	for (int i = 0; i < n; i++)
+	{
+		/* a limit that has come since counts this order, at least */
+		list[i]->limit = row->rules.per_user_limit;
 		(void) seckill_sale_decide(&sale, list[i], true);
+	}
 	seckill_sale_end(&sale, list[0]->item_id);
 	seckill_batch_order(list, n);
 }

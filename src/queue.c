@@ -816,21 +816,41 @@ seckill_queue_retire(void)
 	return false;
 }
 
-/* Sleep until a purchase comes in; false if none has for so long. */
+/* Sleep until a producer wakes me; false if none has for so long. */
+static bool
+await_producer(int timeout_ms)
+{
+	int			events = WaitLatch(MyLatch,
+								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								   timeout_ms, seckill_worker_wait_event());
+
+	ResetLatch(MyLatch);
+	return (events & WL_LATCH_SET) != 0;
+}
+
+/* Sleep until there is a purchase; false if there was none for so long. */
 bool
 seckill_queue_sleep(int timeout_ms)
 {
-	int			events = WL_LATCH_SET;
+	bool		woken = true;
 
 	pg_atomic_write_u32(&my_queue->sleeping, 1);
 	pg_memory_barrier();
 	if (!has_work(my_queue))
-		events = WaitLatch(MyLatch,
-						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						   timeout_ms, seckill_worker_wait_event());
+		woken = await_producer(timeout_ms);
 	pg_atomic_write_u32(&my_queue->sleeping, 0);
-	ResetLatch(MyLatch);
-	return (events & WL_LATCH_SET) != 0;
+	return woken;
+}
+
+/* Sleep for so long, or until there is a ticket beyond those seen. */
+void
+seckill_queue_nap(uint64 seen, int timeout_ms)
+{
+	pg_atomic_write_u32(&my_queue->sleeping, 1);
+	pg_memory_barrier();
+	if (pg_atomic_read_u64(&my_queue->tail) == seen)
+		(void) await_producer(timeout_ms);
+	pg_atomic_write_u32(&my_queue->sleeping, 0);
 }
 
 /* All that is in the ring now. */

@@ -373,6 +373,7 @@ extern void seckill_batch_decide(Purchase **list, int n, bool may_wait);
 /*
  * admit.c: limits and exact retries
  */
+extern bool seckill_admit_has_lock(const Purchase *p);
 extern bool seckill_answer_request(Purchase *p);
 extern int	seckill_admit_requests(Purchase **list, int n, bool may_wait);
 extern void seckill_answer_twins(Purchase **list, int n);
@@ -410,6 +411,7 @@ extern void seckill_queue_started(void);
 extern void seckill_queue_release(bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
+extern void seckill_queue_nap(uint64 seen, int timeout_ms);
 /* Where the worker reads on: the purchases that were there at first. */
 typedef struct QueueRange
 {

@@ -815,14 +815,26 @@ seckill_stock_set_refilling(StockEntry *entry, bool refilling)
  * Heat: what mode auto goes by
  */
 
-/* A window is over: does what happened in it keep the item hot? */
+/*
+ * A window is over: does what happened in it keep the item hot?  It may have
+ * been a long one: calls that wait for each other are few.
+ */
 static void
 close_window(StockEntry *entry, TimestampTz now)
 {
-	if (now >= entry->window + 2 * HEAT_WINDOW ||
-		(entry->calls < seckill_hot_rate / 2 &&
-		 entry->conflicts < HOT_CONFLICTS / 2))
+	int64		length = Max(now - entry->window, HEAT_WINDOW);
+
+	if ((int64) entry->calls * HEAT_WINDOW / length < seckill_hot_rate / 2 &&
+		entry->conflicts < HOT_CONFLICTS / 2)
 		entry->hot = false;
+}
+
+/* Others may have read the clock a little later; it can also be set back. */
+static bool
+is_window_over(StockEntry *entry, TimestampTz now)
+{
+	return now >= entry->window + HEAT_WINDOW ||
+		now < entry->window - HEAT_WINDOW;
 }
 
 /*
@@ -836,7 +848,7 @@ seckill_stock_heat(StockEntry *entry, int32 calls, TimestampTz now)
 	bool		hot;
 
 	SpinLockAcquire(&entry->mutex);
-	if (now >= entry->window + HEAT_WINDOW || now < entry->window)
+	if (is_window_over(entry, now))
 	{
 		if (entry->window != 0)
 			close_window(entry, now);

@@ -97,7 +97,7 @@ compare_code(const char *key, const Purchase *p, uint64 expiry,
 	uint8		right[PG_SHA256_DIGEST_LENGTH];
 	uint8		difference = key[0] == '\0';
 
-	compute_code(key, p->item_id, p->user_id, expiry, right);
+	compute_code(key[0] == '\0' ? seckill_token_key : key, p->item_id, p->user_id, expiry, right);
 	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
 		difference |= code[i] ^ right[i];
 	return difference;

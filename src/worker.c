@@ -12,9 +12,10 @@
  *
  * A turn of its loop: read what has gathered, decide it in one transaction,
  * publish in the commit callback.  In such a batch nobody is waited for; what
- * would have to wait is put off.  Then, for one of the items put off, in a
- * transaction of its own: wait, for a while only, as purchases of other items
- * are gathering.
+ * would have to wait is put off, and tried again in the next turn.  To get a
+ * place in line where others contend, the worker also waits for one of the
+ * items put off, in a transaction of its own: for a while only, as purchases
+ * of others are gathering, and if in vain, not again for a longer while.
  *
  * On an error the transaction is rolled back and the purchases are decided in
  * halves, down to the one with the error, which alone gets it.
@@ -45,7 +46,13 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
  * trigger on the orders needs.
  */
 #define PATIENCE_MS			50
-#define MAX_PATIENCE_MS		1000
+#define MAX_PATIENCE_MS		400
+
+/* A wait in vain is followed by so many times its length without one. */
+#define WAIT_SPACING		20
+
+/* How often to look again when all that there is has been put off. */
+#define NAP_MS				10
 
 /* Failed starts in a row after which a worker waits before it tries again. */
 #define FREE_STARTS			3
@@ -58,9 +65,10 @@ static Purchase *jobs = NULL;
 static int	max_jobs = 0;
 static MemoryContext batch_context = NULL;
 
-/* Of the item put off that was tried last. */
+/* The item put off that was waited for last, and when to wait again. */
 static int64 last_item = 0;
 static int	patience = PATIENCE_MS;
+static TimestampTz next_wait = 0;
 
 
 /*
@@ -412,27 +420,36 @@ next_item(const ItemSet *set)
 
 /*
  * Decide the purchases of one item that were put off, with patience, which
- * grows while it is in vain.
+ * grows while it is in vain; then the next such wait is not soon.  Returns how
+ * many are decided.
  */
-static void
+static int
 decide_patiently(int64 item_id)
 {
+	TimestampTz start = GetCurrentTimestamp();
 	QueueRange	range = seckill_queue_range();
 	ItemSet		undecided = {NULL, 0};
 	int			n = seckill_queue_read(&range, jobs, max_jobs, is_item,
 									   &item_id);
+	int			decided;
 
-	if (n == 0)
+	if (n > 0)
+		decide_all(jobs, n, true);
+	decided = n - add_undecided(&undecided, jobs, n);
+	if (n > 0 && decided == 0)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		patience = Min(2 * patience, MAX_PATIENCE_MS);
+		next_wait = now + WAIT_SPACING * (now - start);
+	}
+	else
 	{
 		patience = PATIENCE_MS;
-		return;
+		next_wait = 0;
 	}
-	decide_all(jobs, n, true);
-	if (add_undecided(&undecided, jobs, n) == n)
-		patience = Min(2 * patience, MAX_PATIENCE_MS);
-	else
-		patience = PATIENCE_MS;
 	last_item = item_id;
+	return decided;
 }
 
 static void
@@ -444,32 +461,43 @@ report(int n)
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
+typedef enum Turn
+{
+	TURN_IDLE,					/* there was nothing to decide */
+	TURN_STUCK,					/* all that there was had to be put off */
+	TURN_DONE
+} Turn;
+
 /*
- * Decide what has gathered, in batches; false if there was nothing.  What is
- * put off keeps nobody behind it waiting but those who want the same item.
+ * Decide what has gathered, in batches.  What is put off keeps nobody behind it
+ * waiting but those who want the same item.  *seen is set to the end of what
+ * was there.
  */
-static bool
-take_turn(void)
+static Turn
+take_turn(uint64 *seen)
 {
 	QueueRange	range = seckill_queue_range();
 	ItemSet		put_off = {NULL, 0};
-	bool		found = false;
+	int			found = 0;
+	int			undecided = 0;
 	int			n;
 
+	*seen = range.end;
 	while ((n = seckill_queue_read(&range, jobs, max_jobs, is_not_in,
 								   &put_off)) > 0)
 	{
-		found = true;
 		report(n);
 		decide_all(jobs, n, false);
-		(void) add_undecided(&put_off, jobs, n);
+		found += n;
+		undecided += add_undecided(&put_off, jobs, n);
 	}
-	if (put_off.n > 0)
-		decide_patiently(next_item(&put_off));
+	if (put_off.n > 0 && GetCurrentTimestamp() >= next_wait)
+		undecided -= decide_patiently(next_item(&put_off));
 	MemoryContextReset(batch_context);
-	if (found)
-		(void) pgstat_report_stat(false);
-	return found;
+	if (found == 0)
+		return TURN_IDLE;
+	(void) pgstat_report_stat(false);
+	return undecided < found ? TURN_DONE : TURN_STUCK;
 }
 
 /* Room for a batch, of the size that is set now. */
@@ -511,11 +539,21 @@ seckill_worker_main(Datum arg)
 	MemoryContextSwitchTo(batch_context);
 	for (;;)
 	{
+		uint64		seen;
+
 		serve_interrupts();
-		if (take_turn())
-			continue;
-		pgstat_report_activity(STATE_IDLE, NULL);
-		if (!seckill_queue_sleep(seckill_queue_idle_time))
-			retire_if_idle();
+		switch (take_turn(&seen))
+		{
+			case TURN_DONE:
+				break;
+			case TURN_STUCK:
+				seckill_queue_nap(seen, NAP_MS);
+				break;
+			case TURN_IDLE:
+				pgstat_report_activity(STATE_IDLE, NULL);
+				if (!seckill_queue_sleep(seckill_queue_idle_time))
+					retire_if_idle();
+				break;
+		}
 	}
 }

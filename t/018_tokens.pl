@@ -110,6 +110,11 @@ is(sql("SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '$request', '$token')"
 is(sql("SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '$request')"), 'sold', 'asked again');
 is(sql("SELECT count(*) FROM seckill.orders WHERE request_id = '$request'"), 1, 'one order');
 
+# nor does a request get into the queue without one before the sale
+sql("UPDATE seckill.items SET starts_at = now() + '1 hour' WHERE item_id = 2");
+is(sql('SELECT outcome FROM seckill_submit(2, 7, 1, gen_random_uuid())'), 'not_started', 'not queued');
+is(sql("SELECT outcome FROM seckill_buy(2, 7, 'queue', 1, gen_random_uuid())"), 'not_started', 'not queued either');
+
 # keys are replaced
 set_keys('second secret', 'first secret');
 is(buy(1, 7, $token), 'sold', 'a token made with the old key');
