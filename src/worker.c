@@ -46,7 +46,7 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
  * trigger on the orders needs.
  */
 #define PATIENCE_MS			50
-#define MAX_PATIENCE_MS		400
+#define MAX_PATIENCE_MS		200
 
 /* A wait in vain is followed by so many times its length without one. */
 #define WAIT_SPACING		20

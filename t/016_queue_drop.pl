@@ -107,11 +107,13 @@ is(create_shop("shop$_"), 'sold', "database $_ sells") for 2 .. 8;
 ($rc, $out, $err) = (0, '', '');
 $node->safe_psql('postgres', 'CREATE DATABASE shop9');
 $node->safe_psql('shop9', 'CREATE EXTENSION seckill; INSERT INTO seckill.items (item_id, stock) VALUES (1, 10)');
-foreach my $call (q{seckill_buy(1, 1, 'queue')}, 'seckill_submit(1, 1)', 'seckill_result(1)')
+foreach my $call (q{seckill_buy(1, 1, 'queue')}, 'seckill_submit(1, 1)')
 {
 	($rc, $out, $err) = $node->psql('shop9', "\\set VERBOSITY verbose\nSELECT $call");
 	like($err, qr/ERROR:  53400: too many databases use the queue.*\nHINT: /s, "no queue is left for $call");
 }
+($rc, $out, $err) = $node->psql('shop9', "\\set VERBOSITY verbose\nSELECT seckill_result(1)");
+like($err, qr/ERROR:  55000: ticket 1 is no longer remembered/, 'no ticket is remembered where there is no queue');
 is($node->safe_psql('shop9', q{SELECT count(*) FROM seckill.orders}), 0, 'nothing happened');
 $node->safe_psql('postgres', 'DROP DATABASE shop8');
 is($node->safe_psql('shop9', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}), 'sold', 'until one is dropped');
