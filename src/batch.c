@@ -243,8 +243,9 @@ decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
 		p->entry = entry;
 		if (!take(p))
 			continue;
-		if (seckill_sale_decide(&s->sale, p, may_wait) == SECKILL_QUEUED &&
-			!may_wait)
+		(void) seckill_sale_decide(&s->sale, p, may_wait);
+		entry = p->entry;		/* found, if it was made since */
+		if (p->outcome == SECKILL_QUEUED && !may_wait)
 		{
 			put_back(p);
 			break;
@@ -303,7 +304,6 @@ decide_waiting(Stretch *s)
 	admit(s, limit, true);
 	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
-	seckill_sale_begin(&s->sale, &row);
 	if (row.rules.per_user_limit != limit)
 		return;					/* they are put off */
 	decide_stretch(s, &row, true);

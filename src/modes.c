@@ -47,7 +47,10 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 	{
 		/* a limit that has come since counts this order, at least */
 		list[i]->limit = row->rules.per_user_limit;
+		/* one may have found an entry that was made since */
+		list[i]->entry = list[0]->entry;
 		(void) seckill_sale_decide(&sale, list[i], true);
+		list[0]->entry = list[i]->entry;
 	}
 	seckill_sale_end(&sale, list[0]->item_id);
 	seckill_batch_order(list, n);
