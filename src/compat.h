@@ -14,6 +14,11 @@
 extern PGDLLEXPORT void _PG_init(void);
 #endif
 
+/* access to variable-length values */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* a function that does not return */
 #if PG_VERSION_NUM >= 180000
 #define SECKILL_NORETURN	pg_noreturn
