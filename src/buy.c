@@ -385,7 +385,8 @@ seckill_buy(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_submit(item_id, user_id, quantity, request_id, token) returns (outcome, ticket)
+ * seckill_submit(item_id, user_id, quantity, request_id, token)
+ *		returns (outcome, ticket)
  *
  * Hands a purchase to the worker without waiting for the decision: "queued"
  * with a ticket for seckill_result(), "busy" if the ring is full, or a refusal
@@ -438,6 +439,17 @@ get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
 	return n;
 }
 
+/* The same, one for each of n users. */
+static void
+get_as_many(int n, ArrayType *array, const char *name, Oid type,
+			Datum **values, bool **nulls)
+{
+	if (get_elements(array, name, type, values, nulls) != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must have as many elements as user_ids", name)));
+}
+
 /* Set the requests of purchases, NULL is none. */
 static void
 set_requests(Purchase *purchases, int n, ArrayType *requests)
@@ -445,10 +457,7 @@ set_requests(Purchase *purchases, int n, ArrayType *requests)
 	Datum	   *values;
 	bool	   *nulls;
 
-	if (get_elements(requests, "request_ids", UUIDOID, &values, &nulls) != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("request_ids must have as many elements as user_ids")));
+	get_as_many(n, requests, "request_ids", UUIDOID, &values, &nulls);
 	for (int i = 0; i < n; i++)
 	{
 		purchases[i].has_request = !nulls[i];
@@ -464,10 +473,7 @@ set_tokens(Purchase *purchases, int n, ArrayType *tokens)
 	Datum	   *values;
 	bool	   *nulls;
 
-	if (get_elements(tokens, "tokens", TEXTOID, &values, &nulls) != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("tokens must have as many elements as user_ids")));
+	get_as_many(n, tokens, "tokens", TEXTOID, &values, &nulls);
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
 			purchases[i].token = DatumGetTextPP(values[i]);

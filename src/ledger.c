@@ -314,6 +314,14 @@ get_plan(PlanId id)
  * Running
  */
 
+/* Run as another user for a while; *self keeps who we are. */
+static void
+become(Oid user, LedgerCaller *self)
+{
+	GetUserIdAndSecContext(&self->user, &self->context);
+	SetUserIdAndSecContext(user, self->context);
+}
+
 /*
  * Run a statement on many items under the transaction's snapshot; the number
  * of rows it made.
@@ -357,8 +365,7 @@ run_latest(PlanId id, Datum *args, Oid owner)
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	GetUserIdAndSecContext(&caller.user, &caller.context);
-	SetUserIdAndSecContext(owner, caller.context);
+	become(owner, &caller);
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
 	SetUserIdAndSecContext(caller.user, caller.context);
@@ -877,8 +884,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 		many_orders(list, n, args);
 	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
 	args[7] = Int64GetDatum(lease_id);
-	GetUserIdAndSecContext(&owner.user, &owner.context);
-	SetUserIdAndSecContext(c->orders_owner, owner.context);
+	become(c->orders_owner, &owner);
 	rc = SPI_execute_snapshot(get_plan(n == 1 ? PLAN_ORDER : PLAN_ORDERS),
 							  args, nulls, snapshot, InvalidSnapshot, false,
 							  true, 0);
@@ -1021,8 +1027,7 @@ seckill_ledger_limit_orders(int64 item_id)
 	Datum		args[] = {Int64GetDatum(item_id)};
 	LedgerCaller owner;
 
-	GetUserIdAndSecContext(&owner.user, &owner.context);
-	SetUserIdAndSecContext(seckill_catalog()->orders_owner, owner.context);
+	become(seckill_catalog()->orders_owner, &owner);
 	(void) run_many(PLAN_LIMIT_ORDERS, args);
 	SetUserIdAndSecContext(owner.user, owner.context);
 }
