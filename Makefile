@@ -5,10 +5,14 @@ OBJS = seckill.o \
 	src/buy.o \
 	src/catalog.o \
 	src/guard.o \
+	src/keeper.o \
 	src/lease.o \
 	src/ledger.o \
 	src/modes.o \
+	src/order.o \
+	src/process.o \
 	src/queue.o \
+	src/schedule.o \
 	src/stats.o \
 	src/stock.o \
 	src/token.o \

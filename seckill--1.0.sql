@@ -21,6 +21,12 @@ CREATE TYPE @extschema@.seckill_outcome AS ENUM (
 COMMENT ON TYPE @extschema@.seckill_outcome IS
 'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later), limit_reached (the user has as many units as the item allows), denied (no valid token)';
 
+CREATE TYPE @extschema@.seckill_order_state AS ENUM (
+    'pending', 'confirmed', 'cancelled', 'expired');
+
+COMMENT ON TYPE @extschema@.seckill_order_state IS
+'life of an order: pending (to be paid until pay_by), confirmed, cancelled, expired (not paid in time); the first two are live and keep their units, the others have given them back';
+
 --
 -- Tables
 --
@@ -44,6 +50,8 @@ CREATE TABLE seckill.items (
     ends_at     timestamptz,
     per_user_limit integer  CHECK (per_user_limit OPERATOR(pg_catalog.>) 0),
     require_token boolean   NOT NULL DEFAULT false,
+    pay_within  interval    CHECK (pay_within OPERATOR(pg_catalog.>) '0'
+                                   AND pay_within OPERATOR(pg_catalog.<=) '1 year'),
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR lease_id IS NOT NULL),
     CONSTRAINT items_window_check
@@ -62,6 +70,13 @@ COMMENT ON COLUMN seckill.items.starts_at IS 'sale opens at this time; NULL: ope
 COMMENT ON COLUMN seckill.items.ends_at IS 'sale is over from this time on; NULL: never';
 COMMENT ON COLUMN seckill.items.require_token IS 'only who has a token from seckill_token() can buy';
 COMMENT ON COLUMN seckill.items.per_user_limit IS 'units that one user can buy; NULL: any number';
+COMMENT ON COLUMN seckill.items.pay_within IS 'orders are pending, and expire unless confirmed for so long; NULL: orders are confirmed at once';
+
+-- What is about to open.
+CREATE INDEX items_starts_at ON seckill.items (starts_at)
+    WHERE starts_at IS NOT NULL;
+
+COMMENT ON INDEX seckill.items_starts_at IS 'items by the opening of their sale';
 
 -- No foreign key to items: its FOR KEY SHARE lock on the hot row would be a
 -- convoy of its own.  Triggers guard the deletion of an item instead.
@@ -75,17 +90,22 @@ CREATE TABLE seckill.orders (
     created_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
     request_id  uuid,
     limited     boolean     NOT NULL DEFAULT false,
+    state       @extschema@.seckill_order_state NOT NULL DEFAULT 'confirmed',
+    pay_by      timestamptz,
     PRIMARY KEY (item_id, order_id)
 );
 
--- Partial: an order of an item without a limit, or without a request, pays for
--- neither.
+-- Partial: an order pays only for what it has of limit, request and payment.
 CREATE INDEX orders_user ON seckill.orders (item_id, user_id) WHERE limited;
 CREATE UNIQUE INDEX orders_request ON seckill.orders (item_id, request_id)
     WHERE request_id IS NOT NULL;
 
+CREATE INDEX orders_pay_by ON seckill.orders (pay_by)
+    WHERE state OPERATOR(pg_catalog.=) 'pending';
+
 COMMENT ON INDEX seckill.orders_user IS 'what a user has bought of an item that has a limit';
 COMMENT ON INDEX seckill.orders_request IS 'one order for each request';
+COMMENT ON INDEX seckill.orders_pay_by IS 'pending orders by the end of their time';
 
 COMMENT ON TABLE seckill.orders IS 'successful purchases, one row each, written in the transaction of the buyer';
 COMMENT ON COLUMN seckill.orders.item_id IS 'the item bought';
@@ -95,7 +115,9 @@ COMMENT ON COLUMN seckill.orders.quantity IS 'units bought';
 COMMENT ON COLUMN seckill.orders.mode IS 'concurrency control that sold the order';
 COMMENT ON COLUMN seckill.orders.lease_id IS 'lease that the units came from; NULL: from the row';
 COMMENT ON COLUMN seckill.orders.request_id IS 'the request that made the order; the same request asked again gets this order';
-COMMENT ON COLUMN seckill.orders.limited IS 'does the order count against the limit of its item: it had one when the order was made, or got one later';
+COMMENT ON COLUMN seckill.orders.limited IS 'does the order count against the limit of its item: it is live, and the item had one when the order was made, or got one later';
+COMMENT ON COLUMN seckill.orders.state IS 'pending, confirmed, cancelled or expired; moved by seckill_confirm(), seckill_cancel() and the keeper';
+COMMENT ON COLUMN seckill.orders.pay_by IS 'a pending order expires at this time; NULL: never';
 COMMENT ON COLUMN seckill.orders.created_at IS 'start of the transaction that bought';
 
 SELECT pg_catalog.pg_extension_config_dump('seckill.items', '');
@@ -126,7 +148,7 @@ RETURNS trigger AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_orders_guard() IS
-'trigger: the orders of an open lease stay, and no order changes its item, quantity or lease';
+'trigger: the orders of an open lease stay, no order changes its item, quantity, lease or state by hand, and a new pay_by is heeded';
 
 CREATE FUNCTION @extschema@.seckill_truncated()
 RETURNS trigger AS 'MODULE_PATHNAME'
@@ -144,8 +166,10 @@ CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
        OR (OLD.version OPERATOR(pg_catalog.=) NEW.version
            AND OLD.stock OPERATOR(pg_catalog.<>) NEW.stock)
        OR (OLD.leased, OLD.lease_id) IS DISTINCT FROM (NEW.leased, NEW.lease_id)
-       OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit, OLD.require_token)
-           IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit, NEW.require_token)
+       OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit, OLD.require_token,
+           OLD.pay_within)
+           IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit, NEW.require_token,
+           NEW.pay_within)
        OR OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id)
     EXECUTE FUNCTION @extschema@.seckill_items_changed();
 
@@ -159,7 +183,9 @@ CREATE TRIGGER orders_update AFTER UPDATE ON seckill.orders
     FOR EACH ROW
     WHEN (OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id
        OR OLD.quantity OPERATOR(pg_catalog.<>) NEW.quantity
-       OR OLD.lease_id IS DISTINCT FROM NEW.lease_id)
+       OR OLD.lease_id IS DISTINCT FROM NEW.lease_id
+       OR OLD.state OPERATOR(pg_catalog.<>) NEW.state
+       OR OLD.pay_by IS DISTINCT FROM NEW.pay_by)
     EXECUTE FUNCTION @extschema@.seckill_orders_guard();
 
 CREATE TRIGGER orders_delete AFTER DELETE ON seckill.orders
@@ -246,6 +272,29 @@ COMMENT ON FUNCTION @extschema@.seckill_token(bigint, bigint, interval) IS
 'token that lets a user try to buy an item with require_token, from now on for so long';
 
 --
+-- After the purchase
+--
+
+CREATE FUNCTION @extschema@.seckill_confirm(
+    item_id     bigint,
+    order_id    bigint)
+RETURNS @extschema@.seckill_order_state AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_confirm(bigint, bigint) IS
+'an order is paid: it is confirmed, also when it has expired, if there are units for it now, else it stays expired; the state it has then';
+
+CREATE FUNCTION @extschema@.seckill_cancel(
+    item_id     bigint,
+    order_id    bigint,
+    refund      boolean DEFAULT false)
+RETURNS @extschema@.seckill_order_state AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_cancel(bigint, bigint, boolean) IS
+'cancel a pending order, or with refund a confirmed one too, and put its units back on sale; the state it has then';
+
+--
 -- The stock cache, by hand
 --
 
@@ -288,7 +337,7 @@ SELECT i.item_id, i.title, i.stock, i.leased,
         AS cached,
     CASE WHEN c.lease_id OPERATOR(pg_catalog.=) i.lease_id THEN c.held END
         AS held,
-    o.sold,
+    o.sold, o.pending,
     CASE WHEN c.hot THEN 'cache' ELSE 'retry' END::@extschema@.seckill_mode
         AS auto_mode,
     CASE
@@ -303,7 +352,12 @@ SELECT i.item_id, i.title, i.stock, i.leased,
     END AS state
 FROM seckill.items i
     CROSS JOIN LATERAL (
-        SELECT coalesce(pg_catalog.sum(q.quantity), 0)::pg_catalog.int8 AS sold,
+        SELECT coalesce(pg_catalog.sum(q.quantity) FILTER (
+                WHERE q.state OPERATOR(pg_catalog.=) ANY ('{pending,confirmed}')), 0)::pg_catalog.int8
+                AS sold,
+            coalesce(pg_catalog.sum(q.quantity) FILTER (
+                WHERE q.state OPERATOR(pg_catalog.=) 'pending'), 0)::pg_catalog.int8
+                AS pending,
             coalesce(pg_catalog.sum(q.quantity) FILTER (
                 WHERE q.lease_id OPERATOR(pg_catalog.=) i.lease_id), 0)::pg_catalog.int8
                 AS on_lease
@@ -319,7 +373,8 @@ COMMENT ON COLUMN seckill.stock.stock IS 'units on the row: not sold, not leased
 COMMENT ON COLUMN seckill.stock.leased IS 'units that the open lease took from the row, those it has sold included';
 COMMENT ON COLUMN seckill.stock.cached IS 'units of the open lease that the stock cache can sell now; NULL: no open lease in memory';
 COMMENT ON COLUMN seckill.stock.held IS 'units that running transactions have taken from the cache or bring to it; NULL: no open lease in memory';
-COMMENT ON COLUMN seckill.stock.sold IS 'units of all orders';
+COMMENT ON COLUMN seckill.stock.sold IS 'units of live orders: confirmed or pending';
+COMMENT ON COLUMN seckill.stock.pending IS 'units of pending orders';
 COMMENT ON COLUMN seckill.stock.auto_mode IS 'what mode auto would sell the item with now: cache while it is hot, else retry';
 COMMENT ON COLUMN seckill.stock.state IS 'upcoming, on_sale, sold_out (nothing left, running transactions aside) or ended';
 
@@ -344,7 +399,9 @@ BEGIN ATOMIC
         i.supplied OPERATOR(pg_catalog.-) a.accounted
     FROM seckill.items i
         CROSS JOIN LATERAL (
-            SELECT coalesce(pg_catalog.sum(q.quantity), 0)::pg_catalog.int8 AS sold,
+            SELECT coalesce(pg_catalog.sum(q.quantity) FILTER (
+                    WHERE q.state OPERATOR(pg_catalog.=) ANY ('{pending,confirmed}')), 0)::pg_catalog.int8
+                    AS sold,
                 coalesce(pg_catalog.sum(q.quantity) FILTER (
                     WHERE q.lease_id OPERATOR(pg_catalog.=) i.lease_id), 0)::pg_catalog.int8
                     AS on_lease
@@ -360,7 +417,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION @extschema@.seckill_audit(bigint) IS
-'conservation law, one row an item (NULL: all items): supplied against accounted = stock + unsold units of the open lease + units sold; difference must be 0';
+'conservation law, one row an item (NULL: all items): supplied against accounted = stock + unsold units of the open lease + units of live orders; difference must be 0';
 
 --
 -- Nothing for PUBLIC
@@ -376,6 +433,8 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_submit(bigint, bigint, integer, uuid, text),
     @extschema@.seckill_result(bigint, interval),
     @extschema@.seckill_token(bigint, bigint, interval),
+    @extschema@.seckill_confirm(bigint, bigint),
+    @extschema@.seckill_cancel(bigint, bigint, boolean),
     @extschema@.seckill_prewarm(bigint, integer),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),

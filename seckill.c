@@ -19,12 +19,15 @@
  * settle		give the unsold units of a lease back to the row
  * queue		shared-memory ring of purchases that a worker decides in batches
  * ticket		a purchase's position in the queue
+ * keeper		the process that expires unpaid orders and prepares openings
  *
  * The rooms: src/buy.c is the call, src/admit.c says who may buy,
  * src/token.c who may try, src/modes.c has the modes, src/lease.c what
  * moves units between row and cache, src/ledger.c every SQL statement,
  * src/batch.c purchases decided on locked rows,
+ * src/order.c what becomes of an order later,
  * src/queue.c the ring and src/worker.c the process that empties it,
+ * src/keeper.c the process that expires orders, src/schedule.c when it is due,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
  * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
  * the OIDs.  docs/design.md has the laws and the protocol.
@@ -59,6 +62,8 @@ int			seckill_hot_rate = 100;
 int			seckill_queue_size = 4096;
 int			seckill_queue_batch = 1000;
 int			seckill_queue_idle_time = 2000;
+int			seckill_open_ahead = 5000;
+int			seckill_naptime = 60;
 bool		seckill_queue_notify = false;
 
 static const struct config_enum_entry mode_options[] = {
@@ -142,6 +147,15 @@ define_settings(void)
 							 "The payload is the last ticket of the batch.",
 							 &seckill_queue_notify, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.open_ahead",
+							"Time before the opening of a sale at which its item gets a first lease.",
+							"0: none.",
+							&seckill_open_ahead, 5000, 0, 3600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.naptime",
+							"Time between looks at each database for what was not announced.",
+							NULL, &seckill_naptime, 60, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		define_sizes();
 	MarkGUCPrefixReserved("seckill");
@@ -154,6 +168,7 @@ on_shmem_request(void)
 		prev_shmem_request();
 	seckill_stock_request();
 	seckill_queue_request();
+	seckill_schedule_request();
 }
 
 static void
@@ -164,6 +179,7 @@ on_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	seckill_stock_init();
 	seckill_queue_init();
+	seckill_schedule_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -198,4 +214,5 @@ _PG_init(void)
 	shmem_startup_hook = on_shmem_startup;
 	prev_object_access = object_access_hook;
 	object_access_hook = on_object_access;
+	seckill_keeper_init();
 }

@@ -200,14 +200,14 @@ take_answered(Purchase *p)
 
 /* Leave those of the stretch that may buy. */
 static void
-admit(Stretch *s, int32 limit, bool may_wait)
+admit(Stretch *s, const SaleRules *rules, bool may_wait)
 {
 	Purchase  **all = palloc(s->n * sizeof(Purchase *));
 	int			n = s->n;
 
 	memcpy(all, s->first, n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		all[i]->limit = limit;
+		seckill_take_rules(all[i], rules);
 	s->n = seckill_admit_requests(s->first, s->n, may_wait);
 	s->n = seckill_admit_users(s->first, s->n, may_wait);
 	for (int i = 0; i < n; i++)
@@ -277,7 +277,7 @@ decide_free(Stretch *stretches, int n)
 
 		if (!locked[i])
 			continue;
-		admit(&stretches[i], rows[i].rules.per_user_limit, false);
+		admit(&stretches[i], &rows[i].rules, false);
 		decide_stretch(&stretches[i], &rows[i], false);
 		if (sale->from_lease > 0)
 			seckill_sale_end(sale, ids[i]);
@@ -301,11 +301,13 @@ decide_waiting(Stretch *s)
 	if (!seckill_ledger_peek(s->item_id, &row))
 		seckill_unknown_item(s->item_id);
 	limit = row.rules.per_user_limit;
-	admit(s, limit, true);
+	admit(s, &row.rules, true);
 	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
 	if (row.rules.per_user_limit != limit)
 		return;					/* they are put off */
+	for (int i = 0; i < s->n; i++)
+		seckill_take_rules(s->first[i], &row.rules);
 	decide_stretch(s, &row, true);
 	seckill_sale_end(&s->sale, s->item_id);
 }

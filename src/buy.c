@@ -45,6 +45,20 @@ seckill_check_units(int32 units, const char *name)
 				 errdetail("It is %d.", units)));
 }
 
+/*
+ * An interval in microseconds, from 0 to a year; a day has 24 hours and a
+ * month 30 days.
+ */
+int64
+seckill_microseconds(const Interval *interval)
+{
+	double		days = interval->day +
+	(double) interval->month * DAYS_PER_MONTH;
+	double		total = interval->time + days * USECS_PER_DAY;
+
+	return (int64) Max(Min(total, DAYS_PER_YEAR * (double) USECS_PER_DAY), 0.0);
+}
+
 void
 seckill_unknown_item(int64 item_id)
 {
@@ -192,11 +206,12 @@ seckill_check_window(const SaleRules *rules, TimestampTz now)
 }
 
 /* What later steps need of the rules. */
-static void
-take_rules(Purchase *p, const SaleRules *rules)
+void
+seckill_take_rules(Purchase *p, const SaleRules *rules)
 {
 	p->limit = rules->per_user_limit;
 	p->require_token = rules->require_token;
+	p->pay_within = rules->pay_within;
 }
 
 /*
@@ -219,7 +234,7 @@ check_row(Purchase *p)
 		p->entry = seckill_stock_enter(p->item_id);
 	else
 		seckill_stock_learn(p->entry, generation, &row, p->now);
-	take_rules(p, &row.rules);
+	seckill_take_rules(p, &row.rules);
 	return seckill_check_window(&row.rules, p->now);
 }
 
@@ -258,7 +273,7 @@ seckill_check_rules(Purchase *p)
 	}
 	else
 	{
-		take_rules(p, &glance.rules);
+		seckill_take_rules(p, &glance.rules);
 		outcome = seckill_check_window(&glance.rules, now);
 	}
 	if (outcome == SECKILL_SOLD && glance.sold_out)
@@ -345,6 +360,7 @@ buy_in_transaction(Purchase **list, int n)
 		p->entry = first->entry;
 		p->limit = first->limit;
 		p->require_token = first->require_token;
+		p->pay_within = first->pay_within;
 		p->now = first->now;
 		p->outcome = check_token(p, outcome);
 		if (p->outcome == SECKILL_SOLD)

@@ -33,6 +33,10 @@ static const char *const outcome_names[SECKILL_OUTCOMES] = {
 	"limit_reached", "denied"
 };
 
+static const char *const state_names[ORDER_STATES] = {
+	"pending", "confirmed", "cancelled", "expired"
+};
+
 static SeckillCatalog catalog;
 static bool catalog_valid = false;
 
@@ -120,6 +124,9 @@ load_catalog(void)
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);
+	fresh.state_type = get_atttype(fresh.orders,
+								   get_attnum(fresh.orders, "state"));
+	look_up_values(fresh.state_type, state_names, ORDER_STATES, fresh.state);
 	look_up_values(outcome_type(fresh.mode_type), outcome_names,
 				   SECKILL_OUTCOMES, fresh.outcome);
 

@@ -13,6 +13,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "seckill.h"
 
@@ -73,6 +74,17 @@ static bool
 is_replica(void)
 {
 	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+}
+
+/* The keeper must look so long before the time in a column, if there is one. */
+static void
+note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
+		  int64 before)
+{
+	TimestampTz time = number_of(trigger, tuple, name);
+
+	if (time != 0 && !TIMESTAMP_NOT_FINITE(time))
+		seckill_schedule_note(time - before);
 }
 
 
@@ -167,15 +179,22 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_changed");
 	HeapTuple	tuple = trigger->tg_trigtuple;
+	HeapTuple	changed = tuple;
 	int64		item_id = number_of(trigger, tuple, "item_id");
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		tuple = item_with_supply(trigger);
 	else if (is_own_update(trigger, item_id))
 		return PointerGetDatum(tuple);
-	else if (!is_replica())
-		item_updated(trigger, item_id);
+	else
+	{
+		changed = trigger->tg_newtuple;
+		if (!is_replica())
+			item_updated(trigger, item_id);
+	}
 	seckill_xact_note_row(item_id, ROW_CHANGED);
+	note_time(trigger, changed, "starts_at",
+			  (int64) seckill_open_ahead * 1000);
 	return PointerGetDatum(tuple);
 }
 
@@ -240,19 +259,39 @@ check_lease_closed(int64 item_id, int64 lease_id)
 						 item_id)));
 }
 
-/* AFTER UPDATE of what an audit counts, and AFTER DELETE, FOR EACH ROW */
+static void
+order_updated(TriggerData *trigger, int64 item_id)
+{
+	if (seckill_xact_is_own(item_id))
+		return;
+	if (differs(trigger, "item_id") || differs(trigger, "quantity") ||
+		differs(trigger, "lease_id"))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("item_id, quantity and lease_id of an order cannot be changed")));
+	if (differs(trigger, "state"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("state of an order cannot be changed by hand"),
+				 errhint("Use seckill_confirm() and seckill_cancel().")));
+	note_time(trigger, trigger->tg_newtuple, "pay_by", 0);
+}
+
+/*
+ * AFTER UPDATE of what an audit counts or the keeper goes by, and AFTER
+ * DELETE, FOR EACH ROW
+ */
 Datum
 seckill_orders_guard(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_orders_guard");
 	HeapTuple	tuple = trigger->tg_trigtuple;
+	int64		item_id = number_of(trigger, tuple, "item_id");
 
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("item_id, quantity and lease_id of an order cannot be changed")));
-	check_lease_closed(number_of(trigger, tuple, "item_id"),
-					   number_of(trigger, tuple, "lease_id"));
+		order_updated(trigger, item_id);
+	else
+		check_lease_closed(item_id, number_of(trigger, tuple, "lease_id"));
 	return PointerGetDatum(NULL);
 }
 

@@ -412,6 +412,32 @@ prewarm(int64 item_id, int32 units)
 }
 
 /*
+ * An item is about to open: give the cache a first lease, as it is kept up
+ * later.  False if that would mean to wait for the row.
+ */
+bool
+seckill_lease_prepare(int64 item_id)
+{
+	Purchase	p = {.item_id = item_id};
+	ItemRow		row;
+	int32		missing;
+
+	if (!seckill_ledger_try_lock(item_id, &row))
+		return false;
+	p.entry = seckill_stock_enter(item_id);
+	if (p.entry == NULL)
+		return true;
+	seckill_lease_settle(&p, &row);
+	missing = Min(row.stock,
+				  seckill_lease_units - seckill_stock_avail(p.entry));
+	if (missing > 0)
+		lease_units(&p, &row, missing);
+	seckill_stock_preheat(p.entry);
+	seckill_stock_unpin(p.entry);
+	return true;
+}
+
+/*
  * seckill_prewarm(item_id, units) returns integer
  *
  * Lease units, or all, ahead of the sale.  Returns how many: fewer if the row

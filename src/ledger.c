@@ -58,10 +58,21 @@ typedef enum PlanId
 	PLAN_OVERWRITE,
 	PLAN_LEASE,
 	PLAN_GIVE_BACK,
+	PLAN_RETURN,
 	PLAN_CLOSE,
 	PLAN_SOLD_ON_LEASE,
 	PLAN_ORDER,
 	PLAN_ORDERS,
+	PLAN_CONFIRM,
+	PLAN_CONFIRM_LATE,
+	PLAN_CANCEL,
+	PLAN_EXPIRE,
+	PLAN_LOCK_ORDER,
+	PLAN_HAS_ORDER,
+	PLAN_OVERDUE,
+	PLAN_NEXT_PAY_BY,
+	PLAN_OPENING,
+	PLAN_NEXT_OPENING,
 	PLAN_LIMIT_ORDERS,
 	PLAN_SUPPLY,
 	PLAN_HAS_ORDERS,
@@ -70,10 +81,11 @@ typedef enum PlanId
 } PlanId;
 
 #define PLANS		(PLAN_ANY_ORDER + 1)
-#define MAX_ARGS	8
+#define MAX_ARGS	11
 
-/* Stands for seckill_mode, whose OID is known at run time only. */
+/* Stand for our own types, whose OIDs are known at run time only. */
 #define MODE_TYPE	InvalidOid
+#define STATE_TYPE	((Oid) 1)
 
 typedef struct Statement
 {
@@ -85,15 +97,19 @@ typedef struct Statement
 #define EQ		" OPERATOR(pg_catalog.=) "
 #define GE		" OPERATOR(pg_catalog.>=) "
 #define GT		" OPERATOR(pg_catalog.>) "
+#define LE		" OPERATOR(pg_catalog.<=) "
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 
 #define ITEM_COLUMNS \
 	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at," \
-	" i.per_user_limit, i.require_token, i.xmin"
+	" i.per_user_limit, i.require_token, i.pay_within, i.xmin"
 
 #define ORDER_COLUMNS \
-	"item_id, order_id, user_id, quantity, request_id, limited, mode, lease_id"
+	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
+	" lease_id, pay_by, state"
+
+#define ONE_ORDER	"item_id" EQ "$1 AND order_id" EQ "$2"
 
 #define LOCK_ITEM \
 	"SELECT " ITEM_COLUMNS " FROM seckill.items i" \
@@ -151,6 +167,12 @@ static const Statement statements[PLANS] = {
 		" WHERE item_id" EQ "$1",
 		2, {INT8OID, INT4OID}
 	},
+	[PLAN_RETURN] = {
+		"UPDATE seckill.items SET stock = stock" PLUS "$2,"
+		" version = version" PLUS "1"
+		" WHERE item_id" EQ "$1",
+		2, {INT8OID, INT4OID}
+	},
 	[PLAN_CLOSE] = {
 		"UPDATE seckill.items SET stock = stock" PLUS "$2,"
 		" leased = 0, lease_id = NULL, version = version" PLUS "1"
@@ -163,26 +185,86 @@ static const Statement statements[PLANS] = {
 		2, {INT8OID, INT8OID}
 	},
 	[PLAN_ORDER] = {
-		"INSERT INTO seckill.orders"
-		" (" ORDER_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		8, {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
-		INT8OID}
+		"INSERT INTO seckill.orders (" ORDER_COLUMNS ")"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		10, {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
+		INT8OID, TIMESTAMPTZOID, STATE_TYPE}
 	},
 	[PLAN_ORDERS] = {
-		"INSERT INTO seckill.orders"
-		" (" ORDER_COLUMNS ")"
+		"INSERT INTO seckill.orders (" ORDER_COLUMNS ")"
 		" SELECT u.item_id, u.order_id, u.user_id, u.quantity, u.request_id,"
-		" u.limited, $7, $8"
+		" u.limited, $7, $8, u.pay_by,"
+		" CASE WHEN u.pay_by IS NULL THEN $10 ELSE $11 END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
 		" pg_catalog.unnest($3), pg_catalog.unnest($4),"
-		" pg_catalog.unnest($5), pg_catalog.unnest($6))"
-		" AS u(item_id, order_id, user_id, quantity, request_id, limited)",
-		8, {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID}
+		" pg_catalog.unnest($5), pg_catalog.unnest($6),"
+		" pg_catalog.unnest($9))"
+		" AS u(item_id, order_id, user_id, quantity, request_id, limited,"
+		" pay_by)",
+		11, {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID, TIMESTAMPTZARRAYOID,
+		STATE_TYPE, STATE_TYPE}
+	},
+	[PLAN_CONFIRM] = {
+		"UPDATE seckill.orders SET state = 'confirmed'"
+		" WHERE " ONE_ORDER " AND state" EQ "'pending'",
+		2, {INT8OID, INT8OID}
+	},
+	[PLAN_CONFIRM_LATE] = {
+		"UPDATE seckill.orders SET state = 'confirmed', limited = $3"
+		" WHERE " ONE_ORDER,
+		3, {INT8OID, INT8OID, BOOLOID}
+	},
+	[PLAN_CANCEL] = {
+		"UPDATE seckill.orders SET state = 'cancelled', limited = false"
+		" WHERE " ONE_ORDER,
+		2, {INT8OID, INT8OID}
+	},
+	[PLAN_EXPIRE] = {
+		"WITH late AS MATERIALIZED ("
+		"SELECT order_id FROM seckill.orders"
+		" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
+		" AND state" EQ "'pending' AND pay_by" LE "$3"
+		" FOR UPDATE SKIP LOCKED)"
+		" UPDATE seckill.orders o SET state = 'expired', limited = false"
+		" FROM late WHERE o.item_id" EQ "$1 AND o.order_id" EQ "late.order_id"
+		" RETURNING o.quantity",
+		3, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
+	},
+	[PLAN_LOCK_ORDER] = {
+		"SELECT user_id, quantity, state FROM seckill.orders"
+		" WHERE " ONE_ORDER " FOR UPDATE",
+		2, {INT8OID, INT8OID}
+	},
+	[PLAN_HAS_ORDER] = {
+		"SELECT 1 FROM seckill.orders WHERE " ONE_ORDER, 2, {INT8OID, INT8OID}
+	},
+	[PLAN_OVERDUE] = {
+		"SELECT item_id, order_id FROM seckill.orders"
+		" WHERE state" EQ "'pending' AND pay_by" LE "$1"
+		" ORDER BY pay_by LIMIT $2",
+		2, {TIMESTAMPTZOID, INT8OID}
+	},
+	[PLAN_NEXT_PAY_BY] = {
+		"SELECT pay_by FROM seckill.orders"
+		" WHERE state" EQ "'pending' AND pay_by IS NOT NULL"
+		" ORDER BY pay_by LIMIT 1",
+		0, {0}
+	},
+	[PLAN_OPENING] = {
+		"SELECT item_id FROM seckill.items"
+		" WHERE starts_at" GT "$1 AND starts_at" LE "$2 ORDER BY item_id",
+		2, {TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_NEXT_OPENING] = {
+		"SELECT starts_at FROM seckill.items WHERE starts_at" GT "$1"
+		" ORDER BY starts_at LIMIT 1",
+		1, {TIMESTAMPTZOID}
 	},
 	[PLAN_LIMIT_ORDERS] = {
 		"UPDATE seckill.orders SET limited = true"
-		" WHERE item_id" EQ "$1 AND NOT limited",
+		" WHERE item_id" EQ "$1 AND NOT limited"
+		" AND state" EQ "ANY ('{pending,confirmed}')",
 		1, {INT8OID}
 	},
 	[PLAN_SUPPLY] = {
@@ -250,13 +332,19 @@ forget_plans(Oid items)
 static void
 prepare(PlanId id)
 {
+	const SeckillCatalog *c = seckill_catalog();
 	const Statement *stmt = &statements[id];
 	Oid			types[MAX_ARGS];
 	SPIPlanPtr	plan;
 
 	for (int i = 0; i < stmt->nargs; i++)
-		types[i] = stmt->types[i] == MODE_TYPE ?
-			seckill_catalog()->mode_type : stmt->types[i];
+	{
+		types[i] = stmt->types[i];
+		if (types[i] == MODE_TYPE)
+			types[i] = c->mode_type;
+		else if (types[i] == STATE_TYPE)
+			types[i] = c->state_type;
+	}
 	plan = SPI_prepare_cursor(stmt->sql, stmt->nargs, types,
 							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
@@ -390,8 +478,17 @@ enum
 	ITEM_STARTS_AT = 8,
 	ITEM_ENDS_AT = 9,
 	ITEM_PER_USER_LIMIT = 10,
-	ITEM_REQUIRE_TOKEN = 11
+	ITEM_REQUIRE_TOKEN = 11,
+	ITEM_PAY_WITHIN = 12
 };
+
+/* An interval, NULL or not, as microseconds; 0 for NULL. */
+static int64
+pay_within(Datum value)
+{
+	return value == (Datum) 0 ? 0 :
+		seckill_microseconds(DatumGetIntervalP(value));
+}
 
 static Datum
 item_column(TupleTableSlot *slot, int column, Datum if_null)
@@ -423,6 +520,8 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 		DatumGetInt32(item_column(slot, ITEM_PER_USER_LIMIT, 0));
 	row->rules.require_token =
 		DatumGetBool(item_column(slot, ITEM_REQUIRE_TOKEN, 0));
+	row->rules.pay_within =
+		pay_within(item_column(slot, ITEM_PAY_WITHIN, 0));
 	xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
 	row->mine =
 		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
@@ -543,7 +642,7 @@ result_column(uint64 i, int number, Datum if_null)
 static void
 read_locked(uint64 i, ItemRow *row)
 {
-	TransactionId xmin = DatumGetTransactionId(result_column(i, 9, 0));
+	TransactionId xmin = DatumGetTransactionId(result_column(i, 10, 0));
 
 	row->stock = DatumGetInt32(result_column(i, 1, 0));
 	row->leased = DatumGetInt32(result_column(i, 2, 0));
@@ -557,6 +656,7 @@ read_locked(uint64 i, ItemRow *row)
 										  TimestampTzGetDatum(DT_NOEND)));
 	row->rules.per_user_limit = DatumGetInt32(result_column(i, 7, 0));
 	row->rules.require_token = DatumGetBool(result_column(i, 8, 0));
+	row->rules.pay_within = pay_within(result_column(i, 9, 0));
 	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
 
@@ -667,7 +767,7 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 	found = run_many(PLAN_TRY_LOCK_MANY, args);
 	for (uint64 i = 0; i < found; i++)
 	{
-		int64		id = DatumGetInt64(result_column(i, 10, 0));
+		int64		id = DatumGetInt64(result_column(i, 11, 0));
 		int			at = position(item_ids, n, id);
 
 		read_locked(i, &rows[at]);
@@ -782,7 +882,17 @@ seckill_ledger_give_back(int64 item_id, int32 units)
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 }
 
-/* The same, and close the lease: the rest of it is sold. */
+/* Put units of orders back on sale, on a locked row. */
+void
+seckill_ledger_return(int64 item_id, int32 units)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+
+	update_locked(PLAN_RETURN, args);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
+}
+
+/* Give units of the lease back, and close it: the rest of it is sold. */
 void
 seckill_ledger_close(int64 item_id, int32 units)
 {
@@ -813,30 +923,55 @@ seckill_ledger_any_lease(void)
  * seckill.orders
  */
 
-/* Arguments of PLAN_ORDER but the last two; nulls is of blanks. */
-static void
-one_order(const Purchase *p, Datum *args, char *nulls)
+/* When an order made at this time must be paid; 0: it is confirmed already. */
+static TimestampTz
+pay_by(const Purchase *p, TimestampTz now)
 {
+	return p->pay_within > 0 ? now + p->pay_within : 0;
+}
+
+/* Arguments of PLAN_ORDER but mode and lease; nulls is of blanks. */
+static void
+one_order(const Purchase *p, TimestampTz now, Datum *args, char *nulls)
+{
+	const SeckillCatalog *c = seckill_catalog();
+
 	args[0] = Int64GetDatum(p->item_id);
 	args[1] = Int64GetDatum(p->order_id);
 	args[2] = Int64GetDatum(p->user_id);
 	args[3] = Int32GetDatum(p->quantity);
 	args[4] = UUIDPGetDatum(&p->request);
 	args[5] = BoolGetDatum(p->limit > 0);
+	args[8] = TimestampTzGetDatum(pay_by(p, now));
+	args[9] = ObjectIdGetDatum(c->state[p->pay_within > 0 ? ORDER_PENDING :
+										ORDER_CONFIRMED]);
 	if (!p->has_request)
 		nulls[4] = 'n';
+	if (p->pay_within == 0)
+		nulls[8] = 'n';
 }
 
-/* The same for many, as arrays. */
-static void
-many_orders(Purchase **list, int n, Datum *args)
+/* An array with NULLs, one-dimensional. */
+static Datum
+array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length,
+				 bool by_value, char align)
 {
-	Datum	   *column[6];
-	bool	   *nulls = palloc(n * sizeof(bool));
-	int			dims[] = {n};
-	int			lower[] = {1};
+	int			lower = 1;
 
-	for (int j = 0; j < 6; j++)
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower,
+											  type, length, by_value, align));
+}
+
+/* The same for PLAN_ORDERS: arrays for many, and the states to choose from. */
+static void
+many_orders(Purchase **list, int n, TimestampTz now, Datum *args)
+{
+	const SeckillCatalog *c = seckill_catalog();
+	Datum	   *column[7];
+	bool	   *no_request = palloc(n * sizeof(bool));
+	bool	   *no_pay_by = palloc(n * sizeof(bool));
+
+	for (int j = 0; j < (int) lengthof(column); j++)
 		column[j] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
@@ -848,16 +983,31 @@ many_orders(Purchase **list, int n, Datum *args)
 		column[3][i] = Int32GetDatum(p->quantity);
 		column[4][i] = UUIDPGetDatum(&p->request);
 		column[5][i] = BoolGetDatum(p->limit > 0);
-		nulls[i] = !p->has_request;
+		column[6][i] = TimestampTzGetDatum(pay_by(p, now));
+		no_request[i] = !p->has_request;
+		no_pay_by[i] = p->pay_within == 0;
 	}
 	for (int j = 0; j < 3; j++)
 		args[j] = int8_array(column[j], n);
 	args[3] = int4_array(column[3], n);
-	args[4] = PointerGetDatum(construct_md_array(column[4], nulls, 1, dims,
-												 lower, UUIDOID, UUID_LEN,
-												 false, TYPALIGN_CHAR));
+	args[4] = array_with_nulls(column[4], no_request, n, UUIDOID, UUID_LEN,
+							   false, TYPALIGN_CHAR);
 	args[5] = PointerGetDatum(construct_array(column[5], n, BOOLOID, 1, true,
 											  TYPALIGN_CHAR));
+	args[8] = array_with_nulls(column[6], no_pay_by, n, TIMESTAMPTZOID,
+							   sizeof(TimestampTz), FLOAT8PASSBYVAL,
+							   TYPALIGN_DOUBLE);
+	args[9] = ObjectIdGetDatum(c->state[ORDER_CONFIRMED]);
+	args[10] = ObjectIdGetDatum(c->state[ORDER_PENDING]);
+}
+
+/* The keeper must look when the first of these is not paid. */
+static void
+schedule_orders(Purchase **list, int n, TimestampTz now)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i]->pay_within > 0)
+			seckill_schedule_note(pay_by(list[i], now));
 }
 
 /*
@@ -869,8 +1019,9 @@ static void
 insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 {
 	const SeckillCatalog *c = seckill_catalog();
-	char		nulls[] = "       n";
-	Datum		args[8];
+	TimestampTz now = GetCurrentTimestamp();
+	char		nulls[] = "       n   ";
+	Datum		args[MAX_ARGS];
 	LedgerCaller owner;
 	int			rc;
 
@@ -879,9 +1030,9 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	for (int i = 0; i < n; i++)
 		list[i]->order_id = nextval_internal(c->order_ids, false);
 	if (n == 1)
-		one_order(list[0], args, nulls);
+		one_order(list[0], now, args, nulls);
 	else
-		many_orders(list, n, args);
+		many_orders(list, n, now, args);
 	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
 	args[7] = Int64GetDatum(lease_id);
 	become(c->orders_owner, &owner);
@@ -898,6 +1049,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 				 errmsg("order of item " INT64_FORMAT " was not inserted",
 						list[0]->item_id),
 				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+	schedule_orders(list, n, now);
 }
 
 /* Write orders for units of the row. */
@@ -1018,6 +1170,194 @@ seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
 	}
 	end_orders(&s);
 	return found;
+}
+
+/*
+ * The life of an order
+ */
+
+/* Run a statement on orders of one item, the first argument, as their owner. */
+static uint64
+run_on_orders(PlanId id, Datum *args)
+{
+	LedgerCaller caller;
+	uint64		processed;
+
+	become(seckill_catalog()->orders_owner, &caller);
+	processed = run(id, args);
+	SetUserIdAndSecContext(caller.user, caller.context);
+	return processed;
+}
+
+/* Confirm the order if it is pending; was it? */
+bool
+seckill_ledger_confirm(int64 item_id, int64 order_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	return run_on_orders(PLAN_CONFIRM, args) > 0;
+}
+
+static OrderState
+state_of(Oid value)
+{
+	const SeckillCatalog *c = seckill_catalog();
+
+	for (int i = 0; i < ORDER_STATES; i++)
+		if (c->state[i] == value)
+			return (OrderState) i;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("order has an unknown state")));
+}
+
+/*
+ * Lock an order, waiting for whoever has it, and read it; false if there is
+ * none.
+ */
+bool
+seckill_ledger_lock_order(int64 item_id, int64 order_id, OrderRow *row)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	if (run_on_orders(PLAN_LOCK_ORDER, args) == 0)
+	{
+		if (IsolationUsesXactSnapshot() &&
+			run_latest(PLAN_HAS_ORDER, args,
+					   seckill_catalog()->orders_owner) > 0)
+			seckill_ledger_unserializable();
+		return false;
+	}
+	row->user_id = DatumGetInt64(result_column(0, 1, Int64GetDatum(0)));
+	row->quantity = DatumGetInt32(result_column(0, 2, 0));
+	row->state = state_of(DatumGetObjectId(result_column(0, 3, 0)));
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+/* An UPDATE of a locked order that found it did nothing. */
+void
+seckill_ledger_not_updated(int64 item_id, int64 order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was not updated",
+					order_id, item_id),
+			 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+}
+
+/* Run an UPDATE of an order that the caller has locked. */
+static void
+update_order(PlanId id, Datum *args)
+{
+	if (run_on_orders(id, args) != 1)
+		seckill_ledger_not_updated(DatumGetInt64(args[0]),
+								   DatumGetInt64(args[1]));
+}
+
+/* Confirm a locked order that has expired, and count it for the limit. */
+void
+seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
+	BoolGetDatum(limited)};
+
+	update_order(PLAN_CONFIRM_LATE, args);
+}
+
+/* Cancel a locked order. */
+void
+seckill_ledger_cancel(int64 item_id, int64 order_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	update_order(PLAN_CANCEL, args);
+}
+
+/*
+ * Of the given orders of an item, expire those that are overdue still and that
+ * nobody has locked.  Returns their number, and their units.
+ */
+int
+seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
+					  TimestampTz now, int64 *units)
+{
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum		args[3];
+	int			expired;
+
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(orders[i].order_id);
+	args[0] = Int64GetDatum(item_id);
+	args[1] = int8_array(ids, n);
+	args[2] = TimestampTzGetDatum(now);
+	expired = (int) run_on_orders(PLAN_EXPIRE, args);
+	*units = 0;
+	for (int i = 0; i < expired; i++)
+		*units += DatumGetInt32(result_column(i, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return expired;
+}
+
+/* Orders that are overdue, the oldest first, up to max of them. */
+int
+seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max)
+{
+	Datum		args[] = {TimestampTzGetDatum(now), Int64GetDatum(max)};
+	int			n = (int) run_latest(PLAN_OVERDUE, args,
+									 seckill_catalog()->orders_owner);
+
+	for (int i = 0; i < n; i++)
+	{
+		orders[i].item_id = DatumGetInt64(result_column(i, 1, 0));
+		orders[i].order_id = DatumGetInt64(result_column(i, 2, 0));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/* The first value of a statement on the newest rows, or DT_NOEND. */
+static TimestampTz
+first_time(PlanId id, Datum *args, Oid owner)
+{
+	TimestampTz time = DT_NOEND;
+
+	if (run_latest(id, args, owner) > 0)
+		time = DatumGetTimestampTz(result_column(0, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return time;
+}
+
+/* When the next pending order is overdue. */
+TimestampTz
+seckill_ledger_next_pay_by(void)
+{
+	return first_time(PLAN_NEXT_PAY_BY, NULL, seckill_catalog()->orders_owner);
+}
+
+/* Items whose sale opens after one time and until another, up to max. */
+int
+seckill_ledger_opening(TimestampTz after, TimestampTz until, int64 *item_ids,
+					   int max)
+{
+	Datum		args[] = {TimestampTzGetDatum(after), TimestampTzGetDatum(until)};
+	uint64		found = run_latest(PLAN_OPENING, args,
+								   seckill_catalog()->owner);
+	int			n = (int) Min(found, (uint64) max);
+
+	for (int i = 0; i < n; i++)
+		item_ids[i] = DatumGetInt64(result_column(i, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/* When the first sale after a time opens. */
+TimestampTz
+seckill_ledger_next_opening(TimestampTz after)
+{
+	Datum		args[] = {TimestampTzGetDatum(after)};
+
+	return first_time(PLAN_NEXT_OPENING, args, seckill_catalog()->owner);
 }
 
 /* The item has a limit from now on: it counts for orders made before. */

@@ -46,7 +46,7 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 	for (int i = 0; i < n; i++)
 	{
 		/* a limit that has come since counts this order, at least */
-		list[i]->limit = row->rules.per_user_limit;
+		seckill_take_rules(list[i], &row->rules);
 		/* one may have found an entry that was made since */
 		list[i]->entry = list[0]->entry;
 		(void) seckill_sale_decide(&sale, list[i], true);

@@ -630,16 +630,6 @@ look_up(Queue *q, uint64 ticket, int64 *order_id)
 	return outcome;
 }
 
-/* An interval in microseconds, from 0 to a year. */
-static int64
-microseconds(const Interval *wait)
-{
-	double		days = wait->day + (double) wait->month * DAYS_PER_MONTH;
-	double		total = wait->time + days * USECS_PER_DAY;
-
-	return (int64) Max(Min(total, DAYS_PER_YEAR * (double) USECS_PER_DAY), 0.0);
-}
-
 /* Sleep until the next batch, or the end of patience: then false. */
 static bool
 await_batch(Queue *q, TimestampTz until)
@@ -695,7 +685,8 @@ seckill_result(PG_FUNCTION_ARGS)
 	q = look_for_queue(false);
 	ticket = check_ticket(q, PG_GETARG_INT64(0));
 	if (!PG_ARGISNULL(1))
-		until = GetCurrentTimestamp() + microseconds(PG_GETARG_INTERVAL_P(1));
+		until = GetCurrentTimestamp() +
+			seckill_microseconds(PG_GETARG_INTERVAL_P(1));
 
 	do
 	{

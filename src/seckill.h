@@ -45,6 +45,17 @@ typedef enum SeckillOutcome
 
 #define SECKILL_OUTCOMES	(SECKILL_DENIED + 1)
 
+/* Order of the labels of the SQL type seckill_order_state. */
+typedef enum OrderState
+{
+	ORDER_PENDING,
+	ORDER_CONFIRMED,
+	ORDER_CANCELLED,
+	ORDER_EXPIRED
+} OrderState;
+
+#define ORDER_STATES	(ORDER_EXPIRED + 1)
+
 typedef struct StockEntry StockEntry;
 
 /* What an item's row says of its sale. */
@@ -54,6 +65,7 @@ typedef struct SaleRules
 	TimestampTz ends_at;		/* DT_NOEND: NULL */
 	int32		per_user_limit; /* units; 0: NULL */
 	bool		require_token;
+	int64		pay_within;		/* microseconds; 0: NULL */
 } SaleRules;
 
 /* A row of seckill.items, as the statement that read it saw it. */
@@ -81,6 +93,7 @@ typedef struct Purchase
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
 	int32		limit;			/* units of the item per user; 0: none */
+	int64		pay_within;		/* microseconds; 0: no payment awaited */
 	bool		has_request;
 	pg_uuid_t	request;		/* asked again, the answer is the same */
 	bool		require_token;	/* does the item want a token? */
@@ -104,6 +117,8 @@ extern int	seckill_hot_rate;
 extern int	seckill_queue_size;
 extern int	seckill_queue_batch;
 extern int	seckill_queue_idle_time;
+extern int	seckill_open_ahead;
+extern int	seckill_naptime;
 extern bool seckill_queue_notify;
 
 
@@ -123,6 +138,8 @@ typedef struct SeckillCatalog
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */
+	Oid			state_type;		/* seckill_order_state */
+	Oid			state[ORDER_STATES];	/* its values */
 } SeckillCatalog;
 
 extern const SeckillCatalog *seckill_catalog(void);
@@ -141,6 +158,20 @@ typedef struct LedgerCaller
 	Oid			user;
 	int			context;
 } LedgerCaller;
+
+/* What an order's row says, once it is locked. */
+typedef struct OrderRow
+{
+	int64		user_id;
+	int32		quantity;
+	OrderState	state;
+} OrderRow;
+
+typedef struct OrderKey
+{
+	int64		item_id;
+	int64		order_id;
+} OrderKey;
 
 extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
@@ -163,6 +194,7 @@ extern void seckill_ledger_sell_many(const int64 *item_ids, const int32 *units,
 extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
 extern void seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id);
 extern void seckill_ledger_give_back(int64 item_id, int32 units);
+extern void seckill_ledger_return(int64 item_id, int32 units);
 extern void seckill_ledger_close(int64 item_id, int32 units);
 extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
 extern void seckill_ledger_order(Purchase **list, int n);
@@ -171,6 +203,21 @@ extern bool seckill_ledger_order_fenced(Purchase **list, int n,
 extern int64 seckill_ledger_bought(int64 item_id, int64 user_id);
 extern bool seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
 									 int64 *order_id, int64 *user_id);
+extern bool seckill_ledger_confirm(int64 item_id, int64 order_id);
+extern bool seckill_ledger_lock_order(int64 item_id, int64 order_id,
+									  OrderRow *row);
+SECKILL_NORETURN extern void seckill_ledger_not_updated(int64 item_id,
+														int64 order_id);
+extern void seckill_ledger_confirm_late(int64 item_id, int64 order_id,
+										bool limited);
+extern void seckill_ledger_cancel(int64 item_id, int64 order_id);
+extern int	seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
+								  TimestampTz now, int64 *units);
+extern int	seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max);
+extern TimestampTz seckill_ledger_next_pay_by(void);
+extern int	seckill_ledger_opening(TimestampTz after, TimestampTz until,
+								   int64 *item_ids, int max);
+extern TimestampTz seckill_ledger_next_opening(TimestampTz after);
 extern void seckill_ledger_limit_orders(int64 item_id);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
 extern bool seckill_ledger_has_orders(int64 item_id);
@@ -347,6 +394,7 @@ extern void seckill_lease_top_up(Purchase *p);
 extern void seckill_lease_settle(Purchase *p, ItemRow *row);
 extern void seckill_lease_await_holder(StockEntry *entry);
 extern void seckill_lease_vacate(Purchase *p);
+extern bool seckill_lease_prepare(int64 item_id);
 
 
 /*
@@ -412,6 +460,7 @@ extern void seckill_queue_release(bool restart);
 extern bool seckill_queue_retire(void);
 extern bool seckill_queue_sleep(int timeout_ms);
 extern void seckill_queue_nap(uint64 seen, int timeout_ms);
+
 /* Where the worker reads on: the purchases that were there at first. */
 typedef struct QueueRange
 {
@@ -437,16 +486,59 @@ extern void seckill_worker_committed(void);
 
 
 /*
+ * order.c: the life of an order
+ */
+extern int	seckill_expire(int64 item_id, const OrderKey *orders, int n,
+						   TimestampTz now);
+
+
+/*
+ * schedule.c: what is due when
+ */
+extern void seckill_schedule_request(void);
+extern void seckill_schedule_init(void);
+extern void seckill_schedule_drop_database(Oid dbid);
+extern void seckill_schedule_note(TimestampTz time);
+extern void seckill_schedule_end(bool committed);
+extern bool seckill_schedule_attend(void);
+extern void seckill_schedule_take(void);
+extern void seckill_schedule_put(TimestampTz time);
+extern TimestampTz seckill_schedule_due(void);
+extern void seckill_schedule_leave(void);
+extern void seckill_schedule_launcher(void);
+extern void seckill_schedule_visit(Oid dbid, TimestampTz time);
+extern bool seckill_schedule_read(int i, Oid *dbid, TimestampTz *due);
+extern void seckill_schedule_handled(int i);
+
+
+/*
+ * keeper.c: the process that expires orders and opens sales
+ */
+extern void seckill_keeper_init(void);
+
+
+/*
+ * process.c: what the extension's own processes have in common
+ */
+extern void seckill_process_signals(void);
+extern void seckill_process_interrupts(void);
+extern void seckill_process_begin(int lock_timeout_ms);
+extern void seckill_process_commit(void);
+
+
+/*
  * buy.c: the call
  */
 extern void seckill_check_argument(bool isnull, const char *name);
 extern void seckill_check_units(int32 units, const char *name);
+extern int64 seckill_microseconds(const Interval *interval);
 extern void seckill_check_queue(void);
 extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 								  int32 quantity, SeckillMode mode);
 extern SeckillOutcome seckill_check_window(const SaleRules *rules,
 										   TimestampTz now);
 extern SeckillOutcome seckill_check_rules(Purchase *p);
+extern void seckill_take_rules(Purchase *p, const SaleRules *rules);
 SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
 
 #endif							/* SECKILL_H */

@@ -158,43 +158,6 @@ seckill_worker_committed(void)
 	nbatch = 0;
 }
 
-/*
- * Begin a transaction in which everything is seen as it is, and which is on
- * disk when it has committed, whatever the defaults of the database say.
- */
-static void
-begin(int timeout_ms)
-{
-	char		value[16];
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	XactIsoLevel = XACT_READ_COMMITTED;
-	XactReadOnly = false;
-	ForceSyncCommit();
-	snprintf(value, sizeof(value), "%d", timeout_ms);
-	(void) set_config_option("lock_timeout", value, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-/*
- * Commit.  Triggers deferred until now run as the owner of the orders, not as
- * who we are, a superuser.  An abort restores the user.
- */
-static void
-commit(void)
-{
-	LedgerCaller self;
-
-	PopActiveSnapshot();
-	GetUserIdAndSecContext(&self.user, &self.context);
-	SetUserIdAndSecContext(seckill_catalog()->orders_owner,
-						   SECURITY_LOCAL_USERID_CHANGE);
-	CommitTransactionCommand();
-	SetUserIdAndSecContext(self.user, self.context);
-}
-
 /* Tell those who listen of the last ticket decided, if any is. */
 static void
 notify(const Purchase *list, int n)
@@ -240,14 +203,15 @@ decide(Purchase *list, int n, bool may_wait)
 			purchases[count++] = &list[i];
 	if (count == 0)
 		return;
-	begin(may_wait ? patience : PATIENCE_MS);
+	seckill_process_begin(may_wait ? patience : PATIENCE_MS);
+	ForceSyncCommit();			/* answers are given when it has committed */
 	seckill_ledger_begin(&caller);
 	seckill_batch_decide(purchases, count, may_wait);
 	seckill_ledger_end(&caller);
 	notify(list, n);
 	batch = list;
 	nbatch = n;
-	commit();
+	seckill_process_commit();
 }
 
 /*
@@ -516,22 +480,14 @@ make_room(void)
 static void
 serve_interrupts(void)
 {
-	QueryCancelPending = false; /* there is nothing to cancel now */
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	seckill_process_interrupts();
 	make_room();
 }
 
 void
 seckill_worker_main(Datum arg)
 {
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
+	seckill_process_signals();
 	start(DatumGetObjectId(arg));
 
 	batch_context = AllocSetContextCreate(TopMemoryContext, "seckill batch",

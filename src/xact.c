@@ -487,6 +487,7 @@ announce_rows(void)
 	if (OidIsValid(dropped_database))
 	{
 		seckill_stock_drop_database(dropped_database);
+		seckill_schedule_drop_database(dropped_database);
 		seckill_queue_drop_database(dropped_database);
 	}
 }
@@ -546,6 +547,7 @@ end_transaction(bool committed)
 		seckill_worker_committed();
 	else
 		seckill_queue_abandon();
+	seckill_schedule_end(committed);
 	forget_all();
 }
 
@@ -576,6 +578,7 @@ on_xact_event(XactEvent event, void *arg)
 			refuse_prepare();
 			break;
 		case XACT_EVENT_PREPARE:
+			seckill_schedule_end(false);
 			forget_all();
 			break;
 		case XACT_EVENT_PRE_COMMIT:

@@ -1,0 +1,225 @@
+/*
+ * order.c
+ *		The life of an order after the purchase: confirmed, cancelled, expired.
+ *
+ *	pending -> confirmed	seckill_confirm: it is paid
+ *	pending -> cancelled	seckill_cancel
+ *	pending -> expired		the keeper: it was not paid in time
+ *	confirmed -> cancelled	seckill_cancel, with refund
+ *	expired -> confirmed	seckill_confirm: paid too late, if there are units
+ *
+ * Pending and confirmed orders are live: they have their units, and count
+ * against the limit of the user.  An order that stops being live puts its
+ * units on the item's row, from where they are on sale, in the transaction
+ * that moves it.  Its lease_id stays: it tells what the lease has sold.
+ *
+ * Who moves an order has its row locked, so of several one wins, and the
+ * others find what became of it.  Locks are taken in the order: order, user,
+ * line, item.  The keeper alone has the item first, and passes over orders
+ * that are locked, so it waits for nobody who may be waiting for the item.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_confirm);
+PG_FUNCTION_INFO_V1(seckill_cancel);
+
+/* What is refused, and why, has a SQLSTATE for each state. */
+#define ERRCODE_ORDER_CONFIRMED MAKE_SQLSTATE('S','K','0','0','1')
+#define ERRCODE_ORDER_CANCELLED MAKE_SQLSTATE('S','K','0','0','2')
+#define ERRCODE_ORDER_EXPIRED	MAKE_SQLSTATE('S','K','0','0','3')
+
+
+/* Lock the order and read it; there must be one. */
+static void
+lock_order(int64 item_id, int64 order_id, OrderRow *order)
+{
+	if (!seckill_ledger_lock_order(item_id, order_id, order))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " does not exist",
+						order_id, item_id)));
+}
+
+/*
+ * Take the units of an order once more, in the way of mode pessimistic, and
+ * within the limit of its user.  The window of the sale does not matter: the
+ * order was made in it.  False if that cannot be.
+ */
+static bool
+sell_again(Purchase *p)
+{
+	Purchase   *list[] = {p};
+	ItemRow		row;
+	Sale		sale;
+
+	if (!seckill_ledger_peek(p->item_id, &row))
+		seckill_unknown_item(p->item_id);
+	seckill_take_rules(p, &row.rules);
+	if (seckill_admit_users(list, 1, true) == 0)
+		return false;
+	seckill_lease_line_up(p->item_id);
+	seckill_ledger_lock(p->item_id, &row);
+	seckill_take_rules(p, &row.rules);
+	row.rules.starts_at = DT_NOBEGIN;
+	row.rules.ends_at = DT_NOEND;
+	seckill_sale_begin(&sale, &row);
+	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
+		return false;
+	seckill_sale_end(&sale, p->item_id);
+	return true;
+}
+
+/* The order has expired, and is paid nevertheless. */
+static OrderState
+confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
+{
+	Purchase	p = {.item_id = item_id,.user_id = order->user_id,
+	.quantity = order->quantity,.mode = SECKILL_MODE_PESSIMISTIC};
+	bool		sold;
+
+	p.entry = seckill_stock_find(item_id);
+	sold = sell_again(&p);
+	if (sold)
+		seckill_ledger_confirm_late(item_id, order_id, p.limit > 0);
+	seckill_stock_unpin(p.entry);
+	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
+}
+
+static OrderState
+confirm(int64 item_id, int64 order_id)
+{
+	OrderRow	order;
+
+	if (seckill_ledger_confirm(item_id, order_id))
+		return ORDER_CONFIRMED;
+	lock_order(item_id, order_id, &order);
+	switch (order.state)
+	{
+		case ORDER_PENDING:
+			seckill_ledger_not_updated(item_id, order_id);
+		case ORDER_CONFIRMED:
+			return ORDER_CONFIRMED;
+		case ORDER_EXPIRED:
+			return confirm_late(item_id, order_id, &order);
+		case ORDER_CANCELLED:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_ORDER_CANCELLED),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was cancelled",
+					order_id, item_id),
+			 errhint("Give the payment back, or make another purchase.")));
+}
+
+/* Put the units of an order that is locked on its item's row. */
+static void
+give_up(int64 item_id, int64 order_id, int32 quantity)
+{
+	ItemRow		row;
+
+	seckill_ledger_cancel(item_id, order_id);
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, &row);
+	seckill_ledger_return(item_id, quantity);
+}
+
+static OrderState
+cancel(int64 item_id, int64 order_id, bool refund)
+{
+	OrderRow	order;
+
+	lock_order(item_id, order_id, &order);
+	if (order.state == ORDER_CANCELLED)
+		return ORDER_CANCELLED;
+	if (order.state == ORDER_EXPIRED)
+		ereport(ERROR,
+				(errcode(ERRCODE_ORDER_EXPIRED),
+				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " has expired",
+						order_id, item_id),
+				 errdetail("Its units are on sale already.")));
+	if (order.state == ORDER_CONFIRMED && !refund)
+		ereport(ERROR,
+				(errcode(ERRCODE_ORDER_CONFIRMED),
+				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is confirmed",
+						order_id, item_id),
+				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
+	give_up(item_id, order_id, order.quantity);
+	return ORDER_CANCELLED;
+}
+
+/*
+ * Expire what is overdue of the given orders of one item, whose row is locked,
+ * and put the units on it.  Returns how many.
+ */
+int
+seckill_expire(int64 item_id, const OrderKey *orders, int n, TimestampTz now)
+{
+	int64		units;
+	int			expired = seckill_ledger_expire(item_id, orders, n, now,
+												&units);
+
+	if (units > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("too many units of item " INT64_FORMAT " at once",
+						item_id)));
+	if (expired > 0)
+		seckill_ledger_return(item_id, (int32) units);
+	return expired;
+}
+
+
+static void
+check_call(FunctionCallInfo fcinfo, const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "order_id");
+}
+
+/*
+ * seckill_confirm(item_id, order_id) returns seckill_order_state
+ *
+ * The order is paid.  "confirmed", also if it was before; or "expired": it was
+ * paid too late, and there are no units left for it, or none that its user may
+ * have besides what he has bought since.
+ */
+Datum
+seckill_confirm(PG_FUNCTION_ARGS)
+{
+	LedgerCaller caller;
+	OrderState	state;
+
+	check_call(fcinfo, "seckill_confirm()");
+	seckill_ledger_begin(&caller);
+	state = confirm(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	seckill_ledger_end(&caller);
+	PG_RETURN_OID(seckill_catalog()->state[state]);
+}
+
+/*
+ * seckill_cancel(item_id, order_id, refund) returns seckill_order_state
+ *
+ * "cancelled", also if it was before.  A confirmed order is cancelled with
+ * refund only, so that who cancels does not undo a payment that came first.
+ */
+Datum
+seckill_cancel(PG_FUNCTION_ARGS)
+{
+	LedgerCaller caller;
+	OrderState	state;
+
+	check_call(fcinfo, "seckill_cancel()");
+	seckill_check_argument(PG_ARGISNULL(2), "refund");
+	seckill_ledger_begin(&caller);
+	state = cancel(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+				   PG_GETARG_BOOL(2));
+	seckill_ledger_end(&caller);
+	PG_RETURN_OID(seckill_catalog()->state[state]);
+}

@@ -1,0 +1,302 @@
+/*
+ * schedule.c
+ *		When the keeper of a database has something to do next.
+ *
+ * Shared memory with a slot per database: the time at which an order expires
+ * or a sale is about to open, whichever comes first.  Like all shared memory
+ * of the extension it is derived from the tables: the launcher has each
+ * database looked at when the server starts and now and then later, which
+ * also finds what nobody has announced (see keeper.c).
+ *
+ * - dbid of a slot, and used: under schedule->lock.  A database keeps its
+ *   slot.
+ * - due: moved to an earlier time by whoever has committed something that is
+ *   due then; taken, that is moved to "never", by the launcher when it starts
+ *   a keeper, and by the keeper before it takes the snapshot that it looks
+ *   with.  So what it does not see is announced
+ *   after, and what was announced before it sees.
+ * - awake: is there a keeper, to be told of what is due sooner?  It also looks
+ *   at due after it has said that it goes, and the launcher looks when it has
+ *   gone.
+ * - latches: set without a lock; a process woken for nothing goes on sleeping.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+#define SCHEDULE_DATABASES	1024
+
+typedef struct ScheduleSlot
+{
+	Oid			dbid;			/* InvalidOid: not in use */
+	pg_atomic_uint32 awake;
+	pg_atomic_uint64 due;		/* a TimestampTz */
+	Latch	   *latch;			/* of the keeper, or of the last one */
+} ScheduleSlot;
+
+typedef struct Schedule
+{
+	LWLock	   *lock;
+	Latch	   *launcher;		/* NULL: has not started yet */
+	int			used;			/* slots past these were never in use */
+	ScheduleSlot slots[SCHEDULE_DATABASES];
+} Schedule;
+
+static Schedule *schedule = NULL;
+
+/* The slot of my database, once I have used it. */
+static ScheduleSlot *my_slot = NULL;
+
+/* The first that is due of what this transaction does. */
+static TimestampTz noted = DT_NOEND;
+
+
+/*
+ * Shared memory
+ */
+
+void
+seckill_schedule_request(void)
+{
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Schedule)));
+	RequestNamedLWLockTranche("seckill_schedule", 1);
+}
+
+/*
+ * Attach to the shared memory, and fill it in the postmaster.  Called by the
+ * startup hook with AddinShmemInitLock held.
+ */
+void
+seckill_schedule_init(void)
+{
+	bool		found;
+
+	schedule = ShmemInitStruct("seckill schedule", sizeof(Schedule), &found);
+	if (found)
+		return;
+	memset(schedule, 0, sizeof(Schedule));
+	schedule->lock = &GetNamedLWLockTranche("seckill_schedule")->lock;
+	for (int i = 0; i < SCHEDULE_DATABASES; i++)
+	{
+		pg_atomic_init_u32(&schedule->slots[i].awake, 0);
+		pg_atomic_init_u64(&schedule->slots[i].due, (uint64) DT_NOEND);
+	}
+}
+
+
+/*
+ * Slots
+ */
+
+/* Find or take a slot; NULL if there are too many databases. */
+static ScheduleSlot *
+get_slot(Oid dbid)
+{
+	ScheduleSlot *slot = NULL;
+
+	LWLockAcquire(schedule->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SCHEDULE_DATABASES; i++)
+	{
+		ScheduleSlot *s = &schedule->slots[i];
+
+		if (s->dbid == dbid)
+		{
+			slot = s;
+			break;
+		}
+		if (slot == NULL && !OidIsValid(s->dbid))
+			slot = s;
+	}
+	if (slot != NULL)
+	{
+		slot->dbid = dbid;
+		schedule->used = Max(schedule->used, slot - schedule->slots + 1);
+	}
+	LWLockRelease(schedule->lock);
+	return slot;
+}
+
+static ScheduleSlot *
+get_my_slot(void)
+{
+	if (my_slot == NULL)
+		my_slot = get_slot(MyDatabaseId);
+	return my_slot;
+}
+
+static inline TimestampTz
+due_of(ScheduleSlot *slot)
+{
+	return (TimestampTz) pg_atomic_read_u64(&slot->due);
+}
+
+/* Move due to an earlier time; did that change anything? */
+static bool
+advance(ScheduleSlot *slot, TimestampTz time)
+{
+	uint64		due = pg_atomic_read_u64(&slot->due);
+
+	while (time < (TimestampTz) due)
+		if (pg_atomic_compare_exchange_u64(&slot->due, &due, (uint64) time))
+			return true;
+	return false;
+}
+
+static void
+take(ScheduleSlot *slot)
+{
+	(void) pg_atomic_exchange_u64(&slot->due, (uint64) DT_NOEND);
+}
+
+/* Tell whoever waits for the slot to be due. */
+static void
+wake(ScheduleSlot *slot)
+{
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&slot->awake) != 0)
+		SetLatch(slot->latch);
+	else if (schedule->launcher != NULL)
+		SetLatch(schedule->launcher);
+}
+
+/* The database is dropped.  Called in a commit callback; raises nothing. */
+void
+seckill_schedule_drop_database(Oid dbid)
+{
+	LWLockAcquire(schedule->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SCHEDULE_DATABASES; i++)
+	{
+		ScheduleSlot *slot = &schedule->slots[i];
+
+		if (slot->dbid != dbid)
+			continue;
+		slot->dbid = InvalidOid;
+		pg_atomic_write_u64(&slot->due, (uint64) DT_NOEND);
+	}
+	LWLockRelease(schedule->lock);
+}
+
+
+/*
+ * Transactions
+ */
+
+/* Once this transaction has committed, something is due at that time. */
+void
+seckill_schedule_note(TimestampTz time)
+{
+	if (schedule != NULL && time < noted && get_my_slot() != NULL)
+		noted = time;
+}
+
+/* The transaction has ended.  Raises nothing. */
+void
+seckill_schedule_end(bool committed)
+{
+	TimestampTz time = noted;
+
+	if (time == DT_NOEND)
+		return;
+	noted = DT_NOEND;
+	if (committed && advance(my_slot, time))
+		wake(my_slot);
+}
+
+
+/*
+ * The keeper's side
+ */
+
+/* I am the keeper of my database; false if it has no slot. */
+bool
+seckill_schedule_attend(void)
+{
+	ScheduleSlot *slot = get_my_slot();
+
+	if (slot == NULL)
+		return false;
+	slot->latch = MyLatch;
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->awake, 1);
+	return true;
+}
+
+/* I am about to look at the tables: forget what is due. */
+void
+seckill_schedule_take(void)
+{
+	take(my_slot);
+}
+
+/* That is due as far as I know. */
+void
+seckill_schedule_put(TimestampTz time)
+{
+	(void) advance(my_slot, time);
+}
+
+TimestampTz
+seckill_schedule_due(void)
+{
+	return due_of(my_slot);
+}
+
+/* I go: from now on the launcher is told.  Raises nothing. */
+void
+seckill_schedule_leave(void)
+{
+	pg_atomic_write_u32(&my_slot->awake, 0);
+	wake(my_slot);
+}
+
+
+/*
+ * The launcher's side
+ */
+
+void
+seckill_schedule_launcher(void)
+{
+	schedule->launcher = MyLatch;
+}
+
+/* Have a database looked at. */
+void
+seckill_schedule_visit(Oid dbid, TimestampTz time)
+{
+	ScheduleSlot *slot = get_slot(dbid);
+
+	if (slot != NULL)
+		(void) advance(slot, time);
+}
+
+/* Slot i of the table: its database and when it is due; false past the end. */
+bool
+seckill_schedule_read(int i, Oid *dbid, TimestampTz *due)
+{
+	bool		found;
+
+	LWLockAcquire(schedule->lock, LW_SHARED);
+	found = i < schedule->used;
+	if (found)
+		*dbid = schedule->slots[i].dbid;
+	LWLockRelease(schedule->lock);
+	if (found)
+		*due = due_of(&schedule->slots[i]);
+	return found;
+}
+
+/* A keeper is on its way to the database in slot i, and will look. */
+void
+seckill_schedule_handled(int i)
+{
+	take(&schedule->slots[i]);
+}
