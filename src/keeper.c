@@ -61,7 +61,7 @@ PGDLLEXPORT void seckill_keeper_main(Datum arg);
 #define PUT_OFF_MS			60000
 #define PUT_OFF				64
 
-/* A keeper that has failed is not started again sooner. */
+/* A keeper that has failed, or could not be started, is not sooner. */
 #define RESTART_MS			1000
 
 /* Databases are looked at one after the other, so many milliseconds apart. */
@@ -78,7 +78,6 @@ typedef struct Keeper
 {
 	Oid			dbid;
 	BackgroundWorkerHandle *handle;
-	TimestampTz not_before;		/* start no other until then */
 } Keeper;
 
 /* The last keeper of each database that has had one. */
@@ -128,7 +127,6 @@ get_keeper(Oid dbid)
 	keeper = &keepers[nkeepers++];
 	keeper->dbid = dbid;
 	keeper->handle = NULL;
-	keeper->not_before = 0;
 	return keeper;
 }
 
@@ -148,7 +146,7 @@ is_running(Keeper *keeper)
 
 /* Start a keeper; false if all places for background workers are taken. */
 static bool
-start_keeper(Keeper *keeper, TimestampTz now)
+start_keeper(Keeper *keeper)
 {
 	BackgroundWorker worker;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
@@ -157,7 +155,6 @@ start_keeper(Keeper *keeper, TimestampTz now)
 	set_worker(&worker, "seckill keeper", "seckill_keeper_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
 	worker.bgw_notify_pid = MyProcPid;
-	keeper->not_before = now + MS(RESTART_MS);
 	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);
 	MemoryContextSwitchTo(old);
 	if (!started)
@@ -187,11 +184,12 @@ start_keepers(void)
 		keeper = get_keeper(dbid);
 		if (is_running(keeper))
 			continue;			/* we are told when it ends */
-		due = Max(due, keeper->not_before);
-		if (due <= now && start_keeper(keeper, now))
+		if (due > now)
+			next = Min(next, due);
+		else if (start_keeper(keeper))
 			seckill_schedule_handled(i);
 		else
-			next = Min(next, Max(due, keeper->not_before));
+			next = Min(next, now + MS(RESTART_MS));
 	}
 	return next;
 }

@@ -1,0 +1,215 @@
+# Orders that are not paid expire by themselves, whatever happens to processes
+# and server, and their units are on sale again.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node(
+	'expiry',
+	streaming => 1,
+	conf => <<'EOC');
+seckill.lease_units = 20
+seckill.naptime = 1s
+track_commit_timestamp = on
+max_prepared_transactions = 5
+EOC
+my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
+
+sub sql
+{
+	my ($text, $db, $on) = @_;
+	return ($on // $node)->safe_psql($db // 'postgres', $text);
+}
+
+# An item whose orders have so long to be paid.
+sub add_paid_item
+{
+	my ($item, $stock, $within) = @_;
+	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES ($item, $stock, '$within')");
+	return;
+}
+
+# Wait until so many orders of an item are in a state.
+sub await_state
+{
+	my ($item, $state, $n, $message, $on) = @_;
+	ok( ($on // $node)->poll_query_until('postgres',
+			"SELECT count(*) = $n FROM seckill.orders WHERE item_id = $item AND state = '$state'"),
+		$message);
+	return;
+}
+
+# every mode, none before its time
+add_paid_item(1, 10, '500 ms');
+sql("SELECT seckill_buy(1, 1, '$_')") foreach @modes;
+sql("SELECT seckill_buy_many(1, ARRAY[2, 3, 4], 'cache')");
+is(sql("SELECT outcome FROM seckill_buy(1, 5, 'cache')"),
+	'sold_out', 'sold out while they are pending');
+await_state(1, 'expired', 10, 'orders of all modes expire');
+is(sql(<<'EOC'), 't', 'none before its time');
+SELECT bool_and(pg_xact_commit_timestamp(xmin) >= pay_by) FROM seckill.orders WHERE item_id = 1
+EOC
+note('longest delay, in s: ' . sql(<<'EOC'));
+SELECT max(pg_xact_commit_timestamp(xmin) - pay_by) FROM seckill.orders WHERE item_id = 1
+EOC
+is(sql('SELECT stock, sold FROM seckill_audit(1)'), '10|0', 'all units are back');
+is(sql("SELECT outcome FROM seckill_buy(1, 5, '$_')"), 'sold', "and sold by $_")
+  foreach @modes;
+check_audit($node, 'after expiry');
+
+# late payment: a unit is taken again, or the order stays expired
+add_paid_item(2, 1, '300 ms');
+my $late = sql("SELECT order_id FROM seckill_buy(2, 1, 'cache')");
+await_state(2, 'expired', 1, 'an order expires');
+is(sql("SELECT seckill_confirm(2, $late)"), 'confirmed', 'late payment takes the unit');
+is(sql("SELECT seckill_confirm(2, $late)"), 'confirmed', 'twice is once');
+is(sql('SELECT stock, sold FROM seckill_audit(2)'), '0|1', 'one unit is sold');
+is(sql("SELECT seckill_cancel(2, $late, true)"), 'cancelled', 'and given back');
+my $second = sql("SELECT order_id FROM seckill_buy(2, 2, 'retry')");
+await_state(2, 'expired', 1, 'another expires');
+is(sql("SELECT outcome FROM seckill_buy(2, 3, 'cache')"), 'sold', 'its unit is sold');
+is(sql("SELECT seckill_confirm(2, $second)"),
+	'expired', 'late payment for a unit that is sold');
+await_state(2, 'expired', 2, 'the third expires as well');
+sql("UPDATE seckill.items SET per_user_limit = 1, pay_within = NULL WHERE item_id = 2");
+is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'sold', 'the second user buys again');
+sql('UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2');
+is(sql("SELECT seckill_confirm(2, $second)"),
+	'expired', 'late payment by one who has reached the limit');
+sql("UPDATE seckill.items SET per_user_limit = 2, ends_at = now() WHERE item_id = 2");
+is(sql("SELECT seckill_confirm(2, $second)"),
+	'confirmed', 'late payment when the sale is over, with a unit left');
+is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'ended', 'no purchase is');
+check_audit($node, 'after late payments');
+
+# a locked order and a locked row keep nobody else waiting
+add_paid_item($_, 5, '300 ms') foreach 3, 4, 5;
+my $holder = $node->background_psql('postgres');
+$holder->query_safe(<<'EOC');
+BEGIN;
+SELECT order_id AS paid FROM seckill_buy(3, 1, 'retry') \gset
+COMMIT;
+BEGIN;
+SELECT seckill_confirm(3, :paid);
+SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;
+EOC
+sql("SELECT seckill_buy(3, 2, 'cache')");
+sql("SELECT seckill_prewarm(3)");
+sql("SELECT seckill_buy(5, 2, 'queue')");
+await_state(3, 'expired', 1, 'an order expires beside one that is locked');
+await_state(5, 'expired', 1, 'one of another item as well');
+$holder->query_safe('ROLLBACK; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;');
+await_state(3, 'expired', 2, 'the lock is gone without payment');
+sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5");
+$holder->query_safe("SELECT seckill_buy(4, 1, 'retry'); COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;");
+sql("SELECT seckill_buy(5, 3, 'retry')");
+await_state(5, 'expired', 2, 'an order expires beside a locked row');
+is(sql('SELECT state FROM seckill.orders WHERE item_id = 4'),
+	'pending', 'that of the locked row waits');
+$holder->query_safe('COMMIT;');
+await_state(4, 'expired', 1, 'and expires when the row is free');
+
+# one that cannot expire does not stop the others
+sql(<<'EOC');
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE 'order of user % stays', NEW.user_id;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON seckill.orders
+FOR EACH ROW WHEN (NEW.user_id = 13 AND NEW.state = 'expired') EXECUTE FUNCTION refuse();
+EOC
+add_paid_item(6, 50, '300 ms');
+sql('SELECT seckill_buy_many(6, ARRAY(SELECT generate_series(1, 30)))');
+await_state(6, 'expired', 29, 'all but one expire');
+is(sql('SELECT user_id FROM seckill.orders WHERE item_id = 6 AND state = $$pending$$'),
+	'13', 'the one whose trigger raises an error');
+ok( $node->log_contains('could not be expired: order of user 13 stays'),
+	'the log tells why');
+sql('DROP TRIGGER refuse ON seckill.orders');
+sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 13');
+check_audit($node, 'after the failure');
+
+# a shorter time is heeded, a longer one given
+add_paid_item(7, 5, '1 hour');
+sql("SELECT seckill_buy(7, 1, 'cache')");
+sql("UPDATE seckill.orders SET pay_by = now() WHERE item_id = 7");
+await_state(7, 'expired', 1, 'an operator ends the time to pay');
+
+# nobody has announced these
+add_paid_item(8, 5, '300 ms');
+sql("BEGIN; SELECT seckill_buy(8, 1, 'advisory'); PREPARE TRANSACTION 'x'");
+$node->poll_query_until('postgres',
+	"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'seckill keeper' AND datname = 'postgres'");
+sql("COMMIT PREPARED 'x'");
+await_state(8, 'expired', 1, 'an order of a prepared transaction');
+
+# keeper and launcher are terminated while a sale goes on
+add_paid_item(9, 100, '200 ms');
+my $answered = start_crowd($node, 20,
+	map { "\\set u random(1, 1000)\nSELECT outcome FROM seckill_buy(9, :u, '$_');\n" } @modes);
+foreach my $round (1 .. 10)
+{
+	my $count = sql('SELECT count(*) FROM seckill.orders WHERE item_id = 9');
+
+	ok( $node->poll_query_until('postgres',
+			"SELECT count(*) > $count + 100 FROM seckill.orders WHERE item_id = 9"),
+		"units are sold again and again, round $round");
+	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill keeper'");
+	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill launcher'")
+	  if $round % 3 == 0;
+}
+
+# a crash: the next life of the server expires what this one has left
+$node->stop('immediate');
+$answered->();
+$node->start;
+check_audit($node, 'after the crash');
+ok( $node->poll_query_until('postgres',
+		"SELECT count(*) = 0 FROM seckill.orders WHERE state = 'pending' AND item_id = 9"),
+	'nobody calls, and orders expire after a crash');
+is( sql('SELECT stock + unsold, sold FROM seckill_audit(9)'), '100|0',
+	'all units are back');
+
+# the same after promotion
+add_paid_item(10, 5, '1500 ms');
+$node->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'b', has_streaming => 1);
+$standby->start;
+sql("SELECT seckill_buy(10, 1, 'cache')");
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is( sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'seckill launcher'",
+		'postgres', $standby),
+	0, 'there is no launcher on a standby');
+$node->stop('immediate');
+$standby->promote;
+await_state(10, 'expired', 1, 'orders expire after a promotion', $standby);
+check_audit($standby, 'after the promotion');
+$standby->stop;
+$node->start;
+
+# other databases: with and without the extension, and dropped with orders
+sql('CREATE DATABASE other');
+sql("CREATE EXTENSION seckill; INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 5, '300 ms')", 'other');
+sql("SELECT seckill_buy(1, 1, 'cache')", 'other');
+ok( $node->poll_query_until('other', "SELECT state = 'expired' FROM seckill.orders"),
+	'orders of another database expire');
+sql("UPDATE seckill.items SET pay_within = '10 s'; SELECT seckill_buy(1, 2, 'cache')", 'other');
+sql('DROP DATABASE other');
+add_paid_item(11, 5, '300 ms');
+sql("SELECT seckill_buy(11, 1, 'cache')");
+await_state(11, 'expired', 1, 'expiry goes on after DROP DATABASE');
+sql("UPDATE seckill.items SET pay_within = '2 s' WHERE item_id = 11; SELECT seckill_buy(11, 1, 'cache')");
+sql('DROP EXTENSION seckill CASCADE; CREATE EXTENSION seckill');
+add_paid_item(1, 5, '300 ms');
+sql("SELECT seckill_buy(1, 1, 'cache')");
+await_state(1, 'expired', 1, 'and after DROP EXTENSION');
+
+$node->stop;
+done_testing();

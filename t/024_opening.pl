@@ -1,0 +1,105 @@
+# Items whose sale is about to open get a first lease from the keeper, also
+# after a restart; and what an UPDATE of starts_at, ends_at and stock does.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node('opening', conf => <<'EOC');
+seckill.lease_units = 20
+seckill.open_ahead = 1h
+EOC
+
+sub sql
+{
+	return $node->safe_psql('postgres', shift);
+}
+
+sub await_lease
+{
+	my ($item, $cached, $message) = @_;
+	ok( $node->poll_query_until('postgres',
+			"SELECT cached = $cached FROM seckill.stock WHERE item_id = $item"),
+		$message);
+	return;
+}
+
+sub outcome
+{
+	my ($item, $mode) = @_;
+	return sql("SELECT outcome FROM seckill_buy($item, 1, '$mode')");
+}
+
+# in the window, before it, without an opening
+sql(<<'EOC');
+INSERT INTO seckill.items (item_id, stock, starts_at) VALUES
+	(1, 100, now() + '10 minutes'), (2, 5, now() + '20 minutes'),
+	(3, 100, now() + '3 hours'), (4, 100, NULL), (5, 100, now() - interval '1 hour');
+EOC
+await_lease(1, 20, 'an item that is about to open has a lease');
+await_lease(2, 5, 'a small one has all its units there');
+is(sql('SELECT auto_mode FROM seckill.stock WHERE item_id = 1'),
+	'cache', 'and will be sold from it');
+is(sql('SELECT count(*) FROM seckill.items WHERE leased > 0'), 2, 'no other has');
+is(outcome(1, 'auto'), 'not_started', 'nothing is sold before');
+
+# moved into the window, and out of it
+sql("UPDATE seckill.items SET starts_at = now() + '30 minutes' WHERE item_id = 3");
+await_lease(3, 20, 'a sale moved up is prepared');
+sql("UPDATE seckill.items SET starts_at = now() + '5 hours' WHERE item_id = 1");
+is(outcome(1, 'cache'), 'not_started', 'a sale is postponed');
+
+# opened, ended, restocked, by plain UPDATE
+sql('UPDATE seckill.items SET starts_at = now() WHERE item_id IN (1, 2, 3)');
+is(outcome(1, $_), 'sold', "$_ sells after the opening")
+  foreach qw(auto cache queue pessimistic);
+is(outcome(2, 'cache'), 'sold', 'a small one') foreach 1 .. 5;
+is(outcome(2, 'cache'), 'sold_out', 'is sold out');
+sql('UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2');
+is(outcome(2, 'cache'), 'sold', 'restocked');
+sql('UPDATE seckill.items SET ends_at = now() WHERE item_id = 1');
+is(outcome(1, 'cache'), 'ended', 'an early end');
+check_audit($node, 'after the sales');
+
+# a row that is locked is prepared when it is free
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR NO KEY UPDATE');
+$holder->query_safe("UPDATE seckill.items SET starts_at = now() + '10 minutes' WHERE item_id = 4");
+sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (6, 100, now() + '10 minutes')");
+await_lease(6, 20, 'an item beside a locked one is prepared');
+$holder->query_safe('COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE');
+$holder->query_safe('COMMIT');
+await_lease(4, 20, 'the locked one later');
+
+# after a crash, whatever was leased
+sql("UPDATE seckill.items SET starts_at = now() + '1 hour' WHERE item_id = 6");
+$node->stop('immediate');
+$node->start;
+await_lease(4, 20, 'a lease is made again after a crash');
+check_audit($node, 'after the crash');
+
+# not where calls that name no mode sell from the row, nor when turned off
+$node->append_conf('postgresql.conf', "seckill.default_mode = pessimistic\n");
+$node->restart;
+sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (7, 100, now() + '10 minutes')");
+$node->append_conf('postgresql.conf',
+	"seckill.default_mode = auto\nseckill.open_ahead = 0\n");
+$node->restart;
+sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (8, 100, now() + '10 minutes')");
+# an order of each time expires after the keeper has looked
+foreach my $round (1 .. 2)
+{
+	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (90 + $round, 1, '10 ms')");
+	sql("SELECT seckill_buy(90 + $round, 1, 'retry')");
+	$node->poll_query_until('postgres',
+		"SELECT state = 'expired' FROM seckill.orders WHERE item_id = 90 + $round");
+}
+is(sql('SELECT sum(leased) FROM seckill.items WHERE item_id IN (7, 8)'),
+	0, 'no lease where none is wanted');
+
+$node->stop;
+done_testing();
