@@ -99,6 +99,19 @@ define_sizes(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
+/* Keys are told to nobody, not even to who can read all settings. */
+static const char *
+show_token_key(void)
+{
+	return seckill_token_key[0] != '\0' ? "********" : "";
+}
+
+static const char *
+show_token_old_key(void)
+{
+	return seckill_token_old_key[0] != '\0' ? "********" : "";
+}
+
 static void
 define_settings(void)
 {
@@ -128,12 +141,12 @@ define_settings(void)
 							   "Secret key of admission tokens.",
 							   NULL, &seckill_token_key, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   NULL, NULL, show_token_key);
 	DefineCustomStringVariable("seckill.token_old_key",
 							   "Key before seckill.token_key, whose tokens are still accepted.",
 							   NULL, &seckill_token_old_key, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   NULL, NULL, show_token_old_key);
 	DefineCustomIntVariable("seckill.queue_batch",
 							"Purchases that the queue's worker decides in one transaction at most.",
 							NULL, &seckill_queue_batch, 1000, 1, 100000,

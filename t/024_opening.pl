@@ -83,21 +83,33 @@ await_lease(4, 20, 'a lease is made again after a crash');
 check_audit($node, 'after the crash');
 
 # not where calls that name no mode sell from the row, nor when turned off
+my $spare = 90;
+
+# Two orders that expire, one after the other: the keeper has taken a turn.
+sub await_turn
+{
+	foreach (1, 2)
+	{
+		$spare++;
+		sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES ($spare, 1, '10 ms')");
+		sql("SELECT seckill_buy($spare, 1, 'retry')");
+		ok( $node->poll_query_until('postgres',
+				"SELECT state = 'expired' FROM seckill.orders WHERE item_id = $spare"),
+			'the keeper is at work');
+	}
+	return;
+}
+
 $node->append_conf('postgresql.conf', "seckill.default_mode = pessimistic\n");
 $node->restart;
 sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (7, 100, now() + '10 minutes')");
+await_turn();
 $node->append_conf('postgresql.conf',
 	"seckill.default_mode = auto\nseckill.open_ahead = 0\n");
 $node->restart;
+sql("UPDATE seckill.items SET starts_at = now() + '20 hours' WHERE item_id = 7");
 sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (8, 100, now() + '10 minutes')");
-# an order of each time expires after the keeper has looked
-foreach my $round (1 .. 2)
-{
-	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (90 + $round, 1, '10 ms')");
-	sql("SELECT seckill_buy(90 + $round, 1, 'retry')");
-	$node->poll_query_until('postgres',
-		"SELECT state = 'expired' FROM seckill.orders WHERE item_id = 90 + $round");
-}
+await_turn();
 is(sql('SELECT sum(leased) FROM seckill.items WHERE item_id IN (7, 8)'),
 	0, 'no lease where none is wanted');
 

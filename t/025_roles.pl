@@ -1,0 +1,95 @@
+# The roles that docs/operations.md proposes can do their work, and no more.
+# Their GRANTs are those of the document itself.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node('roles', conf => "seckill.token_key = 'secret'\n");
+my $text = slurp_file("$FindBin::RealBin/../docs/operations.md");
+my ($grants) = $text =~ /^## Privileges\n.*?^```sql\n(.*?)^```$/ms
+  or die 'no GRANTs in the document';
+
+$node->safe_psql('postgres', $grants);
+$node->safe_psql('postgres', <<'EOC');
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
+CREATE ROLE stranger;
+EOC
+
+# Run a statement as a role.
+sub as_role
+{
+	my ($role, $sql) = @_;
+	return $node->psql('postgres', "SET ROLE $role; $sql", on_error_stop => 1);
+}
+
+sub may
+{
+	my ($role, $sql) = @_;
+	my ($rc, $out, $err) = as_role($role, $sql);
+
+	is($err, '', "$role: $sql");
+	return;
+}
+
+sub may_not
+{
+	my ($role, $sql) = @_;
+	my ($rc, $out, $err) = as_role($role, $sql);
+
+	like($err, qr/permission denied/, "$role not: $sql");
+	return;
+}
+
+my @buying = (
+	(map { "SELECT seckill_buy(1, 1, '$_')" }
+		qw(optimistic retry pessimistic advisory cache queue auto)),
+	'SELECT * FROM seckill_buy_many(1, ARRAY[1, 2])',
+	"SELECT seckill_result(ticket, '10 s') FROM seckill_submit(1, 1)");
+my @operating = (
+	'INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES (2, 10, 3, $$1 h$$)',
+	'UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2',
+	'UPDATE seckill.items SET per_user_limit = 4 WHERE item_id = 1',
+	'SELECT seckill_prewarm(2)',
+	'SELECT seckill_recall(2)',
+	'DELETE FROM seckill.items WHERE item_id = 2',
+	'SELECT seckill_cancel(item_id, order_id, true) FROM seckill.orders LIMIT 1',
+	'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE state = $$confirmed$$ LIMIT 1',
+	"SELECT seckill_token(1, 1)");
+my @watching = (
+	'SELECT * FROM seckill.stock', 'SELECT * FROM seckill_audit()',
+	'SELECT * FROM seckill_cache()');
+my @statistics = (
+	'SELECT * FROM seckill.stat_items', 'SELECT * FROM seckill.stat_worker');
+my @nobody = (
+	'UPDATE seckill.orders SET state = $$confirmed$$',
+	'INSERT INTO seckill.orders (item_id, user_id, quantity, mode) VALUES (1, 1, 1, $$retry$$)',
+	'DELETE FROM seckill.orders', 'TRUNCATE seckill.items, seckill.orders',
+	"SET seckill.token_key = 'x'", 'SET seckill.allow_unsafe = on',
+	'SHOW seckill.token_key', 'SELECT seckill_stat_reset()');
+
+may('seckill_buyer', $_) foreach @buying;
+may_not('seckill_buyer', $_)
+  foreach @operating, @watching, @statistics, @nobody, 'SELECT * FROM seckill.orders';
+
+may('seckill_operator', $_) foreach @operating, @watching;
+may_not('seckill_operator', $_) foreach @buying, @statistics, @nobody;
+
+may('seckill_monitor', $_) foreach @watching, @statistics;
+may_not('seckill_monitor', $_)
+  foreach @buying, @operating, 'SELECT * FROM seckill.orders',
+  grep { !/SHOW/ } @nobody;
+is($node->safe_psql('postgres',
+		'SET ROLE seckill_monitor; SHOW seckill.token_key'),
+	'********', 'who reads all settings does not read the key');
+
+may_not('stranger', $_)
+  foreach @buying, @operating, @watching, @statistics, @nobody;
+
+check_audit($node, 'whoever did what');
+$node->stop;
+done_testing();
