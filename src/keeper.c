@@ -166,6 +166,22 @@ start_keeper(Keeper *keeper)
 	return started;
 }
 
+/*
+ * Start the keeper that is due by slot i; returns when to look again.  What is
+ * due is taken first: it is the keeper's from then on.
+ */
+static TimestampTz
+serve(int i, Keeper *keeper, TimestampTz now)
+{
+	TimestampTz again = now + MS(RESTART_MS);
+
+	seckill_schedule_handled(i);
+	if (start_keeper(keeper))
+		return DT_NOEND;
+	seckill_schedule_visit(keeper->dbid, again);
+	return again;
+}
+
 /* Start the keepers that are due; returns when to look again. */
 static TimestampTz
 start_keepers(void)
@@ -184,12 +200,9 @@ start_keepers(void)
 		keeper = get_keeper(dbid);
 		if (is_running(keeper))
 			continue;			/* we are told when it ends */
-		if (due > now)
-			next = Min(next, due);
-		else if (start_keeper(keeper))
-			seckill_schedule_handled(i);
-		else
-			next = Min(next, now + MS(RESTART_MS));
+		if (due <= now)
+			due = serve(i, keeper, now);
+		next = Min(next, due);
 	}
 	return next;
 }
@@ -489,6 +502,22 @@ expire_task(void *arg)
 		expire_free(batch);
 }
 
+/* Is it an error that comes of what others do just now? */
+static bool
+is_passing(const ErrorData *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_QUERY_CANCELED:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /*
  * Expire a batch; if that fails, one half and then the other, until the order
  * that fails is alone.
@@ -507,7 +536,7 @@ expire_all(Batch *batch, OrderKey *orders, int n)
 		return;
 	batch->expired = expired;
 	batch->items = items;
-	if (batch->may_wait && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	if (is_passing(error) && (batch->may_wait || n == 1))
 		return;
 	if (n == 1)
 		put_order_off(orders, error);

@@ -14,6 +14,7 @@ my $seconds = $ENV{SECKILL_SECONDS} // 10;
 my $node = seckill_node('random', conf => <<'EOC');
 seckill.lease_units = 30
 seckill.hot_rate = 20
+seckill.naptime = 1h
 max_locks_per_transaction = 256
 deadlock_timeout = 100ms
 EOC
