@@ -7,7 +7,8 @@
 #
 # Can be set: ROUNDS, SECONDS_EACH, WORKLOADS and CONTESTANTS (names as below),
 # CLIENTS (of the hot item, and of the rest unless OTHER_CLIENTS is set),
-# OTHER_CLIENTS, SETTLE_ORDERS (0: do not measure settling), OUTPUT.
+# OTHER_CLIENTS, SETTLE_ORDERS (0: do not measure settling), OPENINGS (rounds,
+# 0: do not measure the first seconds of a sale), OUTPUT.
 #
 # Every measurement goes to OUTPUT/results.csv (default: bench), as soon as it
 # is made, and the medians to OUTPUT/benchmark.csv and OUTPUT/benchmark.svg
@@ -21,18 +22,21 @@ cd "$(dirname "$0")/.."
 if [ -n "${QUICK:-}" ]; then
     rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-4} warm_up=1
     hot_clients=${CLIENTS:-64} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64}}
-    workloads=${WORKLOADS:-hot storm eight}
-    settle_orders=${SETTLE_ORDERS:-0}
+    workloads=${WORKLOADS:-hot storm eight rules expiry}
+    settle_orders=${SETTLE_ORDERS:-0} openings=${OPENINGS:-1}
     results=${OUTPUT:-bench/quick} summary=${OUTPUT:-bench/quick}
 else
     # In its first calls every connection loads catalogs and makes plans:
     # the seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight counter}
-    settle_orders=${SETTLE_ORDERS:-1000000}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry}
+    settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
+
+# orders a second that expire in workload expiry: a tenth of what is sold
+expiring=2000
 
 # rows of rival.units: more than skip_locked can sell in a run
 units=$((50000 * seconds))
@@ -54,6 +58,8 @@ all_contestants() {
         storm) echo select_1 for_update_call redis queue cache not_started ended ;;
         uniform | zipf) echo insert for_update_call cte redis queue cache auto ;;
         eight) echo insert for_update_call queue cache ;;
+        rules) echo select_1 insert cache cache_rules queue queue_rules ;;
+        expiry) echo insert cache_pending cache_expiring queue_pending queue_expiring ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;
     esac
@@ -156,6 +162,8 @@ settle() {
         sed 's/^/    /'
 }
 
+. bench/opening.sh
+
 check_workloads
 # shellcheck disable=SC2046
 ensure_packages $(command -v gnuplot > /dev/null || echo gnuplot-nox)
@@ -173,4 +181,5 @@ mkdir -p "$results" "$summary"
 } > "$results/results.csv"
 run_sequence
 bench/report.sh "$results/results.csv" "$summary"
+[ "$openings" = 0 ] || measure_openings
 [ "$settle_orders" = 0 ] || settle

@@ -9,19 +9,31 @@ fresh_tables() {
         INSERT INTO seckill.items (item_id, stock)
         SELECT item_id, stock FROM rival.items;
         INSERT INTO seckill.items (item_id, stock, starts_at, ends_at) VALUES
-            (1003, 9, 'infinity', NULL), (1004, 9, NULL, '-infinity')"
+            (1003, 9, 'infinity', NULL), (1004, 9, NULL, '-infinity');
+        INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES
+            (1005, 2000000000, 1, NULL), (1006, 2000000000, NULL, '1 h')"
     if [ "$1" = skip_locked ]; then
         sql "INSERT INTO rival.units SELECT 1, n FROM generate_series(1, $units) n"
         sql 'VACUUM ANALYZE rival.units'
     fi
+    if [[ $1 = *_expiring ]]; then
+        expiring_orders
+    fi
     sql CHECKPOINT
+}
+
+# Orders of the item that is to be sold, whose time ends during the run.
+expiring_orders() {
+    sql "SELECT count(*) FROM seckill_buy_many(1006,
+            ARRAY(SELECT -n FROM generate_series(1, $expiring * $seconds) n), 'cache')" > /dev/null
+    sql "UPDATE seckill.orders SET pay_by = now() + interval '1 s' * (-user_id / $expiring::float8)"
 }
 
 # A counter has no orders: what its row lacks was sold.
 units_sold() {
     case $1 in
         counter_*) sql 'SELECT 2000000000 - stock FROM rival.items WHERE item_id = 1' ;;
-        *) sql 'SELECT (SELECT count(*) FROM seckill.orders) + (SELECT count(*) FROM rival.orders)' ;;
+        *) sql 'SELECT (SELECT count(*) FROM seckill.orders WHERE user_id > 0) + (SELECT count(*) FROM rival.orders)' ;;
     esac
 }
 

@@ -47,6 +47,8 @@ BEGIN {
     title["uniform"] = "100 items, all alike"
     title["zipf"] = "100 items, Zipf"
     title["eight"] = "8 items, all alike"
+    title["rules"] = "A limit of 1 and a request with each purchase"
+    title["expiry"] = "Orders to be paid, while 2000 a second expire or none"
     title["counter"] = "A counter without orders"
     split("S I F R", letter, " ")
     split("select_1 insert for_update_call redis", yardstick, " ")

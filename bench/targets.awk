@@ -23,6 +23,11 @@ function sold_over(what, ours, theirs) {
         over(sold["hot", 200, ours], sold["hot", 200, theirs]))
 }
 
+function of_workload(workload, what, ours, theirs) {
+    line(what, over(sold[workload, 64, ours], sold[workload, 64, theirs]),
+        over(sold[workload, 200, ours], sold[workload, 200, theirs]))
+}
+
 function p99_over(what, ours, theirs) {
     line(what, over(p99["hot", 64, ours], p99["hot", 64, theirs]),
         over(p99["hot", 200, ours], p99["hot", 200, theirs]))
@@ -53,4 +58,8 @@ END {
     line("`queue`, 8 items to one hot item, sold",
         over(sold["eight", 64, "queue"], sold["hot", 64, "queue"]),
         over(sold["eight", 200, "queue"], sold["hot", 200, "queue"]))
+    of_workload("rules", "`cache`, with limit and request to without, sold", "cache_rules", "cache")
+    of_workload("rules", "`queue`, with limit and request to without, sold", "queue_rules", "queue")
+    of_workload("expiry", "`cache`, while orders expire to without, sold", "cache_expiring", "cache_pending")
+    of_workload("expiry", "`queue`, while orders expire to without, sold", "queue_expiring", "queue_pending")
 }

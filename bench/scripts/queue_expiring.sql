@@ -1,0 +1,1 @@
+SELECT seckill_buy(1006, :user, 'queue');
