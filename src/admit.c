@@ -138,12 +138,12 @@ keep_admitted(Purchase **list, int n)
  */
 
 /* Answer with the order that the request has made, if it has. */
-bool
-seckill_answer_request(Purchase *p)
+static bool
+answer(OrderScan *scan, Purchase *p)
 {
 	int64		user_id;
 
-	if (!seckill_ledger_requested(p->item_id, &p->request, &p->order_id,
+	if (!seckill_ledger_requested(scan, p->item_id, &p->request, &p->order_id,
 								  &user_id))
 		return false;
 	if (user_id != p->user_id)
@@ -153,6 +153,17 @@ seckill_answer_request(Purchase *p)
 				 errhint("Make a new UUID for each purchase that a user starts, and keep it for the retries.")));
 	p->outcome = SECKILL_SOLD;
 	return true;
+}
+
+/* The same for one alone, without a lock. */
+bool
+seckill_answer_request(Purchase *p)
+{
+	OrderScan  *scan = seckill_ledger_begin_scan(true);
+	bool		answered = answer(scan, p);
+
+	seckill_ledger_end_scan(scan);
+	return answered;
 }
 
 /* p asks what first asks: it gets the same answer. */
@@ -167,33 +178,15 @@ follow(Purchase *p, Purchase *first)
 				 errmsg("request_id is used by two users at once")));
 }
 
-static void
-admit_request(Purchase *p, bool may_wait)
-{
-	if (!lock_hash(hash_request(p), SECKILL_LOCK_REQUEST, may_wait) ||
-		seckill_answer_request(p))
-		p->admitted = false;
-}
-
 /*
- * Of each request that has not made an order, admit the first in the list.
- * Returns how many are admitted.
+ * Lock the requests of the sorted list, and admit the first of each that could
+ * be locked.
  */
-int
-seckill_admit_requests(Purchase **list, int n, bool may_wait)
+static void
+lock_requests(Purchase **sorted, int n, bool may_wait)
 {
-	Purchase  **sorted;
 	Purchase   *first = NULL;
-	int			requests = 0;
 
-	for (int i = 0; i < n; i++)
-	{
-		list[i]->admitted = true;
-		requests += list[i]->has_request;
-	}
-	if (requests == 0)
-		return n;
-	sorted = sort(list, n, compare_requests);
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = sorted[i];
@@ -206,9 +199,38 @@ seckill_admit_requests(Purchase **list, int n, bool may_wait)
 		else
 		{
 			first = p;
-			admit_request(p, may_wait);
+			p->admitted = lock_hash(hash_request(p), SECKILL_LOCK_REQUEST,
+									may_wait);
 		}
 	}
+}
+
+/*
+ * Of each request that has not made an order, admit the first in the list.
+ * Returns how many are admitted.
+ */
+int
+seckill_admit_requests(Purchase **list, int n, bool may_wait)
+{
+	Purchase  **sorted;
+	OrderScan  *scan;
+	int			requests = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		list[i]->admitted = true;
+		requests += list[i]->has_request;
+	}
+	if (requests == 0)
+		return n;
+	sorted = sort(list, n, compare_requests);
+	lock_requests(sorted, n, may_wait);
+	scan = seckill_ledger_begin_scan(true);
+	for (int i = 0; i < n; i++)
+		if (sorted[i]->has_request && sorted[i]->admitted &&
+			answer(scan, sorted[i]))
+			sorted[i]->admitted = false;
+	seckill_ledger_end_scan(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
 }
@@ -230,28 +252,52 @@ seckill_answer_twins(Purchase **list, int n)
  * Limits
  */
 
+/* The end of the purchases of one user, which start at first. */
+static int
+end_of_user(Purchase **sorted, int n, int first)
+{
+	int			end = first + 1;
+
+	while (end < n && sorted[end]->user_id == sorted[first]->user_id)
+		end++;
+	return end;
+}
+
+/* Lock the users of the sorted list; admit those that could be locked. */
+static void
+lock_users(Purchase **sorted, int n, bool may_wait)
+{
+	int			end;
+
+	for (int first = 0; first < n; first = end)
+	{
+		bool		locked = lock_hash(hash_user(sorted[first]),
+									   SECKILL_LOCK_USER, may_wait);
+
+		end = end_of_user(sorted, n, first);
+		for (int i = first; i < end; i++)
+			sorted[i]->admitted = locked;
+	}
+}
+
 /*
- * Admit purchases of one user, in their order, while the limit lasts.  A later
- * one does not hope that an earlier one finds nothing left.
+ * Admit purchases of one user, who is locked, in their order, while the limit
+ * lasts.  A later one does not hope that an earlier one finds nothing left.
  */
 static void
-admit_user(Purchase **list, int n, bool may_wait)
+admit_user(OrderScan *scan, Purchase **list, int n)
 {
-	int64		left = 0;
-	bool		locked = lock_hash(hash_user(list[0]), SECKILL_LOCK_USER,
-								   may_wait);
+	int64		left = list[0]->limit -
+	seckill_ledger_bought(scan, list[0]->item_id, list[0]->user_id);
 
-	if (locked)
-		left = list[0]->limit - seckill_ledger_bought(list[0]->item_id,
-													  list[0]->user_id);
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
 
-		p->admitted = locked && p->quantity <= left;
+		p->admitted = p->quantity <= left;
 		if (p->admitted)
 			left -= p->quantity;
-		else if (locked)
+		else
 			p->outcome = SECKILL_LIMIT_REACHED;
 	}
 }
@@ -264,17 +310,21 @@ int
 seckill_admit_users(Purchase **list, int n, bool may_wait)
 {
 	Purchase  **sorted;
-	int			first = 0;
+	OrderScan  *scan;
+	int			end;
 
 	if (n == 0 || list[0]->limit == 0)
 		return n;
 	sorted = sort(list, n, compare_users);
-	for (int i = 1; i <= n; i++)
-		if (i == n || sorted[i]->user_id != sorted[first]->user_id)
-		{
-			admit_user(&sorted[first], i - first, may_wait);
-			first = i;
-		}
+	lock_users(sorted, n, may_wait);
+	scan = seckill_ledger_begin_scan(false);
+	for (int first = 0; first < n; first = end)
+	{
+		end = end_of_user(sorted, n, first);
+		if (sorted[first]->admitted)
+			admit_user(scan, &sorted[first], end - first);
+	}
+	seckill_ledger_end_scan(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
 }

@@ -1094,32 +1094,46 @@ enum
 	ORDER_QUANTITY = 4
 };
 
-/* A scan that is open. */
-typedef struct OrderScan
+struct OrderScan
 {
+	bool		by_request;
 	Relation	orders;
 	Relation	index;
 	Snapshot	snapshot;
 	TupleTableSlot *slot;
 	IndexScanDesc scan;
-} OrderScan;
+};
 
-static void
-begin_orders(OrderScan *s, bool by_request, int64 item_id, Datum key)
+/*
+ * Open a scan of the orders by request or by user, for any number of keys.  It
+ * sees what is committed now.
+ */
+OrderScan *
+seckill_ledger_begin_scan(bool by_request)
 {
-	RegProcedure equal = by_request ? F_UUID_EQ : F_INT8EQ;
-	ScanKeyData keys[2];
+	OrderScan  *s = palloc(sizeof(OrderScan));
 
 	CommandCounterIncrement();
+	s->by_request = by_request;
 	s->orders = table_open(seckill_catalog()->orders, AccessShareLock);
 	s->index = index_open(by_request ? seckill_catalog()->orders_request :
 						  seckill_catalog()->orders_user, AccessShareLock);
 	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	s->slot = table_slot_create(s->orders, NULL);
+	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot, 2);
+	return s;
+}
+
+/* Look for a key. */
+static void
+rescan(OrderScan *s, int64 item_id, Datum key)
+{
+	RegProcedure equal = s->by_request ? F_UUID_EQ : F_INT8EQ;
+	ScanKeyData keys[2];
+
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, equal, key);
-	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot, 2);
 	index_rescan(s->scan, keys, 2, NULL, 0);
 }
 
@@ -1129,47 +1143,41 @@ next_order(OrderScan *s)
 	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
 }
 
-static void
-end_orders(OrderScan *s)
+void
+seckill_ledger_end_scan(OrderScan *s)
 {
 	index_endscan(s->scan);
 	ExecDropSingleTupleTableSlot(s->slot);
 	UnregisterSnapshot(s->snapshot);
 	index_close(s->index, AccessShareLock);
 	table_close(s->orders, AccessShareLock);
+	pfree(s);
 }
 
-/* Units of an item that a user has bought, since it has a limit. */
+/* Units of an item that a user has in orders that count for the limit. */
 int64
-seckill_ledger_bought(int64 item_id, int64 user_id)
+seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id)
 {
-	OrderScan	s;
 	int64		bought = 0;
 
-	begin_orders(&s, false, item_id, Int64GetDatum(user_id));
-	while (next_order(&s))
-		bought += DatumGetInt32(item_column(s.slot, ORDER_QUANTITY, 0));
-	end_orders(&s);
+	rescan(s, item_id, Int64GetDatum(user_id));
+	while (next_order(s))
+		bought += DatumGetInt32(item_column(s->slot, ORDER_QUANTITY, 0));
 	return bought;
 }
 
 /* The order that a request has made, if any. */
 bool
-seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
-						 int64 *order_id, int64 *user_id)
+seckill_ledger_requested(OrderScan *s, int64 item_id,
+						 const pg_uuid_t *request, int64 *order_id,
+						 int64 *user_id)
 {
-	OrderScan	s;
-	bool		found;
-
-	begin_orders(&s, true, item_id, UUIDPGetDatum(request));
-	found = next_order(&s);
-	if (found)
-	{
-		*order_id = DatumGetInt64(item_column(s.slot, ORDER_ORDER_ID, 0));
-		*user_id = DatumGetInt64(item_column(s.slot, ORDER_USER_ID, 0));
-	}
-	end_orders(&s);
-	return found;
+	rescan(s, item_id, UUIDPGetDatum(request));
+	if (!next_order(s))
+		return false;
+	*order_id = DatumGetInt64(item_column(s->slot, ORDER_ORDER_ID, 0));
+	*user_id = DatumGetInt64(item_column(s->slot, ORDER_USER_ID, 0));
+	return true;
 }
 
 /*

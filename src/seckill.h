@@ -173,6 +173,8 @@ typedef struct OrderKey
 	int64		order_id;
 } OrderKey;
 
+typedef struct OrderScan OrderScan;
+
 extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
@@ -200,8 +202,12 @@ extern int64 seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id);
 extern void seckill_ledger_order(Purchase **list, int n);
 extern bool seckill_ledger_order_fenced(Purchase **list, int n,
 										int64 lease_id);
-extern int64 seckill_ledger_bought(int64 item_id, int64 user_id);
-extern bool seckill_ledger_requested(int64 item_id, const pg_uuid_t *request,
+extern OrderScan *seckill_ledger_begin_scan(bool by_request);
+extern void seckill_ledger_end_scan(OrderScan *s);
+extern int64 seckill_ledger_bought(OrderScan *s, int64 item_id,
+								   int64 user_id);
+extern bool seckill_ledger_requested(OrderScan *s, int64 item_id,
+									 const pg_uuid_t *request,
 									 int64 *order_id, int64 *user_id);
 extern bool seckill_ledger_confirm(int64 item_id, int64 order_id);
 extern bool seckill_ledger_lock_order(int64 item_id, int64 order_id,
