@@ -9,6 +9,7 @@ OBJS = seckill.o \
 	src/ledger.o \
 	src/modes.o \
 	src/queue.o \
+	src/rate.o \
 	src/stats.o \
 	src/stock.o \
 	src/token.o \
@@ -19,7 +20,7 @@ EXTENSION = seckill
 DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
-REGRESS = extension modes many queue limit request window cache guard misuse privileges
+REGRESS = extension modes many queue limit request rate window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	limit_race request_race deadlock delete_item wait_visible no_control rewrite \
 	queue_last_unit queue_restock

@@ -75,5 +75,6 @@ SELECT max(sum) AS most FROM (
     SELECT sum(quantity) FROM seckill.orders WHERE item_id < 20 GROUP BY item_id, user_id) s;
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 SELECT sum(held) AS held FROM seckill.stock;
+\set VERBOSITY terse
 INSERT INTO seckill.items (item_id, stock, per_user_limit) VALUES (21, 1, 0);
 TRUNCATE seckill.items, seckill.orders;
