@@ -19,11 +19,12 @@
  * settle		give the unsold units of a lease back to the row
  * queue		shared-memory ring of purchases that a worker decides in batches
  * ticket		a purchase's position in the queue
+ * bucket		the calls that a user can still make now
  *
  * The rooms: src/buy.c is the call, src/admit.c says who may buy,
- * src/token.c who may try, src/rate.c how often, src/modes.c has the modes, src/lease.c what
- * moves units between row and cache, src/ledger.c every SQL statement,
- * src/batch.c purchases decided on locked rows,
+ * src/token.c who may try, src/rate.c how often, src/modes.c has the modes,
+ * src/lease.c what moves units between row and cache, src/ledger.c every SQL
+ * statement, src/batch.c purchases decided on locked rows,
  * src/queue.c the ring and src/worker.c the process that empties it,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
  * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
@@ -98,7 +99,7 @@ define_sizes(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.max_users",
 							"Users whose calls are counted at a time.",
-							"With more, who has called least beyond the rate is forgotten.",
+							"With more, the one who is soonest back at a full burst is forgotten.",
 							&seckill_max_users, 65536, 1, 100000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }

@@ -322,9 +322,10 @@ check_token(Purchase *p, SeckillOutcome outcome)
 }
 
 /*
- * Count the call of the user, and refuse it if it is one too many.  Who needs a
- * token and has none may not be the user that he names: his calls do not count.
- * Without a key nobody has one, which is an error, but not for an exact retry.
+ * Count the call of the user, and refuse it if it is one too many.  Who needs
+ * a token and has none may not be the user that he names: his calls do not
+ * count.  Without a key nobody has one; that is an error, but not here, as an
+ * exact retry needs none.
  */
 static bool
 keeps_rate(Purchase *p)
@@ -405,9 +406,9 @@ has_requests(Purchase **list, int n)
 }
 
 /*
- * Serve purchases of one item, the list is reordered: first who calls too often
- * is refused, then the requests that have an answer get it.  That may mean to
- * wait, so the others look at the rules again.
+ * Serve purchases of one item: first who calls too often is refused, then the
+ * requests that have an answer get it.  That may mean to wait, so the others
+ * look at the rules again.  The list is reordered.
  */
 static void
 buy_in_transaction(Purchase **list, int n)

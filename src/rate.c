@@ -41,7 +41,7 @@
 /* Clocks of sessions differ by less: one reads it and is held up. */
 #define CLOCK_SLACK	USECS_PER_SEC
 
-/* The longest times of one call and of a bucket: their sums do not overflow. */
+/* The longest a call and a bucket can take: so sums of times do not overflow. */
 #define LONGEST_SHARE	(1000.0 * DAYS_PER_YEAR * USECS_PER_DAY)
 #define LONGEST_WHOLE	((double) (INT64CONST(1) << 61))
 
@@ -73,7 +73,8 @@ typedef union PaddedSet
 
 typedef struct RateShared
 {
-	uint64		seed;
+	uint64		seed;			/* of the hash */
+	char		pad[PG_CACHE_LINE_SIZE - sizeof(uint64)];
 	PaddedSet	sets[FLEXIBLE_ARRAY_MEMBER];
 } RateShared;
 
@@ -172,9 +173,9 @@ find_bucket(RateSet *set, uint64 hash)
 }
 
 /*
- * Under the mutex: take a call from the bucket, if there is one.  A bucket that
- * is to be full later than an empty one ever is has seen another rate, or the
- * clock was set back: it is empty, no worse.
+ * Under the mutex: take a call from the bucket, if there is one.  A bucket
+ * that is to be full later than an empty one ever is has seen another rate, or
+ * the clock was set back: it is empty, no worse.
  */
 static bool
 take(RateBucket *bucket, int64 share, int64 whole, TimestampTz now)

@@ -272,9 +272,10 @@ static void
 drop_pin(void)
 {
 	pg_atomic_uint32 *slot = &my_backend()->pins[--npins];
+	StockEntry *entry = &entries[pg_atomic_read_u32(slot) - 1].entry;
 
 	if (pin_joined[npins])
-		pg_atomic_fetch_sub_u32(&entries[pg_atomic_read_u32(slot) - 1].entry.callers, 1);
+		pg_atomic_fetch_sub_u32(&entry->callers, 1);
 	pg_atomic_write_u32(slot, 0);
 }
 
