@@ -137,6 +137,7 @@ ok( $node->poll_query_until('postgres',
 	'a greater rate lets him in soon');
 # as often as one tries: the burst, and then what the rate allows
 is(sql(<<'EOC'), 't|t', 'refilled at the rate');
+SET statement_timeout = '180s';
 WITH RECURSIVE t0 AS MATERIALIZED (SELECT clock_timestamp() AS t),
 calls AS (
 	SELECT 0 AS n, 0 AS sold, t0.t AS at FROM t0
