@@ -269,7 +269,6 @@ seckill_check_rules(Purchase *p)
 	return outcome;
 }
 
-
 /* The same for a list of purchases of one item, with one look for all. */
 static SeckillOutcome
 check_rules_of_all(Purchase **list, int n)
