@@ -12,6 +12,7 @@ OBJS = seckill.o \
 	src/order.o \
 	src/process.o \
 	src/queue.o \
+	src/rate.o \
 	src/schedule.o \
 	src/stats.o \
 	src/stock.o \
@@ -23,7 +24,7 @@ EXTENSION = seckill
 DATA = seckill--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
-REGRESS = extension modes many queue limit request lifecycle window cache guard misuse privileges
+REGRESS = extension modes many queue limit request rate lifecycle window cache guard misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	limit_race request_race order_race deadlock delete_item wait_visible no_control rewrite \
 	queue_last_unit queue_restock

@@ -16,10 +16,10 @@ COMMENT ON TYPE @extschema@.seckill_mode IS
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
-    'limit_reached', 'denied');
+    'limit_reached', 'denied', 'rate_limited');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, try later), limit_reached (the user has as many units as the item allows), denied (no valid token)';
+'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, or too many wait for the item: try later), limit_reached (the user has as many units as the item allows), denied (no valid token), rate_limited (the user calls too often)';
 
 CREATE TYPE @extschema@.seckill_order_state AS ENUM (
     'pending', 'confirmed', 'cancelled', 'expired');
@@ -52,6 +52,10 @@ CREATE TABLE seckill.items (
     require_token boolean   NOT NULL DEFAULT false,
     pay_within  interval    CHECK (pay_within OPERATOR(pg_catalog.>) '0'
                                    AND pay_within OPERATOR(pg_catalog.<=) '1 year'),
+    user_rate   real        CHECK (user_rate OPERATOR(pg_catalog.>=) 0
+                                   AND user_rate OPERATOR(pg_catalog.<) 'Infinity'),
+    user_burst  integer     CHECK (user_burst OPERATOR(pg_catalog.>) 0),
+    max_waiters integer     CHECK (max_waiters OPERATOR(pg_catalog.>=) 0),
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR lease_id IS NOT NULL),
     CONSTRAINT items_window_check
@@ -71,6 +75,9 @@ COMMENT ON COLUMN seckill.items.ends_at IS 'sale is over from this time on; NULL
 COMMENT ON COLUMN seckill.items.require_token IS 'only who has a token from seckill_token() can buy';
 COMMENT ON COLUMN seckill.items.per_user_limit IS 'units that one user can buy; NULL: any number';
 COMMENT ON COLUMN seckill.items.pay_within IS 'orders are pending, and expire unless confirmed for so long; NULL: orders are confirmed at once';
+COMMENT ON COLUMN seckill.items.user_rate IS 'calls a second that one user can make for this item; 0: any number; NULL: seckill.user_rate';
+COMMENT ON COLUMN seckill.items.user_burst IS 'calls that one user can make for this item at once; NULL: seckill.user_burst';
+COMMENT ON COLUMN seckill.items.max_waiters IS 'calls that can wait in the row modes; 0: any number; NULL: seckill.max_waiters';
 
 -- What is about to open.
 CREATE INDEX items_starts_at ON seckill.items (starts_at)
@@ -167,9 +174,9 @@ CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
            AND OLD.stock OPERATOR(pg_catalog.<>) NEW.stock)
        OR (OLD.leased, OLD.lease_id) IS DISTINCT FROM (NEW.leased, NEW.lease_id)
        OR (OLD.starts_at, OLD.ends_at, OLD.per_user_limit, OLD.require_token,
-           OLD.pay_within)
+           OLD.pay_within, OLD.user_rate, OLD.user_burst, OLD.max_waiters)
            IS DISTINCT FROM (NEW.starts_at, NEW.ends_at, NEW.per_user_limit, NEW.require_token,
-           NEW.pay_within)
+           NEW.pay_within, NEW.user_rate, NEW.user_burst, NEW.max_waiters)
        OR OLD.item_id OPERATOR(pg_catalog.<>) NEW.item_id)
     EXECUTE FUNCTION @extschema@.seckill_items_changed();
 

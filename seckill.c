@@ -20,11 +20,12 @@
  * queue		shared-memory ring of purchases that a worker decides in batches
  * ticket		a purchase's position in the queue
  * keeper		the process that expires unpaid orders and prepares openings
+ * bucket		the calls that a user can still make now
  *
  * The rooms: src/buy.c is the call, src/admit.c says who may buy,
- * src/token.c who may try, src/modes.c has the modes, src/lease.c what
- * moves units between row and cache, src/ledger.c every SQL statement,
- * src/batch.c purchases decided on locked rows,
+ * src/token.c who may try, src/rate.c how often, src/modes.c has the modes,
+ * src/lease.c what moves units between row and cache, src/ledger.c every SQL
+ * statement, src/batch.c purchases decided on locked rows,
  * src/order.c what becomes of an order later,
  * src/queue.c the ring and src/worker.c the process that empties it,
  * src/keeper.c the process that expires orders, src/schedule.c when it is due,
@@ -65,6 +66,10 @@ int			seckill_queue_idle_time = 2000;
 int			seckill_open_ahead = 5000;
 int			seckill_naptime = 60;
 bool		seckill_queue_notify = false;
+double		seckill_user_rate = 0;
+int			seckill_user_burst = 10;
+int			seckill_max_users = 65536;
+int			seckill_max_waiters = 0;
 
 static const struct config_enum_entry mode_options[] = {
 	{"none", SECKILL_MODE_NONE, false},
@@ -96,6 +101,11 @@ define_sizes(void)
 							"Purchases that the queue of a database has place for, decided ones that are remembered included.",
 							"A full queue answers \"busy\".",
 							&seckill_queue_size, 4096, 1, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.max_users",
+							"Users whose calls are counted at a time.",
+							"With more, the one who is soonest back at a full burst is forgotten.",
+							&seckill_max_users, 65536, 1, 100000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
@@ -169,6 +179,20 @@ define_settings(void)
 							"Time between looks at each database for what was not announced.",
 							NULL, &seckill_naptime, 60, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomRealVariable("seckill.user_rate",
+							 "Calls a second that one user can make, for all items together.",
+							 "0: any number.  An item can have a rate of its own.",
+							 &seckill_user_rate, 0, 0, 1000000,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.user_burst",
+							"Calls that one user can make at once.",
+							NULL, &seckill_user_burst, 10, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.max_waiters",
+							"Calls that can wait for one item in the row modes; further ones are \"busy\".",
+							"0: any number.  An item can have a number of its own.",
+							&seckill_max_waiters, 0, 0, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		define_sizes();
 	MarkGUCPrefixReserved("seckill");
@@ -182,6 +206,7 @@ on_shmem_request(void)
 	seckill_stock_request();
 	seckill_queue_request();
 	seckill_schedule_request();
+	seckill_rate_request();
 }
 
 static void
@@ -193,6 +218,7 @@ on_shmem_startup(void)
 	seckill_stock_init();
 	seckill_queue_init();
 	seckill_schedule_init();
+	seckill_rate_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -212,6 +212,9 @@ seckill_take_rules(Purchase *p, const SaleRules *rules)
 	p->limit = rules->per_user_limit;
 	p->require_token = rules->require_token;
 	p->pay_within = rules->pay_within;
+	p->user_rate = rules->user_rate;
+	p->user_burst = rules->user_burst;
+	p->max_waiters = rules->max_waiters;
 }
 
 /*
@@ -281,16 +284,85 @@ seckill_check_rules(Purchase *p)
 	return outcome;
 }
 
+/* The same for a list of purchases of one item, with one look for all. */
+static SeckillOutcome
+check_rules_of_all(Purchase **list, int n)
+{
+	Purchase   *first = list[0];
+	SeckillOutcome outcome = seckill_check_rules(first);
+
+	for (int i = 1; i < n; i++)
+	{
+		Purchase   *p = list[i];
+
+		p->entry = first->entry;
+		p->now = first->now;
+		p->limit = first->limit;
+		p->require_token = first->require_token;
+		p->user_rate = first->user_rate;
+		p->user_burst = first->user_burst;
+		p->max_waiters = first->max_waiters;
+	}
+	return outcome;
+}
+
+
+/*
+ * Tokens and rates
+ */
+
+/* Does the purchase have the token that it needs, if it needs one? */
+static bool
+has_token(Purchase *p)
+{
+	if (!p->require_token)
+		return true;
+	if (!p->token_checked)
+	{
+		p->token_valid = seckill_token_admits(p);
+		p->token_checked = true;
+	}
+	return p->token_valid;
+}
 
 /* Who needs a token and has none is denied, and learns nothing of the stock. */
 static SeckillOutcome
-check_token(const Purchase *p, SeckillOutcome outcome)
+check_token(Purchase *p, SeckillOutcome outcome)
 {
-	if (p->require_token &&
-		(outcome == SECKILL_SOLD || outcome == SECKILL_SOLD_OUT) &&
-		!seckill_token_admits(p))
+	if ((outcome == SECKILL_SOLD || outcome == SECKILL_SOLD_OUT) &&
+		!has_token(p))
 		return SECKILL_DENIED;
 	return outcome;
+}
+
+/*
+ * Count the call of the user, and refuse it if it is one too many.  Who needs
+ * a token and has none may not be the user that he names: his calls do not
+ * count.  Without a key nobody has one; that is an error, but not here, as an
+ * exact retry needs none.
+ */
+static bool
+keeps_rate(Purchase *p)
+{
+	if (!seckill_rate_applies(p) ||
+		(p->require_token &&
+		 (seckill_token_key[0] == '\0' || !has_token(p))) ||
+		seckill_rate_admits(p))
+		return true;
+	p->outcome = SECKILL_RATE_LIMITED;
+	return false;
+}
+
+/* Leave those in the list who keep to their rate; returns their number. */
+static int
+drop_rate_limited(Purchase **list, int n)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (keeps_rate(list[i]))
+			list[kept++] = list[i];
+	return kept;
 }
 
 /*
@@ -299,12 +371,11 @@ check_token(const Purchase *p, SeckillOutcome outcome)
  * at the token.
  */
 static bool
-goes_to_worker(const Purchase *p)
+goes_to_worker(Purchase *p)
 {
 	if (p->outcome == SECKILL_SOLD)
 		return true;
-	return p->has_request && p->outcome != SECKILL_DENIED &&
-		(!p->require_token || seckill_token_admits(p));
+	return p->has_request && p->outcome != SECKILL_DENIED && has_token(p);
 }
 
 /*
@@ -314,9 +385,11 @@ goes_to_worker(const Purchase *p)
 static void
 buy_in_queue(Purchase *p)
 {
-	if (p->has_request && seckill_answer_request(p))
+	SeckillOutcome outcome = seckill_check_rules(p);
+
+	if (!keeps_rate(p) || (p->has_request && seckill_answer_request(p)))
 		return;
-	p->outcome = check_token(p, seckill_check_rules(p));
+	p->outcome = check_token(p, outcome);
 	if (!goes_to_worker(p))
 		return;
 	check_without_locks(p);
@@ -337,38 +410,49 @@ run_mode(Purchase **list, int n)
 	seckill_ledger_end(&caller);
 }
 
+static bool
+has_requests(Purchase **list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i]->has_request)
+			return true;
+	return false;
+}
+
 /*
- * Serve purchases of one item: first the requests that have an answer, then the
- * rules, with one look at them for all.  The list is reordered.
+ * Serve purchases of one item: first who calls too often is refused, then the
+ * requests that have an answer get it.  That may mean to wait, so the others
+ * look at the rules again.  The list is reordered.
  */
 static void
 buy_in_transaction(Purchase **list, int n)
 {
 	SeckillOutcome outcome;
-	Purchase   *first;
 	int			admitted = 0;
 
-	n = seckill_admit_requests(list, n, true);
 	if (n == 0)
 		return;
-	first = list[0];
-	outcome = seckill_check_rules(first);
+	outcome = check_rules_of_all(list, n);
+	n = drop_rate_limited(list, n);
+	if (has_requests(list, n))
+	{
+		seckill_stock_unpin(list[0]->entry);
+		n = seckill_admit_requests(list, n, true);
+		if (n == 0)
+			return;
+		outcome = check_rules_of_all(list, n);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
 
-		p->entry = first->entry;
-		p->limit = first->limit;
-		p->require_token = first->require_token;
-		p->pay_within = first->pay_within;
-		p->now = first->now;
 		p->outcome = check_token(p, outcome);
 		if (p->outcome == SECKILL_SOLD)
 			list[admitted++] = p;
 	}
 	if (admitted > 0)
 		run_mode(list, admitted);
-	seckill_stock_unpin(first->entry);
+	seckill_stock_unpin(list[0]->entry);
 }
 
 /*
@@ -414,6 +498,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 {
 	Purchase	p;
 	uint64		ticket = 0;
+	SeckillOutcome outcome;
 
 	check_writable("seckill_submit()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
@@ -422,9 +507,13 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
 						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
 	read_credentials(fcinfo, 3, &p);
-	p.outcome = check_token(&p, seckill_check_rules(&p));
-	if (goes_to_worker(&p))
-		p.outcome = seckill_queue_submit(&p, &ticket);
+	outcome = seckill_check_rules(&p);
+	if (keeps_rate(&p))
+	{
+		p.outcome = check_token(&p, outcome);
+		if (goes_to_worker(&p))
+			p.outcome = seckill_queue_submit(&p, &ticket);
+	}
 	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_QUEUED,

@@ -103,7 +103,8 @@ typedef struct Statement
 
 #define ITEM_COLUMNS \
 	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at," \
-	" i.per_user_limit, i.require_token, i.pay_within, i.xmin"
+	" i.per_user_limit, i.require_token, i.pay_within, i.user_rate," \
+	" i.user_burst, i.max_waiters, i.xmin"
 
 #define ORDER_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
@@ -479,7 +480,10 @@ enum
 	ITEM_ENDS_AT = 9,
 	ITEM_PER_USER_LIMIT = 10,
 	ITEM_REQUIRE_TOKEN = 11,
-	ITEM_PAY_WITHIN = 12
+	ITEM_PAY_WITHIN = 12,
+	ITEM_USER_RATE = 13,
+	ITEM_USER_BURST = 14,
+	ITEM_MAX_WAITERS = 15
 };
 
 /* An interval, NULL or not, as microseconds; 0 for NULL. */
@@ -522,6 +526,12 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 		DatumGetBool(item_column(slot, ITEM_REQUIRE_TOKEN, 0));
 	row->rules.pay_within =
 		pay_within(item_column(slot, ITEM_PAY_WITHIN, 0));
+	row->rules.user_rate =
+		DatumGetFloat4(item_column(slot, ITEM_USER_RATE, Float4GetDatum(-1)));
+	row->rules.user_burst =
+		DatumGetInt32(item_column(slot, ITEM_USER_BURST, 0));
+	row->rules.max_waiters =
+		DatumGetInt32(item_column(slot, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
 	xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
 	row->mine =
 		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
@@ -643,6 +653,7 @@ static void
 read_locked(uint64 i, ItemRow *row)
 {
 	TransactionId xmin = DatumGetTransactionId(result_column(i, 10, 0));
+	TransactionId xmin = DatumGetTransactionId(result_column(i, 12, 0));
 
 	row->stock = DatumGetInt32(result_column(i, 1, 0));
 	row->leased = DatumGetInt32(result_column(i, 2, 0));
@@ -657,6 +668,11 @@ read_locked(uint64 i, ItemRow *row)
 	row->rules.per_user_limit = DatumGetInt32(result_column(i, 7, 0));
 	row->rules.require_token = DatumGetBool(result_column(i, 8, 0));
 	row->rules.pay_within = pay_within(result_column(i, 9, 0));
+	row->rules.user_rate =
+		DatumGetFloat4(result_column(i, 9, Float4GetDatum(-1)));
+	row->rules.user_burst = DatumGetInt32(result_column(i, 10, 0));
+	row->rules.max_waiters =
+		DatumGetInt32(result_column(i, 11, Int32GetDatum(-1)));
 	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
 
@@ -768,6 +784,7 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 	for (uint64 i = 0; i < found; i++)
 	{
 		int64		id = DatumGetInt64(result_column(i, 11, 0));
+		int64		id = DatumGetInt64(result_column(i, 13, 0));
 		int			at = position(item_ids, n, id);
 
 		read_locked(i, &rows[at]);

@@ -302,6 +302,22 @@ choose(const Purchase *p, int n)
 }
 
 /*
+ * May the caller join those who are in a row mode already?  Where there is no
+ * entry nobody counts them.
+ */
+static bool
+may_join(const Purchase *p, SeckillMode mode)
+{
+	int32		max_waiters = p->max_waiters >= 0 ?
+	p->max_waiters : seckill_max_waiters;
+
+	if (max_waiters == 0 || p->entry == NULL ||
+		mode < SECKILL_MODE_OPTIMISTIC || mode > SECKILL_MODE_ADVISORY)
+		return true;
+	return seckill_stock_join(p->entry, max_waiters);
+}
+
+/*
  * Serve purchases of one item by one mode, which have the entry of the first
  * in common; of one unit each if there is more than one.
  */
@@ -313,6 +329,11 @@ seckill_mode_run(Purchase **list, int n)
 	list[0]->company = n;
 	for (int i = 0; i < n; i++)
 		list[i]->mode = mode;
+	if (!may_join(list[0], mode))
+	{
+		set_outcome(list, n, SECKILL_BUSY);
+		return;
+	}
 	switch (mode)
 	{
 		case SECKILL_MODE_NONE:

@@ -40,10 +40,11 @@ typedef enum SeckillOutcome
 	SECKILL_QUEUED,				/* not decided yet */
 	SECKILL_BUSY,
 	SECKILL_LIMIT_REACHED,
-	SECKILL_DENIED
+	SECKILL_DENIED,
+	SECKILL_RATE_LIMITED
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_DENIED + 1)
+#define SECKILL_OUTCOMES	(SECKILL_RATE_LIMITED + 1)
 
 /* Order of the labels of the SQL type seckill_order_state. */
 typedef enum OrderState
@@ -66,6 +67,9 @@ typedef struct SaleRules
 	int32		per_user_limit; /* units; 0: NULL */
 	bool		require_token;
 	int64		pay_within;		/* microseconds; 0: NULL */
+	float4		user_rate;		/* calls a second; -1: NULL */
+	int32		user_burst;		/* calls; 0: NULL */
+	int32		max_waiters;	/* calls; -1: NULL */
 } SaleRules;
 
 /* A row of seckill.items, as the statement that read it saw it. */
@@ -98,8 +102,13 @@ typedef struct Purchase
 	pg_uuid_t	request;		/* asked again, the answer is the same */
 	bool		require_token;	/* does the item want a token? */
 	const text *token;
+	bool		token_checked;	/* is the next one known? */
+	bool		token_valid;
 	bool		admitted;		/* may be served, see admit.c */
 	struct Purchase *twin;		/* the same request, served instead */
+	float4		user_rate;		/* of the item's rules, as there */
+	int32		user_burst;
+	int32		max_waiters;
 } Purchase;
 
 
@@ -120,6 +129,10 @@ extern int	seckill_queue_idle_time;
 extern int	seckill_open_ahead;
 extern int	seckill_naptime;
 extern bool seckill_queue_notify;
+extern double seckill_user_rate;
+extern int	seckill_user_burst;
+extern int	seckill_max_users;
+extern int	seckill_max_waiters;
 
 
 /*
@@ -288,6 +301,7 @@ extern StockEntry *seckill_stock_find(int64 item_id);
 extern StockEntry *seckill_stock_enter(int64 item_id);
 extern void seckill_stock_unpin(StockEntry *entry);
 extern void seckill_stock_unpin_level(int level);
+extern bool seckill_stock_join(StockEntry *entry, int32 max_waiters);
 
 extern void seckill_stock_glance(StockEntry *entry, StockGlance *glance);
 extern bool seckill_stock_claim_check(StockEntry *entry, TimestampTz seen,
@@ -438,6 +452,15 @@ extern int	seckill_admit_users(Purchase **list, int n, bool may_wait);
  * token.c: admission tokens
  */
 extern bool seckill_token_admits(const Purchase *p);
+
+
+/*
+ * rate.c: how often a user may call
+ */
+extern void seckill_rate_request(void);
+extern void seckill_rate_init(void);
+extern bool seckill_rate_applies(const Purchase *p);
+extern bool seckill_rate_admits(const Purchase *p);
 
 
 /*

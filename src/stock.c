@@ -30,6 +30,8 @@
  *   is proved and how rules are learned without a lock on the row.
  * - Rules and flag: written under the spinlock inside an odd rules_seq, read
  *   without any lock and read again if the sequence moved (a sequence lock).
+ * - Callers: how many pins are counted as calls in a row mode.  A count ends
+ *   with its pin, so it is 0 when nobody is there.
  * - Holders: per backend, SECKILL_PLACES words of (entry, xid), written by
  *   that backend alone, read by those who must wait for a holder.  A place is
  *   published just after the units are taken, so a reader who finds held > 0
@@ -100,6 +102,9 @@ struct StockEntry
 	int32		calls;			/* of mode auto, in this window */
 	int32		conflicts;		/* lost races, in this window */
 	TimestampTz window;			/* start of it; 0: none yet */
+
+	/* calls in a row mode, each counted by one pin; while there is a cap */
+	pg_atomic_uint32 callers;
 };
 
 typedef union PaddedEntry
@@ -128,9 +133,13 @@ static PaddedEntry *entries = NULL;
 static StockBackend *backends = NULL;
 static HTAB *directory = NULL;
 
-/* My pins, innermost last, with the nest level that set each. */
+/*
+ * My pins, innermost last, with the nest level that set each, and whether it
+ * is counted in callers.
+ */
 static int	npins = 0;
 static int	pin_level[PINS_PER_BACKEND];
+static bool pin_joined[PINS_PER_BACKEND];
 
 /* The entry I used last: most sessions buy one item. */
 static StockEntry *last_entry = NULL;
@@ -178,6 +187,7 @@ init_entry(StockEntry *entry, int index)
 	entry->next_free = index + 1 < seckill_max_items ? index + 1 : -1;
 	pg_atomic_init_u32(&entry->rules_seq, 0);
 	pg_atomic_init_u64(&entry->checked_at, 0);
+	pg_atomic_init_u32(&entry->callers, 0);
 	SpinLockInit(&entry->mutex);
 }
 
@@ -252,8 +262,21 @@ pin(StockEntry *entry)
 {
 	pg_atomic_write_u32(&my_backend()->pins[npins], entry_number(entry));
 	pin_level[npins] = GetCurrentTransactionNestLevel();
+	pin_joined[npins] = false;
 	npins++;
 	pg_memory_barrier();
+}
+
+/* Drop the innermost pin, and leave the callers if it is counted there. */
+static void
+drop_pin(void)
+{
+	pg_atomic_uint32 *slot = &my_backend()->pins[--npins];
+	StockEntry *entry = &entries[pg_atomic_read_u32(slot) - 1].entry;
+
+	if (pin_joined[npins])
+		pg_atomic_fetch_sub_u32(&entry->callers, 1);
+	pg_atomic_write_u32(slot, 0);
 }
 
 /* Drop the innermost pin, which must be the one on entry; NULL is no pin. */
@@ -263,8 +286,7 @@ seckill_stock_unpin(StockEntry *entry)
 	if (entry == NULL)
 		return;
 	Assert(npins > 0);
-	npins--;
-	pg_atomic_write_u32(&my_backend()->pins[npins], 0);
+	drop_pin();
 }
 
 /* Drop the pins that nest level and those inside it left behind. */
@@ -272,10 +294,28 @@ void
 seckill_stock_unpin_level(int level)
 {
 	while (npins > 0 && pin_level[npins - 1] >= level)
+		drop_pin();
+}
+
+/*
+ * Join the callers of the entry, on which the innermost pin is, until that is
+ * dropped.  One of them is served and max_waiters may wait: if they are there
+ * already, nothing is written, and the answer is false.
+ */
+bool
+seckill_stock_join(StockEntry *entry, int32 max_waiters)
+{
+	uint32		callers = pg_atomic_read_u32(&entry->callers);
+
+	Assert(npins > 0 && !pin_joined[npins - 1]);
+	do
 	{
-		npins--;
-		pg_atomic_write_u32(&my_backend()->pins[npins], 0);
-	}
+		if (callers > (uint32) max_waiters)
+			return false;
+	} while (!pg_atomic_compare_exchange_u32(&entry->callers, &callers,
+											 callers + 1));
+	pin_joined[npins - 1] = true;
+	return true;
 }
 
 static bool

@@ -27,6 +27,8 @@ foreach my $call (q{seckill_buy(1, 1, 'cache')}, q{seckill_buy(1, 1, 'queue')},
 	like($err, qr/ERROR:  55000: /, "$call is refused");
 	like($err, qr/HINT:  Add seckill to shared_preload_libraries/, 'with a hint');
 }
+# who calls how often, and who waits, is known in shared memory only
+$node->safe_psql('postgres', 'UPDATE seckill.items SET user_rate = 0.00001, user_burst = 1, max_waiters = 1');
 foreach my $mode (qw(auto optimistic retry pessimistic advisory))
 {
 	is($node->safe_psql('postgres', "SELECT outcome FROM seckill_buy(1, 1, '$mode')"),
