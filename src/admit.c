@@ -287,7 +287,7 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 static void
 admit_user(OrderScan *scan, Purchase **list, int n)
 {
-	int64		left = list[0]->limit -
+	int64		left = list[0]->rules.per_user_limit -
 	seckill_ledger_bought(scan, list[0]->item_id, list[0]->user_id);
 
 	for (int i = 0; i < n; i++)
@@ -313,7 +313,7 @@ seckill_admit_users(Purchase **list, int n, bool may_wait)
 	OrderScan  *scan;
 	int			end;
 
-	if (n == 0 || list[0]->limit == 0)
+	if (n == 0 || list[0]->rules.per_user_limit == 0)
 		return n;
 	sorted = sort(list, n, compare_users);
 	lock_users(sorted, n, may_wait);

@@ -207,7 +207,7 @@ admit(Stretch *s, const SaleRules *rules, bool may_wait)
 
 	memcpy(all, s->first, n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
-		seckill_take_rules(all[i], rules);
+		all[i]->rules = *rules;
 	s->n = seckill_admit_requests(s->first, s->n, may_wait);
 	s->n = seckill_admit_users(s->first, s->n, may_wait);
 	for (int i = 0; i < n; i++)
@@ -307,7 +307,7 @@ decide_waiting(Stretch *s)
 	if (row.rules.per_user_limit != limit)
 		return;					/* they are put off */
 	for (int i = 0; i < s->n; i++)
-		seckill_take_rules(s->first[i], &row.rules);
+		s->first[i]->rules = row.rules;
 	decide_stretch(s, &row, true);
 	seckill_sale_end(&s->sale, s->item_id);
 }

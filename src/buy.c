@@ -205,18 +205,6 @@ seckill_check_window(const SaleRules *rules, TimestampTz now)
 	return SECKILL_SOLD;
 }
 
-/* What later steps need of the rules. */
-void
-seckill_take_rules(Purchase *p, const SaleRules *rules)
-{
-	p->limit = rules->per_user_limit;
-	p->require_token = rules->require_token;
-	p->pay_within = rules->pay_within;
-	p->user_rate = rules->user_rate;
-	p->user_burst = rules->user_burst;
-	p->max_waiters = rules->max_waiters;
-}
-
 /*
  * Read the rules from the row, and keep them in the entry.
  */
@@ -237,7 +225,7 @@ check_row(Purchase *p)
 		p->entry = seckill_stock_enter(p->item_id);
 	else
 		seckill_stock_learn(p->entry, generation, &row, p->now);
-	seckill_take_rules(p, &row.rules);
+	p->rules = row.rules;
 	return seckill_check_window(&row.rules, p->now);
 }
 
@@ -276,7 +264,7 @@ seckill_check_rules(Purchase *p)
 	}
 	else
 	{
-		seckill_take_rules(p, &glance.rules);
+		p->rules = glance.rules;
 		outcome = seckill_check_window(&glance.rules, now);
 	}
 	if (outcome == SECKILL_SOLD && glance.sold_out)
@@ -297,11 +285,7 @@ check_rules_of_all(Purchase **list, int n)
 
 		p->entry = first->entry;
 		p->now = first->now;
-		p->limit = first->limit;
-		p->require_token = first->require_token;
-		p->user_rate = first->user_rate;
-		p->user_burst = first->user_burst;
-		p->max_waiters = first->max_waiters;
+		p->rules = first->rules;
 	}
 	return outcome;
 }
@@ -315,7 +299,7 @@ check_rules_of_all(Purchase **list, int n)
 static bool
 has_token(Purchase *p)
 {
-	if (!p->require_token)
+	if (!p->rules.require_token)
 		return true;
 	if (!p->token_checked)
 	{
@@ -345,7 +329,7 @@ static bool
 keeps_rate(Purchase *p)
 {
 	if (!seckill_rate_applies(p) ||
-		(p->require_token &&
+		(p->rules.require_token &&
 		 (seckill_token_key[0] == '\0' || !has_token(p))) ||
 		seckill_rate_admits(p))
 		return true;

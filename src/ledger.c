@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/stratnum.h"
 #include "access/table.h"
@@ -101,11 +102,6 @@ typedef struct Statement
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 
-#define ITEM_COLUMNS \
-	"i.stock, i.leased, i.lease_id, i.version, i.starts_at, i.ends_at," \
-	" i.per_user_limit, i.require_token, i.pay_within, i.user_rate," \
-	" i.user_burst, i.max_waiters, i.xmin"
-
 #define ORDER_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
 	" lease_id, pay_by, state"
@@ -113,7 +109,7 @@ typedef struct Statement
 #define ONE_ORDER	"item_id" EQ "$1 AND order_id" EQ "$2"
 
 #define LOCK_ITEM \
-	"SELECT " ITEM_COLUMNS " FROM seckill.items i" \
+	"SELECT i.xmin, i.* FROM seckill.items i" \
 	" WHERE i.item_id" EQ "$1 FOR UPDATE"
 
 #define SELL_UNITS \
@@ -125,7 +121,7 @@ static const Statement statements[PLANS] = {
 	[PLAN_LOCK] = {LOCK_ITEM, 1, {INT8OID}},
 	[PLAN_TRY_LOCK] = {LOCK_ITEM " SKIP LOCKED", 1, {INT8OID}},
 	[PLAN_TRY_LOCK_MANY] = {
-		"SELECT " ITEM_COLUMNS ", i.item_id"
+		"SELECT i.xmin, i.*"
 		" FROM pg_catalog.unnest($1) AS u(id)"
 		" JOIN seckill.items i ON i.item_id" EQ "u.id"
 		" FOR UPDATE OF i SKIP LOCKED",
@@ -472,6 +468,7 @@ run_latest(PlanId id, Datum *args, Oid owner)
 /* Positions of columns in seckill.items, as the extension script has them. */
 enum
 {
+	ITEM_ITEM_ID = 1,
 	ITEM_STOCK = 3,
 	ITEM_VERSION = 4,
 	ITEM_LEASED = 5,
@@ -486,55 +483,66 @@ enum
 	ITEM_MAX_WAITERS = 15
 };
 
-/* An interval, NULL or not, as microseconds; 0 for NULL. */
-static int64
-pay_within(Datum value)
+#define ITEM_COLUMNS	ITEM_MAX_WAITERS
+
+/* The columns of a row of seckill.items, in this order. */
+typedef struct ItemColumns
 {
-	return value == (Datum) 0 ? 0 :
-		seckill_microseconds(DatumGetIntervalP(value));
+	const Datum *values;
+	const bool *nulls;
+} ItemColumns;
+
+/* A column; if_null for a NULL. */
+static Datum
+item_column(const ItemColumns *c, int column, Datum if_null)
+{
+	return c->nulls[column - 1] ? if_null : c->values[column - 1];
 }
 
-static Datum
-item_column(TupleTableSlot *slot, int column, Datum if_null)
+static void
+read_rules(const ItemColumns *c, SaleRules *rules)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(slot, column, &isnull);
+	rules->starts_at =
+		DatumGetTimestampTz(item_column(c, ITEM_STARTS_AT,
+										TimestampTzGetDatum(DT_NOBEGIN)));
+	rules->ends_at =
+		DatumGetTimestampTz(item_column(c, ITEM_ENDS_AT,
+										TimestampTzGetDatum(DT_NOEND)));
+	rules->per_user_limit =
+		DatumGetInt32(item_column(c, ITEM_PER_USER_LIMIT, 0));
+	rules->require_token =
+		DatumGetBool(item_column(c, ITEM_REQUIRE_TOKEN, 0));
+	rules->pay_within = c->nulls[ITEM_PAY_WITHIN - 1] ? 0 :
+		seckill_microseconds(DatumGetIntervalP(c->values[ITEM_PAY_WITHIN - 1]));
+	rules->user_rate =
+		DatumGetFloat4(item_column(c, ITEM_USER_RATE, Float4GetDatum(-1)));
+	rules->user_burst = DatumGetInt32(item_column(c, ITEM_USER_BURST, 0));
+	rules->max_waiters =
+		DatumGetInt32(item_column(c, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
+}
 
-	return isnull ? if_null : value;
+static void
+read_item_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
+{
+	row->stock = DatumGetInt32(item_column(c, ITEM_STOCK, 0));
+	row->version = DatumGetInt64(item_column(c, ITEM_VERSION, 0));
+	row->leased = DatumGetInt32(item_column(c, ITEM_LEASED, 0));
+	row->lease_id = DatumGetInt64(item_column(c, ITEM_LEASE_ID,
+											  Int64GetDatum(0)));
+	read_rules(c, &row->rules);
+	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
 
 static void
 read_slot(TupleTableSlot *slot, ItemRow *row)
 {
-	Datum		xmin;
+	ItemColumns columns = {slot->tts_values, slot->tts_isnull};
 	bool		isnull;
+	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+									   &isnull);
 
-	row->stock = DatumGetInt32(item_column(slot, ITEM_STOCK, 0));
-	row->version = DatumGetInt64(item_column(slot, ITEM_VERSION, 0));
-	row->leased = DatumGetInt32(item_column(slot, ITEM_LEASED, 0));
-	row->lease_id = DatumGetInt64(item_column(slot, ITEM_LEASE_ID,
-											  Int64GetDatum(0)));
-	row->rules.starts_at =
-		DatumGetTimestampTz(item_column(slot, ITEM_STARTS_AT,
-										TimestampTzGetDatum(DT_NOBEGIN)));
-	row->rules.ends_at =
-		DatumGetTimestampTz(item_column(slot, ITEM_ENDS_AT,
-										TimestampTzGetDatum(DT_NOEND)));
-	row->rules.per_user_limit =
-		DatumGetInt32(item_column(slot, ITEM_PER_USER_LIMIT, 0));
-	row->rules.require_token =
-		DatumGetBool(item_column(slot, ITEM_REQUIRE_TOKEN, 0));
-	row->rules.pay_within =
-		pay_within(item_column(slot, ITEM_PAY_WITHIN, 0));
-	row->rules.user_rate =
-		DatumGetFloat4(item_column(slot, ITEM_USER_RATE, Float4GetDatum(-1)));
-	row->rules.user_burst =
-		DatumGetInt32(item_column(slot, ITEM_USER_BURST, 0));
-	row->rules.max_waiters =
-		DatumGetInt32(item_column(slot, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
-	xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
-	row->mine =
-		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+	slot_getsomeattrs(slot, ITEM_COLUMNS);
+	read_item_row(&columns, DatumGetTransactionId(xmin), row);
 }
 
 /* Fetch the row by its key from the table, which is open. */
@@ -648,32 +656,25 @@ result_column(uint64 i, int number, Datum if_null)
 	return isnull ? if_null : value;
 }
 
-/* Row i of the result of one of the locking SELECTs: ITEM_COLUMNS. */
-static void
+/*
+ * Row i of the result of one of the locking SELECTs: xmin, then the columns of
+ * the table.  Returns which item it is.
+ */
+static int64
 read_locked(uint64 i, ItemRow *row)
 {
-	TransactionId xmin = DatumGetTransactionId(result_column(i, 10, 0));
-	TransactionId xmin = DatumGetTransactionId(result_column(i, 12, 0));
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	ItemColumns columns = {values + 1, nulls + 1};
+	int64		item_id;
 
-	row->stock = DatumGetInt32(result_column(i, 1, 0));
-	row->leased = DatumGetInt32(result_column(i, 2, 0));
-	row->lease_id = DatumGetInt64(result_column(i, 3, Int64GetDatum(0)));
-	row->version = DatumGetInt64(result_column(i, 4, 0));
-	row->rules.starts_at =
-		DatumGetTimestampTz(result_column(i, 5,
-										  TimestampTzGetDatum(DT_NOBEGIN)));
-	row->rules.ends_at =
-		DatumGetTimestampTz(result_column(i, 6,
-										  TimestampTzGetDatum(DT_NOEND)));
-	row->rules.per_user_limit = DatumGetInt32(result_column(i, 7, 0));
-	row->rules.require_token = DatumGetBool(result_column(i, 8, 0));
-	row->rules.pay_within = pay_within(result_column(i, 9, 0));
-	row->rules.user_rate =
-		DatumGetFloat4(result_column(i, 9, Float4GetDatum(-1)));
-	row->rules.user_burst = DatumGetInt32(result_column(i, 10, 0));
-	row->rules.max_waiters =
-		DatumGetInt32(result_column(i, 11, Int32GetDatum(-1)));
-	row->mine = TransactionIdIsCurrentTransactionId(xmin);
+	heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
+	read_item_row(&columns, DatumGetTransactionId(values[0]), row);
+	item_id = DatumGetInt64(item_column(&columns, ITEM_ITEM_ID, 0));
+	pfree(values);
+	pfree(nulls);
+	return item_id;
 }
 
 /* Run one of the SELECTs that lock one item. */
@@ -684,7 +685,7 @@ lock_item(PlanId id, int64 item_id, ItemRow *row)
 
 	if (run(id, args) == 0)
 		return false;
-	read_locked(0, row);
+	(void) read_locked(0, row);
 	SPI_freetuptable(SPI_tuptable);
 	seckill_xact_note_row(item_id, ROW_LOCKED);
 	return true;
@@ -783,11 +784,11 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 	found = run_many(PLAN_TRY_LOCK_MANY, args);
 	for (uint64 i = 0; i < found; i++)
 	{
-		int64		id = DatumGetInt64(result_column(i, 11, 0));
-		int64		id = DatumGetInt64(result_column(i, 13, 0));
+		ItemRow		row;
+		int64		id = read_locked(i, &row);
 		int			at = position(item_ids, n, id);
 
-		read_locked(i, &rows[at]);
+		rows[at] = row;
 		locked[at] = true;
 		seckill_xact_note_row(id, ROW_LOCKED);
 	}
@@ -944,7 +945,7 @@ seckill_ledger_any_lease(void)
 static TimestampTz
 pay_by(const Purchase *p, TimestampTz now)
 {
-	return p->pay_within > 0 ? now + p->pay_within : 0;
+	return p->rules.pay_within > 0 ? now + p->rules.pay_within : 0;
 }
 
 /* Arguments of PLAN_ORDER but mode and lease; nulls is of blanks. */
@@ -958,13 +959,13 @@ one_order(const Purchase *p, TimestampTz now, Datum *args, char *nulls)
 	args[2] = Int64GetDatum(p->user_id);
 	args[3] = Int32GetDatum(p->quantity);
 	args[4] = UUIDPGetDatum(&p->request);
-	args[5] = BoolGetDatum(p->limit > 0);
+	args[5] = BoolGetDatum(p->rules.per_user_limit > 0);
 	args[8] = TimestampTzGetDatum(pay_by(p, now));
-	args[9] = ObjectIdGetDatum(c->state[p->pay_within > 0 ? ORDER_PENDING :
+	args[9] = ObjectIdGetDatum(c->state[p->rules.pay_within > 0 ? ORDER_PENDING :
 										ORDER_CONFIRMED]);
 	if (!p->has_request)
 		nulls[4] = 'n';
-	if (p->pay_within == 0)
+	if (p->rules.pay_within == 0)
 		nulls[8] = 'n';
 }
 
@@ -999,10 +1000,10 @@ many_orders(Purchase **list, int n, TimestampTz now, Datum *args)
 		column[2][i] = Int64GetDatum(p->user_id);
 		column[3][i] = Int32GetDatum(p->quantity);
 		column[4][i] = UUIDPGetDatum(&p->request);
-		column[5][i] = BoolGetDatum(p->limit > 0);
+		column[5][i] = BoolGetDatum(p->rules.per_user_limit > 0);
 		column[6][i] = TimestampTzGetDatum(pay_by(p, now));
 		no_request[i] = !p->has_request;
-		no_pay_by[i] = p->pay_within == 0;
+		no_pay_by[i] = p->rules.pay_within == 0;
 	}
 	for (int j = 0; j < 3; j++)
 		args[j] = int8_array(column[j], n);
@@ -1023,7 +1024,7 @@ static void
 schedule_orders(Purchase **list, int n, TimestampTz now)
 {
 	for (int i = 0; i < n; i++)
-		if (list[i]->pay_within > 0)
+		if (list[i]->rules.pay_within > 0)
 			seckill_schedule_note(pay_by(list[i], now));
 }
 
@@ -1154,6 +1155,15 @@ rescan(OrderScan *s, int64 item_id, Datum key)
 	index_rescan(s->scan, keys, 2, NULL, 0);
 }
 
+/* A column of the order that was found; none of those read is NULL. */
+static Datum
+order_column(OrderScan *s, int column)
+{
+	bool		isnull;
+
+	return slot_getattr(s->slot, column, &isnull);
+}
+
 static bool
 next_order(OrderScan *s)
 {
@@ -1179,7 +1189,7 @@ seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id)
 
 	rescan(s, item_id, Int64GetDatum(user_id));
 	while (next_order(s))
-		bought += DatumGetInt32(item_column(s->slot, ORDER_QUANTITY, 0));
+		bought += DatumGetInt32(order_column(s, ORDER_QUANTITY));
 	return bought;
 }
 
@@ -1192,8 +1202,8 @@ seckill_ledger_requested(OrderScan *s, int64 item_id,
 	rescan(s, item_id, UUIDPGetDatum(request));
 	if (!next_order(s))
 		return false;
-	*order_id = DatumGetInt64(item_column(s->slot, ORDER_ORDER_ID, 0));
-	*user_id = DatumGetInt64(item_column(s->slot, ORDER_USER_ID, 0));
+	*order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));
+	*user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));
 	return true;
 }
 

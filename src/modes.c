@@ -46,7 +46,7 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 	for (int i = 0; i < n; i++)
 	{
 		/* a limit that has come since counts this order, at least */
-		seckill_take_rules(list[i], &row->rules);
+		list[i]->rules = row->rules;
 		/* one may have found an entry that was made since */
 		list[i]->entry = list[0]->entry;
 		(void) seckill_sale_decide(&sale, list[i], true);
@@ -308,8 +308,8 @@ choose(const Purchase *p, int n)
 static bool
 may_join(const Purchase *p, SeckillMode mode)
 {
-	int32		max_waiters = p->max_waiters >= 0 ?
-	p->max_waiters : seckill_max_waiters;
+	int32		max_waiters = p->rules.max_waiters >= 0 ?
+	p->rules.max_waiters : seckill_max_waiters;
 
 	if (max_waiters == 0 || p->entry == NULL ||
 		mode < SECKILL_MODE_OPTIMISTIC || mode > SECKILL_MODE_ADVISORY)

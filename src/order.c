@@ -59,12 +59,12 @@ sell_again(Purchase *p)
 
 	if (!seckill_ledger_peek(p->item_id, &row))
 		seckill_unknown_item(p->item_id);
-	seckill_take_rules(p, &row.rules);
+	p->rules = row.rules;
 	if (seckill_admit_users(list, 1, true) == 0)
 		return false;
 	seckill_lease_line_up(p->item_id);
 	seckill_ledger_lock(p->item_id, &row);
-	seckill_take_rules(p, &row.rules);
+	p->rules = row.rules;
 	row.rules.starts_at = DT_NOBEGIN;
 	row.rules.ends_at = DT_NOEND;
 	seckill_sale_begin(&sale, &row);
@@ -85,7 +85,7 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	p.entry = seckill_stock_find(item_id);
 	sold = sell_again(&p);
 	if (sold)
-		seckill_ledger_confirm_late(item_id, order_id, p.limit > 0);
+		seckill_ledger_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);
 	seckill_stock_unpin(p.entry);
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
 }

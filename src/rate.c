@@ -131,13 +131,13 @@ seckill_rate_init(void)
 static inline double
 rate_of(const Purchase *p)
 {
-	return p->user_rate >= 0 ? p->user_rate : seckill_user_rate;
+	return p->rules.user_rate >= 0 ? p->rules.user_rate : seckill_user_rate;
 }
 
 static inline int32
 burst_of(const Purchase *p)
 {
-	return p->user_burst > 0 ? p->user_burst : seckill_user_burst;
+	return p->rules.user_burst > 0 ? p->rules.user_burst : seckill_user_burst;
 }
 
 static uint64
@@ -145,7 +145,7 @@ hash_key(const Purchase *p)
 {
 	RateKey		key = {.dbid = MyDatabaseId, .user_id = p->user_id};
 
-	key.own = p->user_rate >= 0 || p->user_burst > 0;
+	key.own = p->rules.user_rate >= 0 || p->rules.user_burst > 0;
 	if (key.own)
 		key.item_id = p->item_id;
 	return hash_bytes_extended((unsigned char *) &key, sizeof(key),

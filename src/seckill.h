@@ -96,19 +96,14 @@ typedef struct Purchase
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
-	int32		limit;			/* units of the item per user; 0: none */
-	int64		pay_within;		/* microseconds; 0: no payment awaited */
+	SaleRules	rules;			/* of the item, as last looked at */
 	bool		has_request;
 	pg_uuid_t	request;		/* asked again, the answer is the same */
-	bool		require_token;	/* does the item want a token? */
 	const text *token;
 	bool		token_checked;	/* is the next one known? */
 	bool		token_valid;
 	bool		admitted;		/* may be served, see admit.c */
 	struct Purchase *twin;		/* the same request, served instead */
-	float4		user_rate;		/* of the item's rules, as there */
-	int32		user_burst;
-	int32		max_waiters;
 } Purchase;
 
 
