@@ -26,8 +26,8 @@
  * src/batch.c purchases decided on locked rows,
  * src/queue.c the ring and src/worker.c the process that empties it,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
- * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
- * the OIDs.  docs/design.md has the laws and the protocol.
+ * callbacks, src/guard.c the triggers, src/stats.c the statistics and
+ * the views, src/catalog.c the OIDs.  docs/design.md has the laws and the protocol.
  *
  * Without shared_preload_libraries there is no shared memory: the modes that
  * live on the row work all the same.
@@ -154,6 +154,7 @@ on_shmem_request(void)
 		prev_shmem_request();
 	seckill_stock_request();
 	seckill_queue_request();
+	seckill_stat_request();
 }
 
 static void
@@ -164,6 +165,7 @@ on_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	seckill_stock_init();
 	seckill_queue_init();
+	seckill_stat_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
