@@ -385,6 +385,111 @@ COMMENT ON COLUMN seckill.stock.pending IS 'units of pending orders';
 COMMENT ON COLUMN seckill.stock.auto_mode IS 'what mode auto would sell the item with now: cache while it is hot, else retry';
 COMMENT ON COLUMN seckill.stock.state IS 'upcoming, on_sale, sold_out (nothing left, running transactions aside) or ended';
 
+-- The columns from calls to max_time are what src/stats.c counts, in its order:
+-- among them one for each outcome, in the order of the type.
+CREATE FUNCTION @extschema@.seckill_stat_items(
+    OUT item_id     bigint,
+    OUT mode        @extschema@.seckill_mode,
+    OUT calls       bigint,
+    OUT sold        bigint,
+    OUT sold_out    bigint,
+    OUT conflict    bigint,
+    OUT not_started bigint,
+    OUT ended       bigint,
+    OUT queued      bigint,
+    OUT busy        bigint,
+    OUT limit_reached bigint,
+    OUT denied      bigint,
+    OUT rate_limited bigint,
+    OUT units       bigint,
+    OUT retries     bigint,
+    OUT refills     bigint,
+    OUT waits       bigint,
+    OUT wait_time   double precision,
+    OUT total_time  double precision,
+    OUT max_time    double precision,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.seckill_stat_items() IS
+'calls that were answered, per item of this database and mode; no row without shared_preload_libraries';
+
+CREATE VIEW seckill.stat_items AS
+SELECT * FROM @extschema@.seckill_stat_items();
+
+COMMENT ON VIEW seckill.stat_items IS 'calls that were answered, per item and mode, since the stock cache has known the item, or stats_reset';
+COMMENT ON COLUMN seckill.stat_items.item_id IS 'the item; NULL: all that the stock cache had no place for';
+COMMENT ON COLUMN seckill.stat_items.mode IS 'the mode that served, or, for calls refused before, that was asked for';
+COMMENT ON COLUMN seckill.stat_items.calls IS 'purchases asked for and answered; each element of seckill_buy_many() is one';
+COMMENT ON COLUMN seckill.stat_items.sold IS 'answers "sold", also by an order that the same request had made before';
+COMMENT ON COLUMN seckill.stat_items.sold_out IS 'answers "sold_out"';
+COMMENT ON COLUMN seckill.stat_items.conflict IS 'answers "conflict"';
+COMMENT ON COLUMN seckill.stat_items.not_started IS 'answers "not_started"';
+COMMENT ON COLUMN seckill.stat_items.ended IS 'answers "ended"';
+COMMENT ON COLUMN seckill.stat_items.queued IS 'answers "queued" of seckill_submit(); what is decided later is counted again, as that outcome';
+COMMENT ON COLUMN seckill.stat_items.busy IS 'answers "busy"';
+COMMENT ON COLUMN seckill.stat_items.limit_reached IS 'answers "limit_reached"';
+COMMENT ON COLUMN seckill.stat_items.denied IS 'answers "denied"';
+COMMENT ON COLUMN seckill.stat_items.rate_limited IS 'answers "rate_limited"';
+COMMENT ON COLUMN seckill.stat_items.units IS 'units of new orders, those rolled back since included';
+COMMENT ON COLUMN seckill.stat_items.retries IS 'lost races after which mode retry tried again';
+COMMENT ON COLUMN seckill.stat_items.refills IS 'times that units were leased to the stock cache in a call';
+COMMENT ON COLUMN seckill.stat_items.waits IS 'waits in the item''s line, for the refiller, for a holder of units, or for a purchase of the same user or request';
+COMMENT ON COLUMN seckill.stat_items.wait_time IS 'time of these waits, in milliseconds';
+COMMENT ON COLUMN seckill.stat_items.total_time IS 'time from call to answer, without the commit of the caller, in milliseconds';
+COMMENT ON COLUMN seckill.stat_items.max_time IS 'the longest of these times, in milliseconds';
+COMMENT ON COLUMN seckill.stat_items.stats_reset IS 'time from which the line counts';
+
+-- The columns between backlog and stats_reset are those of SeckillStat in
+-- src/seckill.h, in its order.
+CREATE FUNCTION @extschema@.seckill_stat_worker(
+    OUT pid         integer,
+    OUT backlog     bigint,
+    OUT starts      bigint,
+    OUT batches     bigint,
+    OUT decided     bigint,
+    OUT put_off     bigint,
+    OUT failed      bigint,
+    OUT settles     bigint,
+    OUT settled_units bigint,
+    OUT refills     bigint,
+    OUT expired_orders bigint,
+    OUT expiry_batches bigint,
+    OUT prewarms    bigint,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.seckill_stat_worker() IS
+'what the background processes of this database have done; no row without shared_preload_libraries';
+
+CREATE VIEW seckill.stat_worker AS
+SELECT * FROM @extschema@.seckill_stat_worker();
+
+COMMENT ON VIEW seckill.stat_worker IS 'one row: the queue of this database, and what was done behind the calls';
+COMMENT ON COLUMN seckill.stat_worker.pid IS 'process that empties the queue; NULL: there is none now';
+COMMENT ON COLUMN seckill.stat_worker.backlog IS 'purchases in the queue that are not decided';
+COMMENT ON COLUMN seckill.stat_worker.starts IS 'starts of such a process';
+COMMENT ON COLUMN seckill.stat_worker.batches IS 'its transactions that decided something';
+COMMENT ON COLUMN seckill.stat_worker.decided IS 'purchases that these decided';
+COMMENT ON COLUMN seckill.stat_worker.put_off IS 'times that a purchase was not decided in a batch, as it would have had to wait';
+COMMENT ON COLUMN seckill.stat_worker.failed IS 'purchases that were answered with an error';
+COMMENT ON COLUMN seckill.stat_worker.settles IS 'leases of a lost or closed cache that were settled, by any process';
+COMMENT ON COLUMN seckill.stat_worker.settled_units IS 'units that went back to their rows in this way';
+COMMENT ON COLUMN seckill.stat_worker.refills IS 'times that a buyer leased units to the stock cache';
+COMMENT ON COLUMN seckill.stat_worker.expired_orders IS 'orders that expired unpaid';
+COMMENT ON COLUMN seckill.stat_worker.expiry_batches IS 'transactions in which orders expired';
+COMMENT ON COLUMN seckill.stat_worker.prewarms IS 'items prewarmed ahead of their sale';
+COMMENT ON COLUMN seckill.stat_worker.stats_reset IS 'time from which the row counts';
+
+CREATE FUNCTION @extschema@.seckill_stat_reset()
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.seckill_stat_reset() IS
+'set all counters of this database to zero';
+
 -- Both sides of the conservation law.  One statement, so one snapshot.
 CREATE FUNCTION @extschema@.seckill_audit(
     item            bigint DEFAULT NULL,
@@ -445,5 +550,21 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_prewarm(bigint, integer),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),
+    @extschema@.seckill_stat_items(),
+    @extschema@.seckill_stat_worker(),
+    @extschema@.seckill_stat_reset(),
     @extschema@.seckill_audit(bigint)
 FROM PUBLIC;
+
+--
+-- For monitoring.  The functions of a view are checked against who reads it.
+--
+
+GRANT USAGE ON SCHEMA seckill TO pg_monitor;
+GRANT SELECT ON seckill.stock, seckill.stat_items, seckill.stat_worker TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+    @extschema@.seckill_cache(),
+    @extschema@.seckill_stat_items(),
+    @extschema@.seckill_stat_worker(),
+    @extschema@.seckill_audit(bigint)
+TO pg_monitor;

@@ -30,8 +30,8 @@
  * src/queue.c the ring and src/worker.c the process that empties it,
  * src/keeper.c the process that expires orders, src/schedule.c when it is due,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
- * callbacks, src/guard.c the triggers, src/stats.c the views, src/catalog.c
- * the OIDs.  docs/design.md has the laws and the protocol.
+ * callbacks, src/guard.c the triggers, src/stats.c the statistics and
+ * the views, src/catalog.c the OIDs.  docs/design.md has the laws and the protocol.
  *
  * Without shared_preload_libraries there is no shared memory: the modes that
  * live on the row work all the same.
@@ -207,6 +207,7 @@ on_shmem_request(void)
 	seckill_queue_request();
 	seckill_schedule_request();
 	seckill_rate_request();
+	seckill_stat_request();
 }
 
 static void
@@ -219,6 +220,7 @@ on_shmem_startup(void)
 	seckill_queue_init();
 	seckill_schedule_init();
 	seckill_rate_init();
+	seckill_stat_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

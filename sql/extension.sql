@@ -17,7 +17,8 @@ WHERE refclassid = 'pg_extension'::regclass
 SELECT attrelid::regclass, attname
 FROM pg_attribute
 WHERE attrelid IN ('seckill.items'::regclass, 'seckill.orders'::regclass,
-        'seckill.stock'::regclass)
+        'seckill.stock'::regclass, 'seckill.stat_items'::regclass,
+        'seckill.stat_worker'::regclass)
     AND attnum > 0 AND NOT attisdropped
     AND col_description(attrelid, attnum) IS NULL;
 

@@ -20,6 +20,10 @@ SELECT seckill_prewarm(1);
 SELECT seckill_recall(1);
 SELECT * FROM seckill_audit();
 SELECT * FROM seckill_cache();
+SELECT * FROM seckill.stat_items;
+SELECT * FROM seckill_stat_items();
+SELECT * FROM seckill_stat_worker();
+SELECT seckill_stat_reset();
 SELECT outcome FROM seckill_buy(1, 6, 'none');
 SET seckill.allow_unsafe = on;
 -- an error inside a call gives the role back
@@ -65,6 +69,22 @@ SELECT outcome FROM seckill_buy(2, 1, 'pessimistic');
 SELECT item_id, supplied, sold, difference FROM seckill_audit();
 RESET search_path;
 DROP SCHEMA hostile CASCADE;
+
+-- who monitors looks, and does no more
+CREATE ROLE regress_monitor IN ROLE pg_monitor;
+SET ROLE regress_monitor;
+SELECT count(*) FROM seckill.stock;
+SELECT count(*) FROM seckill_audit();
+SELECT count(*) > 0 AS some FROM seckill_cache();
+SELECT count(*) > 0 AS some FROM seckill.stat_items;
+SELECT count(*) FROM seckill.stat_worker;
+SELECT seckill_stat_reset();
+SELECT seckill_buy(2, 1);
+SELECT seckill_recall(2);
+SELECT count(*) FROM seckill.orders;
+UPDATE seckill.items SET stock = 100;
+RESET ROLE;
+DROP ROLE regress_monitor;
 
 TRUNCATE seckill.items, seckill.orders;
 REVOKE EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) FROM regress_buyer;

@@ -39,8 +39,11 @@ lock_hash(uint64 hash, uint16 class, bool may_wait)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, (int64) hash, class);
-	return LockAcquire(&tag, ExclusiveLock, false, !may_wait) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	if (!may_wait)
+		return LockAcquire(&tag, ExclusiveLock, false, true) !=
+			LOCKACQUIRE_NOT_AVAIL;
+	seckill_lock(&tag, ExclusiveLock);
+	return true;
 }
 
 static bool

@@ -404,18 +404,18 @@ has_requests(Purchase **list, int n)
 }
 
 /*
- * Serve purchases of one item: first who calls too often is refused, then the
- * requests that have an answer get it.  That may mean to wait, so the others
- * look at the rules again.  The list is reordered.
+ * Serve purchases of one item, at least one: first who calls too often is
+ * refused, then the requests that have an answer get it.  That may mean to
+ * wait, so the others look at the rules again.  The list is reordered.
+ * Returns the item's entry, pinned.
  */
-static void
+static StockEntry *
 buy_in_transaction(Purchase **list, int n)
 {
 	SeckillOutcome outcome;
+	int64		item_id = list[0]->item_id;
 	int			admitted = 0;
 
-	if (n == 0)
-		return;
 	outcome = check_rules_of_all(list, n);
 	n = drop_rate_limited(list, n);
 	if (has_requests(list, n))
@@ -423,7 +423,7 @@ buy_in_transaction(Purchase **list, int n)
 		seckill_stock_unpin(list[0]->entry);
 		n = seckill_admit_requests(list, n, true);
 		if (n == 0)
-			return;
+			return seckill_stock_find(item_id);
 		outcome = check_rules_of_all(list, n);
 	}
 	for (int i = 0; i < n; i++)
@@ -431,12 +431,14 @@ buy_in_transaction(Purchase **list, int n)
 		Purchase   *p = list[i];
 
 		p->outcome = check_token(p, outcome);
-		if (p->outcome == SECKILL_SOLD)
+		p->admitted = p->outcome == SECKILL_SOLD;
+		if (p->admitted)
 			list[admitted++] = p;
 	}
 	if (admitted > 0)
 		run_mode(list, admitted);
-	seckill_stock_unpin(list[0]->entry);
+	/* that of the first may have been found since */
+	return list[0]->entry;
 }
 
 /*
@@ -455,15 +457,16 @@ seckill_buy(PG_FUNCTION_ARGS)
 {
 	Purchase	p;
 	Purchase   *list[] = {&p};
+	StatCall	call;
 
+	seckill_stat_begin(&call);
 	read_arguments(fcinfo, &p);
 	if (p.mode == SECKILL_MODE_QUEUE)
-	{
 		buy_in_queue(&p);
-		seckill_stock_unpin(p.entry);
-	}
 	else
-		buy_in_transaction(list, 1);
+		p.entry = buy_in_transaction(list, 1);
+	seckill_stat_end(&call, &p, 1, p.entry);
+	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);
 }
@@ -483,7 +486,9 @@ seckill_submit(PG_FUNCTION_ARGS)
 	Purchase	p;
 	uint64		ticket = 0;
 	SeckillOutcome outcome;
+	StatCall	call;
 
+	seckill_stat_begin(&call);
 	check_writable("seckill_submit()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
@@ -498,6 +503,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 		if (goes_to_worker(&p))
 			p.outcome = seckill_queue_submit(&p, &ticket);
 	}
+	seckill_stat_end(&call, &p, 1, p.entry);
 	seckill_stock_unpin(p.entry);
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_QUEUED,
@@ -588,6 +594,25 @@ make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 	return purchases;
 }
 
+/* Serve them all, and count them. */
+static void
+buy_list(Purchase *purchases, int n, const StatCall *call)
+{
+	Purchase  **list = palloc_extended(n * sizeof(Purchase *),
+									   MCXT_ALLOC_HUGE);
+	StockEntry *entry;
+
+	for (int i = 0; i < n; i++)
+		list[i] = &purchases[i];
+	entry = buy_in_transaction(list, n);
+	for (int i = 0; i < n; i++)
+		list[i] = &purchases[i];
+	seckill_answer_twins(list, n);
+	seckill_stat_end(call, purchases, n, entry);
+	seckill_stock_unpin(entry);
+	pfree(list);
+}
+
 static void
 return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
 {
@@ -620,10 +645,11 @@ Datum
 seckill_buy_many(PG_FUNCTION_ARGS)
 {
 	Purchase   *purchases;
-	Purchase  **list;
 	SeckillMode mode;
+	StatCall	call;
 	int			n;
 
+	seckill_stat_begin(&call);
 	check_writable("seckill_buy_many()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_ids");
@@ -642,13 +668,8 @@ seckill_buy_many(PG_FUNCTION_ARGS)
 		set_requests(purchases, n, PG_GETARG_ARRAYTYPE_P(3));
 	if (!PG_ARGISNULL(4))
 		set_tokens(purchases, n, PG_GETARG_ARRAYTYPE_P(4));
-	list = palloc_extended(Max(n, 1) * sizeof(Purchase *), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < n; i++)
-		list[i] = &purchases[i];
-	buy_in_transaction(list, n);
-	for (int i = 0; i < n; i++)
-		list[i] = &purchases[i];
-	seckill_answer_twins(list, n);
+	if (n > 0)
+		buy_list(purchases, n, &call);
 	return_purchases(fcinfo, purchases, n);
 	return (Datum) 0;
 }

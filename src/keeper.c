@@ -581,9 +581,13 @@ expire_overdue(void)
 	if (batch.found_locked)
 		expire_patiently(&batch, orders, n);
 	if (batch.expired > 0)
+	{
+		seckill_stat_count(SECKILL_STAT_EXPIRED_ORDERS, batch.expired);
+		seckill_stat_count(SECKILL_STAT_EXPIRY_BATCHES, 1);
 		ereport(LOG,
 				(errmsg("expired %d orders of %d items", batch.expired,
 						batch.items)));
+	}
 	if (batch.expired == n)
 		return batch.now;		/* there may be more */
 	return GetCurrentTimestamp() + MS(NAP_MS);

@@ -51,6 +51,8 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 						   row->leased, sold),
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
 	seckill_ledger_close(item_id, (int32) unsold);
+	seckill_stat_count(SECKILL_STAT_SETTLES, 1);
+	seckill_stat_count(SECKILL_STAT_SETTLED_UNITS, unsold);
 	ereport(LOG,
 			(errmsg("settled item " INT64_FORMAT ": " INT64_FORMAT " of %d leased units returned to stock",
 					item_id, unsold, row->leased)));
@@ -127,6 +129,7 @@ refill(Purchase *p, StockTaken *taken)
 		if (row.stock < missing)
 			return false;
 		lease_units(p, &row, Min(row.stock, Max(missing, lease_size(p))));
+		seckill_stat_note_refill();
 	}
 	return seckill_xact_take(p->entry, p->quantity, taken);
 }
@@ -137,6 +140,19 @@ seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (item_id >> 32),
 						 (uint32) item_id, class);
+}
+
+/* Take a lock; if that means to wait, the wait is counted. */
+void
+seckill_lock(const LOCKTAG *tag, LOCKMODE mode)
+{
+	instr_time	start;
+
+	if (LockAcquire(tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return;
+	INSTR_TIME_SET_CURRENT(start);
+	(void) LockAcquire(tag, mode, false, false);
+	seckill_stat_note_wait(start);
 }
 
 /*
@@ -174,7 +190,7 @@ await_refiller(Purchase *p)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	(void) LockAcquire(&tag, ShareLock, false, false);
+	seckill_lock(&tag, ShareLock);
 	(void) LockRelease(&tag, ShareLock, false);
 }
 
@@ -209,7 +225,7 @@ seckill_lease_line_up(int64 item_id)
 	if (seckill_lease_owns_row(item_id))
 		return;
 	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_BUYERS);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	seckill_lock(&tag, ExclusiveLock);
 }
 
 /* Go to the row, as the one refiller, or wait for who is. */
@@ -305,7 +321,10 @@ seckill_lease_top_up(Purchase *p)
 		leased = row.stock > 0 &&
 			row.lease_id == seckill_stock_lease_id(p->entry);
 		if (leased)
+		{
 			lease_units(p, &row, Min(row.stock, lease_size(p)));
+			seckill_stat_note_refill();
+		}
 		else
 			seckill_stock_set_dry(p->entry, row.stock == 0);
 	}
@@ -321,10 +340,15 @@ void
 seckill_lease_await_holder(StockEntry *entry)
 {
 	TransactionId xid = seckill_stock_other_holder(entry);
+	instr_time	start;
 
 	CHECK_FOR_INTERRUPTS();
 	if (TransactionIdIsValid(xid))
+	{
+		INSTR_TIME_SET_CURRENT(start);
 		XactLockTableWait(xid, NULL, NULL, XLTW_None);
+		seckill_stat_note_wait(start);
+	}
 	else
 		pg_usleep(100);
 }
@@ -431,7 +455,10 @@ seckill_lease_prepare(int64 item_id)
 	missing = Min(row.stock,
 				  seckill_lease_units - seckill_stock_avail(p.entry));
 	if (missing > 0)
+	{
 		lease_units(&p, &row, missing);
+		seckill_stat_count(SECKILL_STAT_PREWARMS, 1);
+	}
 	seckill_stock_preheat(p.entry);
 	seckill_stock_unpin(p.entry);
 	return true;

@@ -191,6 +191,7 @@ buy_retry(Purchase **list, int n)
 	{
 		if (list[0]->entry != NULL)
 			seckill_stock_note_conflict(list[0]->entry);
+		seckill_stat_note_retry();
 		buy_optimistic(list, n);
 	}
 }

@@ -700,6 +700,35 @@ seckill_result(PG_FUNCTION_ARGS)
 
 
 /*
+ * How many purchases are in the ring and not decided; *pid is the worker's, 0
+ * if there is none.
+ */
+int64
+seckill_queue_backlog(int *pid)
+{
+	Queue	   *q = look_for_queue(false);
+	int64		backlog = 0;
+	uint64		tail;
+
+	*pid = 0;
+	if (q == NULL)
+		return 0;
+	LWLockAcquire(queues->lock, LW_SHARED);
+	*pid = q->pid;
+	LWLockRelease(queues->lock);
+	tail = pg_atomic_read_u64(&q->tail);
+	for (uint64 t = pg_atomic_read_u64(&q->head); t < tail; t++)
+	{
+		uint64		state = pg_atomic_read_u64(&cell_of(q, t)->state);
+
+		if (ticket_in(state) < t || (ticket_in(state) == t && !is_over(state)))
+			backlog++;
+	}
+	return backlog;
+}
+
+
+/*
  * The worker's side
  */
 
@@ -905,6 +934,13 @@ seckill_queue_take(const Purchase *job)
 
 	return move_cell(cell, job->ticket, QUEUE_READY, QUEUE_TAKEN) ||
 		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, QUEUE_TAKEN);
+}
+
+/* Does somebody wait for the decision? */
+bool
+seckill_queue_awaited(const Purchase *job)
+{
+	return pg_atomic_read_u32(&cell_of(my_queue, job->ticket)->waiter) != 0;
 }
 
 /* Not decided now: the buyer may leave again. */

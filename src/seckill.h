@@ -8,6 +8,7 @@
 #include "access/htup.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "portability/instr_time.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/uuid.h"
@@ -293,6 +294,7 @@ extern void seckill_stock_init(void);
 extern bool seckill_stock_ready(void);
 
 extern StockEntry *seckill_stock_find(int64 item_id);
+extern StockEntry *seckill_stock_find_in(Oid items, int64 item_id);
 extern StockEntry *seckill_stock_enter(int64 item_id);
 extern void seckill_stock_unpin(StockEntry *entry);
 extern void seckill_stock_unpin_level(int level);
@@ -338,6 +340,8 @@ extern bool seckill_stock_has_table(Oid items);
 extern void seckill_stock_drop_table(Oid items);
 extern void seckill_stock_drop_database(Oid dbid);
 extern int	seckill_stock_list(Oid items, StockLine **lines);
+extern int	seckill_stock_index(const StockEntry *entry);
+extern StockEntry *seckill_stock_next(int *next, int64 *item_id);
 
 /* Places where one transaction can hold units. */
 #define SECKILL_PLACES	256
@@ -399,6 +403,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 #define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
+extern void seckill_lock(const LOCKTAG *tag, LOCKMODE mode);
 extern bool seckill_lease_owns_row(int64 item_id);
 extern void seckill_lease_line_up(int64 item_id);
 extern uint64 seckill_lease_generation(const Purchase *p);
@@ -477,6 +482,7 @@ extern SeckillOutcome seckill_queue_buy(Purchase *p);
 extern SeckillOutcome seckill_queue_submit(const Purchase *p, uint64 *ticket);
 extern void seckill_queue_abandon(void);
 extern void seckill_queue_drop_database(Oid dbid);
+extern int64 seckill_queue_backlog(int *pid);
 
 extern bool seckill_queue_claim(Oid dbid, uint32 *failures);
 extern void seckill_queue_started(void);
@@ -497,6 +503,7 @@ extern int	seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
 							   QueueFilter accept, const void *arg);
 extern bool seckill_queue_take(const Purchase *job);
 extern void seckill_queue_put_back(const Purchase *job);
+extern bool seckill_queue_awaited(const Purchase *job);
 extern void seckill_queue_publish(const Purchase *jobs, int n);
 extern void seckill_queue_fail(const Purchase *job, const ErrorData *error);
 
@@ -548,6 +555,62 @@ extern void seckill_process_signals(void);
 extern void seckill_process_interrupts(void);
 extern void seckill_process_begin(int lock_timeout_ms);
 extern void seckill_process_commit(void);
+
+
+/*
+ * stats.c: statistics
+ */
+
+/* What is counted of a database, in the order of the columns. */
+typedef enum SeckillStat
+{
+	/* the queue's worker */
+	SECKILL_STAT_STARTS,
+	SECKILL_STAT_BATCHES,
+	SECKILL_STAT_DECIDED,		/* purchases */
+	SECKILL_STAT_PUT_OFF,		/* times that a purchase was */
+	SECKILL_STAT_FAILED,		/* purchases that got an error */
+	/* any process */
+	SECKILL_STAT_SETTLES,
+	SECKILL_STAT_SETTLED_UNITS,
+	SECKILL_STAT_REFILLS,
+	/* the keeper */
+	SECKILL_STAT_EXPIRED_ORDERS,
+	SECKILL_STAT_EXPIRY_BATCHES,
+	SECKILL_STAT_PREWARMS
+} SeckillStat;
+
+#define SECKILL_STATS	(SECKILL_STAT_PREWARMS + 1)
+
+/* What a process has met. */
+typedef struct StatEvents
+{
+	int64		retries;
+	int64		refills;
+	int64		waits;
+	int64		wait_time;		/* nanoseconds */
+} StatEvents;
+
+/* A call under way. */
+typedef struct StatCall
+{
+	instr_time	start;
+	StatEvents	before;
+} StatCall;
+
+extern void seckill_stat_request(void);
+extern void seckill_stat_init(void);
+extern void seckill_stat_forget_entry(StockEntry *entry);
+extern void seckill_stat_drop_database(Oid dbid);
+extern void seckill_stat_count(SeckillStat what, int64 n);
+extern void seckill_stat_note_retry(void);
+extern void seckill_stat_note_refill(void);
+extern void seckill_stat_note_wait(instr_time start);
+extern void seckill_stat_begin(StatCall *call);
+extern void seckill_stat_end(const StatCall *call, const Purchase *list, int n,
+							 StockEntry *entry);
+extern void seckill_stat_decided(const Purchase *p, StockEntry *entry,
+								 bool awaited);
 
 
 /*

@@ -1,14 +1,420 @@
 /*
  * stats.c
- *		Functions under the views over shared memory.
+ *		Statistics in shared memory, and the functions under the views.
+ *
+ * Calls are counted per item and mode, beside the entries of the stock cache:
+ * the entry that a call has pinned leads to its counters.  They are striped by
+ * process, so that few processes add to one cache line; who reads adds the
+ * stripes up.  So they are exact and seen at once, and cost a call a few
+ * atomic additions.  They last as long as the entry.
+ *
+ * A table of databases has what no entry is there for: calls that found no
+ * place in the cache, and what the background processes do.  A database that
+ * finds no place in the table is not counted.
+ *
+ * A call is counted when it is answered: one that raises an error is not.
+ * What happens during a call (a wait, a lost race, a refill) is counted in this
+ * process first, and by the call at its end.
+ *
+ * Counting raises nothing and waits for nothing; it may be done in a commit
+ * callback.  The first time in a database it takes stats->lock.
  */
 #include "postgres.h"
 
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "seckill.h"
 
 PG_FUNCTION_INFO_V1(seckill_cache);
+PG_FUNCTION_INFO_V1(seckill_stat_items);
+PG_FUNCTION_INFO_V1(seckill_stat_worker);
+PG_FUNCTION_INFO_V1(seckill_stat_reset);
+
+#define STAT_STRIPES	4
+#define STAT_DATABASES	32
+
+/* Counters of an item in one mode, in the order of the view's columns. */
+typedef enum CallStat
+{
+	CALL_CALLS,
+	CALL_OUTCOMES,				/* the first of so many */
+	CALL_UNITS = CALL_OUTCOMES + SECKILL_OUTCOMES,
+	CALL_RETRIES,
+	CALL_REFILLS,
+	CALL_WAITS,
+	CALL_WAIT_TIME,				/* nanoseconds, as all times here */
+	CALL_TOTAL_TIME,
+	CALL_MAX_TIME
+} CallStat;
+
+#define CALL_STATS		(CALL_MAX_TIME + 1)
+
+typedef pg_atomic_uint64 StatLine[CALL_STATS];
+
+/* What the processes of one stripe have counted. */
+typedef union StatStripe
+{
+	StatLine	lines[SECKILL_MODES];
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE,
+							  sizeof(StatLine) * SECKILL_MODES)];
+} StatStripe;
+
+typedef struct CallStats
+{
+	StatStripe	stripes[STAT_STRIPES];
+	pg_atomic_uint64 since;		/* when they were zero */
+} CallStats;
+
+typedef union PaddedStats
+{
+	CallStats	stats;
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CallStats))];
+} PaddedStats;
+
+/* What is counted of a database. */
+typedef struct DatabaseStats
+{
+	PaddedStats calls;			/* that had no entry */
+	Oid			dbid;			/* InvalidOid: not in use; under stats->lock */
+	pg_atomic_uint64 counts[SECKILL_STATS];
+} DatabaseStats;
+
+typedef union PaddedDatabase
+{
+	DatabaseStats database;
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(DatabaseStats))];
+} PaddedDatabase;
+
+typedef struct Stats
+{
+	LWLock	   *lock;
+} Stats;
+
+/* The stripes of one CallStats, added up. */
+typedef int64 StatSums[SECKILL_MODES][CALL_STATS];
+
+static Stats *stats = NULL;
+static PaddedStats *items = NULL;	/* of each entry of the stock cache */
+static PaddedDatabase *databases = NULL;
+
+static DatabaseStats *my_stats = NULL;
+
+/* What this process has met since its start, less what calls have counted. */
+static StatEvents events;
+
+
+/*
+ * Shared memory
+ */
+
+static Size
+items_size(void)
+{
+	return add_size(PG_CACHE_LINE_SIZE,
+					mul_size(seckill_max_items, sizeof(PaddedStats)));
+}
+
+static Size
+databases_size(void)
+{
+	return PG_CACHE_LINE_SIZE + STAT_DATABASES * sizeof(PaddedDatabase);
+}
+
+void
+seckill_stat_request(void)
+{
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(Stats)),
+									add_size(items_size(), databases_size())));
+	RequestNamedLWLockTranche("seckill_stats", 1);
+}
+
+/*
+ * Attach to the shared memory, and fill it in the postmaster.  Called by the
+ * startup hook with AddinShmemInitLock held.  Counters are set to zero when
+ * they are taken into use: memory that no item needs is never touched.
+ */
+void
+seckill_stat_init(void)
+{
+	bool		found;
+
+	stats = ShmemInitStruct("seckill statistics", sizeof(Stats), &found);
+	items = (PaddedStats *) TYPEALIGN(PG_CACHE_LINE_SIZE,
+									  ShmemInitStruct("seckill item statistics",
+													  items_size(), &found));
+	databases = (PaddedDatabase *)
+		TYPEALIGN(PG_CACHE_LINE_SIZE,
+				  ShmemInitStruct("seckill database statistics",
+								  databases_size(), &found));
+	if (found)
+		return;
+	stats->lock = &GetNamedLWLockTranche("seckill_stats")->lock;
+	for (int i = 0; i < STAT_DATABASES; i++)
+		databases[i].database.dbid = InvalidOid;
+}
+
+
+/*
+ * Zero
+ */
+
+static void
+init_calls(CallStats *calls)
+{
+	for (int i = 0; i < STAT_STRIPES; i++)
+		for (int mode = 0; mode < SECKILL_MODES; mode++)
+			for (int j = 0; j < CALL_STATS; j++)
+				pg_atomic_init_u64(&calls->stripes[i].lines[mode][j], 0);
+	pg_atomic_init_u64(&calls->since, (uint64) GetCurrentTimestamp());
+}
+
+/* The entry is taken for another item; nobody counts there yet. */
+void
+seckill_stat_forget_entry(StockEntry *entry)
+{
+	init_calls(&items[seckill_stock_index(entry)].stats);
+}
+
+static void
+reset_calls(CallStats *calls)
+{
+	for (int i = 0; i < STAT_STRIPES; i++)
+		for (int mode = 0; mode < SECKILL_MODES; mode++)
+			for (int j = 0; j < CALL_STATS; j++)
+				pg_atomic_write_u64(&calls->stripes[i].lines[mode][j], 0);
+	pg_atomic_write_u64(&calls->since, (uint64) GetCurrentTimestamp());
+}
+
+
+/*
+ * The table of databases
+ */
+
+/* Under stats->lock. */
+static DatabaseStats *
+find_database(Oid dbid)
+{
+	for (int i = 0; i < STAT_DATABASES; i++)
+		if (databases[i].database.dbid == dbid)
+			return &databases[i].database;
+	return NULL;
+}
+
+/* Under stats->lock: take a place for my database, if there is one. */
+static DatabaseStats *
+add_database(void)
+{
+	DatabaseStats *database = find_database(InvalidOid);
+
+	if (database == NULL)
+		return NULL;
+	init_calls(&database->calls.stats);
+	for (int i = 0; i < SECKILL_STATS; i++)
+		pg_atomic_init_u64(&database->counts[i], 0);
+	database->dbid = MyDatabaseId;
+	return database;
+}
+
+/* The place of my database; NULL if it has none. */
+static DatabaseStats *
+my_database(void)
+{
+	static bool tried = false;
+
+	if (my_stats != NULL || stats == NULL || tried)
+		return my_stats;
+	LWLockAcquire(stats->lock, LW_EXCLUSIVE);
+	my_stats = find_database(MyDatabaseId);
+	if (my_stats == NULL)
+		my_stats = add_database();
+	LWLockRelease(stats->lock);
+	tried = true;
+	return my_stats;
+}
+
+/* Nobody is left who could count there. */
+void
+seckill_stat_drop_database(Oid dbid)
+{
+	DatabaseStats *database;
+
+	LWLockAcquire(stats->lock, LW_EXCLUSIVE);
+	database = find_database(dbid);
+	if (database != NULL)
+		database->dbid = InvalidOid;
+	LWLockRelease(stats->lock);
+}
+
+/* Count something of this database. */
+void
+seckill_stat_count(SeckillStat what, int64 n)
+{
+	DatabaseStats *database = my_database();
+
+	if (database != NULL)
+		pg_atomic_fetch_add_u64(&database->counts[what], n);
+}
+
+
+/*
+ * What happens during a call
+ */
+
+static int64
+nanoseconds_since(instr_time start)
+{
+	instr_time	time;
+
+	INSTR_TIME_SET_CURRENT(time);
+	INSTR_TIME_SUBTRACT(time, start);
+	return (int64) (INSTR_TIME_GET_DOUBLE(time) * 1e9);
+}
+
+/* Mode retry tries again. */
+void
+seckill_stat_note_retry(void)
+{
+	events.retries++;
+}
+
+/* Units were moved to the cache. */
+void
+seckill_stat_note_refill(void)
+{
+	events.refills++;
+	seckill_stat_count(SECKILL_STAT_REFILLS, 1);
+}
+
+/* A lock was waited for. */
+void
+seckill_stat_note_wait(instr_time start)
+{
+	events.waits++;
+	events.wait_time += nanoseconds_since(start);
+}
+
+
+/*
+ * Calls
+ */
+
+/* Where to count: at the entry, or else at the database; NULL is nowhere. */
+static StatLine *
+my_lines(StockEntry *entry)
+{
+	DatabaseStats *database;
+	CallStats  *calls;
+
+	if (entry != NULL)
+		calls = &items[seckill_stock_index(entry)].stats;
+	else if ((database = my_database()) != NULL)
+		calls = &database->calls.stats;
+	else
+		return NULL;
+	return calls->stripes[SeckillMyProcIndex() % STAT_STRIPES].lines;
+}
+
+static inline void
+add(StatLine line, int counter, int64 n)
+{
+	if (n != 0)
+		pg_atomic_fetch_add_u64(&line[counter], n);
+}
+
+static void
+raise_to(pg_atomic_uint64 *max, uint64 value)
+{
+	uint64		old = pg_atomic_read_u64(max);
+
+	while (old < value && !pg_atomic_compare_exchange_u64(max, &old, value))
+		;
+}
+
+/* Units that were sold just now, not in a request's first life. */
+static int32
+units_sold(const Purchase *p)
+{
+	return p->outcome == SECKILL_SOLD && p->admitted ? p->quantity : 0;
+}
+
+static void
+count_call(StatLine line, const Purchase *p, int64 time)
+{
+	add(line, CALL_CALLS, 1);
+	add(line, CALL_OUTCOMES + p->outcome, 1);
+	add(line, CALL_UNITS, units_sold(p));
+	add(line, CALL_TOTAL_TIME, time);
+	raise_to(&line[CALL_MAX_TIME], time);
+}
+
+static void
+count_events(StatLine line, const StatEvents *before)
+{
+	add(line, CALL_RETRIES, events.retries - before->retries);
+	add(line, CALL_REFILLS, events.refills - before->refills);
+	add(line, CALL_WAITS, events.waits - before->waits);
+	add(line, CALL_WAIT_TIME, events.wait_time - before->wait_time);
+}
+
+/* A call begins. */
+void
+seckill_stat_begin(StatCall *call)
+{
+	call->before = events;
+	INSTR_TIME_SET_CURRENT(call->start);
+}
+
+/*
+ * A call for n purchases of one item is answered, each in the mode that it
+ * shows: they share the time.  What happened meanwhile is put down to those
+ * who were served, and not to the call around this one, if a trigger makes it.
+ */
+void
+seckill_stat_end(const StatCall *call, const Purchase *list, int n,
+				 StockEntry *entry)
+{
+	StatLine   *lines;
+	const Purchase *served = list;
+	int64		time;
+
+	if (stats == NULL || n == 0 || (lines = my_lines(entry)) == NULL)
+		return;
+	time = nanoseconds_since(call->start) / n;
+	for (int i = 0; i < n; i++)
+	{
+		count_call(lines[list[i].mode], &list[i], time);
+		if (list[i].admitted)
+			served = &list[i];
+	}
+	count_events(lines[served->mode], &call->before);
+	events = call->before;
+}
+
+/*
+ * The worker has decided a purchase.  If somebody waits for the answer, he
+ * counts his call, and the outcome as that of it.
+ */
+void
+seckill_stat_decided(const Purchase *p, StockEntry *entry, bool awaited)
+{
+	StatLine   *lines = my_lines(entry);
+
+	if (lines == NULL)
+		return;
+	add(lines[SECKILL_MODE_QUEUE], CALL_UNITS, units_sold(p));
+	if (!awaited)
+		add(lines[SECKILL_MODE_QUEUE], CALL_OUTCOMES + p->outcome, 1);
+}
+
+
+/*
+ * Looking at it
+ */
 
 /*
  * seckill_cache() returns setof (item_id, lease_id, cached, held, sold_out, hot)
@@ -37,4 +443,159 @@ seckill_cache(PG_FUNCTION_ARGS)
 							 nulls);
 	}
 	return (Datum) 0;
+}
+
+static void
+add_up(CallStats *calls, StatSums sums)
+{
+	memset(sums, 0, sizeof(StatSums));
+	for (int i = 0; i < STAT_STRIPES; i++)
+		for (int mode = 0; mode < SECKILL_MODES; mode++)
+			for (int j = 0; j < CALL_STATS; j++)
+			{
+				int64		n = (int64)
+				pg_atomic_read_u64(&calls->stripes[i].lines[mode][j]);
+
+				if (j == CALL_MAX_TIME)
+					sums[mode][j] = Max(sums[mode][j], n);
+				else
+					sums[mode][j] += n;
+			}
+}
+
+static double
+milliseconds(int64 nanoseconds)
+{
+	return nanoseconds / 1e6;
+}
+
+/* Was there a call, or a decision, in this mode? */
+static bool
+is_used(const int64 *sums)
+{
+	for (int i = CALL_CALLS; i < CALL_UNITS; i++)
+		if (sums[i] != 0)
+			return true;
+	return false;
+}
+
+/* Check that the function is declared as this library knows it. */
+static void
+check_columns(ReturnSetInfo *result, int columns)
+{
+	if (result->setDesc->natts != columns)
+		elog(ERROR, "function has %d columns instead of %d",
+			 result->setDesc->natts, columns);
+}
+
+/* One line for each mode that was used; item_id NULL: without an entry. */
+static void
+put_calls(ReturnSetInfo *result, CallStats *calls, const int64 *item_id)
+{
+	TimestampTz since = (TimestampTz) pg_atomic_read_u64(&calls->since);
+	StatSums	sums;
+
+	add_up(calls, sums);
+	for (int mode = 0; mode < SECKILL_MODES; mode++)
+	{
+		Datum		values[CALL_STATS + 3];
+		bool		nulls[CALL_STATS + 3] = {false};
+
+		if (!is_used(sums[mode]))
+			continue;
+		nulls[0] = item_id == NULL;
+		values[0] = item_id != NULL ? Int64GetDatum(*item_id) : (Datum) 0;
+		values[1] = ObjectIdGetDatum(seckill_catalog()->mode[mode]);
+		for (int i = 0; i < CALL_STATS; i++)
+			values[2 + i] = i < CALL_WAIT_TIME ?
+				Int64GetDatum(sums[mode][i]) :
+				Float8GetDatum(milliseconds(sums[mode][i]));
+		values[CALL_STATS + 2] = TimestampTzGetDatum(since);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+}
+
+/*
+ * seckill_stat_items() returns setof (item_id, mode, the counters in the order
+ * of CallStat, stats_reset)
+ */
+Datum
+seckill_stat_items(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	DatabaseStats *database = my_database();
+	StockEntry *entry;
+	int64		item_id;
+	int			next = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	check_columns(result, CALL_STATS + 3);
+	while ((entry = seckill_stock_next(&next, &item_id)) != NULL)
+	{
+		put_calls(result, &items[seckill_stock_index(entry)].stats, &item_id);
+		seckill_stock_unpin(entry);
+	}
+	if (database != NULL)
+		put_calls(result, &database->calls.stats, NULL);
+	return (Datum) 0;
+}
+
+/*
+ * seckill_stat_worker() returns setof (pid, backlog, the counters in the order
+ * of SeckillStat, stats_reset), one row
+ */
+Datum
+seckill_stat_worker(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	DatabaseStats *database = my_database();
+	Datum		values[SECKILL_STATS + 3];
+	bool		nulls[SECKILL_STATS + 3] = {false};
+	int64		backlog;
+	int			pid;
+
+	InitMaterializedSRF(fcinfo, 0);
+	check_columns(result, SECKILL_STATS + 3);
+	if (database == NULL)
+		return (Datum) 0;
+	backlog = seckill_queue_backlog(&pid);
+	values[0] = Int32GetDatum(pid);
+	nulls[0] = pid == 0;
+	values[1] = Int64GetDatum(backlog);
+	for (int i = 0; i < SECKILL_STATS; i++)
+		values[2 + i] =
+			Int64GetDatum((int64) pg_atomic_read_u64(&database->counts[i]));
+	values[SECKILL_STATS + 2] =
+		TimestampTzGetDatum((TimestampTz)
+							pg_atomic_read_u64(&database->calls.stats.since));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	return (Datum) 0;
+}
+
+/*
+ * seckill_stat_reset() returns void
+ *
+ * Set all counters of this database to zero.
+ */
+Datum
+seckill_stat_reset(PG_FUNCTION_ARGS)
+{
+	DatabaseStats *database = my_database();
+	StockEntry *entry;
+	int64		item_id;
+	int			next = 0;
+
+	while ((entry = seckill_stock_next(&next, &item_id)) != NULL)
+	{
+		reset_calls(&items[seckill_stock_index(entry)].stats);
+		seckill_stock_unpin(entry);
+	}
+	if (database != NULL)
+	{
+		reset_calls(&database->calls.stats);
+		for (int i = 0; i < SECKILL_STATS; i++)
+			pg_atomic_write_u64(&database->counts[i], 0);
+	}
+	PG_RETURN_VOID();
 }

@@ -336,10 +336,10 @@ is_pinned(StockEntry *entry)
  */
 
 static void
-set_key(StockKey *key, int64 item_id)
+set_key(StockKey *key, Oid items, int64 item_id)
 {
 	key->dbid = MyDatabaseId;
-	key->items = seckill_catalog()->items;
+	key->items = items;
 	key->item_id = item_id;
 }
 
@@ -377,6 +377,26 @@ check_nesting(void)
 						   PINS_PER_BACKEND)));
 }
 
+/* Find and pin an entry; there is room for the pin. */
+static StockEntry *
+find_entry(const StockKey *key)
+{
+	StockSlot  *slot;
+
+	if (pin_last(key))
+		return last_entry;
+
+	LWLockAcquire(stock->lock, LW_SHARED);
+	slot = hash_search(directory, key, HASH_FIND, NULL);
+	if (slot != NULL)
+	{
+		last_entry = &entries[slot->index].entry;
+		pin(last_entry);
+	}
+	LWLockRelease(stock->lock);
+	return slot != NULL ? last_entry : NULL;
+}
+
 /*
  * Find and pin the entry of an item; NULL if it has none.  A transaction that
  * emptied the table has none either: what is on its rows is not yet true.
@@ -385,24 +405,24 @@ StockEntry *
 seckill_stock_find(int64 item_id)
 {
 	StockKey	key;
-	StockSlot  *slot;
 
 	if (stock == NULL || seckill_xact_emptied_items())
 		return NULL;
 	check_nesting();
-	set_key(&key, item_id);
-	if (pin_last(&key))
-		return last_entry;
+	set_key(&key, seckill_catalog()->items, item_id);
+	return find_entry(&key);
+}
 
-	LWLockAcquire(stock->lock, LW_SHARED);
-	slot = hash_search(directory, &key, HASH_FIND, NULL);
-	if (slot != NULL)
-	{
-		last_entry = &entries[slot->index].entry;
-		pin(last_entry);
-	}
-	LWLockRelease(stock->lock);
-	return slot != NULL ? last_entry : NULL;
+/* The same in a commit callback, which must not raise or look at catalogs. */
+StockEntry *
+seckill_stock_find_in(Oid items, int64 item_id)
+{
+	StockKey	key;
+
+	if (npins >= PINS_PER_BACKEND)
+		return NULL;
+	set_key(&key, items, item_id);
+	return find_entry(&key);
 }
 
 /* Caller holds stock->lock exclusively. */
@@ -501,6 +521,7 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->hot = false;
 	entry->window = 0;
 	entry->calls = entry->conflicts = 0;
+	seckill_stat_forget_entry(entry);
 	pg_write_barrier();
 	entry->live = true;
 	return entry;
@@ -523,7 +544,7 @@ seckill_stock_enter(int64 item_id)
 		seckill_xact_emptied_items())
 		return entry;
 
-	set_key(&key, item_id);
+	set_key(&key, seckill_catalog()->items, item_id);
 	lease_id = new_lease_id();
 	LWLockAcquire(stock->lock, LW_EXCLUSIVE);
 	slot = hash_search(directory, &key, HASH_FIND, NULL);
@@ -1075,6 +1096,14 @@ seckill_stock_drop_database(Oid dbid)
  * Looking at it
  */
 
+/* Is it an entry of this table of my database? */
+static bool
+is_mine(const StockEntry *entry, Oid items)
+{
+	return entry->live && entry->key.dbid == MyDatabaseId &&
+		entry->key.items == items;
+}
+
 /* Copy what the entries of this database's items say into *lines. */
 int
 seckill_stock_list(Oid items, StockLine **lines)
@@ -1092,8 +1121,7 @@ seckill_stock_list(Oid items, StockLine **lines)
 		StockEntry *entry = &entries[i].entry;
 		StockLine  *line = &(*lines)[n];
 
-		if (!entry->live || entry->key.dbid != MyDatabaseId ||
-			entry->key.items != items)
+		if (!is_mine(entry, items))
 			continue;
 		SpinLockAcquire(&entry->mutex);
 		line->item_id = entry->key.item_id;
@@ -1107,4 +1135,42 @@ seckill_stock_list(Oid items, StockLine **lines)
 	}
 	LWLockRelease(stock->lock);
 	return n;
+}
+
+/* The entry's place among all, from 0. */
+int
+seckill_stock_index(const StockEntry *entry)
+{
+	return (int) ((const PaddedEntry *) entry - entries);
+}
+
+/*
+ * Pin the next entry of this database's items, from place *next on; NULL if
+ * there are no more.
+ */
+StockEntry *
+seckill_stock_next(int *next, int64 *item_id)
+{
+	Oid			items = seckill_catalog()->items;
+	StockEntry *entry = NULL;
+
+	if (stock == NULL)
+		return NULL;
+	check_nesting();
+	while (entry == NULL && *next < seckill_max_items)
+	{
+		StockEntry *candidate = &entries[(*next)++].entry;
+
+		if (!is_mine(candidate, items))
+			continue;
+		LWLockAcquire(stock->lock, LW_SHARED);
+		if (is_mine(candidate, items))
+		{
+			entry = candidate;
+			*item_id = entry->key.item_id;
+			pin(entry);
+		}
+		LWLockRelease(stock->lock);
+	}
+	return entry;
 }

@@ -60,6 +60,7 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 /* What the current transaction decides, for the commit callback. */
 static Purchase *batch = NULL;
 static int	nbatch = 0;
+static Oid	batch_items = InvalidOid;	/* OID of seckill.items */
 
 static Purchase *jobs = NULL;
 static int	max_jobs = 0;
@@ -135,6 +136,11 @@ start(Oid dbid)
 	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	seckill_queue_started();
+	seckill_stat_count(SECKILL_STAT_STARTS, 1);
+	ereport(LOG,
+			(errmsg("seckill worker started in database %u", dbid),
+			 failures > 0 ?
+			 errdetail("Starts that failed before: %u.", failures) : 0));
 }
 
 static void
@@ -149,12 +155,37 @@ retire_if_idle(void)
  * Transactions
  */
 
+/* Count what the batch has decided, before anybody can know. */
+static void
+count_batch(void)
+{
+	int			decided = 0;
+
+	for (int i = 0; i < nbatch; i++)
+	{
+		StockEntry *entry;
+
+		if (batch[i].outcome == SECKILL_QUEUED)
+			continue;
+		decided++;
+		entry = seckill_stock_find_in(batch_items, batch[i].item_id);
+		seckill_stat_decided(&batch[i], entry,
+							 seckill_queue_awaited(&batch[i]));
+		seckill_stock_unpin(entry);
+	}
+	seckill_stat_count(SECKILL_STAT_DECIDED, decided);
+	seckill_stat_count(SECKILL_STAT_BATCHES, decided > 0);
+}
+
 /* Called in the commit callback of every transaction. */
 void
 seckill_worker_committed(void)
 {
 	if (nbatch > 0)
+	{
+		count_batch();
 		seckill_queue_publish(batch, nbatch);
+	}
 	nbatch = 0;
 }
 
@@ -211,6 +242,7 @@ decide(Purchase *list, int n, bool may_wait)
 	notify(list, n);
 	batch = list;
 	nbatch = n;
+	batch_items = seckill_catalog()->items;
 	seckill_process_commit();
 }
 
@@ -269,6 +301,7 @@ fail(Purchase *job, const ErrorData *error)
 			(errcode(error->sqlerrcode),
 			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
 					job->item_id, job->user_id, error->message)));
+	seckill_stat_count(SECKILL_STAT_FAILED, 1);
 	job->outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
 	seckill_queue_fail(job, error);
 }
@@ -455,6 +488,7 @@ take_turn(uint64 *seen)
 		found += n;
 		undecided += add_undecided(&put_off, jobs, n);
 	}
+	seckill_stat_count(SECKILL_STAT_PUT_OFF, undecided);
 	if (put_off.n > 0 && GetCurrentTimestamp() >= next_wait)
 		undecided -= decide_patiently(next_item(&put_off));
 	MemoryContextReset(batch_context);

@@ -489,6 +489,7 @@ announce_rows(void)
 		seckill_stock_drop_database(dropped_database);
 		seckill_schedule_drop_database(dropped_database);
 		seckill_queue_drop_database(dropped_database);
+		seckill_stat_drop_database(dropped_database);
 	}
 }
 

@@ -1,0 +1,164 @@
+# Statistics under load: what is counted is what pgbench did and what the tables
+# say; nothing of it survives a crash or the reuse of an entry.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $node = seckill_node('stats', conf => <<'EOC');
+seckill.lease_units = 50
+seckill.queue_size = 100
+seckill.allow_unsafe = on
+seckill.token_key = 'secret'
+EOC
+
+sub sql
+{
+	return $node->safe_psql('postgres', shift);
+}
+
+# The counters of an item, summed over its modes.
+sub total
+{
+	my ($item, $counters) = @_;
+	my $sums = join ', ', map { "sum($_)" } split /, /, $counters;
+
+	return sql("SELECT $sums FROM seckill.stat_items WHERE item_id = $item");
+}
+
+# 64 clients, every mode, one item that sells out, some roll back
+my ($clients, $times) = (64, 30);
+my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
+add_item($node, 1, 1000);
+crowd($node, $clients, $times,
+	map { "SELECT outcome FROM seckill_buy(1, :client_id, '$_');\n" } @modes);
+is(total(1, 'calls'), $clients * $times, 'every transaction is a call');
+is(total(1, 'sold + sold_out + conflict'), $clients * $times, 'every call has an outcome');
+is(total(1, 'units, sold'), sql('SELECT sold, sold FROM seckill_audit(1)'),
+	'what is counted as sold are the orders');
+is(sql('SELECT mode, units FROM seckill.stat_items WHERE units > 0 ORDER BY mode'),
+	sql('SELECT mode, sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 1'),
+	'in the modes that sold them');
+cmp_ok(total(1, 'refills'), '>', 0, 'the cache was refilled');
+is(sql('SELECT refills FROM seckill.stat_worker'), total(1, 'refills'), 'which the database knows, too');
+is(sql(q{SELECT bool_and(total_time > 0 AND max_time <= total_time AND wait_time <= total_time) FROM seckill.stat_items}),
+	't', 'times agree');
+is(sql('SELECT decided >= batches AND batches > 0 AND starts > 0 AND backlog = 0 FROM seckill.stat_worker'),
+	't', 'the worker is counted');
+
+# what waits is counted, and what is rolled back, and what runs nested
+add_item($node, 2, 1_000_000);
+crowd($node, $clients, 10, "SELECT outcome FROM seckill_buy(2, :client_id, 'pessimistic');\n", <<'EOC', <<'EOC');
+BEGIN;
+SELECT outcome FROM seckill_buy(2, :client_id, 'pessimistic');
+ROLLBACK;
+EOC
+BEGIN;
+SAVEPOINT s;
+SELECT count(*) FROM seckill_buy_many(2, ARRAY[1, 2, 3], 'pessimistic');
+ROLLBACK TO s;
+COMMIT;
+EOC
+is(total(2, 'calls - sold'), 0, 'calls that are rolled back are calls');
+is(total(2, 'units'), total(2, 'calls'), 'so are their units');
+cmp_ok(total(2, 'units'), '>', sql('SELECT sold FROM seckill_audit(2)'), 'which are no orders');
+cmp_ok(total(2, 'waits'), '>', 0, 'buyers wait in line');
+cmp_ok(total(2, 'wait_time'), '>', 0, 'which takes time');
+
+# a full ring; decisions that nobody waits for are no calls
+add_item($node, 3, 150);
+my $holder = $node->background_psql('postgres', on_error_stop => 0);
+$holder->query_safe('BEGIN; SELECT 1 FROM seckill.items WHERE item_id = 3 FOR UPDATE');
+sql('SELECT count(*) FROM generate_series(1, 130) n, seckill_submit(3, n)');
+is(total(3, 'calls, queued, busy, sold, units'), '130|100|30|0|0', 'busy');
+is(sql('SELECT backlog FROM seckill.stat_worker'), 100, 'the backlog shows');
+$node->poll_query_until('postgres', 'SELECT put_off > 0 FROM seckill.stat_worker');
+is(sql('SELECT pid FROM seckill.stat_worker'), worker_pid($node), 'and whose it is');
+$holder->query_safe('COMMIT');
+ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'it is worked off');
+is(total(3, 'calls, queued, busy, sold, units'), '130|100|30|100|100', 'decisions are outcomes, not calls');
+crowd($node, $clients, 5, "SELECT outcome FROM seckill_submit(3, 1);\n",
+	"SELECT outcome FROM seckill_buy(3, 1, 'queue');\n");
+ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'again');
+is(total(3, 'calls, units'), (130 + $clients * 5) . '|150', 'mixed with those who wait');
+is(total(3, 'sold + sold_out + busy'), 130 + $clients * 5, 'each is decided once, or busy');
+
+# a token
+add_item($node, 4, 1);
+sql('UPDATE seckill.items SET require_token = true WHERE item_id = 4');
+sql(q{SELECT seckill_buy(4, 1); SELECT seckill_buy(4, 1, 'queue'); SELECT seckill_submit(4, 1); SELECT seckill_buy(4, 1, 'cache', token => seckill_token(4, 1))});
+is(sql('SELECT mode, calls, sold, denied FROM seckill.stat_items WHERE item_id = 4 ORDER BY mode'),
+	"cache|1|1|0\nqueue|2|0|2\nauto|1|0|1", 'denied');
+
+# another database counts for itself
+sql('CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION seckill');
+is($node->safe_psql('other', 'SELECT count(*) FROM seckill.stat_items'), 0, 'databases are apart');
+add_item($node, 5, 1);
+$node->safe_psql('other', q{INSERT INTO seckill.items (item_id, stock) VALUES (5, 9); SELECT seckill_buy(5, 1, 'retry')});
+is($node->safe_psql('other', 'SELECT item_id, calls FROM seckill.stat_items'), '5|1', 'it has its own');
+$node->safe_psql('other', 'SELECT seckill_stat_reset()');
+is($node->safe_psql('other', 'SELECT count(*) FROM seckill.stat_items'), 0, 'and resets its own');
+cmp_ok(total(1, 'calls'), '>', 0, 'only');
+
+# who monitors can read, without being let into the tables
+sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
+is( $node->safe_psql('postgres',
+		'SELECT count(*) FROM seckill.stat_items WHERE item_id = 2; SELECT count(*) FROM seckill.stat_worker',
+		extra_params => [ '-U', 'watcher' ]),
+	"1\n1", 'pg_monitor reads');
+check_audit($node, 'before the crash');
+
+# the log tells of the worker, and of the one after it
+my $log = slurp_file($node->logfile);
+like($log, qr/LOG:  seckill worker started in database \d+\n(?!.*DETAIL:  Starts that failed)/, 'a start is logged');
+sql(q{UPDATE seckill.items SET stock = stock + 5 WHERE item_id = 3; SELECT seckill_buy(3, 1, 'queue')});
+my $starts = sql('SELECT starts FROM seckill.stat_worker');
+my $logged = () = slurp_file($node->logfile) =~ /seckill worker started/g;
+sql('SELECT pg_terminate_backend(' . worker_pid($node) . ', 60000)');
+sql(q{SELECT seckill_buy(3, 1, 'queue')});
+is(sql('SELECT starts FROM seckill.stat_worker'), $starts + 1, 'a restart is counted');
+my $again = () = slurp_file($node->logfile) =~ /seckill worker started/g;
+is($again, $logged + 1, 'and logged');
+
+# a crash takes the counters along
+sql('SELECT seckill_prewarm(2, 10)');
+$node->stop('immediate');
+$node->start;
+is(sql('SELECT count(*) FROM seckill.stat_items'), 0, 'zero after a crash');
+is(sql('SELECT starts, batches, decided, refills, settles FROM seckill.stat_worker'), '0|0|0|0|0', 'all of it');
+is(sql('SELECT seckill_recall(2)'), 10, 'the lease is settled');
+is(sql('SELECT settles, settled_units FROM seckill.stat_worker'), '1|10', 'which is counted');
+
+# a cache with one place: its counters start at zero with each item
+$node->append_conf('postgresql.conf', "seckill.max_items = 1\n");
+$node->restart;
+sql('UPDATE seckill.items SET stock = 100, require_token = false');
+sql(q{SELECT seckill_buy(1, 1, 'retry'); SELECT seckill_buy(1, 1, 'retry')});
+is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items'), '1|retry|2|2', 'the first item');
+sql(q{SELECT seckill_buy(2, 1, 'retry')});
+is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items'), '2|retry|1|1', 'the second has its place');
+sql(q{SELECT seckill_buy(1, 1, 'retry')});
+is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items'), '1|retry|1|1', 'the first again, from zero');
+
+# no place at all
+sql('SELECT seckill_prewarm(1)');
+sql(q{SELECT seckill_buy(2, 1, 'retry', 2); SELECT seckill_buy(3, 1, 'cache'); SELECT seckill_buy(3, 2, 'queue')});
+is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items WHERE item_id IS NULL ORDER BY mode'),
+	"|retry|1|2\n|advisory|1|1\n|queue|1|1", 'items without a place are counted together');
+check_audit($node, 'at the end');
+
+# and without the library preloaded
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
+is(sql(q{SELECT outcome FROM seckill_buy(2, 1, 'retry')}), 'sold', 'a call without shared memory');
+is(sql('SELECT count(*) FROM seckill.stat_items'), 0, 'is not counted');
+is(sql('SELECT count(*) FROM seckill.stat_worker'), 0, 'nor is anything else');
+is(sql('SELECT seckill_stat_reset()'), '', 'reset does nothing');
+
+$node->stop;
+done_testing();
