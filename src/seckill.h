@@ -574,8 +574,8 @@ typedef enum SeckillStat
 	SECKILL_STAT_SETTLES,
 	SECKILL_STAT_SETTLED_UNITS,
 	SECKILL_STAT_REFILLS,
-	/* the keeper */
-	SECKILL_STAT_EXPIRED_ORDERS,
+	/* what is done by the clock */
+	SECKILL_STAT_EXPIRED,		/* orders */
 	SECKILL_STAT_EXPIRY_BATCHES,
 	SECKILL_STAT_PREWARMS
 } SeckillStat;

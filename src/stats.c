@@ -224,7 +224,7 @@ add_database(void)
 static DatabaseStats *
 my_database(void)
 {
-	static bool tried = false;
+	static bool tried = false;	/* ask no more if the table is full */
 
 	if (my_stats != NULL || stats == NULL || tried)
 		return my_stats;

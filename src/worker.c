@@ -60,7 +60,7 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 /* What the current transaction decides, for the commit callback. */
 static Purchase *batch = NULL;
 static int	nbatch = 0;
-static Oid	batch_items = InvalidOid;	/* OID of seckill.items */
+static Oid	batch_items = InvalidOid; /* OID of seckill.items */
 
 static Purchase *jobs = NULL;
 static int	max_jobs = 0;
