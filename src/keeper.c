@@ -582,7 +582,7 @@ expire_overdue(void)
 		expire_patiently(&batch, orders, n);
 	if (batch.expired > 0)
 	{
-		seckill_stat_count(SECKILL_STAT_EXPIRED_ORDERS, batch.expired);
+		seckill_stat_count(SECKILL_STAT_EXPIRED, batch.expired);
 		seckill_stat_count(SECKILL_STAT_EXPIRY_BATCHES, 1);
 		ereport(LOG,
 				(errmsg("expired %d orders of %d items", batch.expired,

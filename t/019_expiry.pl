@@ -59,6 +59,8 @@ note('longest delay, in s: ' . sql(<<'EOC'));
 SELECT max(pg_xact_commit_timestamp(xmin) - pay_by) FROM seckill.orders WHERE item_id = 1
 EOC
 is(sql('SELECT stock, sold FROM seckill_audit(1)'), '10|0', 'all units are back');
+is(sql('SELECT expired_orders, expiry_batches > 0 FROM seckill.stat_worker'), '10|t', 'and counted');
+ok($node->log_contains('expired \d+ orders of 1 items'), 'and logged');
 is(sql("SELECT outcome FROM seckill_buy(1, 5, '$_')"), 'sold', "and sold by $_")
   foreach @modes;
 check_audit($node, 'after expiry');

@@ -45,6 +45,7 @@ await_lease(2, 5, 'a small one has all its units there');
 is(sql('SELECT auto_mode FROM seckill.stock WHERE item_id = 1'),
 	'cache', 'and will be sold from it');
 is(sql('SELECT count(*) FROM seckill.items WHERE leased > 0'), 2, 'no other has');
+is(sql('SELECT prewarms FROM seckill.stat_worker'), 2, 'both are counted');
 is(outcome(1, 'auto'), 'not_started', 'nothing is sold before');
 
 # moved into the window, and out of it
