@@ -306,6 +306,7 @@ extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
 extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
 
 extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
+extern bool seckill_stock_is_refilling(StockEntry *entry);
 
 extern bool seckill_stock_heat(StockEntry *entry, int32 calls,
 							   TimestampTz now);
