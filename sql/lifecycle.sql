@@ -139,3 +139,13 @@ DELETE FROM seckill.orders WHERE item_id = 7 AND state = 'cancelled';
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 SELECT sum(held) AS held FROM seckill.stock;
 TRUNCATE seckill.items, seckill.orders;
+
+-- an order is found by its key, not among the pending ones
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 3, '1 hour');
+SELECT order_id AS d FROM seckill_buy(1, 1, 'retry') \gset
+BEGIN;
+SELECT pg_stat_get_xact_numscans('seckill.orders_pay_by'::regclass) AS before \gset
+SELECT seckill_confirm(1, :d);
+SELECT pg_stat_get_xact_numscans('seckill.orders_pay_by'::regclass) - :before AS scans;
+COMMIT;
+TRUNCATE seckill.items, seckill.orders;

@@ -12,6 +12,10 @@
  * every dead version of every item, and a serializable transaction would
  * conflict with every buyer.
  *
+ * Where orders are found by their key, 'pending' is an argument: as a constant
+ * it would allow the index of pending orders, which looks cheap while there
+ * are none, and the plan is kept.
+ *
  * One row of items by its key, the commonest thing read, is fetched straight
  * from the index, without the executor's start-up.
  *
@@ -207,8 +211,8 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_CONFIRM] = {
 		"UPDATE seckill.orders SET state = 'confirmed'"
-		" WHERE " ONE_ORDER " AND state" EQ "'pending'",
-		2, {INT8OID, INT8OID}
+		" WHERE " ONE_ORDER " AND state" EQ "$3",
+		3, {INT8OID, INT8OID, STATE_TYPE}
 	},
 	[PLAN_CONFIRM_LATE] = {
 		"UPDATE seckill.orders SET state = 'confirmed', limited = $3"
@@ -224,12 +228,12 @@ static const Statement statements[PLANS] = {
 		"WITH late AS MATERIALIZED ("
 		"SELECT order_id FROM seckill.orders"
 		" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
-		" AND state" EQ "'pending' AND pay_by" LE "$3"
+		" AND state" EQ "$4 AND pay_by" LE "$3"
 		" FOR UPDATE SKIP LOCKED)"
 		" UPDATE seckill.orders o SET state = 'expired', limited = false"
 		" FROM late WHERE o.item_id" EQ "$1 AND o.order_id" EQ "late.order_id"
 		" RETURNING o.quantity",
-		3, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
+		4, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 	},
 	[PLAN_LOCK_ORDER] = {
 		"SELECT user_id, quantity, state FROM seckill.orders"
@@ -1193,7 +1197,8 @@ run_on_orders(PlanId id, Datum *args)
 bool
 seckill_ledger_confirm(int64 item_id, int64 order_id)
 {
-	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
+	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
 
 	return run_on_orders(PLAN_CONFIRM, args) > 0;
 }
@@ -1283,7 +1288,7 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 					  TimestampTz now, int64 *units)
 {
 	Datum	   *ids = palloc(n * sizeof(Datum));
-	Datum		args[3];
+	Datum		args[4];
 	int			expired;
 
 	for (int i = 0; i < n; i++)
@@ -1291,6 +1296,7 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 	args[0] = Int64GetDatum(item_id);
 	args[1] = int8_array(ids, n);
 	args[2] = TimestampTzGetDatum(now);
+	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
 	expired = (int) run_on_orders(PLAN_EXPIRE, args);
 	*units = 0;
 	for (int i = 0; i < expired; i++)
