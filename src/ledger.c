@@ -211,17 +211,17 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_CONFIRM] = {
 		"UPDATE seckill.orders SET state = 'confirmed'"
-		" WHERE " ONE_ORDER " AND state" EQ "$3",
+		" WHERE " ONE_ORDER " AND state" EQ "$3 RETURNING state",
 		3, {INT8OID, INT8OID, STATE_TYPE}
 	},
 	[PLAN_CONFIRM_LATE] = {
 		"UPDATE seckill.orders SET state = 'confirmed', limited = $3"
-		" WHERE " ONE_ORDER,
+		" WHERE " ONE_ORDER " RETURNING state",
 		3, {INT8OID, INT8OID, BOOLOID}
 	},
 	[PLAN_CANCEL] = {
 		"UPDATE seckill.orders SET state = 'cancelled', limited = false"
-		" WHERE " ONE_ORDER,
+		" WHERE " ONE_ORDER " RETURNING state",
 		2, {INT8OID, INT8OID}
 	},
 	[PLAN_EXPIRE] = {
@@ -232,7 +232,7 @@ static const Statement statements[PLANS] = {
 		" FOR UPDATE SKIP LOCKED)"
 		" UPDATE seckill.orders o SET state = 'expired', limited = false"
 		" FROM late WHERE o.item_id" EQ "$1 AND o.order_id" EQ "late.order_id"
-		" RETURNING o.quantity",
+		" RETURNING o.state, o.quantity",
 		4, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 	},
 	[PLAN_LOCK_ORDER] = {
@@ -1193,6 +1193,57 @@ run_on_orders(PlanId id, Datum *args)
 	return processed;
 }
 
+/* An UPDATE of a locked order that found it did nothing. */
+void
+seckill_ledger_not_updated(int64 item_id, int64 order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was not updated",
+					order_id, item_id),
+			 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+}
+
+/*
+ * Run an UPDATE of orders of one item that returns their state, and leaves its
+ * result for the caller to free; returns how many it moved.  A trigger that
+ * keeps the old row would have their units given back again and again.
+ */
+static int
+move_orders(PlanId id, Datum *args, OrderState to)
+{
+	int			moved = (int) run_on_orders(id, args);
+
+	for (int i = 0; i < moved; i++)
+		if (DatumGetObjectId(result_column(i, 1, ObjectIdGetDatum(InvalidOid))) !=
+			seckill_catalog()->state[to])
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					 errmsg("order of item " INT64_FORMAT " was not updated",
+							DatumGetInt64(args[0])),
+					 errhint("Look for a trigger on seckill.orders that changes the state.")));
+	return moved;
+}
+
+/* The same for one order, its second argument; was there one to move? */
+static bool
+move_order(PlanId id, Datum *args, OrderState to)
+{
+	bool		moved = move_orders(id, args, to) > 0;
+
+	SPI_freetuptable(SPI_tuptable);
+	return moved;
+}
+
+/* Run an UPDATE of an order that the caller has locked. */
+static void
+update_order(PlanId id, Datum *args, OrderState to)
+{
+	if (!move_order(id, args, to))
+		seckill_ledger_not_updated(DatumGetInt64(args[0]),
+								   DatumGetInt64(args[1]));
+}
+
 /* Confirm the order if it is pending; was it? */
 bool
 seckill_ledger_confirm(int64 item_id, int64 order_id)
@@ -1200,7 +1251,7 @@ seckill_ledger_confirm(int64 item_id, int64 order_id)
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
 	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
 
-	return run_on_orders(PLAN_CONFIRM, args) > 0;
+	return move_order(PLAN_CONFIRM, args, ORDER_CONFIRMED);
 }
 
 static OrderState
@@ -1240,26 +1291,6 @@ seckill_ledger_lock_order(int64 item_id, int64 order_id, OrderRow *row)
 	return true;
 }
 
-/* An UPDATE of a locked order that found it did nothing. */
-void
-seckill_ledger_not_updated(int64 item_id, int64 order_id)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was not updated",
-					order_id, item_id),
-			 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
-}
-
-/* Run an UPDATE of an order that the caller has locked. */
-static void
-update_order(PlanId id, Datum *args)
-{
-	if (run_on_orders(id, args) != 1)
-		seckill_ledger_not_updated(DatumGetInt64(args[0]),
-								   DatumGetInt64(args[1]));
-}
-
 /* Confirm a locked order that has expired, and count it for the limit. */
 void
 seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
@@ -1267,7 +1298,7 @@ seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
 	BoolGetDatum(limited)};
 
-	update_order(PLAN_CONFIRM_LATE, args);
+	update_order(PLAN_CONFIRM_LATE, args, ORDER_CONFIRMED);
 }
 
 /* Cancel a locked order. */
@@ -1276,7 +1307,7 @@ seckill_ledger_cancel(int64 item_id, int64 order_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	update_order(PLAN_CANCEL, args);
+	update_order(PLAN_CANCEL, args, ORDER_CANCELLED);
 }
 
 /*
@@ -1297,10 +1328,10 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 	args[1] = int8_array(ids, n);
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
-	expired = (int) run_on_orders(PLAN_EXPIRE, args);
+	expired = move_orders(PLAN_EXPIRE, args, ORDER_EXPIRED);
 	*units = 0;
 	for (int i = 0; i < expired; i++)
-		*units += DatumGetInt32(result_column(i, 1, 0));
+		*units += DatumGetInt32(result_column(i, 2, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return expired;
 }

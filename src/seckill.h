@@ -344,6 +344,7 @@ typedef enum RowState
 typedef struct OwnStatement
 {
 	int			level;			/* transaction nest level; 0: there is none */
+	int			depth;			/* of triggers around it */
 	int64		item_id;
 } OwnStatement;
 

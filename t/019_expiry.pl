@@ -132,6 +132,19 @@ is(sql('SELECT user_id FROM seckill.orders WHERE item_id = 6 AND state = $$pendi
 ok( $node->log_contains('could not be expired: order of user 13 stays'),
 	'the log tells why');
 sql('DROP TRIGGER refuse ON seckill.orders');
+
+# nor gives one its units back that a trigger keeps pending
+sql(<<'EOC');
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+CREATE TRIGGER keep BEFORE UPDATE ON seckill.orders
+FOR EACH ROW WHEN (NEW.user_id = 14 AND NEW.state = 'expired') EXECUTE FUNCTION keep();
+EOC
+sql('SELECT seckill_buy_many(6, ARRAY[14, 31])');
+await_state(6, 'expired', 30, 'all but this one expire');
+ok( $node->log_contains('could not be expired: order of item 6 was not updated'),
+	'the log tells why');
+sql('DROP TRIGGER keep ON seckill.orders');
+sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 14');
 sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 13');
 check_audit($node, 'after the failure');
 
