@@ -99,6 +99,7 @@ typedef struct Statement
 } Statement;
 
 #define EQ		" OPERATOR(pg_catalog.=) "
+#define NE		" OPERATOR(pg_catalog.<>) "
 #define GE		" OPERATOR(pg_catalog.>=) "
 #define GT		" OPERATOR(pg_catalog.>) "
 #define LE		" OPERATOR(pg_catalog.<=) "
@@ -246,14 +247,15 @@ static const Statement statements[PLANS] = {
 	[PLAN_OVERDUE] = {
 		"SELECT item_id, order_id FROM seckill.orders"
 		" WHERE state" EQ "'pending' AND pay_by" LE "$1"
-		" ORDER BY pay_by LIMIT $2",
-		2, {TIMESTAMPTZOID, INT8OID}
+		" AND item_id" NE "ALL ($2)"
+		" ORDER BY pay_by OFFSET $3 LIMIT $4",
+		4, {TIMESTAMPTZOID, INT8ARRAYOID, INT8OID, INT8OID}
 	},
 	[PLAN_NEXT_PAY_BY] = {
 		"SELECT pay_by FROM seckill.orders"
-		" WHERE state" EQ "'pending' AND pay_by IS NOT NULL"
+		" WHERE state" EQ "'pending' AND pay_by" GT "$1"
 		" ORDER BY pay_by LIMIT 1",
-		0, {0}
+		1, {TIMESTAMPTZOID}
 	},
 	[PLAN_OPENING] = {
 		"SELECT item_id FROM seckill.items"
@@ -1336,14 +1338,25 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 	return expired;
 }
 
-/* Orders that are overdue, the oldest first, up to max of them. */
+/*
+ * Orders that are overdue, the oldest first, up to max of them.  Those of some
+ * items are passed over, and of the others so many at the front.
+ */
 int
-seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max)
+seckill_ledger_overdue(TimestampTz now, const int64 *except, int nexcept,
+					   int skip, OrderKey *orders, int max)
 {
-	Datum		args[] = {TimestampTzGetDatum(now), Int64GetDatum(max)};
-	int			n = (int) run_latest(PLAN_OVERDUE, args,
-									 seckill_catalog()->orders_owner);
+	Datum	   *ids = palloc(nexcept * sizeof(Datum));
+	Datum		args[4];
+	int			n;
 
+	for (int i = 0; i < nexcept; i++)
+		ids[i] = Int64GetDatum(except[i]);
+	args[0] = TimestampTzGetDatum(now);
+	args[1] = int8_array(ids, nexcept);
+	args[2] = Int64GetDatum(skip);
+	args[3] = Int64GetDatum(max);
+	n = (int) run_latest(PLAN_OVERDUE, args, seckill_catalog()->orders_owner);
 	for (int i = 0; i < n; i++)
 	{
 		orders[i].item_id = DatumGetInt64(result_column(i, 1, 0));
@@ -1365,11 +1378,13 @@ first_time(PlanId id, Datum *args, Oid owner)
 	return time;
 }
 
-/* When the next pending order is overdue. */
+/* When the first pending order after a time is overdue. */
 TimestampTz
-seckill_ledger_next_pay_by(void)
+seckill_ledger_next_pay_by(TimestampTz after)
 {
-	return first_time(PLAN_NEXT_PAY_BY, NULL, seckill_catalog()->orders_owner);
+	Datum		args[] = {TimestampTzGetDatum(after)};
+
+	return first_time(PLAN_NEXT_PAY_BY, args, seckill_catalog()->orders_owner);
 }
 
 /* Items whose sale opens after one time and until another, up to max. */

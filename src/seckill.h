@@ -213,8 +213,10 @@ extern void seckill_ledger_confirm_late(int64 item_id, int64 order_id,
 extern void seckill_ledger_cancel(int64 item_id, int64 order_id);
 extern int	seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 								  TimestampTz now, int64 *units);
-extern int	seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max);
-extern TimestampTz seckill_ledger_next_pay_by(void);
+extern int	seckill_ledger_overdue(TimestampTz now, const int64 *except,
+								   int nexcept, int skip, OrderKey *orders,
+								   int max);
+extern TimestampTz seckill_ledger_next_pay_by(TimestampTz after);
 extern int	seckill_ledger_opening(TimestampTz after, TimestampTz until,
 								   int64 *item_ids, int max);
 extern TimestampTz seckill_ledger_next_opening(TimestampTz after);

@@ -115,6 +115,35 @@ is(sql('SELECT state FROM seckill.orders WHERE item_id = 4'),
 $holder->query_safe('COMMIT;');
 await_state(4, 'expired', 1, 'and expires when the row is free');
 
+# not even many: one batch would be full of those of the locked row
+add_paid_item(20, 2000, '300 ms');
+$holder->query_safe(<<'EOC');
+SELECT count(*) FROM seckill_buy_many(20, ARRAY(SELECT generate_series(1, 1500)), 'retry');
+BEGIN;
+SELECT FROM seckill.items WHERE item_id = 20 FOR UPDATE;
+EOC
+sql("SELECT seckill_buy(5, 4, 'retry')");
+await_state(5, 'expired', 3, 'an order expires beside many of a locked row');
+is(sql("SELECT count(*) FROM seckill.orders WHERE item_id = 20 AND state = 'pending'"),
+	1500, 'which wait');
+$holder->query_safe('COMMIT;');
+await_state(20, 'expired', 1500, 'and expire when the row is free');
+
+# a line of buyers that is longer than the keeper waits at first
+add_paid_item(21, 1000000, '1 s');
+local $ENV{PGAPPNAME} = 'crowd';
+my $line = start_crowd($node, 40, <<'EOC');
+BEGIN;
+SELECT outcome FROM seckill_buy(21, 1, 'pessimistic');
+\sleep 15 ms
+COMMIT;
+EOC
+ok( $node->poll_query_until('postgres',
+		"SELECT count(*) > 0 FROM seckill.orders WHERE item_id = 21 AND state = 'expired'"),
+	'orders expire behind a long line');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crowd' AND pid <> pg_backend_pid()");
+$line->();
+
 # one that cannot expire does not stop the others
 sql(<<'EOC');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -144,6 +173,22 @@ await_state(6, 'expired', 30, 'all but this one expire');
 ok( $node->log_contains('could not be expired: order of item 6 was not updated'),
 	'the log tells why');
 sql('DROP TRIGGER keep ON seckill.orders');
+
+# nor do many, and the log is not flooded
+sql(<<'EOC');
+CREATE TRIGGER refuse BEFORE UPDATE ON seckill.orders
+FOR EACH ROW WHEN (NEW.item_id = 22 AND NEW.state = 'expired') EXECUTE FUNCTION refuse();
+EOC
+add_paid_item(22, 2000, '300 ms');
+my $offset = -s $node->logfile;
+sql('SELECT seckill_buy_many(22, ARRAY(SELECT generate_series(1, 1500)))');
+$node->wait_for_log(qr/expiry of all orders of item 22 is put off/, $offset);
+sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5; SELECT seckill_buy(5, 5, 'retry')");
+await_state(5, 'expired', 4, 'orders of others expire');
+my $failures = () = slurp_file($node->logfile, $offset) =~ /could not be expired/g;
+cmp_ok($failures, '<', 10, 'few failures are logged');
+sql('DROP TRIGGER refuse ON seckill.orders');
+sql('SELECT seckill_cancel(item_id, order_id) FROM seckill.orders WHERE item_id = 22');
 sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 14');
 sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 13');
 check_audit($node, 'after the failure');
