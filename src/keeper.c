@@ -798,6 +798,20 @@ prepare_task(void *arg)
 	opening->done = seckill_lease_prepare(opening->item_id);
 }
 
+/* One that cannot be prepared sells from the row at first: say so, once. */
+static void
+report_opening(int64 item_id, const ErrorData *error)
+{
+	static int64 reported = 0;
+
+	if (item_id != reported)
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("item " INT64_FORMAT " could not be prepared for its opening: %s",
+						item_id, error->message)));
+	reported = item_id;
+}
+
 /*
  * Give items that are about to open a first lease, where calls that do not
  * name a mode sell from the cache.  Returns when to look again.
@@ -816,9 +830,11 @@ prepare_openings(void)
 	for (int i = 0; i < openings.n; i++)
 	{
 		Opening		opening = {.item_id = openings.item_ids[i]};
+		ErrorData  *error = try_task(prepare_task, &opening);
 
-		run_task(prepare_task, &opening);
-		if (!opening.done)
+		if (error != NULL && !is_passing(error))
+			report_opening(opening.item_id, error);
+		else if (!opening.done)
 			openings.next = Min(openings.next, openings.now + MS(NAP_MS));
 	}
 	return openings.next;
