@@ -9,8 +9,9 @@
  * seckill.naptime: so a restart, a promotion or a restore forget nothing, nor
  * does an order that came by COPY or COMMIT PREPARED.
  *
- * A keeper works until nothing is due soon, then ends, so it stands in
- * nobody's way; the launcher knows when to start the next.  One whose database
+ * A keeper works until nothing is due soon, then ends, also if somebody has
+ * the database locked, so it stands in nobody's way: the next one waits for
+ * that lock.  The launcher knows when to start it.  One whose database
  * has no extension ends at once.  What a keeper does can be done again: it may
  * end at any moment.
  *
@@ -905,6 +906,22 @@ take_turn(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* Is somebody about to drop, rename or copy the database?  He has it locked. */
+static bool
+is_in_the_way(void)
+{
+	LOCKTAG		tag;
+	bool		locked;
+
+	StartTransactionCommand();
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	locked = LockAcquire(&tag, RowExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(turn_context);
+	return locked;
+}
+
 void
 seckill_keeper_main(Datum arg)
 {
@@ -921,7 +938,8 @@ seckill_keeper_main(Datum arg)
 	{
 		seckill_process_interrupts();
 		take_turn();
-		if (seckill_schedule_due() > GetCurrentTimestamp() + MS(LINGER_MS))
+		if (seckill_schedule_due() > GetCurrentTimestamp() + MS(LINGER_MS) ||
+			is_in_the_way())
 			proc_exit(0);
 		sleep_until(seckill_schedule_due());
 	}

@@ -259,7 +259,17 @@ sql("SELECT seckill_buy(1, 1, 'cache')", 'other');
 ok( $node->poll_query_until('other', "SELECT state = 'expired' FROM seckill.orders"),
 	'orders of another database expire');
 sql("UPDATE seckill.items SET pay_within = '10 s'; SELECT seckill_buy(1, 2, 'cache')", 'other');
-sql('DROP DATABASE other');
+sql(<<'EOC', 'other');
+INSERT INTO seckill.orders (item_id, user_id, quantity, mode, state, pay_by)
+SELECT 1, 3, 1, 'retry', 'pending', clock_timestamp() + n * interval '300 ms' FROM generate_series(0, 300) n;
+UPDATE seckill.items SET pay_within = '1 ms';
+SELECT seckill_buy(1, 4, 'cache');
+EOC
+ok( $node->poll_query_until('other', "SELECT count(*) > 2 FROM seckill.orders WHERE user_id = 3 AND state = 'expired'"),
+	'orders are due all the time');
+sql('ALTER DATABASE other RENAME TO another');
+sql('CREATE DATABASE copy TEMPLATE another');
+sql('DROP DATABASE another');
 add_paid_item(11, 5, '300 ms');
 sql("SELECT seckill_buy(11, 1, 'cache')");
 await_state(11, 'expired', 1, 'expiry goes on after DROP DATABASE');
