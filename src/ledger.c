@@ -450,16 +450,17 @@ run(PlanId id, Datum *args)
 static uint64
 run_latest(PlanId id, Datum *args, Oid owner)
 {
-	SPIPlanPtr	plan = get_plan(id);
 	LedgerCaller caller;
+	SPIPlanPtr	plan;
 	Snapshot	snapshot;
 	int			rc;
 
+	become(owner, &caller);
+	plan = get_plan(id);
 	CommandCounterIncrement();
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	become(owner, &caller);
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
 	SetUserIdAndSecContext(caller.user, caller.context);
