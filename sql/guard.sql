@@ -158,6 +158,14 @@ SELECT outcome FROM seckill_buy(1, 3, 'cache');
 SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
 SELECT seckill_recall(1);
 DELETE FROM seckill.items;
+-- and neither meets the row security of the other
+ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY;
+ALTER TABLE seckill.orders FORCE ROW LEVEL SECURITY;
+SET row_security = off;
+DELETE FROM seckill.items;
+RESET row_security;
+ALTER TABLE seckill.orders NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE seckill.orders DISABLE ROW LEVEL SECURITY;
 DO $$
 BEGIN
     EXECUTE format('ALTER TABLE seckill.items OWNER TO %I', current_user);

@@ -133,9 +133,50 @@ END $$;
 DROP TRIGGER skip ON seckill.orders;
 DROP FUNCTION skip();
 
+-- one that keeps the row as it was, changes something else, or other orders
+CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    CASE TG_ARGV[0]
+        WHEN 'keep' THEN RETURN OLD;
+        WHEN 'quantity' THEN NEW.quantity := 2;
+        WHEN 'other' THEN
+            UPDATE seckill.orders SET state = 'cancelled'
+            WHERE item_id = NEW.item_id AND order_id <> NEW.order_id AND state <> 'cancelled';
+    END CASE;
+    RETURN NEW;
+END $$;
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (8, 5, '1 hour');
+SELECT outcome FROM seckill_buy_many(8, ARRAY[1, 2], 'retry');
+CREATE FUNCTION try_cancel() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM seckill_cancel(item_id, order_id) FROM seckill.orders WHERE (item_id, user_id) = (8, 1);
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE 'not cancelled: %', SQLSTATE;
+END $$;
+CREATE TRIGGER meddle BEFORE UPDATE ON seckill.orders FOR EACH ROW EXECUTE FUNCTION meddle('keep');
+SELECT try_cancel();
+DROP TRIGGER meddle ON seckill.orders;
+CREATE TRIGGER meddle BEFORE UPDATE ON seckill.orders FOR EACH ROW EXECUTE FUNCTION meddle('quantity');
+SELECT try_cancel();
+DROP TRIGGER meddle ON seckill.orders;
+CREATE TRIGGER meddle AFTER UPDATE ON seckill.orders FOR EACH ROW EXECUTE FUNCTION meddle('other');
+SELECT try_cancel();
+DROP TRIGGER meddle ON seckill.orders;
+SELECT stock, sold, difference FROM seckill_audit(8);
+DROP FUNCTION meddle(), try_cancel();
+
 -- the archive: orders of closed leases may go, the dead ones leave no trace
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 DELETE FROM seckill.orders WHERE item_id = 7 AND state = 'cancelled';
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 SELECT sum(held) AS held FROM seckill.stock;
+TRUNCATE seckill.items, seckill.orders;
+
+-- an order is found by its key, not among the pending ones
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 3, '1 hour');
+SELECT order_id AS d FROM seckill_buy(1, 1, 'retry') \gset
+BEGIN;
+SELECT pg_stat_get_xact_numscans('seckill.orders_pay_by'::regclass) AS before \gset
+SELECT seckill_confirm(1, :d);
+SELECT pg_stat_get_xact_numscans('seckill.orders_pay_by'::regclass) - :before AS scans;
+COMMIT;
 TRUNCATE seckill.items, seckill.orders;

@@ -363,15 +363,24 @@ goes_to_worker(Purchase *p)
 }
 
 /*
- * In the queue the worker looks at request and limit; what is answered already
- * need not go there.
+ * Is the request to be looked up here?  The worker does it, too, with the
+ * lock; so only where the purchase may not get there.
  */
+static bool
+answers_request(const Purchase *p, SeckillOutcome outcome)
+{
+	return p->has_request &&
+		(outcome != SECKILL_SOLD || p->rules.require_token);
+}
+
+/* In the queue the worker looks at request and limit. */
 static void
 buy_in_queue(Purchase *p)
 {
 	SeckillOutcome outcome = seckill_check_rules(p);
 
-	if (!keeps_rate(p) || (p->has_request && seckill_answer_request(p)))
+	if (!keeps_rate(p) ||
+		(answers_request(p, outcome) && seckill_answer_request(p)))
 		return;
 	p->outcome = check_token(p, outcome);
 	if (!goes_to_worker(p))

@@ -262,13 +262,13 @@ check_lease_closed(int64 item_id, int64 lease_id)
 static void
 order_updated(TriggerData *trigger, int64 item_id)
 {
-	if (seckill_xact_is_own(item_id))
-		return;
 	if (differs(trigger, "item_id") || differs(trigger, "quantity") ||
 		differs(trigger, "lease_id"))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item_id, quantity and lease_id of an order cannot be changed")));
+	if (seckill_xact_is_own(item_id))
+		return;
 	if (differs(trigger, "state"))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

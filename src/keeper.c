@@ -9,15 +9,17 @@
  * seckill.naptime: so a restart, a promotion or a restore forget nothing, nor
  * does an order that came by COPY or COMMIT PREPARED.
  *
- * A keeper works until nothing is due soon, then ends, so it stands in
- * nobody's way; the launcher knows when to start the next.  One whose database
+ * A keeper works until nothing is due soon, then ends, also if somebody has
+ * the database locked, so it stands in nobody's way: the next one waits for
+ * that lock.  The launcher knows when to start it.  One whose database
  * has no extension ends at once.  What a keeper does can be done again: it may
  * end at any moment.
  *
  * Overdue orders are expired in batches, one transaction each, on the item
  * rows that nobody has locked.  For one of the locked ones the keeper then
  * waits a while, in the item's line, holding nothing else.  On an error the
- * batch is tried in halves; an order that fails alone is put off.
+ * batch is tried in halves; an order that fails alone is put off, and an item
+ * of which several do.
  */
 #include "postgres.h"
 
@@ -48,18 +50,32 @@ PGDLLEXPORT void seckill_keeper_main(Datum arg);
 /* Items that are prepared in one turn at most. */
 #define OPENING_BATCH		1000
 
-/* How long to wait for the row of one item. */
+/*
+ * How long to wait for the row of one item, at first and at most.  A line of
+ * buyers may be longer than the first.
+ */
 #define PATIENCE_MS			200
+#define MAX_PATIENCE_MS		1600
 
-/* How often to try again what is overdue and could not be expired. */
+/* A wait in vain is followed by so many times its length without one. */
+#define WAIT_SPACING		4
+
+/* How often to look, unless there is more than a batch. */
 #define NAP_MS				100
 
 /* A keeper stays if something is due so soon. */
 #define LINGER_MS			2000
 
-/* How long an order that cannot be expired is put off, and how many such. */
+/*
+ * How long an order that cannot be expired is put off, and how many such; from
+ * how many such orders of an item on all are.
+ */
 #define PUT_OFF_MS			60000
 #define PUT_OFF				64
+#define PUT_OFF_ITEM		4
+
+/* Items that are passed over in one turn at most. */
+#define PASSED				1000
 
 /* A keeper that has failed, or could not be started, is not sooner. */
 #define RESTART_MS			1000
@@ -299,12 +315,15 @@ typedef void (*Task) (void *arg);
 
 static MemoryContext turn_context = NULL;
 
+/* How long a transaction waits for a lock. */
+static int	patience = PATIENCE_MS;
+
 static void
 run_task(Task task, void *arg)
 {
 	LedgerCaller caller;
 
-	seckill_process_begin(PATIENCE_MS);
+	seckill_process_begin(patience);
 	seckill_ledger_begin(&caller);
 	task(arg);
 	seckill_ledger_end(&caller);
@@ -351,6 +370,8 @@ try_task(Task task, void *arg)
  * Orders that are put off
  */
 
+#define ALL_ORDERS	0			/* no order has this number */
+
 static struct
 {
 	OrderKey	order;
@@ -358,15 +379,53 @@ static struct
 }			put_off[PUT_OFF];
 static int	next_put_off = 0;
 
+/* Is the order put off, or its item? */
 static bool
-is_put_off(const OrderKey *order, TimestampTz now)
+is_put_off(const OrderKey *order)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	for (int i = 0; i < PUT_OFF; i++)
 		if (put_off[i].until > now &&
 			put_off[i].order.item_id == order->item_id &&
-			put_off[i].order.order_id == order->order_id)
+			(put_off[i].order.order_id == order->order_id ||
+			 put_off[i].order.order_id == ALL_ORDERS))
 			return true;
 	return false;
+}
+
+static void
+add_put_off(int64 item_id, int64 order_id)
+{
+	put_off[next_put_off].order.item_id = item_id;
+	put_off[next_put_off].order.order_id = order_id;
+	put_off[next_put_off].until = GetCurrentTimestamp() + MS(PUT_OFF_MS);
+	next_put_off = (next_put_off + 1) % PUT_OFF;
+}
+
+/* How many orders of an item are put off? */
+static int
+count_put_off(int64 item_id)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			n = 0;
+
+	for (int i = 0; i < PUT_OFF; i++)
+		n += put_off[i].until > now && put_off[i].order.item_id == item_id;
+	return n;
+}
+
+/* When the first of them is due again. */
+static TimestampTz
+end_of_put_off(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz first = DT_NOEND;
+
+	for (int i = 0; i < PUT_OFF; i++)
+		if (put_off[i].until > now)
+			first = Min(first, put_off[i].until);
+	return first;
 }
 
 /* The order cannot be expired: not again for a while. */
@@ -377,9 +436,13 @@ put_order_off(const OrderKey *order, const ErrorData *error)
 			(errcode(error->sqlerrcode),
 			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
 					order->order_id, order->item_id, error->message)));
-	put_off[next_put_off].order = *order;
-	put_off[next_put_off].until = GetCurrentTimestamp() + MS(PUT_OFF_MS);
-	next_put_off = (next_put_off + 1) % PUT_OFF;
+	add_put_off(order->item_id, order->order_id);
+	if (count_put_off(order->item_id) < PUT_OFF_ITEM)
+		return;
+	ereport(LOG,
+			(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
+					order->item_id)));
+	add_put_off(order->item_id, ALL_ORDERS);
 }
 
 
@@ -398,6 +461,10 @@ typedef struct Batch
 	int			items;			/* of the expired ones */
 	int64		locked_item;	/* one that was locked by others */
 	bool		found_locked;
+	int64		passed[PASSED]; /* items that are passed over */
+	int			npassed;
+	int			skip;			/* orders of other items that are left */
+	int			waiting;		/* those of them that are not put off */
 } Batch;
 
 /* The item that was waited for last. */
@@ -414,19 +481,32 @@ compare_orders(const void *a, const void *b)
 	return x->order_id < y->order_id ? -1 : x->order_id > y->order_id;
 }
 
-/* Read what is overdue and not put off. */
+/* Read what is overdue, but not what was read before and is left. */
 static void
 read_overdue(void *arg)
 {
 	Batch	   *batch = arg;
-	int			found = seckill_ledger_overdue(batch->now, batch->orders,
-											   EXPIRY_BATCH);
 
-	batch->n = 0;
-	for (int i = 0; i < found; i++)
-		if (!is_put_off(&batch->orders[i], batch->now))
-			batch->orders[batch->n++] = batch->orders[i];
+	batch->n = seckill_ledger_overdue(batch->now, batch->passed,
+									  batch->npassed, batch->skip,
+									  batch->orders, EXPIRY_BATCH);
 	qsort(batch->orders, batch->n, sizeof(OrderKey), compare_orders);
+}
+
+static bool
+is_passed(const Batch *batch, int64 item_id)
+{
+	for (int i = 0; i < batch->npassed; i++)
+		if (batch->passed[i] == item_id)
+			return true;
+	return false;
+}
+
+static void
+pass_over(Batch *batch, int64 item_id)
+{
+	if (batch->npassed < PASSED && !is_passed(batch, item_id))
+		batch->passed[batch->npassed++] = item_id;
 }
 
 /* Of the items that are locked, choose the next to last_item, in a circle. */
@@ -435,6 +515,7 @@ note_locked(Batch *batch, int64 item_id)
 {
 	bool		is_next = item_id > last_item;
 
+	pass_over(batch, item_id);
 	if (!batch->found_locked ||
 		(is_next && batch->locked_item <= last_item))
 		batch->locked_item = item_id;
@@ -518,17 +599,34 @@ is_passing(const ErrorData *error)
 	}
 }
 
+/* Those that are not put off, in an array of their own. */
+static OrderKey *
+without_put_off(const OrderKey *orders, int *n)
+{
+	OrderKey   *kept = palloc(*n * sizeof(OrderKey));
+	int			nkept = 0;
+
+	for (int i = 0; i < *n; i++)
+		if (!is_put_off(&orders[i]))
+			kept[nkept++] = orders[i];
+	*n = nkept;
+	return kept;
+}
+
 /*
  * Expire a batch; if that fails, one half and then the other, until the order
  * that fails is alone.
  */
 static void
-expire_all(Batch *batch, OrderKey *orders, int n)
+expire_all(Batch *batch, const OrderKey *all, int n)
 {
+	OrderKey   *orders = without_put_off(all, &n);
 	int			expired = batch->expired;
 	int			items = batch->items;
 	ErrorData  *error;
 
+	if (n == 0)
+		return;
 	batch->orders = orders;
 	batch->n = n;
 	error = try_task(expire_task, batch);
@@ -547,13 +645,74 @@ expire_all(Batch *batch, OrderKey *orders, int n)
 	}
 }
 
-/* Expire those of the orders that are of the item that was locked. */
+/* Of n orders some were expired: pass over what is left of them. */
+static void
+note_left(Batch *batch, const OrderKey *orders, int n, int expired)
+{
+	int			left = -expired;
+	int			waiting = -expired;
+
+	for (int i = 0; i < n; i++)
+	{
+		OrderKey	all = {orders[i].item_id, ALL_ORDERS};
+
+		if (is_put_off(&all))
+			pass_over(batch, orders[i].item_id);
+		if (is_passed(batch, orders[i].item_id))
+			continue;
+		left++;
+		waiting += !is_put_off(&orders[i]);
+	}
+	batch->skip += Max(left, 0);
+	batch->waiting += Max(waiting, 0);
+}
+
+/*
+ * Read a batch and expire what can be at once; returns how many were read.
+ * *locked are the orders, *nlocked of them, with those of the locked item.
+ */
+static int
+expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
+{
+	OrderKey   *orders = palloc(EXPIRY_BATCH * sizeof(OrderKey));
+	bool		found_locked = batch->found_locked;
+	int64		locked_item = batch->locked_item;
+	int			expired = batch->expired;
+	int			n;
+
+	batch->orders = orders;
+	run_task(read_overdue, batch);
+	n = batch->n;
+	if (n == 0)
+		return 0;
+	pgstat_report_activity(STATE_RUNNING, "expiring orders");
+	expire_all(batch, orders, n);
+	note_left(batch, orders, n, batch->expired - expired);
+	if (batch->found_locked &&
+		(!found_locked || batch->locked_item != locked_item))
+	{
+		*locked = orders;
+		*nlocked = n;
+	}
+	return n;
+}
+
+/*
+ * Expire those of the orders that are of the item that was locked.  In vain,
+ * others come first for a while, and waits are longer from then on.
+ */
 static void
 expire_patiently(Batch *batch, OrderKey *orders, int n)
 {
+	static TimestampTz wait_again = 0;
+	static int	next_patience = PATIENCE_MS;
+	TimestampTz start = GetCurrentTimestamp();
+	int			expired = batch->expired;
 	int			first = 0;
 	int			end;
 
+	if (start < wait_again)
+		return;
 	while (orders[first].item_id != batch->locked_item)
 		first++;
 	for (end = first; end < n; end++)
@@ -561,36 +720,45 @@ expire_patiently(Batch *batch, OrderKey *orders, int n)
 			break;
 	last_item = batch->locked_item;
 	batch->may_wait = true;
+	patience = next_patience;
 	expire_all(batch, orders + first, end - first);
+	patience = PATIENCE_MS;
+	if (batch->expired > expired)
+		return;
+	next_patience = Min(2 * next_patience, MAX_PATIENCE_MS);
+	wait_again = start +
+		(WAIT_SPACING + 1) * (GetCurrentTimestamp() - start);
 }
 
 /* Expire what is overdue; returns when to look again. */
 static TimestampTz
-expire_overdue(void)
+expire_overdue(TimestampTz now)
 {
-	OrderKey   *orders = palloc(EXPIRY_BATCH * sizeof(OrderKey));
-	Batch		batch = {.orders = orders,.now = GetCurrentTimestamp()};
+	Batch	   *batch = palloc0(sizeof(Batch));
+	OrderKey   *locked = NULL;
+	int			nlocked = 0;
 	int			n;
 
-	run_task(read_overdue, &batch);
-	n = batch.n;
-	if (n == 0)
-		return DT_NOEND;
-	pgstat_report_activity(STATE_RUNNING, "expiring orders");
-	expire_all(&batch, orders, n);
-	if (batch.found_locked)
-		expire_patiently(&batch, orders, n);
-	if (batch.expired > 0)
+	batch->now = now;
+	do
+		n = expire_batch(batch, &locked, &nlocked);
+	while (n == EXPIRY_BATCH && batch->expired < EXPIRY_BATCH &&
+		   batch->npassed < PASSED);
+	if (batch->found_locked)
+		expire_patiently(batch, locked, nlocked);
+	if (batch->expired > 0)
 	{
-		seckill_stat_count(SECKILL_STAT_EXPIRED, batch.expired);
+		seckill_stat_count(SECKILL_STAT_EXPIRED, batch->expired);
 		seckill_stat_count(SECKILL_STAT_EXPIRY_BATCHES, 1);
 		ereport(LOG,
-				(errmsg("expired %d orders of %d items", batch.expired,
-						batch.items)));
+				(errmsg("expired %d orders of %d items", batch->expired,
+						batch->items)));
 	}
-	if (batch.expired == n)
-		return batch.now;		/* there may be more */
-	return GetCurrentTimestamp() + MS(NAP_MS);
+	if (batch->expired >= EXPIRY_BATCH)
+		return now;				/* there may be more */
+	if (batch->found_locked || batch->waiting > 0)
+		return GetCurrentTimestamp() + MS(NAP_MS);
+	return end_of_put_off();
 }
 
 
@@ -635,6 +803,20 @@ prepare_task(void *arg)
 	opening->done = seckill_lease_prepare(opening->item_id);
 }
 
+/* One that cannot be prepared sells from the row at first: say so, once. */
+static void
+report_opening(int64 item_id, const ErrorData *error)
+{
+	static int64 reported = 0;
+
+	if (item_id != reported)
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("item " INT64_FORMAT " could not be prepared for its opening: %s",
+						item_id, error->message)));
+	reported = item_id;
+}
+
 /*
  * Give items that are about to open a first lease, where calls that do not
  * name a mode sell from the cache.  Returns when to look again.
@@ -653,9 +835,11 @@ prepare_openings(void)
 	for (int i = 0; i < openings.n; i++)
 	{
 		Opening		opening = {.item_id = openings.item_ids[i]};
+		ErrorData  *error = try_task(prepare_task, &opening);
 
-		run_task(prepare_task, &opening);
-		if (!opening.done)
+		if (error != NULL && !is_passing(error))
+			report_opening(opening.item_id, error);
+		else if (!opening.done)
 			openings.next = Min(openings.next, openings.now + MS(NAP_MS));
 	}
 	return openings.next;
@@ -687,29 +871,59 @@ has_extension(void)
 }
 
 /* When the next of the pending orders is due. */
+typedef struct NextOrder
+{
+	TimestampTz after;
+	TimestampTz pay_by;
+} NextOrder;
+
 static void
 read_next(void *arg)
 {
-	*(TimestampTz *) arg = seckill_ledger_next_pay_by();
+	NextOrder  *next = arg;
+
+	next->pay_by = seckill_ledger_next_pay_by(next->after);
 }
 
-/* Do what is due, and note when there is more to do. */
+/*
+ * Do what is due, and note when there is more to do: soon if a batch was full,
+ * else not at once, so that a sale makes batches of some size.
+ */
 static void
 take_turn(void)
 {
-	TimestampTz next;
+	NextOrder	next = {.after = GetCurrentTimestamp()};
 	TimestampTz again;
 
 	seckill_schedule_take();
-	again = expire_overdue();
+	again = expire_overdue(next.after);
+	if (again > next.after)
+	{
+		run_task(read_next, &next);
+		again = Min(again, next.pay_by);
+		again = Max(again, GetCurrentTimestamp() + MS(NAP_MS));
+	}
 	again = Min(again, prepare_openings());
-	run_task(read_next, &next);
-	if (next <= GetCurrentTimestamp())
-		next = GetCurrentTimestamp() + MS(NAP_MS);
-	seckill_schedule_put(Min(next, again));
+	seckill_schedule_put(again);
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Is somebody about to drop, rename or copy the database?  He has it locked. */
+static bool
+is_in_the_way(void)
+{
+	LOCKTAG		tag;
+	bool		locked;
+
+	StartTransactionCommand();
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	locked = LockAcquire(&tag, RowExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(turn_context);
+	return locked;
 }
 
 void
@@ -728,7 +942,8 @@ seckill_keeper_main(Datum arg)
 	{
 		seckill_process_interrupts();
 		take_turn();
-		if (seckill_schedule_due() > GetCurrentTimestamp() + MS(LINGER_MS))
+		if (seckill_schedule_due() > GetCurrentTimestamp() + MS(LINGER_MS) ||
+			is_in_the_way())
 			proc_exit(0);
 		sleep_until(seckill_schedule_due());
 	}

@@ -156,17 +156,18 @@ seckill_lock(const LOCKTAG *tag, LOCKMODE mode)
 }
 
 /*
- * Become the one refiller of the item, unless somebody is.  The role is a
- * heavyweight lock, held until the end of this (sub)transaction, when the
- * callbacks have given the cache its units, or until it is given up.
+ * Become the one refiller of the item; without leave to wait, unless somebody
+ * has the lock.  The role is a heavyweight lock, held until the end of this
+ * (sub)transaction, when the callbacks have given the cache its units, or
+ * until it is given up.
  */
 static bool
-start_refill(Purchase *p)
+start_refill(Purchase *p, bool may_wait)
 {
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) ==
+	if (LockAcquire(&tag, ExclusiveLock, false, !may_wait) ==
 		LOCKACQUIRE_NOT_AVAIL)
 		return false;
 	seckill_xact_start_refill(p->entry);
@@ -228,25 +229,40 @@ seckill_lease_line_up(int64 item_id)
 	seckill_lock(&tag, ExclusiveLock);
 }
 
-/* Go to the row, as the one refiller, or wait for who is. */
+/* Refill as the one refiller, unless somebody has done it by now. */
+static bool
+refill_in_role(Purchase *p, StockTaken *taken)
+{
+	bool		done = seckill_stock_avail(p->entry) < p->quantity &&
+	refill(p, taken);
+
+	if (!done)
+		end_refill(p);
+	return done;
+}
+
+/*
+ * Go to the row, as the one refiller, or wait for who is.  If nobody is, the
+ * lock is taken by some who waited, for a moment each; but of a crowd somebody
+ * has it at any moment.  So stand in line for the role then, and those who
+ * come later stand behind.
+ */
 static bool
 refill_in_turn(Purchase *p, StockTaken *taken)
 {
-	bool		done;
-
 	if (seckill_xact_locked_row(p->item_id))
 		return refill(p, taken);
-	if (start_refill(p))
-	{
-		done = refill(p, taken);
-		if (!done)
-			end_refill(p);
-		return done;
-	}
+	if (start_refill(p, false))
+		return refill_in_role(p, taken);
 	if (seckill_lease_owns_row(p->item_id))
 		return refill(p, taken);
-	await_refiller(p);
-	return false;
+	if (seckill_stock_is_refilling(p->entry))
+	{
+		await_refiller(p);
+		return false;
+	}
+	(void) start_refill(p, true);
+	return refill_in_role(p, taken);
 }
 
 uint64
@@ -314,7 +330,7 @@ seckill_lease_top_up(Purchase *p)
 
 	if (IsTransactionBlock() || IsSubTransaction() ||
 		IsolationUsesXactSnapshot() || !seckill_xact_has_room() ||
-		!start_refill(p))
+		!start_refill(p, false))
 		return;
 	if (seckill_ledger_try_lock(p->item_id, &row))
 	{

@@ -12,6 +12,10 @@
  * every dead version of every item, and a serializable transaction would
  * conflict with every buyer.
  *
+ * Where orders are found by their key, 'pending' is an argument: as a constant
+ * it would allow the index of pending orders, which looks cheap while there
+ * are none, and the plan is kept.
+ *
  * One row of items by its key, the commonest thing read, is fetched straight
  * from the index, without the executor's start-up.
  *
@@ -96,6 +100,7 @@ typedef struct Statement
 } Statement;
 
 #define EQ		" OPERATOR(pg_catalog.=) "
+#define NE		" OPERATOR(pg_catalog.<>) "
 #define GE		" OPERATOR(pg_catalog.>=) "
 #define GT		" OPERATOR(pg_catalog.>) "
 #define LE		" OPERATOR(pg_catalog.<=) "
@@ -204,29 +209,29 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_CONFIRM] = {
 		"UPDATE seckill.orders SET state = 'confirmed'"
-		" WHERE " ONE_ORDER " AND state" EQ "'pending'",
-		2, {INT8OID, INT8OID}
+		" WHERE " ONE_ORDER " AND state" EQ "$3 RETURNING state",
+		3, {INT8OID, INT8OID, STATE_TYPE}
 	},
 	[PLAN_CONFIRM_LATE] = {
 		"UPDATE seckill.orders SET state = 'confirmed', limited = $3"
-		" WHERE " ONE_ORDER,
+		" WHERE " ONE_ORDER " RETURNING state",
 		3, {INT8OID, INT8OID, BOOLOID}
 	},
 	[PLAN_CANCEL] = {
 		"UPDATE seckill.orders SET state = 'cancelled', limited = false"
-		" WHERE " ONE_ORDER,
+		" WHERE " ONE_ORDER " RETURNING state",
 		2, {INT8OID, INT8OID}
 	},
 	[PLAN_EXPIRE] = {
 		"WITH late AS MATERIALIZED ("
 		"SELECT order_id FROM seckill.orders"
 		" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
-		" AND state" EQ "'pending' AND pay_by" LE "$3"
+		" AND state" EQ "$4 AND pay_by" LE "$3"
 		" FOR UPDATE SKIP LOCKED)"
 		" UPDATE seckill.orders o SET state = 'expired', limited = false"
 		" FROM late WHERE o.item_id" EQ "$1 AND o.order_id" EQ "late.order_id"
-		" RETURNING o.quantity",
-		3, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
+		" RETURNING o.state, o.quantity",
+		4, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 	},
 	[PLAN_LOCK_ORDER] = {
 		"SELECT user_id, quantity, state FROM seckill.orders"
@@ -239,14 +244,15 @@ static const Statement statements[PLANS] = {
 	[PLAN_OVERDUE] = {
 		"SELECT item_id, order_id FROM seckill.orders"
 		" WHERE state" EQ "'pending' AND pay_by" LE "$1"
-		" ORDER BY pay_by LIMIT $2",
-		2, {TIMESTAMPTZOID, INT8OID}
+		" AND item_id" NE "ALL ($2)"
+		" ORDER BY pay_by OFFSET $3 LIMIT $4",
+		4, {TIMESTAMPTZOID, INT8ARRAYOID, INT8OID, INT8OID}
 	},
 	[PLAN_NEXT_PAY_BY] = {
 		"SELECT pay_by FROM seckill.orders"
-		" WHERE state" EQ "'pending' AND pay_by IS NOT NULL"
+		" WHERE state" EQ "'pending' AND pay_by" GT "$1"
 		" ORDER BY pay_by LIMIT 1",
-		0, {0}
+		1, {TIMESTAMPTZOID}
 	},
 	[PLAN_OPENING] = {
 		"SELECT item_id FROM seckill.items"
@@ -441,16 +447,17 @@ run(PlanId id, Datum *args)
 static uint64
 run_latest(PlanId id, Datum *args, Oid owner)
 {
-	SPIPlanPtr	plan = get_plan(id);
 	LedgerCaller caller;
+	SPIPlanPtr	plan;
 	Snapshot	snapshot;
 	int			rc;
 
+	become(owner, &caller);
+	plan = get_plan(id);
 	CommandCounterIncrement();
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	become(owner, &caller);
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
 	SetUserIdAndSecContext(caller.user, caller.context);
@@ -1224,13 +1231,65 @@ run_on_orders(PlanId id, Datum *args)
 	return processed;
 }
 
+/* An UPDATE of a locked order that found it did nothing. */
+void
+seckill_ledger_not_updated(int64 item_id, int64 order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was not updated",
+					order_id, item_id),
+			 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+}
+
+/*
+ * Run an UPDATE of orders of one item that returns their state, and leaves its
+ * result for the caller to free; returns how many it moved.  A trigger that
+ * keeps the old row would have their units given back again and again.
+ */
+static int
+move_orders(PlanId id, Datum *args, OrderState to)
+{
+	int			moved = (int) run_on_orders(id, args);
+
+	for (int i = 0; i < moved; i++)
+		if (DatumGetObjectId(result_column(i, 1, ObjectIdGetDatum(InvalidOid))) !=
+			seckill_catalog()->state[to])
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					 errmsg("order of item " INT64_FORMAT " was not updated",
+							DatumGetInt64(args[0])),
+					 errhint("Look for a trigger on seckill.orders that changes the state.")));
+	return moved;
+}
+
+/* The same for one order, its second argument; was there one to move? */
+static bool
+move_order(PlanId id, Datum *args, OrderState to)
+{
+	bool		moved = move_orders(id, args, to) > 0;
+
+	SPI_freetuptable(SPI_tuptable);
+	return moved;
+}
+
+/* Run an UPDATE of an order that the caller has locked. */
+static void
+update_order(PlanId id, Datum *args, OrderState to)
+{
+	if (!move_order(id, args, to))
+		seckill_ledger_not_updated(DatumGetInt64(args[0]),
+								   DatumGetInt64(args[1]));
+}
+
 /* Confirm the order if it is pending; was it? */
 bool
 seckill_ledger_confirm(int64 item_id, int64 order_id)
 {
-	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
+	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
 
-	return run_on_orders(PLAN_CONFIRM, args) > 0;
+	return move_order(PLAN_CONFIRM, args, ORDER_CONFIRMED);
 }
 
 static OrderState
@@ -1270,26 +1329,6 @@ seckill_ledger_lock_order(int64 item_id, int64 order_id, OrderRow *row)
 	return true;
 }
 
-/* An UPDATE of a locked order that found it did nothing. */
-void
-seckill_ledger_not_updated(int64 item_id, int64 order_id)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was not updated",
-					order_id, item_id),
-			 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
-}
-
-/* Run an UPDATE of an order that the caller has locked. */
-static void
-update_order(PlanId id, Datum *args)
-{
-	if (run_on_orders(id, args) != 1)
-		seckill_ledger_not_updated(DatumGetInt64(args[0]),
-								   DatumGetInt64(args[1]));
-}
-
 /* Confirm a locked order that has expired, and count it for the limit. */
 void
 seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
@@ -1297,7 +1336,7 @@ seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
 	BoolGetDatum(limited)};
 
-	update_order(PLAN_CONFIRM_LATE, args);
+	update_order(PLAN_CONFIRM_LATE, args, ORDER_CONFIRMED);
 }
 
 /* Cancel a locked order. */
@@ -1306,7 +1345,7 @@ seckill_ledger_cancel(int64 item_id, int64 order_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	update_order(PLAN_CANCEL, args);
+	update_order(PLAN_CANCEL, args, ORDER_CANCELLED);
 }
 
 /*
@@ -1318,7 +1357,7 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 					  TimestampTz now, int64 *units)
 {
 	Datum	   *ids = palloc(n * sizeof(Datum));
-	Datum		args[3];
+	Datum		args[4];
 	int			expired;
 
 	for (int i = 0; i < n; i++)
@@ -1326,22 +1365,34 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 	args[0] = Int64GetDatum(item_id);
 	args[1] = int8_array(ids, n);
 	args[2] = TimestampTzGetDatum(now);
-	expired = (int) run_on_orders(PLAN_EXPIRE, args);
+	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
+	expired = move_orders(PLAN_EXPIRE, args, ORDER_EXPIRED);
 	*units = 0;
 	for (int i = 0; i < expired; i++)
-		*units += DatumGetInt32(result_column(i, 1, 0));
+		*units += DatumGetInt32(result_column(i, 2, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return expired;
 }
 
-/* Orders that are overdue, the oldest first, up to max of them. */
+/*
+ * Orders that are overdue, the oldest first, up to max of them.  Those of some
+ * items are passed over, and of the others so many at the front.
+ */
 int
-seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max)
+seckill_ledger_overdue(TimestampTz now, const int64 *except, int nexcept,
+					   int skip, OrderKey *orders, int max)
 {
-	Datum		args[] = {TimestampTzGetDatum(now), Int64GetDatum(max)};
-	int			n = (int) run_latest(PLAN_OVERDUE, args,
-									 seckill_catalog()->orders_owner);
+	Datum	   *ids = palloc(nexcept * sizeof(Datum));
+	Datum		args[4];
+	int			n;
 
+	for (int i = 0; i < nexcept; i++)
+		ids[i] = Int64GetDatum(except[i]);
+	args[0] = TimestampTzGetDatum(now);
+	args[1] = int8_array(ids, nexcept);
+	args[2] = Int64GetDatum(skip);
+	args[3] = Int64GetDatum(max);
+	n = (int) run_latest(PLAN_OVERDUE, args, seckill_catalog()->orders_owner);
 	for (int i = 0; i < n; i++)
 	{
 		orders[i].item_id = DatumGetInt64(result_column(i, 1, 0));
@@ -1363,11 +1414,13 @@ first_time(PlanId id, Datum *args, Oid owner)
 	return time;
 }
 
-/* When the next pending order is overdue. */
+/* When the first pending order after a time is overdue. */
 TimestampTz
-seckill_ledger_next_pay_by(void)
+seckill_ledger_next_pay_by(TimestampTz after)
 {
-	return first_time(PLAN_NEXT_PAY_BY, NULL, seckill_catalog()->orders_owner);
+	Datum		args[] = {TimestampTzGetDatum(after)};
+
+	return first_time(PLAN_NEXT_PAY_BY, args, seckill_catalog()->orders_owner);
 }
 
 /* Items whose sale opens after one time and until another, up to max. */

@@ -162,7 +162,10 @@ wake(ScheduleSlot *slot)
 {
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&slot->awake) != 0)
+	{
+		pg_read_barrier();		/* its latch was there first */
 		SetLatch(slot->latch);
+	}
 	else if (schedule->launcher != NULL)
 		SetLatch(schedule->launcher);
 }

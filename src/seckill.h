@@ -228,8 +228,10 @@ extern void seckill_ledger_confirm_late(int64 item_id, int64 order_id,
 extern void seckill_ledger_cancel(int64 item_id, int64 order_id);
 extern int	seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 								  TimestampTz now, int64 *units);
-extern int	seckill_ledger_overdue(TimestampTz now, OrderKey *orders, int max);
-extern TimestampTz seckill_ledger_next_pay_by(void);
+extern int	seckill_ledger_overdue(TimestampTz now, const int64 *except,
+								   int nexcept, int skip, OrderKey *orders,
+								   int max);
+extern TimestampTz seckill_ledger_next_pay_by(TimestampTz after);
 extern int	seckill_ledger_opening(TimestampTz after, TimestampTz until,
 								   int64 *item_ids, int max);
 extern TimestampTz seckill_ledger_next_opening(TimestampTz after);
@@ -323,6 +325,7 @@ extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
 extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
 
 extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
+extern bool seckill_stock_is_refilling(StockEntry *entry);
 
 extern bool seckill_stock_heat(StockEntry *entry, int32 calls,
 							   TimestampTz now);
@@ -362,6 +365,7 @@ typedef enum RowState
 typedef struct OwnStatement
 {
 	int			level;			/* transaction nest level; 0: there is none */
+	int			depth;			/* of triggers around it */
 	int64		item_id;
 } OwnStatement;
 

@@ -871,6 +871,13 @@ seckill_stock_set_refilling(StockEntry *entry, bool refilling)
 	SpinLockRelease(&entry->mutex);
 }
 
+/* Has a transaction the role?  It may just be taking it or leaving it. */
+bool
+seckill_stock_is_refilling(StockEntry *entry)
+{
+	return *(volatile bool *) &entry->refilling;
+}
+
 
 /*
  * Heat: what mode auto goes by

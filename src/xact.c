@@ -32,6 +32,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "utils/fmgrprotos.h"
 
 #include "seckill.h"
 
@@ -354,6 +355,13 @@ seckill_xact_end_refill(StockEntry *entry)
  * Rows
  */
 
+/* How many triggers run around us. */
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(pg_trigger_depth(NULL));
+}
+
 /*
  * Tell the triggers that the extension itself changes the row of an item now;
  * *outer keeps what ran around it, for seckill_xact_end_own().
@@ -363,6 +371,7 @@ seckill_xact_begin_own(int64 item_id, OwnStatement *outer)
 {
 	*outer = own_statement;
 	own_statement.level = GetCurrentTransactionNestLevel();
+	own_statement.depth = trigger_depth();
 	own_statement.item_id = item_id;
 }
 
@@ -372,10 +381,15 @@ seckill_xact_end_own(const OwnStatement *outer)
 	own_statement = *outer;
 }
 
+/*
+ * Has our own statement on the item called this trigger?  Other triggers may
+ * run statements of the application's meanwhile, one level deeper.
+ */
 bool
 seckill_xact_is_own(int64 item_id)
 {
-	return own_statement.level > 0 && own_statement.item_id == item_id;
+	return own_statement.level > 0 && own_statement.item_id == item_id &&
+		trigger_depth() == own_statement.depth + 1;
 }
 
 static RowNote *

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-my $node = seckill_node('drop');
+my $node = seckill_node('drop', conf => 'max_worker_processes = 16');
 
 # Lock item 1 and have it bought; returns the holder and the buyers.
 sub sale

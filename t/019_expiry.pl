@@ -117,6 +117,35 @@ is(sql('SELECT state FROM seckill.orders WHERE item_id = 4'),
 $holder->query_safe('COMMIT;');
 await_state(4, 'expired', 1, 'and expires when the row is free');
 
+# not even many: one batch would be full of those of the locked row
+add_paid_item(20, 2000, '300 ms');
+$holder->query_safe(<<'EOC');
+SELECT count(*) FROM seckill_buy_many(20, ARRAY(SELECT generate_series(1, 1500)), 'retry');
+BEGIN;
+SELECT FROM seckill.items WHERE item_id = 20 FOR UPDATE;
+EOC
+sql("SELECT seckill_buy(5, 4, 'retry')");
+await_state(5, 'expired', 3, 'an order expires beside many of a locked row');
+is(sql("SELECT count(*) FROM seckill.orders WHERE item_id = 20 AND state = 'pending'"),
+	1500, 'which wait');
+$holder->query_safe('COMMIT;');
+await_state(20, 'expired', 1500, 'and expire when the row is free');
+
+# a line of buyers that is longer than the keeper waits at first
+add_paid_item(21, 1000000, '1 s');
+local $ENV{PGAPPNAME} = 'crowd';
+my $line = start_crowd($node, 40, <<'EOC');
+BEGIN;
+SELECT outcome FROM seckill_buy(21, 1, 'pessimistic');
+\sleep 15 ms
+COMMIT;
+EOC
+ok( $node->poll_query_until('postgres',
+		"SELECT count(*) > 0 FROM seckill.orders WHERE item_id = 21 AND state = 'expired'"),
+	'orders expire behind a long line');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crowd' AND pid <> pg_backend_pid()");
+$line->();
+
 # one that cannot expire does not stop the others
 sql(<<'EOC');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -134,6 +163,35 @@ is(sql('SELECT user_id FROM seckill.orders WHERE item_id = 6 AND state = $$pendi
 ok( $node->log_contains('could not be expired: order of user 13 stays'),
 	'the log tells why');
 sql('DROP TRIGGER refuse ON seckill.orders');
+
+# nor gives one its units back that a trigger keeps pending
+sql(<<'EOC');
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+CREATE TRIGGER keep BEFORE UPDATE ON seckill.orders
+FOR EACH ROW WHEN (NEW.user_id = 14 AND NEW.state = 'expired') EXECUTE FUNCTION keep();
+EOC
+sql('SELECT seckill_buy_many(6, ARRAY[14, 31])');
+await_state(6, 'expired', 30, 'all but this one expire');
+ok( $node->log_contains('could not be expired: order of item 6 was not updated'),
+	'the log tells why');
+sql('DROP TRIGGER keep ON seckill.orders');
+
+# nor do many, and the log is not flooded
+sql(<<'EOC');
+CREATE TRIGGER refuse BEFORE UPDATE ON seckill.orders
+FOR EACH ROW WHEN (NEW.item_id = 22 AND NEW.state = 'expired') EXECUTE FUNCTION refuse();
+EOC
+add_paid_item(22, 2000, '300 ms');
+my $offset = -s $node->logfile;
+sql('SELECT seckill_buy_many(22, ARRAY(SELECT generate_series(1, 1500)))');
+$node->wait_for_log(qr/expiry of all orders of item 22 is put off/, $offset);
+sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5; SELECT seckill_buy(5, 5, 'retry')");
+await_state(5, 'expired', 4, 'orders of others expire');
+my $failures = () = slurp_file($node->logfile, $offset) =~ /could not be expired/g;
+cmp_ok($failures, '<', 10, 'few failures are logged');
+sql('DROP TRIGGER refuse ON seckill.orders');
+sql('SELECT seckill_cancel(item_id, order_id) FROM seckill.orders WHERE item_id = 22');
+sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 14');
 sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 13');
 check_audit($node, 'after the failure');
 
@@ -203,7 +261,17 @@ sql("SELECT seckill_buy(1, 1, 'cache')", 'other');
 ok( $node->poll_query_until('other', "SELECT state = 'expired' FROM seckill.orders"),
 	'orders of another database expire');
 sql("UPDATE seckill.items SET pay_within = '10 s'; SELECT seckill_buy(1, 2, 'cache')", 'other');
-sql('DROP DATABASE other');
+sql(<<'EOC', 'other');
+INSERT INTO seckill.orders (item_id, user_id, quantity, mode, state, pay_by)
+SELECT 1, 3, 1, 'retry', 'pending', clock_timestamp() + n * interval '300 ms' FROM generate_series(0, 300) n;
+UPDATE seckill.items SET pay_within = '1 ms';
+SELECT seckill_buy(1, 4, 'cache');
+EOC
+ok( $node->poll_query_until('other', "SELECT count(*) > 2 FROM seckill.orders WHERE user_id = 3 AND state = 'expired'"),
+	'orders are due all the time');
+sql('ALTER DATABASE other RENAME TO another');
+sql('CREATE DATABASE copy TEMPLATE another');
+sql('DROP DATABASE another');
 add_paid_item(11, 5, '300 ms');
 sql("SELECT seckill_buy(11, 1, 'cache')");
 await_state(11, 'expired', 1, 'expiry goes on after DROP DATABASE');

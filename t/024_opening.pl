@@ -76,6 +76,22 @@ $holder->query_safe('COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 
 $holder->query_safe('COMMIT');
 await_lease(4, 20, 'the locked one later');
 
+# one that cannot be prepared does not stop the others
+sql(<<'EOC');
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE 'no lease of %', NEW.item_id;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON seckill.items
+FOR EACH ROW WHEN (NEW.item_id = 10 AND NEW.leased > 0) EXECUTE FUNCTION refuse();
+INSERT INTO seckill.items (item_id, stock, starts_at)
+SELECT i, 100, now() + '10 minutes' FROM generate_series(10, 11) i;
+EOC
+await_lease(11, 20, 'an item behind one that cannot be prepared is');
+ok($node->log_contains('item 10 could not be prepared for its opening: no lease of 10'),
+	'the log tells why');
+sql('DROP TRIGGER refuse ON seckill.items; DELETE FROM seckill.items WHERE item_id IN (10, 11)');
+
 # after a crash, whatever was leased
 sql("UPDATE seckill.items SET starts_at = now() + '1 hour' WHERE item_id = 6");
 $node->stop('immediate');
