@@ -4,8 +4,10 @@ OBJS = seckill.o \
 	src/batch.o \
 	src/buy.o \
 	src/catalog.o \
+	src/expiry.o \
 	src/guard.o \
 	src/keeper.o \
+	src/launcher.o \
 	src/lease.o \
 	src/ledger.o \
 	src/modes.o \

@@ -28,7 +28,9 @@
  * statement, src/batch.c purchases decided on locked rows,
  * src/order.c what becomes of an order later,
  * src/queue.c the ring and src/worker.c the process that empties it,
- * src/keeper.c the process that expires orders, src/schedule.c when it is due,
+ * src/launcher.c and src/keeper.c the processes for what is due at a time,
+ * src/schedule.c when that is, src/expiry.c unpaid orders, src/process.c what
+ * processes have in common,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
  * callbacks, src/guard.c the triggers, src/stats.c the statistics and
  * the views, src/catalog.c the OIDs.  docs/design.md has the laws and the protocol.
@@ -255,5 +257,5 @@ _PG_init(void)
 	shmem_startup_hook = on_shmem_startup;
 	prev_object_access = object_access_hook;
 	object_access_hook = on_object_access;
-	seckill_keeper_init();
+	seckill_launcher_init();
 }

@@ -256,8 +256,9 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_OPENING] = {
 		"SELECT item_id FROM seckill.items"
-		" WHERE starts_at" GT "$1 AND starts_at" LE "$2 ORDER BY item_id",
-		2, {TIMESTAMPTZOID, TIMESTAMPTZOID}
+		" WHERE starts_at" GT "$1 AND starts_at" LE "$2"
+		" ORDER BY starts_at LIMIT $3",
+		3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 	},
 	[PLAN_NEXT_OPENING] = {
 		"SELECT starts_at FROM seckill.items WHERE starts_at" GT "$1"
@@ -1423,15 +1424,18 @@ seckill_ledger_next_pay_by(TimestampTz after)
 	return first_time(PLAN_NEXT_PAY_BY, args, seckill_catalog()->orders_owner);
 }
 
-/* Items whose sale opens after one time and until another, up to max. */
+/*
+ * Items whose sale opens after one time and until another, the first ones, up
+ * to max.
+ */
 int
 seckill_ledger_opening(TimestampTz after, TimestampTz until, int64 *item_ids,
 					   int max)
 {
-	Datum		args[] = {TimestampTzGetDatum(after), TimestampTzGetDatum(until)};
-	uint64		found = run_latest(PLAN_OPENING, args,
-								   seckill_catalog()->owner);
-	int			n = (int) Min(found, (uint64) max);
+	Datum		args[] = {TimestampTzGetDatum(after), TimestampTzGetDatum(until),
+	Int64GetDatum(max)};
+	int			n = (int) run_latest(PLAN_OPENING, args,
+									 seckill_catalog()->owner);
 
 	for (int i = 0; i < n; i++)
 		item_ids[i] = DatumGetInt64(result_column(i, 1, 0));

@@ -9,9 +9,12 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "seckill.h"
 
@@ -70,4 +73,107 @@ seckill_process_commit(void)
 						   SECURITY_LOCAL_USERID_CHANGE);
 	CommitTransactionCommand();
 	SetUserIdAndSecContext(self.user, self.context);
+}
+
+/*
+ * Do something in a transaction, inside seckill_ledger_begin() and _end().  The
+ * memory context stays what it was.
+ */
+static void
+run(ProcessTask task, void *arg, int lock_timeout_ms)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LedgerCaller caller;
+
+	seckill_process_begin(lock_timeout_ms);
+	seckill_ledger_begin(&caller);
+	task(arg);
+	seckill_ledger_end(&caller);
+	seckill_process_commit();
+	MemoryContextSwitchTo(context);
+}
+
+/* Roll back after an error, which is returned in the given context. */
+ErrorData *
+seckill_process_recover(MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	HOLD_INTERRUPTS();
+	error = CopyErrorData();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	return error;
+}
+
+/* The same; returns the error that it raised, or NULL. */
+ErrorData *
+seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		run(task, arg, lock_timeout_ms);
+	}
+	PG_CATCH();
+	{
+		error = seckill_process_recover(context);
+	}
+	PG_END_TRY();
+	return error;
+}
+
+/* Is it an error that comes of what others do just now? */
+bool
+seckill_process_is_passing(const ErrorData *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_QUERY_CANCELED:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * The same for what others' locks may keep from being done just now: false if
+ * so.  Any other error is raised again.
+ */
+bool
+seckill_process_run_soon(ProcessTask task, void *arg, int lock_timeout_ms)
+{
+	ErrorData  *error = seckill_process_try(task, arg, lock_timeout_ms);
+
+	if (error != NULL && !seckill_process_is_passing(error))
+		ReThrowError(error);
+	return error == NULL;
+}
+
+static uint32
+wait_event(void)
+{
+	static uint32 event = 0;
+
+	return SeckillWaitEvent(&event, "SeckillKeeper");
+}
+
+/* Sleep until a time, or until woken. */
+void
+seckill_process_sleep(TimestampTz time)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 time);
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(ms, INT_MAX), wait_event());
+	ResetLatch(MyLatch);
 }

@@ -547,18 +547,41 @@ extern void seckill_schedule_handled(int i);
 
 
 /*
- * keeper.c: the process that expires orders and opens sales
+ * launcher.c: the process that starts keepers
  */
-extern void seckill_keeper_init(void);
+extern void seckill_launcher_init(void);
+
+
+/*
+ * expiry.c: orders that were not paid, in the keeper
+ */
+
+/* How often the keeper looks, in ms, unless there is more than a batch. */
+#define SECKILL_KEEPER_NAP	100
+
+extern TimestampTz seckill_expire_overdue(TimestampTz now);
 
 
 /*
  * process.c: what the extension's own processes have in common
  */
+
+/* What a transaction does. */
+typedef void (*ProcessTask) (void *arg);
+
+#define USECS(ms)	((int64) (ms) * 1000)
+
 extern void seckill_process_signals(void);
 extern void seckill_process_interrupts(void);
 extern void seckill_process_begin(int lock_timeout_ms);
 extern void seckill_process_commit(void);
+extern ErrorData *seckill_process_try(ProcessTask task, void *arg,
+									  int lock_timeout_ms);
+extern ErrorData *seckill_process_recover(MemoryContext context);
+extern bool seckill_process_run_soon(ProcessTask task, void *arg,
+									 int lock_timeout_ms);
+extern bool seckill_process_is_passing(const ErrorData *error);
+extern void seckill_process_sleep(TimestampTz time);
 
 
 /*

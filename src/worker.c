@@ -256,12 +256,7 @@ recover(Purchase *list, int n)
 	ErrorData  *error;
 
 	nbatch = 0;
-	MemoryContextSwitchTo(batch_context);
-	HOLD_INTERRUPTS();
-	error = CopyErrorData();
-	AbortCurrentTransaction();
-	FlushErrorState();
-	RESUME_INTERRUPTS();
+	error = seckill_process_recover(batch_context);
 	for (int i = 0; i < n; i++)
 	{
 		list[i].outcome = SECKILL_QUEUED;

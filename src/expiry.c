@@ -1,0 +1,425 @@
+/*
+ * expiry.c
+ *		Expiring orders that were not paid in time, in the keeper.
+ *
+ * Overdue orders are expired in batches, one transaction each, on the item
+ * rows that nobody has locked.  For one of the locked ones the keeper then
+ * waits a while, in the item's line, holding nothing else.  On an error the
+ * batch is tried in halves; an order that fails alone is put off, and an item
+ * of which several do.
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+/* Orders in one transaction at most. */
+#define EXPIRY_BATCH		1000
+
+/*
+ * How long to wait for the row of one item, at first and at most.  A line of
+ * buyers may be longer than the first.
+ */
+#define PATIENCE_MS			200
+#define MAX_PATIENCE_MS		1600
+
+/* A wait in vain is followed by so many times its length without one. */
+#define WAIT_SPACING		4
+
+/*
+ * How long an order that cannot be expired is put off, and how many such; from
+ * how many such orders of an item on all are.
+ */
+#define PUT_OFF_MS			60000
+#define PUT_OFF				64
+#define PUT_OFF_ITEM		4
+
+/* Items that are passed over in one turn at most. */
+#define PASSED				1000
+
+
+/*
+ * Orders that are put off
+ */
+
+#define ALL_ORDERS	0			/* no order has this number */
+
+static struct
+{
+	OrderKey	order;
+	TimestampTz until;
+}			put_off[PUT_OFF];
+static int	next_put_off = 0;
+
+/* Is the order put off, or its item? */
+static bool
+is_put_off(const OrderKey *order)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < PUT_OFF; i++)
+		if (put_off[i].until > now &&
+			put_off[i].order.item_id == order->item_id &&
+			(put_off[i].order.order_id == order->order_id ||
+			 put_off[i].order.order_id == ALL_ORDERS))
+			return true;
+	return false;
+}
+
+static void
+add_put_off(int64 item_id, int64 order_id)
+{
+	put_off[next_put_off].order.item_id = item_id;
+	put_off[next_put_off].order.order_id = order_id;
+	put_off[next_put_off].until = GetCurrentTimestamp() + USECS(PUT_OFF_MS);
+	next_put_off = (next_put_off + 1) % PUT_OFF;
+}
+
+/* How many orders of an item are put off? */
+static int
+count_put_off(int64 item_id)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			n = 0;
+
+	for (int i = 0; i < PUT_OFF; i++)
+		n += put_off[i].until > now && put_off[i].order.item_id == item_id;
+	return n;
+}
+
+/* When the first of them is due again. */
+static TimestampTz
+end_of_put_off(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz first = DT_NOEND;
+
+	for (int i = 0; i < PUT_OFF; i++)
+		if (put_off[i].until > now)
+			first = Min(first, put_off[i].until);
+	return first;
+}
+
+/* The order cannot be expired: not again for a while. */
+static void
+put_order_off(const OrderKey *order, const ErrorData *error)
+{
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
+					order->order_id, order->item_id, error->message)));
+	add_put_off(order->item_id, order->order_id);
+	if (count_put_off(order->item_id) < PUT_OFF_ITEM)
+		return;
+	ereport(LOG,
+			(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
+					order->item_id)));
+	add_put_off(order->item_id, ALL_ORDERS);
+}
+
+
+/*
+ * Expiry
+ */
+
+/* Overdue orders of a batch, by item. */
+typedef struct Batch
+{
+	OrderKey   *orders;
+	int			n;
+	bool		may_wait;		/* they are all of one item */
+	TimestampTz now;
+	int			expired;
+	int			items;			/* of the expired ones */
+	int64		locked_item;	/* one that was locked by others */
+	bool		found_locked;
+	int64		passed[PASSED]; /* items that are passed over */
+	int			npassed;
+	int			skip;			/* orders of other items that are left */
+	int			waiting;		/* those of them that are not put off */
+} Batch;
+
+/* The item that was waited for last. */
+static int64 last_item = 0;
+
+/* How long a transaction waits for a lock. */
+static int	patience = PATIENCE_MS;
+
+static int
+compare_orders(const void *a, const void *b)
+{
+	const OrderKey *x = a;
+	const OrderKey *y = b;
+
+	if (x->item_id != y->item_id)
+		return x->item_id < y->item_id ? -1 : 1;
+	return x->order_id < y->order_id ? -1 : x->order_id > y->order_id;
+}
+
+/* Read what is overdue, but not what was read before and is left. */
+static void
+read_overdue(void *arg)
+{
+	Batch	   *batch = arg;
+
+	batch->n = seckill_ledger_overdue(batch->now, batch->passed,
+									  batch->npassed, batch->skip,
+									  batch->orders, EXPIRY_BATCH);
+	qsort(batch->orders, batch->n, sizeof(OrderKey), compare_orders);
+}
+
+static bool
+is_passed(const Batch *batch, int64 item_id)
+{
+	for (int i = 0; i < batch->npassed; i++)
+		if (batch->passed[i] == item_id)
+			return true;
+	return false;
+}
+
+static void
+pass_over(Batch *batch, int64 item_id)
+{
+	if (batch->npassed < PASSED && !is_passed(batch, item_id))
+		batch->passed[batch->npassed++] = item_id;
+}
+
+/* Of the items that are locked, choose the next to last_item, in a circle. */
+static void
+note_locked(Batch *batch, int64 item_id)
+{
+	bool		is_next = item_id > last_item;
+
+	pass_over(batch, item_id);
+	if (!batch->found_locked ||
+		(is_next && batch->locked_item <= last_item))
+		batch->locked_item = item_id;
+	batch->found_locked = true;
+}
+
+/* Expire the orders of one item from i on; returns where the next one is. */
+static int
+expire_item(Batch *batch, int i, bool locked)
+{
+	int64		item_id = batch->orders[i].item_id;
+	int			end = i;
+	int			expired;
+
+	while (end < batch->n && batch->orders[end].item_id == item_id)
+		end++;
+	if (!locked)
+	{
+		note_locked(batch, item_id);
+		return end;
+	}
+	expired = seckill_expire(item_id, &batch->orders[i], end - i, batch->now);
+	batch->expired += expired;
+	batch->items += expired > 0;
+	return end;
+}
+
+/* Expire the orders of items whose rows can be locked at once. */
+static void
+expire_free(Batch *batch)
+{
+	int64	   *ids = palloc(batch->n * sizeof(int64));
+	ItemRow    *rows = palloc(batch->n * sizeof(ItemRow));
+	bool	   *locked = palloc(batch->n * sizeof(bool));
+	int			nitems = 0;
+	int			next = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		if (i == 0 || batch->orders[i].item_id != batch->orders[i - 1].item_id)
+			ids[nitems++] = batch->orders[i].item_id;
+	seckill_ledger_try_lock_many(ids, nitems, rows, locked);
+	for (int i = 0; i < nitems; i++)
+		next = expire_item(batch, next, locked[i]);
+}
+
+/* Wait for the row of the one item, then expire its orders. */
+static void
+expire_waiting(Batch *batch)
+{
+	ItemRow		row;
+
+	seckill_lease_line_up(batch->orders[0].item_id);
+	seckill_ledger_lock(batch->orders[0].item_id, &row);
+	(void) expire_item(batch, 0, true);
+}
+
+static void
+expire_task(void *arg)
+{
+	Batch	   *batch = arg;
+
+	if (batch->may_wait)
+		expire_waiting(batch);
+	else
+		expire_free(batch);
+}
+
+/* Those that are not put off, in an array of their own. */
+static OrderKey *
+without_put_off(const OrderKey *orders, int *n)
+{
+	OrderKey   *kept = palloc(*n * sizeof(OrderKey));
+	int			nkept = 0;
+
+	for (int i = 0; i < *n; i++)
+		if (!is_put_off(&orders[i]))
+			kept[nkept++] = orders[i];
+	*n = nkept;
+	return kept;
+}
+
+/*
+ * Expire a batch; if that fails, one half and then the other, until the order
+ * that fails is alone.
+ */
+static void
+expire_all(Batch *batch, const OrderKey *all, int n)
+{
+	OrderKey   *orders = without_put_off(all, &n);
+	int			expired = batch->expired;
+	int			items = batch->items;
+	ErrorData  *error;
+
+	if (n == 0)
+		return;
+	batch->orders = orders;
+	batch->n = n;
+	error = seckill_process_try(expire_task, batch, patience);
+	if (error == NULL)
+		return;
+	batch->expired = expired;
+	batch->items = items;
+	if (seckill_process_is_passing(error) && (batch->may_wait || n == 1))
+		return;
+	if (n == 1)
+		put_order_off(orders, error);
+	else
+	{
+		expire_all(batch, orders, n / 2);
+		expire_all(batch, orders + n / 2, n - n / 2);
+	}
+}
+
+/* Of n orders some were expired: pass over what is left of them. */
+static void
+note_left(Batch *batch, const OrderKey *orders, int n, int expired)
+{
+	int			left = -expired;
+	int			waiting = -expired;
+
+	for (int i = 0; i < n; i++)
+	{
+		OrderKey	all = {orders[i].item_id, ALL_ORDERS};
+
+		if (is_put_off(&all))
+			pass_over(batch, orders[i].item_id);
+		if (is_passed(batch, orders[i].item_id))
+			continue;
+		left++;
+		waiting += !is_put_off(&orders[i]);
+	}
+	batch->skip += Max(left, 0);
+	batch->waiting += Max(waiting, 0);
+}
+
+/*
+ * Read a batch and expire what can be at once; returns how many were read.
+ * *locked are the orders, *nlocked of them, with those of the locked item.
+ */
+static int
+expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
+{
+	OrderKey   *orders = palloc(EXPIRY_BATCH * sizeof(OrderKey));
+	bool		found_locked = batch->found_locked;
+	int64		locked_item = batch->locked_item;
+	int			expired = batch->expired;
+	int			n;
+
+	batch->orders = orders;
+	batch->n = 0;
+	if (!seckill_process_run_soon(read_overdue, batch, PATIENCE_MS))
+		batch->waiting++;		/* the table is locked: look again soon */
+	n = batch->n;
+	if (n == 0)
+		return 0;
+	pgstat_report_activity(STATE_RUNNING, "expiring orders");
+	expire_all(batch, orders, n);
+	note_left(batch, orders, n, batch->expired - expired);
+	if (batch->found_locked &&
+		(!found_locked || batch->locked_item != locked_item))
+	{
+		*locked = orders;
+		*nlocked = n;
+	}
+	return n;
+}
+
+/*
+ * Expire those of the orders that are of the item that was locked.  In vain,
+ * others come first for a while, and waits are longer from then on.
+ */
+static void
+expire_patiently(Batch *batch, OrderKey *orders, int n)
+{
+	static TimestampTz wait_again = 0;
+	static int	next_patience = PATIENCE_MS;
+	TimestampTz start = GetCurrentTimestamp();
+	int			expired = batch->expired;
+	int			first = 0;
+	int			end;
+
+	if (start < wait_again)
+		return;
+	while (orders[first].item_id != batch->locked_item)
+		first++;
+	for (end = first; end < n; end++)
+		if (orders[end].item_id != batch->locked_item)
+			break;
+	last_item = batch->locked_item;
+	batch->may_wait = true;
+	patience = next_patience;
+	expire_all(batch, orders + first, end - first);
+	patience = PATIENCE_MS;
+	if (batch->expired > expired)
+		return;
+	next_patience = Min(2 * next_patience, MAX_PATIENCE_MS);
+	wait_again = start +
+		(WAIT_SPACING + 1) * (GetCurrentTimestamp() - start);
+}
+
+/* Expire what is overdue; returns when to look again. */
+TimestampTz
+seckill_expire_overdue(TimestampTz now)
+{
+	Batch	   *batch = palloc0(sizeof(Batch));
+	OrderKey   *locked = NULL;
+	int			nlocked = 0;
+	int			n;
+
+	batch->now = now;
+	do
+		n = expire_batch(batch, &locked, &nlocked);
+	while (n == EXPIRY_BATCH && batch->expired < EXPIRY_BATCH &&
+		   batch->npassed < PASSED);
+	if (batch->found_locked)
+		expire_patiently(batch, locked, nlocked);
+	if (batch->expired > 0)
+	{
+		seckill_stat_count(SECKILL_STAT_EXPIRED, batch->expired);
+		seckill_stat_count(SECKILL_STAT_EXPIRY_BATCHES, 1);
+		ereport(LOG,
+				(errmsg("expired %d orders of %d items", batch->expired,
+						batch->items)));
+	}
+	if (batch->expired >= EXPIRY_BATCH)
+		return now;				/* there may be more */
+	if (batch->found_locked || batch->waiting > 0)
+		return GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP);
+	return end_of_put_off();
+}

@@ -1,0 +1,227 @@
+/*
+ * launcher.c
+ *		The process that starts a keeper in a database when something is due.
+ *
+ * One per server, started with it, and restarted.  It sleeps until something
+ * is due in some database (schedule.c), and starts a keeper there (keeper.c).
+ * Besides it has every database looked at when the server starts and once in
+ * seckill.naptime: so a restart, a promotion or a restore forget nothing, nor
+ * does an order that came by COPY or COMMIT PREPARED.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "seckill.h"
+
+PGDLLEXPORT void seckill_launcher_main(Datum arg);
+
+/* A keeper that could not be started is not sooner. */
+#define RESTART_MS			1000
+
+/* Databases are looked at one after the other, so many milliseconds apart. */
+#define VISIT_SPACING_MS	20
+
+typedef struct Keeper
+{
+	Oid			dbid;
+	BackgroundWorkerHandle *handle;
+} Keeper;
+
+/* The last keeper of each database that has had one. */
+static Keeper *keepers = NULL;
+static int	nkeepers = 0;
+
+static void
+set_worker(BackgroundWorker *worker, const char *type, const char *function)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, "seckill",
+			sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function,
+			sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_name, type, sizeof(worker->bgw_name));
+	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
+}
+
+/* Have the postmaster start the launcher with the server. */
+void
+seckill_launcher_init(void)
+{
+	BackgroundWorker worker;
+
+	if (IsBinaryUpgrade)
+		return;
+	set_worker(&worker, "seckill launcher", "seckill_launcher_main");
+	worker.bgw_restart_time = 1;
+	RegisterBackgroundWorker(&worker);
+}
+
+static Keeper *
+get_keeper(Oid dbid)
+{
+	Keeper	   *keeper;
+
+	for (int i = 0; i < nkeepers; i++)
+		if (keepers[i].dbid == dbid)
+			return &keepers[i];
+	keepers = keepers == NULL ?
+		MemoryContextAlloc(TopMemoryContext, sizeof(Keeper)) :
+		repalloc(keepers, (nkeepers + 1) * sizeof(Keeper));
+	keeper = &keepers[nkeepers++];
+	keeper->dbid = dbid;
+	keeper->handle = NULL;
+	return keeper;
+}
+
+static bool
+is_running(Keeper *keeper)
+{
+	pid_t		pid;
+
+	if (keeper->handle == NULL)
+		return false;
+	if (GetBackgroundWorkerPid(keeper->handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(keeper->handle);
+	keeper->handle = NULL;
+	return false;
+}
+
+/* Start a keeper; false if all places for background workers are taken. */
+static bool
+start_keeper(Keeper *keeper)
+{
+	BackgroundWorker worker;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool		started;
+
+	set_worker(&worker, "seckill keeper", "seckill_keeper_main");
+	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
+	worker.bgw_notify_pid = MyProcPid;
+	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);
+	MemoryContextSwitchTo(old);
+	if (!started)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker is left to expire orders in database %u",
+						keeper->dbid),
+				 errhint("Raise max_worker_processes.")));
+	return started;
+}
+
+/*
+ * Start the keeper that is due by slot i; returns when to look again.  What is
+ * due is taken first: it is the keeper's from then on.
+ */
+static TimestampTz
+serve(int i, Keeper *keeper, TimestampTz now)
+{
+	TimestampTz again = now + USECS(RESTART_MS);
+
+	seckill_schedule_handled(i);
+	if (start_keeper(keeper))
+		return DT_NOEND;
+	seckill_schedule_visit(keeper->dbid, again);
+	return again;
+}
+
+/* Start the keepers that are due; returns when to look again. */
+static TimestampTz
+start_keepers(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+	TimestampTz due;
+	Oid			dbid;
+
+	for (int i = 0; seckill_schedule_read(i, &dbid, &due); i++)
+	{
+		Keeper	   *keeper;
+
+		if (!OidIsValid(dbid) || due == DT_NOEND)
+			continue;
+		keeper = get_keeper(dbid);
+		if (is_running(keeper))
+			continue;			/* we are told when it ends */
+		if (due <= now)
+			due = serve(i, keeper, now);
+		next = Min(next, due);
+	}
+	return next;
+}
+
+/* Databases that one can connect to, and that are not there to be copied. */
+static List *
+list_databases(void)
+{
+	List	   *list = NIL;
+	Relation	databases = table_open(DatabaseRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(databases, 0, NULL);
+	HeapTuple	tuple;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (database->datallowconn && !database->datistemplate &&
+			database->datconnlimit >= -1)
+			list = lappend_oid(list, database->oid);
+	}
+	table_endscan(scan);
+	table_close(databases, AccessShareLock);
+	return list;
+}
+
+/* Have every database looked at. */
+static void
+visit_databases(void)
+{
+	TimestampTz time = GetCurrentTimestamp();
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	foreach(cell, list_databases())
+	{
+		seckill_schedule_visit(lfirst_oid(cell), time);
+		time += USECS(VISIT_SPACING_MS);
+	}
+	CommitTransactionCommand();
+}
+
+void
+seckill_launcher_main(Datum arg)
+{
+	TimestampTz last_round = 0;
+
+	seckill_process_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	seckill_schedule_launcher();
+	for (;;)
+	{
+		TimestampTz next_round;
+
+		seckill_process_interrupts();
+		next_round = last_round + USECS(seckill_naptime * 1000);
+		if (GetCurrentTimestamp() >= next_round)
+		{
+			visit_databases();
+			last_round = GetCurrentTimestamp();
+			next_round = last_round + USECS(seckill_naptime * 1000);
+		}
+		seckill_process_sleep(Min(start_keepers(), next_round));
+	}
+}
