@@ -2,9 +2,9 @@
  * expiry.c
  *		Expiring orders that were not paid in time, in the keeper.
  *
- * Overdue orders are expired in batches, one transaction each, on the item
- * rows that nobody has locked.  For one of the locked ones the keeper then
- * waits a while, in the item's line, holding nothing else.  On an error the
+ * Overdue orders are expired in batches, one transaction each, of the items
+ * whose rows nobody has locked.  For one of the locked ones the keeper then
+ * waits a while, in the item's line.  On an error the
  * batch is tried in halves; an order that fails alone is put off, and an item
  * of which several do.
  */
@@ -100,6 +100,13 @@ end_of_put_off(void)
 		if (put_off[i].until > now)
 			first = Min(first, put_off[i].until);
 	return first;
+}
+
+/* Is something put off, which another keeper would not know? */
+bool
+seckill_expiry_remembers(void)
+{
+	return end_of_put_off() != DT_NOEND;
 }
 
 /* The order cannot be expired: not again for a while. */
@@ -199,9 +206,12 @@ note_locked(Batch *batch, int64 item_id)
 	batch->found_locked = true;
 }
 
-/* Expire the orders of one item from i on; returns where the next one is. */
+/*
+ * Expire the orders of one item from i on; returns where the next one is.
+ * *units are to be put back.
+ */
 static int
-expire_item(Batch *batch, int i, bool locked)
+expire_item(Batch *batch, int i, int64 *units)
 {
 	int64		item_id = batch->orders[i].item_id;
 	int			end = i;
@@ -209,44 +219,55 @@ expire_item(Batch *batch, int i, bool locked)
 
 	while (end < batch->n && batch->orders[end].item_id == item_id)
 		end++;
-	if (!locked)
-	{
-		note_locked(batch, item_id);
-		return end;
-	}
-	expired = seckill_expire(item_id, &batch->orders[i], end - i, batch->now);
+	expired = seckill_ledger_expire(item_id, &batch->orders[i], end - i,
+									batch->now, units);
 	batch->expired += expired;
 	batch->items += expired > 0;
 	return end;
 }
 
-/* Expire the orders of items whose rows can be locked at once. */
+/*
+ * Expire the orders of items whose rows are not locked.  The rows are locked
+ * last, to have them for a short time.
+ */
 static void
 expire_free(Batch *batch)
 {
 	int64	   *ids = palloc(batch->n * sizeof(int64));
-	ItemRow    *rows = palloc(batch->n * sizeof(ItemRow));
-	bool	   *locked = palloc(batch->n * sizeof(bool));
+	int64	   *units = palloc0(batch->n * sizeof(int64));
+	bool	   *unlocked = palloc(batch->n * sizeof(bool));
 	int			nitems = 0;
 	int			next = 0;
 
 	for (int i = 0; i < batch->n; i++)
 		if (i == 0 || batch->orders[i].item_id != batch->orders[i - 1].item_id)
 			ids[nitems++] = batch->orders[i].item_id;
-	seckill_ledger_try_lock_many(ids, nitems, rows, locked);
+	seckill_ledger_probe_many(ids, nitems, unlocked);
 	for (int i = 0; i < nitems; i++)
-		next = expire_item(batch, next, locked[i]);
+	{
+		while (batch->orders[next].item_id != ids[i])
+			next++;
+		if (unlocked[i])
+			next = expire_item(batch, next, &units[i]);
+		else
+			note_locked(batch, ids[i]);
+	}
+	for (int i = 0; i < nitems; i++)
+		if (units[i] > 0)
+			seckill_put_back(ids[i], units[i]);
 }
 
-/* Wait for the row of the one item, then expire its orders. */
+/* The same for one item, in its line. */
 static void
 expire_waiting(Batch *batch)
 {
-	ItemRow		row;
+	int64		units;
 
+	(void) expire_item(batch, 0, &units);
+	if (units == 0)
+		return;
 	seckill_lease_line_up(batch->orders[0].item_id);
-	seckill_ledger_lock(batch->orders[0].item_id, &row);
-	(void) expire_item(batch, 0, true);
+	seckill_put_back(batch->orders[0].item_id, units);
 }
 
 static void

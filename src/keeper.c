@@ -19,6 +19,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -32,7 +33,7 @@ PGDLLEXPORT void seckill_keeper_main(Datum arg);
 /* How long to wait for a lock. */
 #define PATIENCE_MS			200
 
-/* A keeper stays if something is due so soon. */
+/* A keeper stays if something is due so soon, or was put off. */
 #define LINGER_MS			2000
 
 /* A keeper that has failed is not started again sooner. */
@@ -218,16 +219,21 @@ seckill_keeper_main(Datum arg)
 	if (!has_extension() || !seckill_schedule_attend())
 		proc_exit(0);
 	before_shmem_exit(on_exit_keeper, (Datum) 0);
+	/* nobody waits for an answer, and rows are locked for a shorter time */
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "seckill keeper",
 										 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(turn_context);
 	for (;;)
 	{
+		TimestampTz soon;
+
 		seckill_process_interrupts();
 		take_turn();
-		if (seckill_schedule_due() > GetCurrentTimestamp() + USECS(LINGER_MS) ||
-			is_in_the_way())
+		soon = GetCurrentTimestamp() + USECS(LINGER_MS);
+		if (is_in_the_way() ||
+			(seckill_schedule_due() > soon && !seckill_expiry_remembers()))
 			proc_exit(0);
-		seckill_process_sleep(seckill_schedule_due());
+		seckill_process_sleep(Min(seckill_schedule_due(), soon));
 	}
 }

@@ -224,12 +224,12 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_EXPIRE] = {
 		"WITH late AS MATERIALIZED ("
-		"SELECT order_id FROM seckill.orders"
+		"SELECT ctid FROM seckill.orders"
 		" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
 		" AND state" EQ "$4 AND pay_by" LE "$3"
 		" FOR UPDATE SKIP LOCKED)"
 		" UPDATE seckill.orders o SET state = 'expired', limited = false"
-		" FROM late WHERE o.item_id" EQ "$1 AND o.order_id" EQ "late.order_id"
+		" FROM late WHERE o.ctid" EQ "late.ctid"
 		" RETURNING o.state, o.quantity",
 		4, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 	},
@@ -801,6 +801,25 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 		seckill_xact_note_row(id, ROW_LOCKED);
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Which of the rows could be locked at once?  None is locked when it returns:
+ * that is left to a subtransaction, which is rolled back.
+ */
+void
+seckill_ledger_probe_many(const int64 *item_ids, int n, bool *unlocked)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ItemRow    *rows = palloc(n * sizeof(ItemRow));
+
+	BeginInternalSubTransaction(NULL);
+	seckill_ledger_try_lock_many(item_ids, n, rows, unlocked);
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	pfree(rows);
 }
 
 /* Run an UPDATE of a row that the caller has locked. */

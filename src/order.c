@@ -15,8 +15,8 @@
  *
  * Who moves an order has its row locked, so of several one wins, and the
  * others find what became of it.  Locks are taken in the order: order, user,
- * line, item.  The keeper alone has the item first, and passes over orders
- * that are locked, so it waits for nobody who may be waiting for the item.
+ * line, item.  The keeper does the same, but passes over orders that are locked,
+ * and waits for an item for a short time only.
  */
 #include "postgres.h"
 
@@ -116,16 +116,22 @@ confirm(int64 item_id, int64 order_id)
 			 errhint("Give the payment back, or make another purchase.")));
 }
 
-/* Put the units of an order that is locked on its item's row. */
-static void
-give_up(int64 item_id, int64 order_id, int32 quantity)
+/*
+ * Put the units of orders that are live no more on their item's row, which may
+ * mean to wait for it.
+ */
+void
+seckill_put_back(int64 item_id, int64 units)
 {
 	ItemRow		row;
 
-	seckill_ledger_cancel(item_id, order_id);
-	seckill_lease_line_up(item_id);
+	if (units > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("too many units of item " INT64_FORMAT " at once",
+						item_id)));
 	seckill_ledger_lock(item_id, &row);
-	seckill_ledger_return(item_id, quantity);
+	seckill_ledger_return(item_id, (int32) units);
 }
 
 static OrderState
@@ -148,31 +154,11 @@ cancel(int64 item_id, int64 order_id, bool refund)
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is confirmed",
 						order_id, item_id),
 				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
-	give_up(item_id, order_id, order.quantity);
+	seckill_ledger_cancel(item_id, order_id);
+	seckill_lease_line_up(item_id);
+	seckill_put_back(item_id, order.quantity);
 	return ORDER_CANCELLED;
 }
-
-/*
- * Expire what is overdue of the given orders of one item, whose row is locked,
- * and put the units on it.  Returns how many.
- */
-int
-seckill_expire(int64 item_id, const OrderKey *orders, int n, TimestampTz now)
-{
-	int64		units;
-	int			expired = seckill_ledger_expire(item_id, orders, n, now,
-												&units);
-
-	if (units > PG_INT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("too many units of item " INT64_FORMAT " at once",
-						item_id)));
-	if (expired > 0)
-		seckill_ledger_return(item_id, (int32) units);
-	return expired;
-}
-
 
 static void
 check_call(FunctionCallInfo fcinfo, const char *function)

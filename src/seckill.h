@@ -200,6 +200,8 @@ extern bool seckill_ledger_sell_version(int64 item_id, int32 units,
 										int64 version);
 extern void seckill_ledger_sell_locked(int64 item_id, int32 from_row,
 									   int32 from_lease);
+extern void seckill_ledger_probe_many(const int64 *item_ids, int n,
+									  bool *unlocked);
 extern void seckill_ledger_sell_many(const int64 *item_ids, const int32 *units,
 									 int n);
 extern void seckill_ledger_overwrite(int64 item_id, int32 stock);
@@ -523,8 +525,7 @@ extern void seckill_worker_committed(void);
 /*
  * order.c: the life of an order
  */
-extern int	seckill_expire(int64 item_id, const OrderKey *orders, int n,
-						   TimestampTz now);
+extern void seckill_put_back(int64 item_id, int64 units);
 
 
 /*
@@ -560,6 +561,7 @@ extern void seckill_launcher_init(void);
 #define SECKILL_KEEPER_NAP	100
 
 extern TimestampTz seckill_expire_overdue(TimestampTz now);
+extern bool seckill_expiry_remembers(void);
 
 
 /*
