@@ -58,7 +58,7 @@ all_contestants() {
         storm) echo select_1 for_update_call redis queue cache not_started ended ;;
         uniform | zipf) echo insert for_update_call cte redis queue cache auto ;;
         eight) echo insert for_update_call queue cache ;;
-        rules) echo select_1 insert cache cache_rules queue queue_rules ;;
+        rules) echo insert cache_uuid cache_rules queue_uuid queue_rules ;;
         expiry) echo insert cache_pending cache_expiring queue_pending queue_expiring ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;

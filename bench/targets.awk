@@ -58,8 +58,8 @@ END {
     line("`queue`, 8 items to one hot item, sold",
         over(sold["eight", 64, "queue"], sold["hot", 64, "queue"]),
         over(sold["eight", 200, "queue"], sold["hot", 200, "queue"]))
-    of_workload("rules", "`cache`, with limit and request to without, sold", "cache_rules", "cache")
-    of_workload("rules", "`queue`, with limit and request to without, sold", "queue_rules", "queue")
+    of_workload("rules", "`cache`, with limit and request to without, sold", "cache_rules", "cache_uuid")
+    of_workload("rules", "`queue`, with limit and request to without, sold", "queue_rules", "queue_uuid")
     of_workload("expiry", "`cache`, while orders expire to without, sold", "cache_expiring", "cache_pending")
     of_workload("expiry", "`queue`, while orders expire to without, sold", "queue_expiring", "queue_pending")
 }
