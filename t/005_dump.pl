@@ -17,7 +17,13 @@ SELECT seckill_prewarm(1, 6);
 SELECT seckill_buy(1, n, 'cache') FROM generate_series(1, 4) n;
 SELECT seckill_buy(2, n, 'pessimistic') FROM generate_series(1, 4) n;
 UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2;
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (3, 10, '1 hour');
+SELECT seckill_buy_many(3, ARRAY[1, 2, 3], 'cache');
+SELECT seckill_confirm(3, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 1;
+SELECT seckill_cancel(3, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 2;
 EOC
+my $orders = 'SELECT * FROM seckill.orders WHERE item_id = 3 ORDER BY order_id';
+my $pending = $node->safe_psql('postgres', $orders);
 my $audit = $node->safe_psql('postgres', 'SELECT * FROM seckill_audit()');
 my $last = $node->safe_psql('postgres', 'SELECT max(order_id) FROM seckill.orders');
 
@@ -37,11 +43,14 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql($db, 'SELECT * FROM seckill_audit()'),
 		$audit, 'the audit is the same');
 	is($node->safe_psql($db, 'SELECT supplied FROM seckill.items ORDER BY item_id'),
-		"10\n11", 'units supplied are restored, not counted again');
+		"10\n11\n10", 'units supplied are restored, not counted again');
 	is( $node->safe_psql($db,
 			q{SELECT count(*) FILTER (WHERE outcome = 'sold'), min(order_id) FROM generate_series(1, 10) n, seckill_buy(1, n, 'cache')}),
 		'6|' . ($last + 1),
 		'what is left is sold, under new numbers');
+	is($node->safe_psql($db, $orders), $pending, 'orders are as they were');
+	is($node->safe_psql($db, 'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 3'),
+		'confirmed', 'and are paid there');
 	check_audit($node, 'restored', $db);
 	check_cache($node, 'restored', $db);
 }
