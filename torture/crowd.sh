@@ -29,7 +29,9 @@ max_client_conn = $((clients + 10))
 pidfile = $workdir/pgbouncer.pid
 logfile = $workdir/pgbouncer.log
 CONF
-    (cd "$workdir" && as_server_user pgbouncer -d -q "$workdir/pgbouncer.ini") ||
+    # whoever becomes another user may get another limit of open files
+    (cd "$workdir" && as_server_user bash -c \
+        'ulimit -n 8192 2> /dev/null; exec pgbouncer -d -q pgbouncer.ini') ||
         die 'pgbouncer does not start'
 }
 
