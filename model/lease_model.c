@@ -74,6 +74,7 @@ typedef enum Mutation
 	ADJUST_DEAD_LEASE,
 	NO_ANNOUNCE,
 	WAIT_WITH_HOLD,
+	LEASE_ID_AGAIN,
 	MUTATIONS
 } Mutation;
 
@@ -96,6 +97,7 @@ static const char *const mutations[MUTATIONS] = {
 	"units of a dead lease are counted in the new one",
 	"a change of the row is not announced",
 	"a buyer waits for the row with units of the lease on hold",
+	"a new entry has the lease_id of one before it",
 };
 
 /* A row of orders.  live: pending or confirmed. */
@@ -351,7 +353,8 @@ look_at_tables(void)
 
 /*
  * After each step: the counters of the entry are the sum of what transactions
- * have, and what the row has leased and not sold is in the cache or in hands.
+ * have, what the row has leased and not sold is in the cache or in hands, and
+ * a refill is under way if somebody has the role.
  */
 static void
 check_entry(const Entry *entry)
@@ -359,6 +362,7 @@ check_entry(const Entry *entry)
 	const ItemRow *row = &table[entry->item];
 	int32		held = 0;
 	int32		units = entry->c.avail;
+	bool		refilling = false;
 
 	for (int i = 0; i < ntxns; i++)
 	{
@@ -370,7 +374,10 @@ check_entry(const Entry *entry)
 		{
 			const Claim *claim = &t->claims[k];
 
-			if (claim->entry != entry || claim->lease_id != entry->c.lease_id)
+			if (claim->entry != entry)
+				continue;
+			refilling |= claim->refiller;
+			if (claim->lease_id != entry->c.lease_id)
 				continue;
 			held += claim->hold + claim->credit;
 			units += t->visible ? claim->credit : claim->hold;
@@ -381,6 +388,9 @@ check_entry(const Entry *entry)
 	if (units != (row->lease_id == entry->c.lease_id ?
 				  row->leased - sold[entry->item] : 0))
 		broken("the cache is not what the row has leased", entry->item);
+	if (entry->refilling != refilling)
+		broken("a refill is said to be under way, or not, and is not so",
+			   entry->item);
 }
 
 /*
@@ -742,7 +752,8 @@ stock_enter(Txn *t, int item)
 		entry->item = item;
 		entry->sold_out = entry->refilling = false;
 		entry->c.avail = entry->c.held = 0;
-		entry->c.lease_id = last_lease_id += 1000;
+		entry->c.lease_id = mutation == LEASE_ID_AGAIN ? 1000 :
+			(last_lease_id += 1000);
 		entry->c.generation++;
 		t->pin = entry;
 		break;
@@ -1322,10 +1333,6 @@ buy_pessimistic(Txn *t)
 static Outcome
 buy_optimistic(Txn *t)
 {
-	int64		lease_id;
-
-	if (mutation == WAIT_WITH_HOLD && t->pin != NULL)
-		(void) xact_take(t, t->pin, 1, &lease_id);
 	for (;;)
 	{
 		uint64		generation = read_generation(t);
@@ -1345,6 +1352,20 @@ buy_optimistic(Txn *t)
 			}
 		return buy_locked(t, row.version);
 	}
+}
+
+/* WAIT_WITH_HOLD: what a holder must not do. */
+static Outcome
+buy_holding(Txn *t)
+{
+	int64		lease_id;
+	bool		took = t->pin != NULL && !t->block &&
+		xact_take(t, t->pin, 1, &lease_id);
+
+	(void) lock_row(t, t->item);
+	if (took)
+		xact_return(t, t->pin, lease_id, 1);
+	return buy_locked(t, -1);
 }
 
 /* The fence: the row must carry the lease of the units that are on hold. */
@@ -1458,7 +1479,8 @@ buy(Txn *t, int item, int32 quantity)
 				outcome = buy_pessimistic(t);
 				break;
 			case 1:
-				outcome = buy_optimistic(t);
+				outcome = mutation == WAIT_WITH_HOLD ? buy_holding(t) :
+					buy_optimistic(t);
 				break;
 			default:
 				outcome = t->pin != NULL && xact_has_room(t) ?
@@ -1539,13 +1561,12 @@ truncate_tables(Txn *t)
 {
 	if (t->level > 0 || t->block)
 		return;
-	t->wait_readers = true;
-	if (table_lock.owner != NOBODY || !is_ready(t))
+	do
 	{
+		t->wait_lock = &table_lock;
+		t->wait_readers = true;
 		step_on(t, "wait for the table");
-		stop_waiting(t);
-		return;					/* in vain: somebody else was faster */
-	}
+	} while (!is_ready(t));
 	stop_waiting(t);
 	(void) try_lock(t, &table_lock);
 	t->work.emptied = true;
@@ -1844,7 +1865,7 @@ operation(Txn *t)
 		restock(t, item);
 	else if (what >= 19)
 	{
-		if (one_in(4))
+		if (one_in(2))
 			truncate_tables(t);
 	}
 	else if (what >= 16 && norders > 0)
