@@ -47,6 +47,7 @@ typedef struct ItemRow
 #define LEVELS		3			/* of savepoints, the top one included */
 #define CLAIMS		24
 #define ORDERS		256
+#define XIDS		4096
 #define LEASE_UNITS 3
 #define STACK_SIZE	(64 * 1024)
 #define TRACE		400			/* steps that are remembered */
@@ -231,8 +232,8 @@ static Txn	txns[MAX_TXNS];
 static struct
 {
 	int			txn;
-	int			level;			/* -1: ended */
-}			xids[4096];
+	int			level;			/* of the claims that may show it; -1: ended */
+}			xids[XIDS];
 static int	nxids;
 
 /* derived from the tables by look_at_tables() */
@@ -1658,6 +1659,8 @@ pay_late(Txn *t, int k)
 static void
 begin_level(Txn *t, int level)
 {
+	if (nxids == XIDS)
+		broken("the model has too few xids for a round", t->item);
 	t->level = level;
 	t->xid[level] = nxids;
 	xids[nxids].txn = t->id;
