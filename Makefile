@@ -42,13 +42,21 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench
+.PHONY: demo test bench model
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
 bench:
 	@bench/bench.sh
+
+# The model needs a C compiler only; see model/README.md for MODEL_ARGS.
+MODEL_ARGS = --steps 100000000
+EXTRA_CLEAN = model/lease_model
+model: model/lease_model
+	model/lease_model $(MODEL_ARGS)
+model/lease_model: model/lease_model.c src/counters.h
+	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ model/lease_model.c
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
@@ -59,7 +67,7 @@ include $(PGXS)
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS): src/seckill.h src/compat.h src/futex.h
+$(OBJS): src/seckill.h src/compat.h src/counters.h src/futex.h
 else
 all:
 	@echo "$(PG_CONFIG) not found: install PostgreSQL's development files" >&2

@@ -248,6 +248,8 @@ extern bool seckill_ledger_any_order(void);
  * stock.c: the stock cache in shared memory; never calls SPI
  */
 
+#include "counters.h"
+
 /* What an entry tells without a lock. */
 typedef struct StockGlance
 {
@@ -264,23 +266,6 @@ typedef struct StockTaken
 	int64		lease_id;
 	bool		low;			/* time to begin a refill */
 } StockTaken;
-
-/* What the buyer's own transaction has at an entry. */
-typedef struct StockOwn
-{
-	int64		lease_id;		/* the lease that the units are of */
-	int32		held;			/* units of its that the entry counts as held */
-	int32		credit;			/* those of them that it can still sell */
-} StockOwn;
-
-/* What a buyer who found an entry short does next. */
-typedef enum StockVerdict
-{
-	STOCK_AGAIN,				/* something moved: look again */
-	STOCK_ON_ROW,				/* units are on the row, or in a dead lease */
-	STOCK_AWAIT,				/* another transaction holds units */
-	STOCK_OUT					/* proved: none left, none to come back */
-} StockVerdict;
 
 /* A line of seckill_cache(). */
 typedef struct StockLine

@@ -24,6 +24,7 @@
  *   transactions have taken (they give it back on abort) or have leased and
  *   not committed (it becomes avail on commit).  Both count units of lease_id
  *   only: units of another lease_id are dead and are dropped.
+ *   Their arithmetic is in counters.h, which the model in model/ shares.
  * - The generation rises whenever units become available or the row may have
  *   changed.  Who reads the generation, then the row, then the counters, and
  *   finds the generation unchanged has seen one moment; this is how sold-out
@@ -93,10 +94,7 @@ struct StockEntry
 	char		pad[PG_CACHE_LINE_SIZE];
 	slock_t		mutex;
 	bool		dry;			/* the row had nothing left to lease */
-	int32		avail;
-	int32		held;
-	int64		lease_id;
-	uint64		generation;
+	StockCounters counters;
 	bool		refilling;		/* a transaction has the refiller's lock */
 	bool		hot;			/* see seckill_stock_heat() */
 	int32		calls;			/* of mode auto, in this window */
@@ -441,7 +439,7 @@ is_idle(StockEntry *entry)
 	bool		idle;
 
 	SpinLockAcquire(&entry->mutex);
-	idle = entry->avail == 0 && entry->held == 0 && !entry->refilling;
+	idle = counters_idle(&entry->counters) && !entry->refilling;
 	SpinLockRelease(&entry->mutex);
 	return idle;
 }
@@ -513,10 +511,10 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->sold_out = false;
 	entry->dry = false;
 	pg_atomic_write_u64(&entry->checked_at, 0);
-	entry->avail = 0;
-	entry->held = 0;
-	entry->lease_id = lease_id;
-	entry->generation++;
+	entry->counters.avail = 0;
+	entry->counters.held = 0;
+	entry->counters.lease_id = lease_id;
+	entry->counters.generation++;
 	entry->refilling = false;
 	entry->hot = false;
 	entry->window = 0;
@@ -601,7 +599,7 @@ set_sold_out(StockEntry *entry, bool sold_out)
 static void
 next_generation(StockEntry *entry)
 {
-	entry->generation++;
+	entry->counters.generation++;
 	set_sold_out(entry, false);
 }
 
@@ -640,7 +638,7 @@ seckill_stock_generation(StockEntry *entry)
 	uint64		generation;
 
 	SpinLockAcquire(&entry->mutex);
-	generation = entry->generation;
+	generation = entry->counters.generation;
 	SpinLockRelease(&entry->mutex);
 	return generation;
 }
@@ -652,8 +650,7 @@ seckill_stock_generation(StockEntry *entry)
 static bool
 row_has_units(StockEntry *entry, const ItemRow *row)
 {
-	return row->stock > 0 ||
-		(row->leased > 0 && row->lease_id != entry->lease_id);
+	return row->stock > 0 || counters_lost(&entry->counters, row);
 }
 
 /*
@@ -666,7 +663,7 @@ seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
 					TimestampTz now)
 {
 	SpinLockAcquire(&entry->mutex);
-	if (entry->generation == generation && !row->mine)
+	if (entry->counters.generation == generation && !row->mine)
 	{
 		begin_rules(entry);
 		entry->known = true;
@@ -691,7 +688,7 @@ seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
 int32
 seckill_stock_avail(StockEntry *entry)
 {
-	return *(volatile int32 *) &entry->avail;
+	return *(volatile int32 *) &entry->counters.avail;
 }
 
 int64
@@ -700,7 +697,7 @@ seckill_stock_lease_id(StockEntry *entry)
 	int64		lease_id;
 
 	SpinLockAcquire(&entry->mutex);
-	lease_id = entry->lease_id;
+	lease_id = entry->counters.lease_id;
 	SpinLockRelease(&entry->mutex);
 	return lease_id;
 }
@@ -712,8 +709,7 @@ seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)
 	bool		vacant;
 
 	SpinLockAcquire(&entry->mutex);
-	vacant = entry->lease_id == own->lease_id && entry->avail == 0 &&
-		entry->held <= own->held;
+	vacant = counters_vacant(&entry->counters, own);
 	SpinLockRelease(&entry->mutex);
 	return vacant;
 }
@@ -727,12 +723,11 @@ void
 seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 {
 	SpinLockAcquire(&entry->mutex);
-	taken->units = entry->avail >= min ? Min(entry->avail, max) : 0;
-	taken->lease_id = entry->lease_id;
-	entry->avail -= taken->units;
-	entry->held += taken->units;
+	taken->units = counters_take(&entry->counters, min, max);
+	taken->lease_id = entry->counters.lease_id;
 	taken->low = !entry->dry && !entry->refilling &&
-		entry->avail < Max(seckill_lease_units, (int64) taken->units * 10) / 4;
+		entry->counters.avail <
+		Max(seckill_lease_units, (int64) taken->units * 10) / 4;
 	SpinLockRelease(&entry->mutex);
 }
 
@@ -745,50 +740,25 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
 					 int32 held)
 {
 	SpinLockAcquire(&entry->mutex);
-	if (entry->lease_id == lease_id)
-	{
-		entry->avail += avail;
-		entry->held += held;
-		if (avail > 0)
-			next_generation(entry);
-	}
+	if (counters_adjust(&entry->counters, lease_id, avail, held))
+		next_generation(entry);
 	SpinLockRelease(&entry->mutex);
 }
 
 /*
- * Decide for a buyer who wants quantity units and has seen row after the
- * given generation, and whose own transaction has own.  A row that it has
- * changed itself is not the truth for others and must not set the flag.
- *
- * Every unit is in the committed row, in avail, in held, or taken from the
- * committed row by a transaction that still has it locked; the latter still
- * shows in row->stock.  So row and counters of one generation leave no place
- * for a unit that could come back.
+ * Decide for a buyer, see counters_judge(), and set the flag if everybody may
+ * be told the same.
  */
 StockVerdict
 seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
 					int32 quantity, const StockOwn *own)
 {
 	StockVerdict verdict;
-	int64		reach;
 
 	SpinLockAcquire(&entry->mutex);
-	reach = (int64) entry->avail + own->credit;
-	if (entry->generation != generation || entry->lease_id != own->lease_id ||
-		reach >= quantity)
-		verdict = STOCK_AGAIN;
-	else if ((row->leased > 0 && row->lease_id != entry->lease_id) ||
-			 row->stock + reach >= quantity)
-		verdict = STOCK_ON_ROW;
-	else if (entry->held > own->held)
-		verdict = STOCK_AWAIT;
-	else
-	{
-		verdict = STOCK_OUT;
-		if (row->stock == 0 && entry->avail == 0 && entry->held == 0 &&
-			!row->mine)
-			set_sold_out(entry, true);
-	}
+	verdict = counters_judge(&entry->counters, generation, row, quantity, own);
+	if (verdict == STOCK_OUT && counters_all_gone(&entry->counters, row))
+		set_sold_out(entry, true);
 	SpinLockRelease(&entry->mutex);
 	return verdict;
 }
@@ -800,9 +770,7 @@ seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
 static void
 start_lease(StockEntry *entry)
 {
-	entry->lease_id++;
-	entry->avail = 0;
-	entry->held = 0;
+	counters_start_lease(&entry->counters);
 	entry->dry = false;
 	next_generation(entry);
 }
@@ -812,7 +780,7 @@ void
 seckill_stock_renew(StockEntry *entry, int64 lease_id)
 {
 	SpinLockAcquire(&entry->mutex);
-	if (entry->lease_id == lease_id)
+	if (entry->counters.lease_id == lease_id)
 		start_lease(entry);
 	SpinLockRelease(&entry->mutex);
 }
@@ -829,7 +797,7 @@ seckill_stock_close(StockEntry *entry)
 	bool		closed;
 
 	SpinLockAcquire(&entry->mutex);
-	closed = entry->held == 0;
+	closed = entry->counters.held == 0;
 	if (closed)
 		start_lease(entry);
 	SpinLockRelease(&entry->mutex);
@@ -846,8 +814,7 @@ seckill_stock_stale(StockEntry *entry, const ItemRow *row)
 	bool		stale;
 
 	SpinLockAcquire(&entry->mutex);
-	stale = entry->lease_id != row->lease_id &&
-		(entry->avail != 0 || entry->held != 0);
+	stale = counters_stale(&entry->counters, row);
 	SpinLockRelease(&entry->mutex);
 	return stale;
 }
@@ -1132,9 +1099,9 @@ seckill_stock_list(Oid items, StockLine **lines)
 			continue;
 		SpinLockAcquire(&entry->mutex);
 		line->item_id = entry->key.item_id;
-		line->lease_id = entry->lease_id;
-		line->avail = entry->avail;
-		line->held = entry->held;
+		line->lease_id = entry->counters.lease_id;
+		line->avail = entry->counters.avail;
+		line->held = entry->counters.held;
 		line->sold_out = entry->sold_out;
 		line->hot = entry->hot;
 		SpinLockRelease(&entry->mutex);
