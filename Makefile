@@ -42,13 +42,15 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench
+.PHONY: demo test bench torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
 bench:
 	@bench/bench.sh
+torture:
+	@torture/torture.sh
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)

@@ -174,11 +174,10 @@ sub submit
 		sql => "SELECT outcome, ticket FROM seckill_submit($buyer->{item}, $buyer->{user}, 1, $request)",
 		done => sub {
 			my ($session) = @_;
-			my $row = $session->{rows}[0];
+			my ($outcome, $ticket) = $session->row;
 
-			return $self->answered($session, 1, $buyer)
-			  unless $row && $row->[0] eq 'queued' && !$session->{lost};
-			return $self->result($row->[1], $buyer);
+			return $self->answered($session, 1, $buyer) unless ($outcome // '') eq 'queued';
+			return $self->result($ticket, $buyer);
 		} };
 }
 
@@ -191,14 +190,12 @@ sub result
 
 	$action->{done} = sub {
 		my ($session) = @_;
-		my $row = $session->{rows}[0];
+		my ($outcome) = $session->row;
 
-		if ($row && $row->[0] eq 'queued' && !$session->{lost} && $asked++ < 6)
-		{
-			return { %$action };
-		}
-		$self->finding("ticket $ticket is not decided") if $row && $row->[0] eq 'queued';
-		$self->answered($session, 1, $buyer);
+		return $self->answered($session, 1, $buyer) unless ($outcome // '') eq 'queued';
+		return { %$action } if $asked++ < 6;
+		$self->finding("ticket $ticket is not decided");
+		return;
 	};
 	return { %$action };
 }
@@ -262,7 +259,7 @@ sub move
 		sql => $sql,
 		done => sub {
 			my ($session) = @_;
-			my $state = $session->{rows}[0] && !$session->{lost} && $session->{rows}[0][0] or return;
+			my ($state) = $session->row or return;
 
 			# the last state there is
 			return if ($self->{moves}{$order} // '') eq 'cancelled';

@@ -248,7 +248,7 @@ sub torture_interrupts
 			}, 1);
 		$load->finish(30);
 		$load->check;
-		$load->ask_again(20);
+		$load->ask_again(200);
 		$load->check_life;
 		$load->close_sale;
 		tell_findings($load, "after $sent interrupts");

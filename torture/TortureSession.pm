@@ -93,7 +93,8 @@ sub _message
 	{
 		my %field = map { (substr($_, 0, 1), substr($_, 1)) } grep { length } split(/\0/, $body);
 
-		@$self{qw(error message severity)} = @field{qw(C M V)};
+		# an error that comes after the answer is the end of the session
+		@$self{qw(error message)} = @field{qw(C M)} if $self->{busy};
 	}
 	elsif ($type eq 'K')
 	{
@@ -119,6 +120,14 @@ sub wait
 		$self->receive if $select->can_read(0.1);
 	}
 	return !$self->{lost};
+}
+
+# The first row of an answer that is complete: a row may come before the error
+# that makes it void.
+sub row
+{
+	my ($self) = @_;
+	return $self->{lost} || $self->{error} ? () : @{ $self->{rows}[0] // [] };
 }
 
 # Ask and wait; the rows, or death.
