@@ -9,5 +9,5 @@ use Test::More;
 use TortureParts;
 
 torture_crash(cycles => 4, clients => 32);
-torture_interrupts(interrupts => 300, clients => 32);
+torture_interrupts(interrupts => 200, clients => 32);
 done_testing();

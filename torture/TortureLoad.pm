@@ -39,10 +39,11 @@ sub new
 	return $self;
 }
 
+# A law that is broken; told once, although it stays broken.
 sub finding
 {
 	my ($self, $text) = @_;
-	push @{ $self->{findings} }, $text;
+	push @{ $self->{findings} }, $text unless $self->{told_before}{$text}++;
 	return;
 }
 
