@@ -42,13 +42,15 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench model
+.PHONY: demo test bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
 bench:
 	@bench/bench.sh
+torture:
+	@torture/torture.sh
 
 # The model needs a C compiler only; see model/README.md for MODEL_ARGS.
 MODEL_ARGS = --steps 100000000

@@ -1,0 +1,13 @@
+# A short form of make torture: the server and its processes are killed in
+# mid-sale, and everybody is cancelled, terminated and timed out.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
+use Test::More;
+use TortureParts;
+
+torture_crash(cycles => 4, clients => 32);
+torture_interrupts(interrupts => 200, clients => 32);
+done_testing();

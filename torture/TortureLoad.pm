@@ -1,0 +1,696 @@
+# A crowd that does everything at once with a few small items, the log of what
+# it was told, and the laws that log and tables must obey whatever happens to
+# processes and server.
+package TortureLoad;
+
+use strict;
+use warnings;
+use Digest::MD5 'md5_hex';
+use IO::Select;
+use Time::HiRes qw(time sleep);
+use TortureSession;
+
+my @row_modes = qw(optimistic retry pessimistic advisory cache auto);
+my @modes = (@row_modes, 'queue');
+
+# stock, limit, pay_within of each item; the last is never sold out
+my %items = (
+	1 => [ 200, 3, "'700 ms'" ],
+	2 => [ 200, 1, "'300 ms'" ],
+	3 => [ 200, 5, 'NULL' ],
+	4 => [ 200, 'NULL', "'500 ms'" ],
+	5 => [ 50, 2, "'1 s'" ],
+	6 => [ 1000000, 'NULL', 'NULL' ]);
+my $deep = 6;
+
+# clients: how many sessions; timeouts: do they set some, small ones?
+sub new
+{
+	my ($class, $node, %params) = @_;
+	my $self = bless {
+		node => $node, clients => $params{clients}, timeouts => $params{timeouts},
+		sessions => [], findings => [], epoch => 0, log_offset => 0, next_pair => 1_000_000,
+		count => { map { ($_ => 0) } qw(sold refused unknown found asked) },
+		errors => {},
+	}, $class;
+
+	$self->{control} = $self->connect;
+	$self->restart_sale;
+	return $self;
+}
+
+# A law that is broken; told once, although it stays broken.
+sub finding
+{
+	my ($self, $text) = @_;
+	push @{ $self->{findings} }, $text unless $self->{told_before}{$text}++;
+	return;
+}
+
+# A session with a server that may be just starting.
+sub connect
+{
+	my ($self) = @_;
+	my $end = time + 60;
+
+	while (time < $end)
+	{
+		my $session = TortureSession->open($self->{node});
+
+		return $session if $session && $session->wait(30);
+		sleep 0.02;
+	}
+	die "the server does not answer\n";
+}
+
+sub control
+{
+	my ($self) = @_;
+
+	$self->{control} = $self->connect if $self->{control}{lost};
+	return $self->{control};
+}
+
+# Empty tables and an empty log.  Nobody may be at work.
+sub restart_sale
+{
+	my ($self) = @_;
+	my $values = join(', ', map { "($_, " . join(', ', @{ $items{$_} }) . ')' } sort keys %items);
+
+	$self->control->ask(<<"EOC");
+TRUNCATE seckill.items, seckill.orders;
+INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES $values
+EOC
+	$self->{epoch}++;
+	$self->{orders} = {};		# order id -> what was sold
+	$self->{recent} = [];		# [item, order id]
+	$self->{requests} = {};		# request id -> order id that was answered
+	$self->{pairs} = {};		# user -> whole, none or unknown
+	$self->{moves} = {};		# order id -> state that was answered
+	$self->{open} = [];			# purchases with a request that were not answered
+	$self->{supply} = { map { ($_ => [ $items{$_}[0], $items{$_}[0] ]) } keys %items };
+	return;
+}
+
+#
+# Actions.  Each has a query and says what to do with the answer: rows or an
+# error, or neither if there was none.
+#
+
+sub draw
+{
+	my ($self) = @_;
+	my $item = 1 + int(rand(6));
+	my $user = 1 + int(rand(60));
+	my $request = rand() < 0.7 ? $self->request($item, $user) : undef;
+
+	return { item => $item, user => $user, request => $request };
+}
+
+sub request
+{
+	my ($self, $item, $user) = @_;
+	my $hex = md5_hex(join(',', $self->{epoch}, $item, $user, int(rand(40))));
+
+	return join('-', unpack('A8 A4 A4 A4 A12', $hex));
+}
+
+sub quoted
+{
+	my ($text) = @_;
+	return defined $text ? "'$text'" : 'NULL';
+}
+
+sub next_action
+{
+	my ($self) = @_;
+	my $dice = rand();
+
+	return $self->set_timeout if $self->{timeouts} && rand() < 0.1;
+	return $self->buy($modes[ rand @modes ]) if $dice < 0.5;
+	return $self->submit if $dice < 0.6;
+	return $self->buy_many if $dice < 0.7;
+	return $self->buy_pair if $dice < 0.77;
+	return $self->move if $dice < 0.92;
+	return $self->restock if $dice < 0.96;
+	return $self->plain(sprintf('SELECT seckill_recall(%d)', 1 + rand(6))) if $dice < 0.98;
+	return $self->plain(sprintf('SELECT seckill_prewarm(%d, 20)', 1 + rand(6)));
+}
+
+sub plain
+{
+	my ($self, $sql) = @_;
+	return { sql => $sql, done => sub { } };
+}
+
+# Mostly long ones: a session that never gets anything done is no load.
+sub set_timeout
+{
+	my ($self) = @_;
+	my $what = rand() < 0.5 ? 'statement_timeout' : 'lock_timeout';
+	my $ms = rand() < 0.3 ? 1 + int(rand(30)) : 0;
+
+	return $self->plain("SET $what = $ms");
+}
+
+sub buy
+{
+	my ($self, $mode, $buyer) = @_;
+
+	$buyer //= $self->draw;
+	my $quantity = 1 + int(rand(2));
+	my $request = quoted($buyer->{request});
+	return {
+		sql => "SELECT outcome, order_id FROM seckill_buy($buyer->{item}, $buyer->{user}, '$mode', $quantity, $request)",
+		done => sub { $self->answered($_[0], $mode eq 'queue', $buyer) } };
+}
+
+sub submit
+{
+	my ($self) = @_;
+	my $buyer = $self->draw;
+	my $request = quoted($buyer->{request});
+
+	return {
+		sql => "SELECT outcome, ticket FROM seckill_submit($buyer->{item}, $buyer->{user}, 1, $request)",
+		done => sub {
+			my ($session) = @_;
+			my ($outcome, $ticket) = $session->row;
+
+			return $self->answered($session, 1, $buyer) unless ($outcome // '') eq 'queued';
+			return $self->result($ticket, $buyer);
+		} };
+}
+
+# Ask for a ticket, until there is a decision.
+sub result
+{
+	my ($self, $ticket, $buyer) = @_;
+	my $asked = 0;
+	my $action = { sql => "SELECT outcome, order_id FROM seckill_result($ticket, '5 s')" };
+
+	$action->{done} = sub {
+		my ($session) = @_;
+		my ($outcome) = $session->row;
+
+		return $self->answered($session, 1, $buyer) unless ($outcome // '') eq 'queued';
+		return { %$action } if $asked++ < 6;
+		$self->finding("ticket $ticket is not decided");
+		return;
+	};
+	return { %$action };
+}
+
+sub buy_many
+{
+	my ($self) = @_;
+	my $first = $self->draw;
+	my @buyers = ($first);
+	my $mode = $row_modes[ rand @row_modes ];
+
+	foreach my $step (1, 7)
+	{
+		my $user = $first->{user} + $step;
+
+		push @buyers, { item => $first->{item}, user => $user,
+			request => rand() < 0.5 ? $self->request($first->{item}, $user) : undef };
+	}
+	my $users = join(', ', map { $_->{user} } @buyers);
+	my $requests = join(', ', map { quoted($_->{request}) } @buyers);
+	return {
+		sql => "SELECT outcome, order_id FROM seckill_buy_many($first->{item}, ARRAY[$users], '$mode', ARRAY[$requests]::uuid[])",
+		done => sub { $self->answered($_[0], 0, @buyers) } };
+}
+
+# Two items in one transaction by a user who does nothing else: both or none.
+# It is in no hurry, so that others meet it with its units and locks on hold.
+sub buy_pair
+{
+	my ($self) = @_;
+	my $user = $self->{next_pair}++;
+	my ($mode1, $mode2) = map { $row_modes[ rand @row_modes ] } 1, 2;
+	my $item = 1 + int(rand(5));
+	my $next = $item + 1 + int(rand(6 - $item));
+	my $sleep = rand() < 0.5 ? rand(0.05) : 0;
+
+	$self->{pairs}{$user} = 'unknown';
+	return {
+		sql => "SELECT a.order_id, b.order_id, 1 / (a.outcome = 'sold' AND b.outcome = 'sold')::int"
+		  . " FROM seckill_buy($item, $user, '$mode1') a, seckill_buy($next, $user, '$mode2') b, pg_sleep($sleep)",
+		done => sub {
+			my ($session) = @_;
+
+			return $self->count_unknown(2) if $session->{lost};
+			$self->{pairs}{$user} = $session->{error} ? 'none' : 'whole';
+			$self->{count}{ $session->{error} ? 'refused' : 'sold' } += 2;
+		} };
+}
+
+# Payment, cancel or refund of an order that somebody was told of.
+sub move
+{
+	my ($self) = @_;
+	my $recent = $self->{recent};
+
+	return $self->buy('auto') unless @$recent;
+	my ($item, $order) = @{ $recent->[ rand @$recent ] };
+	my $sql = rand() < 0.5 ? "SELECT seckill_confirm($item, $order)"
+	  : "SELECT seckill_cancel($item, $order, " . (rand() < 0.3 ? 'true' : 'false') . ')';
+	return {
+		sql => $sql,
+		done => sub {
+			my ($session) = @_;
+			my ($state) = $session->row or return;
+
+			# the last state there is
+			return if ($self->{moves}{$order} // '') eq 'cancelled';
+			$self->{moves}{$order} = $state unless $state eq 'expired';
+			return;
+		} };
+}
+
+sub restock
+{
+	my ($self) = @_;
+	my $item = 1 + int(rand(5));
+	my $units = 1 + int(rand(8));
+	my $supply = $self->{supply}{$item};
+
+	$supply->[1] += $units;
+	return {
+		sql => "UPDATE seckill.items SET stock = stock + $units WHERE item_id = $item",
+		done => sub {
+			my ($session) = @_;
+
+			return if $session->{lost};
+			$session->{error} ? ($supply->[1] -= $units) : ($supply->[0] += $units);
+			return;
+		} };
+}
+
+sub count_unknown
+{
+	my ($self, $n) = @_;
+	$self->{count}{unknown} += $n;
+	return;
+}
+
+# What buyers were told.  An error of the caller's own transaction has sold
+# nothing; that of a caller of the queue may have come too late.
+sub answered
+{
+	my ($self, $session, $queued, @buyers) = @_;
+
+	if ($session->{lost} || ($queued && $session->{error}))
+	{
+		$self->count_unknown(scalar @buyers);
+		push @{ $self->{open} }, grep { defined $_->{request} } @buyers;
+		return;
+	}
+	if ($session->{error})
+	{
+		$self->{count}{refused} += @buyers;
+		return;
+	}
+	foreach my $n (0 .. $#buyers)
+	{
+		my ($outcome, $order) = @{ $session->{rows}[$n] // [] };
+
+		$outcome //= 'no row';
+		if ($outcome eq 'sold')
+		{
+			$self->sold($buyers[$n], $order);
+		}
+		elsif ($outcome =~ /^(sold_out|conflict|busy|limit_reached)$/)
+		{
+			$self->{count}{refused}++;
+		}
+		else
+		{
+			$self->finding("answer $outcome to a purchase of item $buyers[$n]{item}");
+		}
+	}
+	return;
+}
+
+sub sold
+{
+	my ($self, $buyer, $order) = @_;
+	my $request = $buyer->{request};
+
+	$self->{count}{sold}++;
+	if (defined $request)
+	{
+		my $before = $self->{requests}{$request} //= $order;
+
+		$self->finding("request $request was answered with orders $before and $order")
+		  if $before != $order;
+	}
+	$self->{orders}{$order} = $buyer;
+	push @{ $self->{recent} }, [ $buyer->{item}, $order ];
+	splice(@{ $self->{recent} }, 0, 100) if @{ $self->{recent} } > 300;
+	return;
+}
+
+#
+# The crowd
+#
+
+sub open_sessions
+{
+	my ($self) = @_;
+	my $sessions = $self->{sessions};
+
+	@$sessions = grep { !$_->{lost} } @$sessions;
+	push @$sessions, $self->connect while @$sessions < $self->{clients};
+	return;
+}
+
+# Let the crowd work until a function says that it is over, which is called
+# often; with reopen, who has lost his session gets another.
+sub work
+{
+	my ($self, $over, $reopen) = @_;
+	my $sessions = $self->{sessions};
+
+	until ($over->())
+	{
+		foreach my $session (@$sessions)
+		{
+			$self->start_action($session, $self->next_action)
+			  unless $session->{busy} || $session->{lost};
+		}
+		last unless $self->receive_some;
+		$self->open_sessions if $reopen && grep { $_->{lost} } @$sessions;
+	}
+	return;
+}
+
+sub start_action
+{
+	my ($self, $session, $action) = @_;
+
+	$session->{action} = $action;
+	$session->query($action->{sql});
+	return;
+}
+
+# Take what has come.  False if all sessions are lost.
+sub receive_some
+{
+	my ($self) = @_;
+	my @alive = grep { !$_->{lost} } @{ $self->{sessions} };
+	my %of = map { ($_->{socket} => $_) } @alive;
+
+	return 0 unless @alive;
+	foreach my $socket (IO::Select->new(map { $_->{socket} } @alive)->can_read(0.02))
+	{
+		my $session = $of{$socket};
+
+		$session->receive;
+		next if $session->{busy} && !$session->{lost};
+		my $action = delete $session->{action} or next;
+		$self->{errors}{ $session->{error} }++ if $session->{error};
+		$self->finding("$session->{error} $session->{message}: $action->{sql}")
+		  if $session->{error} && $session->{error} =~ /^(XX|42|0A|22(?!012)|23)/;
+		my $next = $action->{done}->($session);
+		$self->start_action($session, $next) if ref $next && !$session->{lost};
+	}
+	return 1;
+}
+
+# Everybody gets his answer and asks nothing new.
+sub finish
+{
+	my ($self, $seconds) = @_;
+	my $end = time + $seconds;
+	my @busy;
+
+	while (@busy = grep { $_->{busy} && !$_->{lost} } @{ $self->{sessions} })
+	{
+		last if time > $end;
+		$self->receive_some;
+	}
+	foreach my $session (@busy)
+	{
+		my $where = $self->control->ask("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = $session->{pid}")->[0];
+
+		$self->finding("stuck after $seconds s: $session->{action}{sql}, waits for "
+			  . join(' ', map { $_ // '' } @{ $where // [] }));
+	}
+	return;
+}
+
+# Wait until the server has closed all sessions.
+sub lose
+{
+	my ($self, $seconds) = @_;
+	my $end = time + $seconds;
+
+	while ($self->receive_some)
+	{
+		next if time < $end;
+		$self->finding("sessions are alive $seconds s after the server's end: "
+			  . join(', ', map { $_->{pid} // '?' } grep { !$_->{lost} } @{ $self->{sessions} }));
+		last;
+	}
+	@{ $self->{sessions} } = ();
+	return;
+}
+
+#
+# The laws
+#
+
+# Everything that must hold with nobody at work, at any time.
+sub check
+{
+	my ($self) = @_;
+	my $control = $self->control;
+
+	$self->finding("item $_->[0]: difference $_->[1]")
+	  foreach @{ $control->ask('SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0') };
+	$self->check_orders;
+	foreach my $row (@{ $control->ask('SELECT item_id, supplied FROM seckill.items') })
+	{
+		my ($item, $supplied) = @$row;
+		my ($least, $most) = @{ $self->{supply}{$item} };
+
+		$self->finding("item $item: $supplied supplied, should be $least to $most")
+		  if $supplied < $least || $supplied > $most;
+	}
+	$self->check_log;
+	return;
+}
+
+# Read the whole table, not an index of it.
+sub check_orders
+{
+	my ($self) = @_;
+	my (%orders, %requests, %pairs, %live);
+	my $rows = $self->control->ask(<<'EOC');
+SET enable_indexscan = off;
+SELECT order_id, item_id, user_id, request_id, quantity, state FROM seckill.orders
+EOC
+
+	foreach my $row (@$rows)
+	{
+		my ($order, $item, $user, $request, $quantity, $state) = @$row;
+
+		$self->finding("two orders $order") if $orders{$order};
+		$orders{$order} = { item => $item, user => $user, request => $request, state => $state };
+		$pairs{$user}++ if $user >= 1_000_000;
+		$live{$item}{$user} += $quantity if $state =~ /pending|confirmed/;
+		next unless defined $request;
+		$self->finding("request $request has orders $requests{$request} and $order")
+		  if $requests{$request};
+		$requests{$request} = $order;
+	}
+	$self->{found} = \%requests;
+	$self->check_answers(\%orders, \%requests);
+	$self->check_pairs(\%pairs);
+	foreach my $item (keys %live)
+	{
+		my $limit = $items{$item}[1];
+
+		next if $limit eq 'NULL';
+		$self->finding("item $item: user $_ has $live{$item}{$_} units")
+		  foreach grep { $live{$item}{$_} > $limit } keys %{ $live{$item} };
+	}
+	return;
+}
+
+sub check_answers
+{
+	my ($self, $orders, $requests) = @_;
+
+	while (my ($id, $buyer) = each %{ $self->{orders} })
+	{
+		my $order = $orders->{$id};
+		my @want = map { $buyer->{$_} // '' } qw(item user request);
+		my @have = map { $order->{$_} // '' } qw(item user request);
+
+		$self->finding("order $id was sold: @want, is there: @have") if "@want" ne "@have";
+	}
+	while (my ($id, $state) = each %{ $self->{moves} })
+	{
+		my $now = $orders->{$id}{state} // 'none';
+
+		$self->finding("order $id was answered to be $state, is $now")
+		  if $now ne $state && !($state eq 'confirmed' && $now eq 'cancelled')
+		  && $state ne 'pending';
+	}
+	return;
+}
+
+sub check_pairs
+{
+	my ($self, $pairs) = @_;
+
+	while (my ($user, $answer) = each %{ $self->{pairs} })
+	{
+		my $n = $pairs->{$user} // 0;
+
+		$self->finding("pair of user $user: $answer, $n orders")
+		  if $n == 1 || $n > 2 || ($answer eq 'whole' && $n != 2) || ($answer eq 'none' && $n != 0);
+	}
+	return;
+}
+
+# A kill by us is signal 9, and everything else that is in the log for it.
+sub check_log
+{
+	my ($self) = @_;
+
+	open(my $log, '<', $self->{node}->logfile) or die "log: $!\n";
+	seek($log, $self->{log_offset}, 0);
+	while (my $line = <$log>)
+	{
+		chomp $line;
+		$self->finding("log: $line")
+		  if $line =~ /PANIC|TRAP|recalcitrant|AddressSanitizer|terminated by signal (?!9\b)/
+		  || $line =~ /ERROR:.*(could not (open|read)|invalid page|unexpected|corrupt)|WARNING:.*(leak|not closed|still referenced)/;
+	}
+	$self->{log_offset} = tell($log);
+	close($log);
+	return;
+}
+
+# Ask again what was not answered: an order that is there is the answer.  Call
+# it after check.
+sub ask_again
+{
+	my ($self, $most) = @_;
+	my $open = $self->{open};
+	my %seen;
+
+	$self->{count}{found} += grep
+	{
+		$self->{found}{ $_->{request} } && !$self->{requests}{ $_->{request} }
+		  && !$seen{ $_->{request} }++
+	} @$open;
+	while (@$open && $most-- > 0)
+	{
+		my $buyer = splice(@$open, rand @$open, 1);
+		my $order = $self->{found}{ $buyer->{request} };
+		my $mode = $modes[ rand @modes ];
+		my $control = $self->control;
+
+		$control->query($self->buy($mode, $buyer)->{sql});
+		if (!$control->wait(30))
+		{
+			$self->finding("no answer to request $buyer->{request} in mode $mode");
+			last;
+		}
+		$self->{count}{asked}++;
+		my ($outcome, $answer) = @{ $control->{rows}[0] // [ $control->{message} // 'nothing' ] };
+
+		$self->finding("request $buyer->{request} has order $order, asked again by $mode: $outcome "
+			  . ($answer // ''))
+		  if $order && ($answer // 0) != $order;
+		$self->answered($control, 0, $buyer);
+	}
+	@$open = ();
+	return;
+}
+
+# The queue serves, and what is overdue expires.
+sub check_life
+{
+	my ($self) = @_;
+	my $control = $self->control;
+	my $end = time + 20;
+	my ($now) = $control->value('SELECT clock_timestamp()');
+
+	$control->query("SELECT outcome FROM seckill_buy($deep, 999, 'queue')");
+	if (!$control->wait(20))
+	{
+		$self->finding('the queue does not answer');
+		$self->{control} = $self->connect;
+		$control = $self->control;
+	}
+	elsif (($control->{rows}[0][0] // '') ne 'sold')
+	{
+		$self->finding('the queue answers ' . ($control->{rows}[0][0] // $control->{message}));
+	}
+	while ($control->value("SELECT count(*) FROM seckill.orders WHERE state = 'pending' AND pay_by < '$now'"))
+	{
+		sleep 0.05;
+		next if time < $end;
+		$self->finding("orders that were overdue at $now are pending");
+		last;
+	}
+	return;
+}
+
+# Wait until a query answers 0.
+sub await_zero
+{
+	my ($self, $what, $sql) = @_;
+	my $end = time + 20;
+	my $n;
+
+	while ($n = $self->control->value($sql))
+	{
+		sleep 0.05;
+		next if time < $end;
+		$self->finding("$what: $n");
+		return;
+	}
+	return;
+}
+
+# The sale is over: memory agrees with the tables, and every unit that is left
+# can be bought.
+sub close_sale
+{
+	my ($self) = @_;
+	my $control = $self->control;
+
+	$self->await_zero('lock waiters', 'SELECT count(*) FROM pg_locks WHERE NOT granted');
+	$self->await_zero('backlog of the queue', 'SELECT backlog FROM seckill.stat_worker');
+	$self->await_zero('pending orders', "SELECT count(*) FROM seckill.orders WHERE state = 'pending'");
+	$self->await_zero('units held', 'SELECT coalesce(sum(held), 0) FROM seckill.stock');
+	$self->check;
+	$self->finding("item $_->[0]: unsold $_->[1], cached $_->[2]") foreach @{ $control->ask(<<'EOC') };
+SELECT item_id, a.unsold, s.cached FROM seckill_audit() a JOIN seckill.stock s USING (item_id)
+WHERE s.cached <> a.unsold
+EOC
+	$control->ask('UPDATE seckill.items SET per_user_limit = NULL, pay_within = NULL');
+	foreach my $item (grep { $_ != $deep } sort keys %items)
+	{
+		my $left = $control->value("SELECT stock + unsold FROM seckill_audit($item)");
+		my $mode = $row_modes[ 1 + rand(@row_modes - 1) ];
+		my $sold = $control->value(<<"EOC");
+SELECT count(*) FILTER (WHERE outcome = 'sold')
+FROM seckill_buy_many($item, ARRAY(SELECT 2000000 + n FROM generate_series(1, $left + 10) n), '$mode')
+EOC
+
+		$self->finding("item $item: $left units left, $sold sold by $mode") if $sold != $left;
+	}
+	$self->finding("item $_->[0]: difference $_->[1] at the end")
+	  foreach @{ $control->ask('SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0') };
+	return;
+}
+
+1;

@@ -1,0 +1,151 @@
+# One session with a server, spoken to in the wire protocol: a single process
+# keeps a hundred of them busy, and what they were told is out of the server's
+# reach.
+package TortureSession;
+
+use strict;
+use warnings;
+use IO::Select;
+use IO::Socket::UNIX;
+use Time::HiRes 'time';
+
+# A session that is being opened; idle when the server has greeted it.  undef
+# if nobody listens.
+sub open
+{
+	my ($class, $node) = @_;
+	my $socket = IO::Socket::UNIX->new(
+		Peer => $node->host . '/.s.PGSQL.' . $node->port) or return;
+	my $params = join("\0", user => $ENV{PGUSER} || scalar(getpwuid($<)), database => 'postgres', '', '');
+	my $self = bless {
+		socket => $socket, buffer => '', pid => undef, busy => 1,
+		rows => [], error => undef, message => undef, lost => 0,
+	}, $class;
+
+	$self->_write(pack('NN', length($params) + 8, 196608) . $params);
+	return $self;
+}
+
+sub _write
+{
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+
+	# a server that is gone shows when it is read from
+	syswrite($self->{socket}, $bytes);
+	return;
+}
+
+# Send a query; its answer is there when busy is not.
+sub query
+{
+	my ($self, $sql) = @_;
+
+	@$self{qw(busy rows error message since)} = (1, [], undef, undef, time);
+	$self->_write('Q' . pack('N', length($sql) + 5) . $sql . "\0");
+	return;
+}
+
+# Take what the server has sent.  Sets lost when the session is over: what was
+# asked then has no answer.
+sub receive
+{
+	my ($self) = @_;
+	my $n = sysread($self->{socket}, $self->{buffer}, 1 << 20, length($self->{buffer}));
+
+	if (!$n)
+	{
+		$self->{lost} = 1;
+		close($self->{socket});
+		return;
+	}
+	while (length($self->{buffer}) >= 5)
+	{
+		my ($type, $length) = unpack('aN', $self->{buffer});
+
+		last if length($self->{buffer}) < $length + 1;
+		$self->_message($type, substr($self->{buffer}, 5, $length - 4));
+		substr($self->{buffer}, 0, $length + 1, '');
+	}
+	return;
+}
+
+sub _message
+{
+	my ($self, $type, $body) = @_;
+
+	if ($type eq 'D')
+	{
+		my $count = unpack('n', $body);
+		my ($at, @row) = (2);
+
+		for (1 .. $count)
+		{
+			my $length = unpack('l>', substr($body, $at, 4));
+
+			$at += 4;
+			push @row, $length < 0 ? undef : substr($body, $at, $length);
+			$at += $length if $length > 0;
+		}
+		push @{ $self->{rows} }, \@row;
+	}
+	elsif ($type eq 'E')
+	{
+		my %field = map { (substr($_, 0, 1), substr($_, 1)) } grep { length } split(/\0/, $body);
+
+		# an error that comes after the answer is the end of the session
+		@$self{qw(error message)} = @field{qw(C M)} if $self->{busy};
+	}
+	elsif ($type eq 'K')
+	{
+		$self->{pid} = unpack('N', $body);
+	}
+	elsif ($type eq 'Z')
+	{
+		$self->{busy} = 0;
+	}
+	return;
+}
+
+# Wait for the answer; false if it does not come.
+sub wait
+{
+	my ($self, $timeout) = @_;
+	my $select = IO::Select->new($self->{socket});
+	my $end = time + $timeout;
+
+	while ($self->{busy} && !$self->{lost})
+	{
+		return 0 if time > $end;
+		$self->receive if $select->can_read(0.1);
+	}
+	return !$self->{lost};
+}
+
+# The first row of an answer that is complete: a row may come before the error
+# that makes it void.
+sub row
+{
+	my ($self) = @_;
+	return $self->{lost} || $self->{error} ? () : @{ $self->{rows}[0] // [] };
+}
+
+# Ask and wait; the rows, or death.
+sub ask
+{
+	my ($self, $sql, $timeout) = @_;
+
+	$self->query($sql);
+	$self->wait($timeout // 60) or die "no answer to: $sql\n";
+	die "$self->{error} $self->{message}: $sql\n" if $self->{error};
+	return $self->{rows};
+}
+
+# The first column of the first row.
+sub value
+{
+	my ($self, $sql, $timeout) = @_;
+	return $self->ask($sql, $timeout)->[0][0];
+}
+
+1;
