@@ -100,4 +100,219 @@ unlike(slurp_file($_), qr/SPI_(?:prepare|execute|exec|cursor_open)\w*\s*\(/,
 	"$_ has no SQL")
   foreach grep { !/ledger\.c$/ } glob("$top/src/*.c $top/*.c");
 
+#
+# By what happens: a schema that is first in everybody's search_path has a trap
+# for each operator and function of PostgreSQL, and for the names of ours.
+#
+
+my $node = seckill_node('security',
+	conf => "seckill.token_key = 'sesame'\nseckill.queue_idle_time = 100\n");
+
+# Plant the traps in a schema of shop.  Operators of types given by name.
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', <<'EOC');
+CREATE SCHEMA traps;
+CREATE FUNCTION traps.trap(schema text, name text, args oid[], result oid)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE plpgsql IMMUTABLE AS %L',
+		schema, name,
+		(SELECT string_agg(a::regtype::text, ', ' ORDER BY n) FROM unnest(args) WITH ORDINALITY u(a, n)),
+		result::regtype, format('BEGIN RAISE EXCEPTION ''planted: %%'', %L; END', name));
+END
+$$;
+CREATE FUNCTION traps.trap_operator(schema text, name text, l oid, r oid, result oid)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	called text := format('%s_%s_%s', name, l, r);
+BEGIN
+	PERFORM traps.trap(schema, called, CASE WHEN l = 0 THEN ARRAY[r] ELSE ARRAY[l, r] END, result);
+	EXECUTE format('CREATE OPERATOR %I.%s (%s RIGHTARG = %s, FUNCTION = %I.%I)', schema, name,
+		CASE WHEN l <> 0 THEN format('LEFTARG = %s,', l::regtype) END, r::regtype, schema, called);
+END
+$$;
+-- returns how many there are
+CREATE FUNCTION traps.plant(schema text) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+	planted integer := 0;
+	o record;
+BEGIN
+	EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', schema);
+	FOR o IN SELECT * FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace LOOP
+		BEGIN
+			PERFORM traps.trap_operator(schema, o.oprname, o.oprleft, o.oprright, o.oprresult);
+			planted := planted + 1;
+		EXCEPTION WHEN OTHERS THEN	-- types that PL/pgSQL cannot have
+		END;
+	END LOOP;
+	FOR o IN SELECT * FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+		AND proname IN ('sum', 'count', 'max', 'min', 'unnest', 'now', 'clock_timestamp', 'nextval', 'int8', 'int4',
+			'text', 'interval', 'timestamptz', 'float4', 'float8', 'numeric', 'bool', 'array_agg',
+			'int8eq', 'int4eq', 'int8inc', 'enum_eq', 'timestamptz', 'numeric_int8', 'int4_sum', 'length') LOOP
+		BEGIN
+			PERFORM traps.trap(schema, o.proname, o.proargtypes, o.prorettype);
+			planted := planted + 1;
+		EXCEPTION WHEN OTHERS THEN
+		END;
+	END LOOP;
+	FOR o IN SELECT unnest('{items,orders,stock,stat_items,stat_worker}'::text[]) AS name LOOP
+		EXECUTE format('CREATE TABLE %I.%I (item_id text)', schema, o.name);
+	END LOOP;
+	FOR o IN SELECT unnest('{mode,outcome,order_state}'::text[]) AS name LOOP
+		IF schema = 'hostile' THEN
+			EXECUTE format('CREATE TYPE %I.%I AS ENUM ()', schema, 'seckill_' || o.name);
+		END IF;
+	END LOOP;
+	EXECUTE format('CREATE SEQUENCE %I.orders_order_id_seq', schema);
+	FOR o IN SELECT unnest('{int8,int4,text,bool,interval,timestamptz,uuid,float4,float8}'::text[]) AS name LOOP
+		EXECUTE format('CREATE DOMAIN %I.%I AS pg_catalog.date CHECK (false)', schema, o.name);
+	END LOOP;
+	RETURN planted;
+END
+$$;
+-- for the types of the extension, which must not be those of anyenum
+CREATE FUNCTION traps.plant_enum(schema text, type regtype) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	name text;
+BEGIN
+	FOREACH name IN ARRAY '{=,<>,<,>,<=,>=}'::text[] LOOP
+		PERFORM traps.trap_operator(schema, name, type, type, 'bool'::regtype);
+	END LOOP;
+END
+$$;
+EOC
+foreach my $schema ('hostile', 'public', 'Ext')
+{
+	cmp_ok($node->safe_psql('shop', "SELECT traps.plant('$schema')"),
+		'>', 700, "traps in schema $schema");
+}
+
+# the traps work
+my $hostile = 'SET search_path = hostile, pg_catalog, public;';
+foreach my $trap ('1 = 1', '1::pg_catalog.int8 >= 1', '1 + 1::pg_catalog.int8', 'now()',
+	'pg_catalog.now() < pg_catalog.now()', 'sum(1)', 'unnest(ARRAY[1])', '1 IN (1)',
+	q{'x'::pg_catalog.text = 'x'}, 'true = true', q{'1 s'::pg_catalog.interval < '2 s'})
+{
+	my ($rc, $out, $err) = $node->psql('shop', "$hostile SELECT $trap");
+	like($err, qr/planted: /, "a trap: $trap");
+}
+
+# Everything that the extension in a schema does, as statements that are
+# themselves qualified.
+my %n_of = (optimistic => 1, retry => 2, pessimistic => 3, advisory => 4, cache => 5, queue => 6, auto => 7);
+
+sub everything
+{
+	my ($ext) = @_;
+	my $buys = join '', map {
+		"SELECT outcome FROM $ext.seckill_buy(1, 7, '$_', 1, '00000000-0000-0000-0000-00000000000$n_of{$_}');\n"
+		  . "SELECT outcome FROM $ext.seckill_buy(2, 7, '$_');\n"
+	} sort keys %n_of;
+
+	return <<"EOC";
+$hostile
+INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within, user_rate, max_waiters, ends_at)
+	VALUES (1, 100, 50, '1 h', 1000, 10, 'infinity');
+INSERT INTO seckill.items (item_id, title, stock) VALUES (2, 'x', 100);
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (3, 100, '1 ms');
+INSERT INTO seckill.items (item_id, stock, require_token) VALUES (4, 100, true);
+$buys
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT $ext.seckill_buy(2, 7, 'cache');
+SELECT $ext.seckill_buy(2, 7, 'retry');
+SAVEPOINT a;
+SELECT $ext.seckill_buy(2, 7, 'cache');
+ROLLBACK TO a;
+COMMIT;
+SELECT $ext.seckill_buy_many(1, ARRAY[8, 9], 'retry');
+SELECT $ext.seckill_buy_many(2, ARRAY[8, 9], 'cache');
+SELECT $ext.seckill_buy(3, 7);
+SELECT $ext.seckill_buy(3, 7, 'queue');
+SELECT outcome FROM $ext.seckill_buy(4, 7, token => $ext.seckill_token(4, 7));
+SELECT $ext.seckill_buy(4, 7);
+SELECT ticket FROM $ext.seckill_submit(2, 7) \\gset
+SELECT $ext.seckill_result(:ticket, '10 s');
+SELECT $ext.seckill_confirm(item_id, order_id), $ext.seckill_cancel(item_id, order_id, true)
+	FROM seckill.orders WHERE item_id OPERATOR(pg_catalog.=) 1;
+SELECT $ext.seckill_prewarm(2, 10);
+SELECT $ext.seckill_buy(2, 7, 'cache');
+SELECT $ext.seckill_recall(2);
+UPDATE seckill.items SET stock = 200, per_user_limit = 60;
+UPDATE seckill.items SET pay_within = NULL WHERE item_id OPERATOR(pg_catalog.=) 1;
+UPDATE seckill.items SET ends_at = '-infinity', per_user_limit = NULL;
+UPDATE seckill.items SET ends_at = NULL, starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 s';
+SELECT state FROM seckill.stock;
+UPDATE seckill.orders SET pay_by = '-infinity' WHERE state OPERATOR(pg_catalog.=) 'pending';
+TABLE seckill.stock;
+TABLE seckill.stat_items;
+TABLE seckill.stat_worker;
+SELECT $ext.seckill_audit();
+SELECT $ext.seckill_audit(1);
+SELECT $ext.seckill_cache();
+SELECT $ext.seckill_stat_reset();
+DELETE FROM seckill.orders WHERE item_id OPERATOR(pg_catalog.=) 2;
+DELETE FROM seckill.items WHERE item_id OPERATOR(pg_catalog.=) 2;
+EOC
+}
+
+# Background processes, whose search_path is that of the database.
+sub processes
+{
+	my ($ext) = @_;
+
+	$node->safe_psql('shop', <<"EOC");
+$hostile
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (5, 100, '1 ms'), (6, 100, NULL), (7, 100, NULL);
+UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 min'
+	WHERE item_id OPERATOR(pg_catalog.=) 7;
+SELECT $ext.seckill_buy(5, 7, 'queue');
+SELECT $ext.seckill_submit(5, 7) FROM pg_catalog.generate_series(1, 20);
+SELECT $ext.seckill_submit(6, 8, 1, pg_catalog.gen_random_uuid()) FROM pg_catalog.generate_series(1, 20);
+SELECT $ext.seckill_buy(6, 8, 'queue');
+EOC
+	# a shorter way to the opening than its five seconds
+	$node->safe_psql('shop', <<"EOC");
+$hostile
+UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '3 s'
+	WHERE item_id OPERATOR(pg_catalog.=) 7;
+EOC
+	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the worker has sold, the keeper has expired and prepared");
+SELECT pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 5 AND state OPERATOR(pg_catalog.=) 'expired')
+		OPERATOR(pg_catalog.=) 21
+	AND pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 6) OPERATOR(pg_catalog.=) 21
+	AND (SELECT leased OPERATOR(pg_catalog.>) 0 FROM seckill.items WHERE item_id OPERATOR(pg_catalog.=) 7)
+FROM seckill.orders
+EOC
+	is($node->safe_psql('shop', "SET search_path = pg_catalog; SELECT * FROM $ext.seckill_audit() WHERE difference <> 0"),
+		'', "$ext: conservation");
+	return;
+}
+
+$node->safe_psql('postgres', 'ALTER DATABASE shop SET search_path = hostile, pg_catalog, public');
+foreach my $ext ('"Ext"', 'public')
+{
+	my @types = map { "$ext.seckill_$_" } qw(mode outcome order_state);
+	my ($rc, $out, $err) = $node->psql('shop', "$hostile CREATE EXTENSION seckill SCHEMA $ext");
+	is($err, '', "$ext: CREATE EXTENSION");
+	my $plant = 'SET search_path = pg_catalog;'
+	  . join '', map { "SELECT traps.plant_enum('hostile', '$_');" } @types;
+	$node->safe_psql('shop', $plant);
+	# in a session of its own, and in one that has known another extension
+	foreach my $before ('', "$hostile DROP EXTENSION seckill CASCADE; CREATE EXTENSION seckill SCHEMA $ext; $plant")
+	{
+		($rc, $out, $err) = $node->psql('shop',
+			everything($ext) . ($before && "$before\n" . everything($ext))
+			  . "TRUNCATE seckill.items, seckill.orders;\n",
+			on_error_stop => 1);
+		unlike($err, qr/ERROR|WARNING|FATAL/, "$ext: everything");
+		is(() = $out =~ /^sold$/mg, ($before ? 2 : 1) * 15, "$ext: sold in every mode");
+	}
+	processes($ext);
+	$node->safe_psql('shop', <<"EOC");
+SET search_path = pg_catalog;
+TRUNCATE seckill.items, seckill.orders;
+DROP EXTENSION seckill CASCADE;
+EOC
+}
+
 done_testing();
