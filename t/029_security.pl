@@ -315,4 +315,233 @@ DROP EXTENSION seckill CASCADE;
 EOC
 }
 
+#
+# Who may what
+#
+
+# Run a script as psql does; what it printed and what went wrong.
+sub run_script
+{
+	my ($sql) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', $sql, on_error_stop => 0);
+
+	$err =~ s/^psql:<stdin>:\d+: //mg;
+	return ($out, $err);
+}
+
+$node->safe_psql('postgres', <<'EOC');
+CREATE ROLE owner_role; CREATE ROLE buyer; CREATE ROLE buyer2; CREATE ROLE stranger; CREATE ROLE looker IN ROLE pg_monitor;
+CREATE TABLE seen (event text, who name, session name);
+GRANT ALL ON seen TO PUBLIC;
+ALTER TABLE seckill.items OWNER TO owner_role;
+ALTER TABLE seckill.orders OWNER TO owner_role;
+GRANT USAGE ON SCHEMA seckill TO PUBLIC;
+DO $$
+BEGIN
+	EXECUTE (SELECT string_agg(format('GRANT EXECUTE ON FUNCTION %s TO buyer, buyer2', oid::regprocedure), ';')
+		FROM pg_proc WHERE proname LIKE 'seckill\_%');
+END
+$$;
+GRANT SELECT ON seckill.stock, seckill.stat_items, seckill.stat_worker TO stranger;
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+	INSERT INTO seen VALUES (TG_NAME, current_user, session_user);
+	RETURN NULL;
+END
+$$;
+-- would like to be a superuser for longer, or to become one
+CREATE FUNCTION seize() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+DECLARE
+	attempt text;
+BEGIN
+	FOREACH attempt IN ARRAY '{SET ROLE postgres,RESET ROLE,SET SESSION AUTHORIZATION postgres,RESET SESSION AUTHORIZATION,ALTER ROLE owner_role SUPERUSER,SET seckill.allow_unsafe = on}'::text[] LOOP
+		BEGIN
+			EXECUTE attempt;
+			INSERT INTO seen VALUES ('escaped by ' || attempt, current_user, session_user);
+		EXCEPTION WHEN insufficient_privilege THEN
+		END;
+	END LOOP;
+	-- a cursor that is read when the transaction commits
+	IF NOT EXISTS (SELECT FROM pg_cursors WHERE name = 'late') THEN
+		EXECUTE 'DECLARE late CURSOR WITH HOLD FOR SELECT public.look_late()';
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE FUNCTION look_late() RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.seen VALUES ('late', current_user, session_user);
+	RETURN 1;
+END
+$$;
+CREATE TRIGGER at_once AFTER INSERT OR UPDATE ON seckill.orders FOR EACH ROW EXECUTE FUNCTION see();
+CREATE CONSTRAINT TRIGGER deferred AFTER INSERT OR UPDATE ON seckill.orders DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION see();
+CREATE TRIGGER seize AFTER INSERT OR UPDATE ON seckill.orders FOR EACH ROW EXECUTE FUNCTION seize();
+INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 1000, NULL), (2, 1000, '1 ms');
+EOC
+
+# triggers of the application, in sessions and in background processes
+my ($out, $err) = run_script(<<'EOC');
+SET SESSION AUTHORIZATION buyer;
+SELECT seckill_buy(1, 1, 'retry');
+SELECT seckill_buy(1, 1, 'cache');
+SELECT seckill_confirm(1, 1);
+RESET SESSION AUTHORIZATION;
+EOC
+is($err, '', 'triggers do not disturb a buyer');
+is($node->safe_psql('postgres', q{SELECT DISTINCT event, who FROM seen WHERE session = 'buyer' ORDER BY 1}),
+	"at_once|owner_role\ndeferred|buyer\nlate|buyer",
+	'triggers run as the owner of the table; deferred ones as who commits, as everywhere');
+$node->safe_psql('postgres', 'TRUNCATE seen');
+$node->safe_psql('postgres', q{SELECT seckill_buy(1, 1, 'queue')});
+$node->safe_psql('postgres', q{SELECT seckill_buy(2, 1, 'queue')});
+ok($node->poll_query_until('postgres', q{SELECT state = 'expired' FROM seckill.orders WHERE item_id = 2}),
+	'an order has expired');
+is($node->safe_psql('postgres', 'SELECT DISTINCT event, who FROM seen ORDER BY 1'),
+	"at_once|owner_role\ndeferred|owner_role\nlate|owner_role",
+	'in the worker and the keeper all that a trigger leaves for later runs as the owner');
+$node->safe_psql('postgres', 'DROP TRIGGER seize ON seckill.orders; UPDATE seckill.items SET pay_within = NULL');
+
+# saved plans while roles change, also inside functions that change them
+($out, $err) = run_script(<<'EOC');
+CREATE FUNCTION shop(mode seckill_mode) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+	answer text;
+BEGIN
+	SELECT outcome || ' ' || current_user INTO answer FROM seckill_buy(1, 3, mode);
+	RETURN answer;
+EXCEPTION WHEN insufficient_privilege THEN
+	RETURN 'refused ' || current_user;
+END
+$$;
+ALTER FUNCTION shop OWNER TO buyer2;
+PREPARE p AS SELECT outcome, current_user FROM seckill_buy(1, 2, 'retry');
+EXECUTE p;
+SET ROLE buyer;
+EXECUTE p;
+SELECT shop('cache');
+BEGIN;
+SELECT shop('retry');
+SET LOCAL ROLE stranger;
+SAVEPOINT a;
+EXECUTE p;
+ROLLBACK TO a;
+SELECT shop('pessimistic'), current_user;
+COMMIT;
+SELECT outcome, current_user FROM seckill_buy(404, 1);
+SELECT current_user;
+SET SESSION AUTHORIZATION stranger;
+SELECT current_user, shop('cache');
+EXECUTE p;
+RESET SESSION AUTHORIZATION;
+REVOKE EXECUTE ON FUNCTION seckill_buy FROM buyer2;
+SET ROLE buyer2;
+EXECUTE p;
+SELECT shop('cache');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION seckill_buy TO buyer2;
+EOC
+is($out, join("\n",
+		'sold|postgres', 'sold|buyer', 'sold buyer2', 'sold buyer2', 'sold buyer2|stranger',
+		'buyer', 'stranger|sold buyer2', 'refused buyer2'),
+	'roles change between calls');
+is(() = $err =~ /permission denied for function seckill_buy/g, 3, 'who has no EXECUTE is refused, also a prepared statement');
+like($err, qr/item 404 does not exist/, 'an error gives the role back');
+
+# nothing without EXECUTE: functions, triggers by hand, views that call
+my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
+SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
+FROM pg_proc WHERE proname LIKE 'seckill\_%' ORDER BY 1
+EOC
+is(scalar @functions, 18, 'functions of the extension');
+my @refused = ((map { "SELECT $_" } @functions),
+	'TABLE seckill.stock', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
+	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',
+	'SET seckill.token_key = $$x$$', 'SET seckill.max_waiters = 1', 'SET seckill.user_rate = 0', 'SET seckill.allow_unsafe = on');
+foreach my $sql (@refused)
+{
+	($out, $err) = run_script("SET ROLE stranger; $sql");
+	like($err, qr/permission denied|cannot be changed now/, "stranger not: $sql");
+	is($out, '', '... and learns nothing');
+}
+
+# row security is not for the extension, whoever it hides the rows from
+$node->safe_psql('postgres', <<'EOC');
+ALTER TABLE seckill.items ENABLE ROW LEVEL SECURITY;
+ALTER TABLE seckill.items FORCE ROW LEVEL SECURITY;
+ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY;
+ALTER TABLE seckill.orders FORCE ROW LEVEL SECURITY;
+CREATE POLICY nobody ON seckill.items USING (1 / (item_id - item_id) = 0);
+CREATE POLICY nobody ON seckill.orders USING (1 / (item_id - item_id) = 0);
+EOC
+($out, $err) = run_script(join '', 'SET ROLE buyer;',
+	(map { "SELECT outcome FROM seckill_buy(1, 5, '$_');" } sort keys %n_of),
+	'SELECT seckill_confirm(1, 1);', 'SELECT seckill_cancel(1, 1, true);',
+	'SELECT difference FROM seckill_audit(1);');
+is($err, '', 'row security: policies are not asked');
+is($out, "sold\n" x 7 . "confirmed\ncancelled\n0", 'row security: all is sold');
+$node->safe_psql('postgres', <<'EOC');
+DROP POLICY nobody ON seckill.items;
+DROP POLICY nobody ON seckill.orders;
+ALTER TABLE seckill.items DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE seckill.orders DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+EOC
+
+# the key, for who reads all settings and sees all sessions
+foreach my $sql ('SHOW seckill.token_key', q{SELECT current_setting('seckill.token_key')}, 'SHOW ALL',
+	'SELECT * FROM pg_settings', 'SELECT * FROM pg_show_all_settings()', 'TABLE pg_file_settings',
+	'TABLE pg_stat_activity', 'TABLE pg_db_role_setting',
+	'CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE sql SET seckill.token_key FROM CURRENT AS $$$$; SELECT proconfig FROM pg_proc WHERE proconfig IS NOT NULL',
+	'SET seckill.token_key TO DEFAULT',
+	q{SELECT seckill_token(1, 1)}, q{SELECT seckill_buy(1, 1, token => 'x')})
+{
+	($out, $err) = run_script("\\set VERBOSITY verbose\nSET ROLE looker; $sql");
+	unlike("$out$err", qr/sesame/, "no key in: $sql");
+}
+$node->safe_psql('postgres', 'UPDATE seckill.items SET require_token = true WHERE item_id = 2');
+($out, $err) = run_script("\\set VERBOSITY verbose\nSET ROLE buyer; SET client_min_messages = debug5;"
+	  . "SELECT seckill_buy(2, 1, token => repeat('0', 80)); SELECT seckill_token(2, NULL); SELECT seckill_token(2, 1, '-1 s')");
+unlike("$out$err", qr/sesame/, 'no key in what a buyer is told');
+
+# who may call with any user_id and item may do so with the extremes, and a
+# title is anything
+$node->safe_psql('postgres', "INSERT INTO seckill.items (item_id, title, stock) VALUES"
+	  . q{ (9223372036854775807, E'it''s "x"\n\\ %s %n $1 ' || repeat(chr(1114111), 100000), 10), (-9223372036854775808, chr(128), 10)});
+($out, $err) = run_script(join '', 'SET ROLE buyer;', map {
+		my $item = $_;
+		map { "SELECT outcome FROM seckill_buy($item, -9223372036854775808, '$_'); SELECT outcome FROM seckill_buy($item, 9223372036854775807, '$_');" }
+		  qw(retry advisory cache queue) } ('9223372036854775807', '-9223372036854775808'));
+is("$out$err", join("\n", ('sold') x 16), 'extreme users buy extreme items');
+
+check_audit($node, 'after all that');
+check_cache($node, 'after all that');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'nobody fell');
+$node->stop;
+
+#
+# Without preload, a setting can be set before the library knows it.
+#
+
+$node = PostgreSQL::Test::Cluster->new('placeholder');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', <<'EOC');
+CREATE EXTENSION seckill;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 10);
+CREATE ROLE buyer LOGIN;
+GRANT EXECUTE ON FUNCTION seckill_buy TO buyer;
+EOC
+($out, $err) = run_script(<<'EOC');
+SET SESSION AUTHORIZATION buyer;
+SET seckill.allow_unsafe = on;
+SET seckill.token_key = 'mine';
+SELECT outcome FROM seckill_buy(1, 1, 'retry');
+SELECT outcome FROM seckill_buy(1, 1, 'none');
+SHOW seckill.allow_unsafe;
+EOC
+is($out, "sold\noff", 'a setting of before is not taken over');
+like($err, qr/mode "none" is not allowed/, 'mode none is not allowed');
+$node->stop;
+
 done_testing();
