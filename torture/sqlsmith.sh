@@ -46,8 +46,7 @@ while [ $SECONDS -lt $end ]; do
     sql 'SELECT 1' > /dev/null || { failed=1; break; }
     sleep 1
 done
-tr -cd '.etCS\n' < "$workdir/sqlsmith.log" | tail -n 3 >&2
-grep -E '^(queries|impedance)' "$workdir/sqlsmith.log" | tail -n 2 >&2 || true
+grep -o 'queries: .*' "$workdir/sqlsmith.log" >&2 || true
 say "$(grep -c '^ERROR' "$workdir/server.log") errors in the log, by SQLSTATE:"
 sed -n 's/^ERROR:  \([0-9A-Z]\{5\}\): .*/\1/p' "$workdir/server.log" | sort | uniq -c | sort -rn >&2
 
