@@ -111,7 +111,13 @@ define_sizes(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
-/* Keys are told to nobody, not even to who can read all settings. */
+/*
+ * Keys are told to nobody, not even to who can read all settings.  pg_settings
+ * has the value that a RESET would restore, too, as it is: the keys are not
+ * listed there.
+ */
+#define SECRET	(GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE)
+
 static const char *
 show_token_key(void)
 {
@@ -152,12 +158,12 @@ define_settings(void)
 	DefineCustomStringVariable("seckill.token_key",
 							   "Secret key of admission tokens.",
 							   NULL, &seckill_token_key, "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   PGC_SIGHUP, SECRET,
 							   NULL, NULL, show_token_key);
 	DefineCustomStringVariable("seckill.token_old_key",
 							   "Key before seckill.token_key, whose tokens are still accepted.",
 							   NULL, &seckill_token_old_key, "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   PGC_SIGHUP, SECRET,
 							   NULL, NULL, show_token_old_key);
 	DefineCustomIntVariable("seckill.queue_batch",
 							"Purchases that the queue's worker decides in one transaction at most.",
