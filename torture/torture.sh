@@ -1,25 +1,35 @@
 #!/bin/bash
-# Kill, cancel and time out for as long as told, and look whether the laws
-# hold.  PARTS names the parts, which are the .pl files beside this one; their
-# lengths are CYCLES (crash) and INTERRUPTS (interrupts).  SEED repeats the
-# random numbers of a run.
+# Kill, cancel, crowd and confuse for as long as told, and look whether the laws
+# hold.  PARTS names the parts, which are the files beside this one; their
+# lengths are CYCLES (crash), INTERRUPTS (interrupts), ATTEMPTS (crowd), CALLS
+# (bad_input) and MINUTES (sqlsmith).  SEED repeats the random numbers of a run.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-parts=${PARTS:-$(cd torture && echo *.pl)}
+parts=${PARTS:-crash interrupts crowd bad_input sqlsmith}
 workdir=
 trap '[ -z "$workdir" ] || rm -rf "$workdir"' EXIT
 
 tests=
+programs=
 for part in $parts; do
-    file=torture/${part%.pl}.pl
-    [ -f "$file" ] || die "there is no part $part"
-    tests="$tests $file"
+    if [ -f "torture/$part.pl" ]; then
+        tests="$tests torture/$part.pl"
+    elif [ -f "torture/$part.sh" ] && [ "$part" != torture ]; then
+        programs="$programs torture/$part.sh"
+    else
+        die "there is no part $part"
+    fi
 done
 
 ensure_packages libipc-run-perl
 build_and_install
+
+for program in $programs; do
+    "$program" || die "$program has failed"
+done
+[ -n "$tests" ] || exit 0
 
 # The test modules refuse root: they work in a copy.
 workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
