@@ -11,6 +11,9 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use TortureLoad;
 
+# who ends the run early ends its server, too
+$SIG{INT} = $SIG{TERM} = sub { die "interrupted\n" };
+
 our @EXPORT = qw(torture_crash torture_interrupts);
 
 my %process = (
@@ -176,6 +179,7 @@ sub torture_crash
 	{
 		my $kind = eval { crash_cycle($load) };
 
+		die $@ if $@ eq "interrupted\n";
 		$load->finding("cycle $cycle: $@") unless defined $kind;
 		$done{ $kind // 'failed' }++;
 		tell_findings($load, "in cycle $cycle, " . ($kind // 'failed'));

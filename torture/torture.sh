@@ -40,4 +40,4 @@ unset PGHOST PGPORT PGUSER PGDATABASE PGSERVICE PGHOSTADDR PGOPTIONS
 as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" PROVE_TESTS="$tests" && exit
 logs=$(mktemp -d "${TMPDIR:-/tmp}/seckill-torture.XXXXXX")
 cp -r tmp_check/log "$logs"
-die "a law was broken; the servers' logs are in $logs"
+die "a part has failed; the servers' logs are in $logs"
