@@ -151,6 +151,7 @@ has_extension(void)
 	StartTransactionCommand();
 	found = OidIsValid(get_extension_oid("seckill", true));
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(turn_context);
 	return found;
 }
 
@@ -216,7 +217,7 @@ seckill_keeper_main(Datum arg)
 	seckill_process_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
 											  InvalidOid, 0);
-	if (!has_extension() || !seckill_schedule_attend())
+	if (!seckill_schedule_attend())
 		proc_exit(0);
 	before_shmem_exit(on_exit_keeper, (Datum) 0);
 	/* nobody waits for an answer, and rows are locked for a shorter time */
@@ -229,6 +230,8 @@ seckill_keeper_main(Datum arg)
 		TimestampTz soon;
 
 		seckill_process_interrupts();
+		if (!has_extension())
+			proc_exit(0);		/* it was dropped */
 		take_turn();
 		soon = GetCurrentTimestamp() + USECS(LINGER_MS);
 		if (is_in_the_way() ||
