@@ -390,9 +390,11 @@ SELECT seckill_confirm(1, 1);
 RESET SESSION AUTHORIZATION;
 EOC
 is($err, '', 'triggers do not disturb a buyer');
+# from PostgreSQL 18 on as who was active when the trigger was queued
+my $deferred = $node->pg_version >= 18 ? 'owner_role' : 'buyer';
 is($node->safe_psql('postgres', q{SELECT DISTINCT event, who FROM seen WHERE session = 'buyer' ORDER BY 1}),
-	"at_once|owner_role\ndeferred|buyer\nlate|buyer",
-	'triggers run as the owner of the table; deferred ones as who commits, as everywhere');
+	"at_once|owner_role\ndeferred|$deferred\nlate|buyer",
+	'triggers run as the owner of the table; deferred ones as everywhere');
 $node->safe_psql('postgres', 'TRUNCATE seen');
 $node->safe_psql('postgres', q{SELECT seckill_buy(1, 1, 'queue')});
 $node->safe_psql('postgres', q{SELECT seckill_buy(2, 1, 'queue')});
