@@ -39,11 +39,7 @@ lock_hash(uint64 hash, uint16 class, bool may_wait)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, (int64) hash, class);
-	if (!may_wait)
-		return LockAcquire(&tag, ExclusiveLock, false, true) !=
-			LOCKACQUIRE_NOT_AVAIL;
-	seckill_lock(&tag, ExclusiveLock);
-	return true;
+	return seckill_lock(&tag, ExclusiveLock, may_wait);
 }
 
 static bool

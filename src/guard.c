@@ -193,8 +193,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 			item_updated(trigger, item_id);
 	}
 	seckill_xact_note_row(item_id, ROW_CHANGED);
-	note_time(trigger, changed, "starts_at",
-			  (int64) seckill_open_ahead * 1000);
+	note_time(trigger, changed, "starts_at", USECS(seckill_open_ahead));
 	return PointerGetDatum(tuple);
 }
 

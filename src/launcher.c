@@ -41,22 +41,6 @@ typedef struct Keeper
 static Keeper *keepers = NULL;
 static int	nkeepers = 0;
 
-static void
-set_worker(BackgroundWorker *worker, const char *type, const char *function)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker->bgw_library_name, "seckill",
-			sizeof(worker->bgw_library_name));
-	strlcpy(worker->bgw_function_name, function,
-			sizeof(worker->bgw_function_name));
-	strlcpy(worker->bgw_name, type, sizeof(worker->bgw_name));
-	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
-}
-
 /* Have the postmaster start the launcher with the server. */
 void
 seckill_launcher_init(void)
@@ -65,7 +49,7 @@ seckill_launcher_init(void)
 
 	if (IsBinaryUpgrade)
 		return;
-	set_worker(&worker, "seckill launcher", "seckill_launcher_main");
+	seckill_process_describe(&worker, "seckill launcher", "seckill_launcher_main");
 	worker.bgw_restart_time = 1;
 	RegisterBackgroundWorker(&worker);
 }
@@ -109,7 +93,7 @@ start_keeper(Keeper *keeper)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool		started;
 
-	set_worker(&worker, "seckill keeper", "seckill_keeper_main");
+	seckill_process_describe(&worker, "seckill keeper", "seckill_keeper_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
 	worker.bgw_notify_pid = MyProcPid;
 	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);

@@ -142,17 +142,23 @@ seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
 						 (uint32) item_id, class);
 }
 
-/* Take a lock; if that means to wait, the wait is counted. */
-void
-seckill_lock(const LOCKTAG *tag, LOCKMODE mode)
+/*
+ * Take a lock until the end of the transaction; false if that means to wait
+ * and may not.  A wait is counted.
+ */
+bool
+seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
 {
 	instr_time	start;
 
 	if (LockAcquire(tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL)
-		return;
+		return true;
+	if (!may_wait)
+		return false;
 	INSTR_TIME_SET_CURRENT(start);
 	(void) LockAcquire(tag, mode, false, false);
 	seckill_stat_note_wait(start);
+	return true;
 }
 
 /*
@@ -167,8 +173,7 @@ start_refill(Purchase *p, bool may_wait)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	if (LockAcquire(&tag, ExclusiveLock, false, !may_wait) ==
-		LOCKACQUIRE_NOT_AVAIL)
+	if (!seckill_lock(&tag, ExclusiveLock, may_wait))
 		return false;
 	seckill_xact_start_refill(p->entry);
 	return true;
@@ -191,7 +196,7 @@ await_refiller(Purchase *p)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	seckill_lock(&tag, ShareLock);
+	(void) seckill_lock(&tag, ShareLock, true);
 	(void) LockRelease(&tag, ShareLock, false);
 }
 
@@ -226,7 +231,7 @@ seckill_lease_line_up(int64 item_id)
 	if (seckill_lease_owns_row(item_id))
 		return;
 	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_BUYERS);
-	seckill_lock(&tag, ExclusiveLock);
+	(void) seckill_lock(&tag, ExclusiveLock, true);
 }
 
 /* Refill as the one refiller, unless somebody has done it by now. */

@@ -1476,11 +1476,8 @@ void
 seckill_ledger_limit_orders(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
-	LedgerCaller owner;
 
-	become(seckill_catalog()->orders_owner, &owner);
-	(void) run_many(PLAN_LIMIT_ORDERS, args);
-	SetUserIdAndSecContext(owner.user, owner.context);
+	(void) run_on_orders(PLAN_LIMIT_ORDERS, args);
 }
 
 /* Units of the orders that carry a lease; of all committed ones and ours. */

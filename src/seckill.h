@@ -9,6 +9,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/uuid.h"
@@ -394,7 +395,7 @@ extern void seckill_xact_note_drop_database(Oid dbid);
 #define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request */
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
-extern void seckill_lock(const LOCKTAG *tag, LOCKMODE mode);
+extern bool seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
 extern bool seckill_lease_owns_row(int64 item_id);
 extern void seckill_lease_line_up(int64 item_id);
 extern uint64 seckill_lease_generation(const Purchase *p);
@@ -558,6 +559,8 @@ typedef void (*ProcessTask) (void *arg);
 
 #define USECS(ms)	((int64) (ms) * 1000)
 
+extern void seckill_process_describe(BackgroundWorker *worker,
+									 const char *type, const char *function);
 extern void seckill_process_signals(void);
 extern void seckill_process_interrupts(void);
 extern void seckill_process_begin(int lock_timeout_ms);

@@ -85,16 +85,8 @@ seckill_worker_register(void)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = 0;
-	strlcpy(worker.bgw_library_name, "seckill", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "seckill_worker_main",
-			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "seckill worker", sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "seckill worker", sizeof(worker.bgw_type));
+	seckill_process_describe(&worker, "seckill worker", "seckill_worker_main");
+	worker.bgw_restart_time = 0;	/* at once, when it is terminated */
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }

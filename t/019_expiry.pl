@@ -90,6 +90,19 @@ is(sql("SELECT seckill_confirm(2, $second)"),
 is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'ended', 'no purchase is');
 check_audit($node, 'after late payments');
 
+# the same with the units in the lease that has sold the order before
+add_paid_item(12, 1, '300 ms');
+my $leased = sql("SELECT order_id FROM seckill_buy(12, 1, 'cache')");
+await_state(12, 'expired', 1, 'an order of a lease expires');
+is(sql('SELECT seckill_prewarm(12)'), 1, 'its unit is leased again');
+is(sql("SELECT seckill_confirm(12, $leased)"),
+	'confirmed', 'late payment takes it from the lease');
+check_audit($node, 'after late payment from a lease');
+check_cache($node, 'after late payment from a lease');
+is(sql("SELECT outcome FROM seckill_buy(12, 2, 'cache')"), 'sold_out', 'nothing is left');
+is(sql("SELECT seckill_cancel(12, $leased, true), seckill_recall(12)"), 'cancelled|0', 'and given back');
+is(sql('SELECT stock, unsold, sold FROM seckill_audit(12)'), '1|0|0', 'to the row');
+
 # a locked order and a locked row keep nobody else waiting
 add_paid_item($_, 5, '300 ms') foreach 3, 4, 5;
 my $holder = $node->background_psql('postgres');
