@@ -35,6 +35,12 @@ ISOLATION_OPTS = --outputdir=output_iso
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter
 
+# a build for tests, which fails where it is told to (src/fault.h)
+ifdef FAULTS
+PG_CFLAGS += -DSECKILL_FAULTS
+OBJS += src/fault.o
+endif
+
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
@@ -69,7 +75,7 @@ include $(PGXS)
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS): src/seckill.h src/compat.h src/counters.h src/futex.h
+$(OBJS): src/seckill.h src/compat.h src/counters.h src/fault.h src/futex.h
 else
 all:
 	@echo "$(PG_CONFIG) not found: install PostgreSQL's development files" >&2

@@ -216,6 +216,7 @@ on_shmem_request(void)
 	seckill_schedule_request();
 	seckill_rate_request();
 	seckill_stat_request();
+	seckill_fault_request();
 }
 
 static void
@@ -229,6 +230,7 @@ on_shmem_startup(void)
 	seckill_schedule_init();
 	seckill_rate_init();
 	seckill_stat_init();
+	seckill_fault_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -224,11 +224,13 @@ seckill_admit_requests(Purchase **list, int n, bool may_wait)
 		return n;
 	sorted = sort(list, n, compare_requests);
 	lock_requests(sorted, n, may_wait);
+	SECKILL_FAULT("requests locked");
 	scan = seckill_ledger_begin_scan(true);
 	for (int i = 0; i < n; i++)
 		if (sorted[i]->has_request && sorted[i]->admitted &&
 			answer(scan, sorted[i]))
 			sorted[i]->admitted = false;
+	SECKILL_FAULT("requests looked up");
 	seckill_ledger_end_scan(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
@@ -316,6 +318,7 @@ seckill_admit_users(Purchase **list, int n, bool may_wait)
 		return n;
 	sorted = sort(list, n, compare_users);
 	lock_users(sorted, n, may_wait);
+	SECKILL_FAULT("users locked");
 	scan = seckill_ledger_begin_scan(false);
 	for (int first = 0; first < n; first = end)
 	{
@@ -323,6 +326,7 @@ seckill_admit_users(Purchase **list, int n, bool may_wait)
 		if (sorted[first]->admitted)
 			admit_user(scan, &sorted[first], end - first);
 	}
+	SECKILL_FAULT("users counted");
 	seckill_ledger_end_scan(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);

@@ -74,6 +74,7 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 					return SECKILL_QUEUED;
 				put_back(p);
 				seckill_lease_await_holder(p->entry);
+				SECKILL_FAULT("holder awaited");
 				if (!take(p))
 					return SECKILL_QUEUED;
 				break;
@@ -107,6 +108,7 @@ seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
 		sale->row.mine = true;
 		sale->from_row += from_row;
 		sale->from_lease += part.units;
+		SECKILL_FAULT("purchase decided");
 	}
 	return p->outcome;
 }
@@ -287,8 +289,10 @@ decide_free(Stretch *stretches, int n)
 			units[nsold++] = sale->from_row;
 		}
 	}
+	SECKILL_FAULT("batch decided");
 	if (nsold > 0)
 		seckill_ledger_sell_many(ids, units, nsold);
+	SECKILL_FAULT("rows of the batch written");
 }
 
 /* The same for one item, waiting for whoever has its row or holds units. */
@@ -336,6 +340,7 @@ seckill_batch_decide(Purchase **list, int n, bool may_wait)
 		decide_waiting(&stretches[0]);
 	}
 	seckill_batch_order(list, n);
+	SECKILL_FAULT("orders of the batch written");
 	answer_twins(list, n);
 	pfree(stretches);
 	pfree(sorted);

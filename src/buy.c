@@ -267,6 +267,7 @@ seckill_check_rules(Purchase *p)
 		p->rules = glance.rules;
 		outcome = seckill_check_window(&glance.rules, now);
 	}
+	SECKILL_FAULT("rules known");
 	if (outcome == SECKILL_SOLD && glance.sold_out)
 		return SECKILL_SOLD_OUT;
 	return outcome;
@@ -400,6 +401,7 @@ run_mode(Purchase **list, int n)
 		return;
 	seckill_ledger_begin(&caller);
 	seckill_mode_run(list, n);
+	SECKILL_FAULT("mode has run");
 	seckill_ledger_end(&caller);
 }
 
@@ -476,6 +478,7 @@ seckill_buy(PG_FUNCTION_ARGS)
 		p.entry = buy_in_transaction(list, 1);
 	seckill_stat_end(&call, &p, 1, p.entry);
 	seckill_stock_unpin(p.entry);
+	SECKILL_FAULT("call counted");
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);
 }
@@ -514,6 +517,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 	}
 	seckill_stat_end(&call, &p, 1, p.entry);
 	seckill_stock_unpin(p.entry);
+	SECKILL_FAULT("submission counted");
 	return seckill_catalog_result(fcinfo, p.outcome,
 								  p.outcome == SECKILL_QUEUED,
 								  (int64) ticket);
@@ -620,6 +624,7 @@ buy_list(Purchase *purchases, int n, const StatCall *call)
 	seckill_stat_end(call, purchases, n, entry);
 	seckill_stock_unpin(entry);
 	pfree(list);
+	SECKILL_FAULT("list counted");
 }
 
 static void

@@ -221,6 +221,7 @@ expire_item(Batch *batch, int i, int64 *units)
 		end++;
 	expired = seckill_ledger_expire(item_id, &batch->orders[i], end - i,
 									batch->now, units);
+	SECKILL_FAULT("orders expired");
 	batch->expired += expired;
 	batch->items += expired > 0;
 	return end;
@@ -243,6 +244,7 @@ expire_free(Batch *batch)
 		if (i == 0 || batch->orders[i].item_id != batch->orders[i - 1].item_id)
 			ids[nitems++] = batch->orders[i].item_id;
 	seckill_ledger_probe_many(ids, nitems, unlocked);
+	SECKILL_FAULT("rows probed");
 	for (int i = 0; i < nitems; i++)
 	{
 		while (batch->orders[next].item_id != ids[i])

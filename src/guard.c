@@ -191,6 +191,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 		changed = trigger->tg_newtuple;
 		if (!is_replica())
 			item_updated(trigger, item_id);
+		SECKILL_FAULT("change of an item followed up");
 	}
 	seckill_xact_note_row(item_id, ROW_CHANGED);
 	note_time(trigger, changed, "starts_at", USECS(seckill_open_ahead));
@@ -210,6 +211,7 @@ check_no_orders(int64 item_id)
 	seckill_ledger_begin(&caller);
 	p.entry = seckill_stock_find(item_id);
 	seckill_lease_vacate(&p);
+	SECKILL_FAULT("item vacated");
 	if (seckill_ledger_has_orders(item_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -329,5 +331,6 @@ seckill_truncated(PG_FUNCTION_ARGS)
 		check_truncated(table);
 	if (table == seckill_catalog()->items)
 		seckill_xact_note_emptied(table);
+	SECKILL_FAULT("tables emptied");
 	return PointerGetDatum(NULL);
 }

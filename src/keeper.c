@@ -65,6 +65,7 @@ read_openings(void *arg)
 	openings->n = seckill_ledger_opening(openings->now, until,
 										 openings->item_ids, OPENING_BATCH);
 	openings->next = seckill_ledger_next_opening(until);
+	SECKILL_FAULT("openings read");
 	if (openings->next != DT_NOEND)
 		openings->next -= USECS(seckill_open_ahead);
 }
@@ -82,6 +83,7 @@ prepare_task(void *arg)
 	Opening    *opening = arg;
 
 	opening->done = seckill_lease_prepare(opening->item_id);
+	SECKILL_FAULT("opening prepared");
 }
 
 /* One that cannot be prepared sells from the row at first: say so, once. */
@@ -181,6 +183,7 @@ take_turn(void)
 	TimestampTz again;
 
 	seckill_schedule_take();
+	SECKILL_FAULT("keeper's turn has come");
 	again = seckill_expire_overdue(next.after);
 	if (again > next.after)
 	{
@@ -189,6 +192,7 @@ take_turn(void)
 		again = Max(again, GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP));
 	}
 	again = Min(again, prepare_openings());
+	SECKILL_FAULT("keeper has done its work");
 	seckill_schedule_put(again);
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);

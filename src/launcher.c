@@ -199,6 +199,7 @@ seckill_launcher_main(Datum arg)
 		TimestampTz next_round;
 
 		seckill_process_interrupts();
+		SECKILL_FAULT("launcher's turn has come");
 		next_round = last_round + USECS(seckill_naptime * 1000);
 		if (GetCurrentTimestamp() >= next_round)
 		{

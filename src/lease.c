@@ -51,6 +51,7 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 						   row->leased, sold),
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
 	seckill_ledger_close(item_id, (int32) unsold);
+	SECKILL_FAULT("dead lease closed");
 	seckill_stat_count(SECKILL_STAT_SETTLES, 1);
 	seckill_stat_count(SECKILL_STAT_SETTLED_UNITS, unsold);
 	ereport(LOG,
@@ -92,7 +93,9 @@ lease_units(Purchase *p, const ItemRow *row, int32 n)
 	int64		lease_id = seckill_stock_lease_id(p->entry);
 
 	seckill_ledger_lease(p->item_id, n, lease_id);
+	SECKILL_FAULT("lease written");
 	seckill_xact_credit(p->entry, lease_id, n);
+	SECKILL_FAULT("lease credited");
 	seckill_stock_set_dry(p->entry, n == row->stock);
 }
 
@@ -175,7 +178,9 @@ start_refill(Purchase *p, bool may_wait)
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	if (!seckill_lock(&tag, ExclusiveLock, may_wait))
 		return false;
+	SECKILL_FAULT("refiller's lock taken");
 	seckill_xact_start_refill(p->entry);
+	SECKILL_FAULT("refiller's role taken");
 	return true;
 }
 
@@ -186,6 +191,7 @@ end_refill(Purchase *p)
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	seckill_xact_end_refill(p->entry);
+	SECKILL_FAULT("refiller's role given up");
 	(void) LockRelease(&tag, ExclusiveLock, false);
 }
 
@@ -197,6 +203,7 @@ await_refiller(Purchase *p)
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	(void) seckill_lock(&tag, ShareLock, true);
+	SECKILL_FAULT("refiller awaited");
 	(void) LockRelease(&tag, ShareLock, false);
 }
 
@@ -232,6 +239,7 @@ seckill_lease_line_up(int64 item_id)
 		return;
 	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_BUYERS);
 	(void) seckill_lock(&tag, ExclusiveLock, true);
+	SECKILL_FAULT("line joined");
 }
 
 /* Refill as the one refiller, unless somebody has done it by now. */
@@ -391,6 +399,7 @@ seckill_lease_vacate(Purchase *p)
 	while (!seckill_stock_close(p->entry))
 	{
 		(void) seckill_xact_take_all(p->entry, &taken);
+		SECKILL_FAULT("lease emptied");
 		seckill_xact_own(p->entry, &own);
 		if (seckill_stock_is_vacant(p->entry, &own))
 			return;
@@ -451,6 +460,7 @@ prewarm(int64 item_id, int32 units)
 	units = Min(units, row.stock);
 	if (units > 0)
 		lease_units(&p, &row, units);
+	SECKILL_FAULT("item prewarmed");
 	seckill_stock_preheat(p.entry);
 	seckill_stock_unpin(p.entry);
 	return units;
@@ -526,11 +536,15 @@ recall(int64 item_id)
 	{
 		int32		stock = row.stock;
 
+		SECKILL_FAULT("lease ended");
 		seckill_lease_settle(&p, &row);
 		settled += row.stock - stock;
 	}
 	else if (row.leased > 0 && seckill_xact_take_all(p.entry, &taken))
+	{
+		SECKILL_FAULT("lease recalled");
 		seckill_ledger_give_back(item_id, taken.units);
+	}
 	seckill_stock_unpin(p.entry);
 	return settled + taken.units;
 }

@@ -398,6 +398,7 @@ get_plan(PlanId id)
 		prepare(id);
 	if (!is_planned(plans[id]))
 		replan(plans[id]);
+	SECKILL_FAULT("statement planned");
 	return plans[id];
 }
 
@@ -423,6 +424,7 @@ run_many(PlanId id, Datum *args)
 {
 	int			rc = SPI_execute_plan(get_plan(id), args, NULL, false, 0);
 
+	SECKILL_FAULT("statement run");
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
@@ -461,6 +463,7 @@ run_latest(PlanId id, Datum *args, Oid owner)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
+	SECKILL_FAULT("statement run as owner");
 	SetUserIdAndSecContext(caller.user, caller.context);
 	UnregisterSnapshot(snapshot);
 	if (rc < 0)
@@ -596,6 +599,7 @@ read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row)
 	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
 	bool		found = fetch_item(items, item_id, snapshot, row);
 
+	SECKILL_FAULT("row read");
 	UnregisterSnapshot(snapshot);
 	table_close(items, NoLock);
 	return found;
@@ -695,6 +699,7 @@ lock_item(PlanId id, int64 item_id, ItemRow *row)
 		return false;
 	(void) read_locked(0, row);
 	SPI_freetuptable(SPI_tuptable);
+	SECKILL_FAULT("row locked");
 	seckill_xact_note_row(item_id, ROW_LOCKED);
 	return true;
 }

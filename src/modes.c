@@ -52,7 +52,9 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 		(void) seckill_sale_decide(&sale, list[i], true);
 		list[0]->entry = list[i]->entry;
 	}
+	SECKILL_FAULT("list decided");
 	seckill_sale_end(&sale, list[0]->item_id);
+	SECKILL_FAULT("locked row written");
 	seckill_batch_order(list, n);
 }
 
@@ -69,6 +71,7 @@ lock_and_sell(Purchase **list, int n)
 static void
 sold(Purchase **list, int n)
 {
+	SECKILL_FAULT("row written");
 	set_outcome(list, n, SECKILL_SOLD);
 	seckill_batch_order(list, n);
 }
@@ -236,7 +239,9 @@ drop_stale_lease(Purchase *p, const StockTaken *taken)
 {
 	ItemRow		row;
 
+	SECKILL_FAULT("fence has stopped the order");
 	seckill_xact_return(p->entry, taken);
+	SECKILL_FAULT("units returned");
 	if (!seckill_ledger_peek(p->item_id, &row))
 		seckill_unknown_item(p->item_id);
 	if (row.lease_id != taken->lease_id)
@@ -270,8 +275,10 @@ buy_cache(Purchase **list, int n)
 	{
 		int			k = served(list, n, taken.units);
 
+		SECKILL_FAULT("units held");
 		if (seckill_ledger_order_fenced(list, k, taken.lease_id))
 		{
+			SECKILL_FAULT("order is behind the fence");
 			set_outcome(list, k, SECKILL_SOLD);
 			list += k;
 			n -= k;

@@ -71,6 +71,7 @@ sell_again(Purchase *p)
 	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
 		return false;
 	seckill_sale_end(&sale, p->item_id);
+	SECKILL_FAULT("units sold again");
 	return true;
 }
 
@@ -132,6 +133,7 @@ seckill_put_back(int64 item_id, int64 units)
 						item_id)));
 	seckill_ledger_lock(item_id, &row);
 	seckill_ledger_return(item_id, (int32) units);
+	SECKILL_FAULT("units put back");
 }
 
 static OrderState
@@ -155,6 +157,7 @@ cancel(int64 item_id, int64 order_id, bool refund)
 						order_id, item_id),
 				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
 	seckill_ledger_cancel(item_id, order_id);
+	SECKILL_FAULT("order cancelled");
 	seckill_lease_line_up(item_id);
 	seckill_put_back(item_id, order.quantity);
 	return ORDER_CANCELLED;

@@ -107,6 +107,7 @@ run(ProcessTask task, void *arg, int lock_timeout_ms)
 	seckill_ledger_begin(&caller);
 	task(arg);
 	seckill_ledger_end(&caller);
+	SECKILL_FAULT("task done");
 	seckill_process_commit();
 	MemoryContextSwitchTo(context);
 }

@@ -434,6 +434,7 @@ put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
 
 	if (!next_ticket(q, ticket))
 		return false;
+	SECKILL_CRASH("cell taken");
 	cell = cell_of(q, *ticket);
 	cell->item_id = p->item_id;
 	cell->user_id = p->user_id;
@@ -502,6 +503,7 @@ await_decision(Queue *q, QueueCell *cell)
 		if (is_decided(cell, my_ticket))
 			break;
 		CHECK_FOR_INTERRUPTS();
+		SECKILL_FAULT("decision not there");
 		seckill_futex_sleep(&cell->waiter, waiter,
 							SeckillWaitEvent(&decision_event,
 											 "SeckillQueue"));
@@ -524,6 +526,7 @@ seckill_queue_buy(Purchase *p)
 	if (!put(q, p, SeckillMyProcIndex(), &ticket))
 		return SECKILL_BUSY;
 	my_ticket = ticket;
+	SECKILL_FAULT("ticket drawn");
 	cell = cell_of(q, ticket);
 	await_decision(q, cell);
 	pg_read_barrier();
@@ -533,6 +536,7 @@ seckill_queue_buy(Purchase *p)
 	pg_memory_barrier();
 	pg_atomic_write_u32(&cell->waiter, 0);
 	my_ticket = 0;
+	SECKILL_FAULT("answer read");
 	if (error != 0)
 		raise_answer(q, ticket, error);
 	return outcome;
@@ -549,6 +553,7 @@ seckill_queue_submit(const Purchase *p, uint64 *ticket)
 	need_worker(q);
 	if (!put(q, p, NOBODY, ticket))
 		return SECKILL_BUSY;
+	SECKILL_FAULT("purchase submitted");
 	/* it may just have retired */
 	if (!ensure_worker(q) &&
 		move_cell(cell_of(q, *ticket), *ticket, QUEUE_READY, QUEUE_FREE))
@@ -692,6 +697,7 @@ seckill_result(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		outcome = look_up(q, ticket, &order_id);
+		SECKILL_FAULT("ticket looked up");
 	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
 	ConditionVariableCancelSleep();
 	return seckill_catalog_result(fcinfo, outcome, outcome == SECKILL_SOLD,
@@ -958,6 +964,7 @@ finish(const Purchase *job, int error)
 	QueueCell  *cell = cell_of(my_queue, job->ticket);
 	uint32		waiter;
 
+	SECKILL_CRASH("decision committed");
 	cell->outcome = job->outcome;
 	cell->order_id = job->order_id;
 	cell->error = error;
@@ -981,6 +988,7 @@ seckill_queue_publish(const Purchase *jobs, int n)
 	for (int i = 0; i < n; i++)
 		if (jobs[i].outcome != SECKILL_QUEUED)
 			finish(&jobs[i], 0);
+	SECKILL_CRASH("decisions published");
 	ConditionVariableBroadcast(&my_queue->decided);
 }
 

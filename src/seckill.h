@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "fault.h"
 
 /* Order of the labels of the SQL type seckill_mode. */
 typedef enum SeckillMode

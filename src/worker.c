@@ -127,6 +127,7 @@ start(Oid dbid)
 	}
 	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
+	SECKILL_FAULT("worker connected");
 	seckill_queue_started();
 	seckill_stat_count(SECKILL_STAT_STARTS, 1);
 	ereport(LOG,
@@ -138,6 +139,7 @@ start(Oid dbid)
 static void
 retire_if_idle(void)
 {
+	SECKILL_FAULT("worker found idle");
 	if (seckill_queue_retire())
 		proc_exit(0);
 }
@@ -235,6 +237,7 @@ decide(Purchase *list, int n, bool may_wait)
 	batch = list;
 	nbatch = n;
 	batch_items = seckill_catalog()->items;
+	SECKILL_FAULT("batch is to be committed");
 	seckill_process_commit();
 }
 
@@ -284,6 +287,7 @@ fail(Purchase *job, const ErrorData *error)
 {
 	if (!seckill_queue_take(job))
 		return;
+	SECKILL_FAULT("purchase has failed");
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
@@ -470,6 +474,7 @@ take_turn(uint64 *seen)
 	while ((n = seckill_queue_read(&range, jobs, max_jobs, is_not_in,
 								   &put_off)) > 0)
 	{
+		SECKILL_FAULT("batch read");
 		report(n);
 		decide_all(jobs, n, false);
 		found += n;

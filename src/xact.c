@@ -123,6 +123,7 @@ prepare_claim(void)
 						   SECKILL_PLACES),
 				 errhint("Commit, and buy the rest in another transaction.")));
 	(void) GetCurrentTransactionId();
+	SECKILL_FAULT("claim prepared");
 }
 
 /* Find or add the claim of this level.  Raises nothing. */
@@ -548,6 +549,7 @@ end_transaction(bool committed)
 {
 	if (committed)
 		announce_rows();
+	SECKILL_CRASH("transaction has ended");
 	while (nclaims > 0)
 	{
 		Claim	   *claim = &claims[nclaims - 1];
@@ -558,6 +560,7 @@ end_transaction(bool committed)
 			abort_claim(claim);
 		drop_claim(claim);
 	}
+	SECKILL_CRASH("claims have ended");
 	if (committed)
 		seckill_worker_committed();
 	else
@@ -569,6 +572,7 @@ end_transaction(bool committed)
 static void
 refuse_prepare(void)
 {
+	SECKILL_FAULT("transaction is to be prepared");
 	if (nclaims == 0 && nemptied == 0)
 		return;
 	ereport(ERROR,
@@ -653,6 +657,7 @@ lift_rows(int level)
 static void
 commit_level(int level)
 {
+	SECKILL_CRASH("level has committed");
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (i < nclaims && claims[i].level == level)
 			lift_claim(&claims[i]);

@@ -20,7 +20,8 @@ our $max_tries = 1;
 sub seckill_node
 {
 	my ($name, %params) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my @where = $params{install_path} ? (install_path => $params{install_path}) : ();
+	my $node = PostgreSQL::Test::Cluster->new($name, @where);
 
 	$node->init(allows_streaming => $params{streaming} // 0);
 	$node->append_conf('postgresql.conf', <<"EOC");

@@ -116,8 +116,10 @@ sub wait
 
 	while ($self->{busy} && !$self->{lost})
 	{
-		return 0 if time > $end;
-		$self->receive if $select->can_read(0.1);
+		my $left = $end - time;
+
+		return 0 if $left < 0;
+		$self->receive if $select->can_read($left);
 	}
 	return !$self->{lost};
 }

@@ -1,0 +1,189 @@
+/*
+ * fault.c
+ *		Failing on purpose, in builds made with "make FAULTS=1" only.
+ *
+ * One fault at a time is armed, in shared memory, for one process or one kind
+ * of processes.  It strikes when the victim passes the named step, or any, for
+ * the n-th time: counting n up from 1 until the fault does not strike any more
+ * tries each step of a call, however often the call comes by.
+ *
+ * The functions are not part of the extension's script; who wants them creates
+ * them, see torture/TortureFaults.pm.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/builtins.h"
+
+#include "seckill.h"
+
+PG_FUNCTION_INFO_V1(seckill_fault_arm);
+PG_FUNCTION_INFO_V1(seckill_fault_struck);
+
+#define NAME_SIZE	64
+
+/* How long a process sleeps that is to be late. */
+#define LATE_US		5000
+
+#define ERRCODE_FAULT	MAKE_SQLSTATE('S','K','F','0','0')
+
+typedef enum FaultAction
+{
+	FAULT_NONE,
+	FAULT_ERROR,				/* raise an error */
+	FAULT_FATAL,				/* end the session */
+	FAULT_KILL,					/* die at once, and with it the server */
+	FAULT_LATE					/* sleep, so that others come first */
+} FaultAction;
+
+static const char *const actions[] = {"none", "error", "fatal", "kill", "late"};
+
+typedef struct Fault
+{
+	slock_t		mutex;
+	FaultAction action;
+	char		victim[NAME_SIZE];	/* a pid, or a type of background worker */
+	char		step[NAME_SIZE];	/* "*": any */
+	int			pass;			/* 0: each; -n: one in n, at random */
+	int			passes;			/* up to now */
+	char		struck[NAME_SIZE];	/* the step where it did last, or "" */
+} Fault;
+
+static Fault *fault = NULL;
+
+void
+seckill_fault_request(void)
+{
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Fault)));
+}
+
+void
+seckill_fault_init(void)
+{
+	bool		found;
+
+	fault = ShmemInitStruct("seckill fault", sizeof(Fault), &found);
+	if (found)
+		return;
+	memset(fault, 0, sizeof(Fault));
+	SpinLockInit(&fault->mutex);
+}
+
+/* Am I meant? */
+static bool
+is_victim(void)
+{
+	char		pid[16];
+
+	if (MyBgworkerEntry != NULL)
+		return strcmp(MyBgworkerEntry->bgw_type, fault->victim) == 0;
+	snprintf(pid, sizeof(pid), "%d", MyProcPid);
+	return strcmp(pid, fault->victim) == 0;
+}
+
+static bool
+is_due(void)
+{
+	if (fault->pass < 0)
+		return pg_prng_double(&pg_global_prng_state) * -fault->pass < 1;
+	return fault->pass == 0 || fault->passes == fault->pass;
+}
+
+/* Does the fault strike at this step?  Under the mutex. */
+static FaultAction
+strike(const char *step, bool may_raise)
+{
+	if (fault->action == FAULT_NONE || !is_victim() ||
+		(strcmp(fault->step, "*") != 0 && strcmp(fault->step, step) != 0) ||
+		(!may_raise && fault->action < FAULT_KILL))
+		return FAULT_NONE;
+	fault->passes++;
+	if (!is_due())
+		return FAULT_NONE;
+	strlcpy(fault->struck, step, NAME_SIZE);
+	return fault->action;
+}
+
+void
+seckill_fault_step(const char *step, bool may_raise)
+{
+	FaultAction action;
+
+	if (fault == NULL || fault->action == FAULT_NONE)
+		return;
+	SpinLockAcquire(&fault->mutex);
+	action = strike(step, may_raise);
+	SpinLockRelease(&fault->mutex);
+	switch (action)
+	{
+		case FAULT_NONE:
+			break;
+		case FAULT_ERROR:
+		case FAULT_FATAL:
+			ereport(action == FAULT_ERROR ? ERROR : FATAL,
+					(errcode(ERRCODE_FAULT), errmsg("fault: %s", step)));
+			break;
+		case FAULT_KILL:
+			(void) kill(MyProcPid, SIGKILL);
+			break;
+		case FAULT_LATE:
+			pg_usleep(LATE_US);
+			break;
+	}
+}
+
+static FaultAction
+find_action(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(actions); i++)
+		if (strcmp(actions[i], name) == 0)
+			return (FaultAction) i;
+	elog(ERROR, "there is no action \"%s\"", name);
+}
+
+/*
+ * seckill_fault_arm(victim text, step text, pass integer, action text)
+ *		returns void
+ */
+Datum
+seckill_fault_arm(PG_FUNCTION_ARGS)
+{
+	char	   *victim = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *step = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	FaultAction action = find_action(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+
+	SpinLockAcquire(&fault->mutex);
+	strlcpy(fault->victim, victim, NAME_SIZE);
+	strlcpy(fault->step, step, NAME_SIZE);
+	fault->pass = PG_GETARG_INT32(2);
+	fault->action = action;
+	fault->passes = 0;
+	fault->struck[0] = '\0';
+	SpinLockRelease(&fault->mutex);
+	PG_RETURN_VOID();
+}
+
+/*
+ * seckill_fault_struck() returns text
+ *
+ * The step where the fault has struck, or NULL.
+ */
+Datum
+seckill_fault_struck(PG_FUNCTION_ARGS)
+{
+	char		struck[NAME_SIZE];
+
+	SpinLockAcquire(&fault->mutex);
+	memcpy(struck, fault->struck, NAME_SIZE);
+	SpinLockRelease(&fault->mutex);
+	if (struck[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(struck));
+}

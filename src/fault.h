@@ -1,0 +1,32 @@
+/*
+ * fault.h
+ *		Steps at which a build for tests fails when it is told to.
+ *
+ * "make FAULTS=1" makes such a build; of any other nothing is left of this.
+ * A step is named after what has just been done there.
+ */
+#ifndef SECKILL_FAULT_H
+#define SECKILL_FAULT_H
+
+#ifdef SECKILL_FAULTS
+
+extern void seckill_fault_request(void);
+extern void seckill_fault_init(void);
+extern void seckill_fault_step(const char *step, bool may_raise);
+
+/* A step at which an error can be raised. */
+#define SECKILL_FAULT(step)		seckill_fault_step(step, true)
+
+/* One at which none must be, but at which the process can die. */
+#define SECKILL_CRASH(step)		seckill_fault_step(step, false)
+
+#else
+
+#define seckill_fault_request() ((void) 0)
+#define seckill_fault_init()	((void) 0)
+#define SECKILL_FAULT(step)		((void) 0)
+#define SECKILL_CRASH(step)		((void) 0)
+
+#endif
+
+#endif							/* SECKILL_FAULT_H */

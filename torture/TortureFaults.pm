@@ -1,0 +1,598 @@
+# Faults inside: every call, in every way a transaction can be written, fails at
+# each step it passes, one after the other; then everything must be as if the
+# call had not been, and the item must sell to its last unit.
+#
+# The server is one of its own with a build that can fail, see src/fault.h.
+package TortureFaults;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+use Time::HiRes qw(time sleep);
+use TortureSession;
+
+our @EXPORT = qw(torture_faults);
+
+my $supply = 12;
+
+# A call that comes by more steps than this never ends.
+my $most_passes = 300;
+
+# An item is thrown away with each fault; after so many the tables are emptied.
+my $items_kept = 50;
+
+
+#
+# The build and its server
+#
+
+# An installation of PostgreSQL beside the real one, for a build of its own: the
+# server finds its files from where its program is.
+sub install_faulty
+{
+	my $dir = "$PostgreSQL::Test::Utils::tmp_check/faults";
+	my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
+	my @dirs = map { chomp(my $path = `$pg_config --$_`); $path } qw(bindir pkglibdir sharedir);
+	my $make = "make -C $dir/source -s FAULTS=1 with_llvm=no PG_CONFIG=$pg_config";
+
+	mkdir $_ foreach $dir, "$dir/source";
+	system_or_bail('cp', '-r', '--parents', @dirs, $dir);
+	system_or_bail('cp', '-r', qw(Makefile seckill.c seckill.control seckill--1.0.sql src), "$dir/source");
+	system_or_bail("{ $make clean && $make && $make DESTDIR=$dir install; } >$dir/log 2>&1");
+	return $dir . dirname($dirs[0]);
+}
+
+sub faulty_node
+{
+	my ($name) = @_;
+	my $node = seckill_node($name, install_path => install_faulty(), conf => <<'EOC');
+restart_after_crash = on
+log_min_error_statement = panic
+log_statement = none
+deadlock_timeout = 100ms
+seckill.lease_units = 4
+seckill.max_items = 20
+seckill.queue_idle_time = 100ms
+max_locks_per_transaction = 256
+EOC
+
+	$node->safe_psql('postgres', <<'EOC');
+CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
+	AS '$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
+CREATE FUNCTION fault_struck() RETURNS text
+	AS '$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
+
+-- a call that is tried again when it fails
+CREATE FUNCTION tried(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	BEGIN
+		EXECUTE call INTO answer;
+	EXCEPTION WHEN SQLSTATE 'SKF00' THEN
+		EXECUTE call INTO answer;
+	END;
+	RETURN answer;
+END
+$$;
+
+-- what is wrong with an item: it is sold to its last unit
+CREATE FUNCTION wrong(item bigint, supply integer, mode seckill_mode) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	got record;
+BEGIN
+	SELECT * INTO got FROM seckill.stock WHERE item_id = item;
+	IF NOT FOUND THEN
+		RETURN '';
+	ELSIF got.held <> 0 THEN
+		RETURN format('%s units are still held', got.held);
+	END IF;
+	PERFORM seckill_buy_many(item, array_agg(u), mode) FROM generate_series(1001, 1000 + supply) u;
+	SELECT * INTO got FROM seckill_audit() WHERE item_id = item;
+	IF got.difference <> 0 THEN
+		RETURN format('the difference is %s', got.difference);
+	ELSIF got.unsold <> 0 THEN
+		RETURN format('%s units cannot be sold', got.unsold);
+	END IF;
+	SELECT sum(quantity) AS sold INTO got FROM seckill.orders
+	WHERE item_id = item AND state IN ('pending', 'confirmed');
+	RETURN CASE WHEN got.sold <> supply THEN format('%s of %s units are sold', got.sold, supply) ELSE '' END;
+END
+$$;
+EOC
+	return $node;
+}
+
+
+#
+# Calls.  An item has the columns set that it needs; what is done before the
+# call; the call, which is as good as not made if it fails; and what it has
+# done, as a query whose answer is true then.
+#
+
+my @row_modes = qw(optimistic retry pessimistic advisory);
+my @modes = (@row_modes, 'cache', 'auto');
+
+# Where the units are that are bought.
+my %places = (
+	row => { columns => q{per_user_limit = 3, pay_within = '1 hour'}, quantity => 2,
+		request => q{'11111111-1111-1111-1111-111111111111'} },
+	leased => { before => [ 'SELECT seckill_prewarm($item, 12)' ], quantity => 1 },
+	split => { before => [ 'SELECT seckill_prewarm($item, 10)' ], quantity => 11 },
+	dead => { before => [ lose_lease() ], quantity => 4 },
+	stale => { before => [ 'SELECT seckill_prewarm($item, 5)', lose_lease() ], quantity => 2 });
+
+# The row's units are under a lease that no memory knows, as after a crash.
+sub lose_lease
+{
+	return q{SET session_replication_role = replica;
+UPDATE seckill.items SET stock = 2, leased = 10, lease_id = 4711 WHERE item_id = $item;
+SET session_replication_role = origin};
+}
+
+sub purchases
+{
+	my (@list);
+
+	foreach my $mode (@modes)
+	{
+		foreach my $name (sort keys %places)
+		{
+			my $place = $places{$name};
+			my $request = $place->{request} // 'NULL';
+
+			push @list, { %$place, name => "$mode, $name",
+				call => "SELECT outcome FROM seckill_buy(\$item, 1, '$mode', $place->{quantity}, $request)",
+				done => "SELECT count(*) = 1 FROM seckill.orders WHERE item_id = \$item AND user_id = 1 AND quantity = $place->{quantity}" };
+		}
+	}
+	return @list;
+}
+
+sub lists
+{
+	return map { { name => "list, $_", columns => 'per_user_limit = 1',
+			call => "SELECT count(*) FROM seckill_buy_many(\$item, '{1,2,3,4,5}', '$_')",
+			done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' } }
+	  @modes;
+}
+
+sub by_hand
+{
+	my $order = q{SELECT seckill_buy($item, 1, 'retry', 3)};
+	my $number = '(SELECT order_id FROM seckill.orders WHERE item_id = $item AND user_id = 1)';
+	my $state = 'SELECT state = $expected FROM seckill.orders WHERE item_id = $item AND user_id = 1';
+	my $overdue = 'UPDATE seckill.orders SET pay_by = now() WHERE item_id = $item';
+	my $is = sub { $state =~ s/\$expected/'$_[0]'/r };
+
+	return (
+		{ name => 'prewarm', call => 'SELECT seckill_prewarm($item, 5)',
+			done => 'SELECT leased = 5 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'recall', before => [ 'SELECT seckill_prewarm($item, 5)' ],
+			call => 'SELECT seckill_recall($item)',
+			done => 'SELECT leased = 0 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'recall of a dead lease', before => [ lose_lease() ],
+			call => 'SELECT seckill_recall($item)',
+			done => 'SELECT leased = 0 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'confirm', columns => q{pay_within = '1 hour'}, before => [$order],
+			call => "SELECT seckill_confirm(\$item, $number)", done => $is->('confirmed') },
+		{ name => 'late confirm', columns => q{pay_within = '1 ms', per_user_limit = 4}, before => [$order],
+			await => $is->('expired'),
+			call => "SELECT seckill_confirm(\$item, $number)", done => $is->('confirmed') },
+		{ name => 'cancel', columns => q{pay_within = '1 hour'}, before => [$order],
+			call => "SELECT seckill_cancel(\$item, $number)", done => $is->('cancelled') },
+		{ name => 'refund', before => [ 'SELECT seckill_prewarm($item, 12)', $order ],
+			call => "SELECT seckill_cancel(\$item, $number, true)", done => $is->('cancelled') },
+		{ name => 'restock', more => 5, before => [ 'SELECT seckill_prewarm($item, 12)' ],
+			call => 'UPDATE seckill.items SET stock = stock + 5 WHERE item_id = $item RETURNING 1',
+			done => 'SELECT supplied = 17 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'first limit', before => [$order],
+			call => 'UPDATE seckill.items SET per_user_limit = 3 WHERE item_id = $item RETURNING 1',
+			done => 'SELECT limited FROM seckill.orders WHERE item_id = $item AND user_id = 1' },
+		{ name => 'delete', before => [ 'SELECT seckill_prewarm($item, 12)' ],
+			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
+			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'truncate', before => [ 'SELECT seckill_prewarm($item, 12)', $order ],
+			call => 'TRUNCATE seckill.items, seckill.orders',
+			done => 'SELECT count(*) = 0 FROM seckill.items' });
+}
+
+# Calls that meet somebody who is in the middle of a transaction, and ends it
+# when they wait.
+sub meetings
+{
+	my $holds = q{SELECT seckill_buy($item, 99, 'cache', 2)};
+	my @list = ({ name => 'delete, units held', before => [ 'SELECT seckill_prewarm($item, 12)' ],
+			other => $holds, end => 'ROLLBACK',
+			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
+			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'recall, units held', before => [ 'SELECT seckill_prewarm($item, 12)' ],
+			other => $holds, end => 'ROLLBACK', call => 'SELECT seckill_recall($item)',
+			done => 'SELECT leased = 2 FROM seckill.items WHERE item_id = $item' });
+
+	foreach my $mode (@modes)
+	{
+		foreach my $end (qw(COMMIT ROLLBACK))
+		{
+			push @list, { name => "$mode, $end of a refill", other => $holds, end => $end,
+				call => "SELECT outcome FROM seckill_buy(\$item, 1, '$mode', 10)",
+				done => 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1' };
+			push @list, { name => "$mode, $end of a hold", other => $holds, end => $end,
+				before => [ 'SELECT seckill_prewarm($item, 12)' ],
+				call => "SELECT outcome FROM seckill_buy(\$item, 1, '$mode', 12)",
+				done => 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1' };
+		}
+	}
+	return @list;
+}
+
+# Calls of the queue, which are statements of their own.
+sub queued
+{
+	my $request = q{'22222222-2222-2222-2222-222222222222'};
+	my @list = map {
+		my $place = $places{$_};
+
+		+{ %$place, name => "queue, $_",
+			call => "SELECT outcome FROM seckill_buy(\$item, 1, 'queue', $place->{quantity}, $request)",
+			done => 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1' }
+	} sort keys %places;
+
+	push @list, { name => 'submit', done => $list[0]{done},
+		call => "SELECT r.outcome FROM seckill_submit(\$item, 1, 1, $request) s, LATERAL seckill_result(s.ticket, '5 s') r" };
+	return @list;
+}
+
+
+#
+# Contexts: the ways in which a call is made.  Each returns 1 if the call is
+# done, 0 if it is not, undef if nobody was told.
+#
+
+my %context = (
+	top => \&in_top, block => \&in_block, savepoint => \&in_savepoint,
+	exception => \&in_exception, execute => \&in_execute, prepared => \&in_prepared);
+
+# Send a statement; who stands in the way ends when it waits for him.
+sub try
+{
+	my ($self, $sql) = @_;
+	my $victim = $self->{victim};
+	my $end = time + 30;
+
+	$victim->query($sql);
+	until ($victim->wait($self->{other_ends} ? 0.01 : 30))
+	{
+		last if $victim->{lost};
+		die "stuck: $sql\n" if time > $end || !$self->{other_ends};
+		$self->end_other
+		  if $self->{control}->value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $victim->{pid}") eq 't';
+	}
+	die "$victim->{error} $victim->{message}: $sql\n"
+	  if $victim->{error} && $victim->{error} !~ /^(SKF00|0A000|57P01)$/;
+	return if $victim->{lost};
+	return $victim->{error} ? 0 : 1;
+}
+
+sub end_other
+{
+	my ($self) = @_;
+	my $end = delete $self->{other_ends} or return;
+
+	$self->{other}->ask($end) unless $self->{other}{lost};
+	return;
+}
+
+# The same for a call: a refusal is not done.
+sub call
+{
+	my ($self, $sql) = @_;
+	my $done = $self->try($sql);
+
+	return $done unless $done;
+	return ($self->{victim}->row)[0] =~ /^(sold_out|conflict|busy|limit_reached)$/ ? 0 : 1
+	  if $self->{victim}->row;
+	return 1;
+}
+
+sub in_top
+{
+	my ($self, $call) = @_;
+	return $self->call($call);
+}
+
+# End a transaction block: what was done in it is, if the end is.
+sub end_block
+{
+	my ($self, $done, $end) = @_;
+
+	return unless defined $done;
+	my $ended = $self->try($done ? $end // 'COMMIT' : 'ROLLBACK');
+	return defined $ended ? $done && $ended : undef;
+}
+
+sub in_block
+{
+	my ($self, $call) = @_;
+
+	$self->try('BEGIN') or return;
+	return $self->end_block($self->call($call));
+}
+
+# Once more, if it fails, in the same transaction.
+sub in_two_tries
+{
+	my ($self, $call) = @_;
+
+	$self->try('BEGIN; SAVEPOINT s') or return;
+	my $done = $self->call($call);
+	if (defined $done && $self->{victim}{error})
+	{
+		$self->try('ROLLBACK TO s') or return;
+		$done = $self->call($call);
+	}
+	$self->try('RELEASE s') or return if $done;
+	return $done;
+}
+
+sub in_savepoint
+{
+	my ($self, $call) = @_;
+	return $self->end_block($self->in_two_tries($call));
+}
+
+sub in_exception
+{
+	my ($self, $call) = @_;
+	return $self->call("SELECT tried(\$call\$$call\$call\$)");
+}
+
+sub in_execute
+{
+	my ($self, $call) = @_;
+
+	$self->try("PREPARE call AS $call") or return;
+	my $done = $self->call('EXECUTE call');
+
+	$done = $self->call('EXECUTE call') if defined $done && $self->{victim}{error};
+	$self->try('DEALLOCATE call') or return if defined $done;
+	return $done;
+}
+
+# A transaction that holds units is refused; else somebody commits it later.
+sub in_prepared
+{
+	my ($self, $call) = @_;
+	my $done = $self->end_block($self->in_two_tries($call), q{PREPARE TRANSACTION 'fault'});
+
+	$self->{control}->ask(q{COMMIT PREPARED 'fault'}) if $done;
+	return $done;
+}
+
+
+#
+# One fault
+#
+
+sub new
+{
+	my ($class, $node) = @_;
+	my $self = bless { node => $node, item => 0, struck => {}, faults => 0, findings => [] }, $class;
+
+	$self->meet;
+	return $self;
+}
+
+# Sessions for those who have lost theirs.
+sub meet
+{
+	my ($self) = @_;
+
+	foreach my $who (qw(control victim other))
+	{
+		my $end = time + 60;
+
+		while (!$self->{$who} || $self->{$who}{lost})
+		{
+			die "the server does not answer\n" if time > $end;
+			my $session = TortureSession->open($self->{node});
+
+			$self->{$who} = $session if $session && $session->wait(30) && !$session->{error};
+			sleep 0.02 unless $self->{$who} && !$self->{$who}{lost};
+		}
+	}
+	$self->{control}->ask(q{SET lock_timeout = '10 s'});
+	return;
+}
+
+# The server has come up again after a crash.
+sub meet_again
+{
+	my ($self) = @_;
+
+	delete $self->{other_ends};
+	foreach my $who (qw(control other))
+	{
+		$self->{$who}->query('SELECT 1');
+		$self->{$who}->wait(30);
+		die "$who survives a crash\n" unless $self->{$who}{lost};
+	}
+	$self->meet;
+	return;
+}
+
+sub ask
+{
+	my ($self, $sql) = @_;
+	return $self->{control}->ask($sql =~ s/\$item/$self->{item}/gr);
+}
+
+sub is_true
+{
+	my ($self, $sql) = @_;
+	return ($self->ask($sql)->[0][0] // 'f') eq 't' ? 1 : 0;
+}
+
+sub await
+{
+	my ($self, $sql) = @_;
+	my $end = time + 30;
+
+	until ($self->is_true($sql))
+	{
+		die "in vain: $sql\n" if time > $end;
+		sleep 0.005;
+	}
+	return;
+}
+
+# A new item, ready for a call.
+sub set_up
+{
+	my ($self, $case) = @_;
+	my ($columns, @values) = ('');
+
+	$self->ask('TRUNCATE seckill.items, seckill.orders') if ++$self->{item} % $items_kept == 0;
+	$self->ask("INSERT INTO seckill.items (item_id, stock) VALUES (\$item, $supply)");
+	$self->ask("UPDATE seckill.items SET $case->{columns} WHERE item_id = \$item") if $case->{columns};
+	$self->ask($_) foreach @{ $case->{before} // [] };
+	$self->await($case->{await}) if $case->{await};
+	return unless $case->{other};
+	$self->{other}->ask('BEGIN');
+	$self->{other}->ask($case->{other} =~ s/\$item/$self->{item}/r);
+	$self->{other_ends} = $case->{end};
+	return;
+}
+
+sub arm
+{
+	my ($self, $victim, $step, $pass, $action) = @_;
+	$self->ask("SELECT fault_arm('$victim', \$\$$step\$\$, $pass, '$action')");
+	return;
+}
+
+# Where the fault has struck, which is disarmed; undef if it has not.
+sub disarm
+{
+	my ($self) = @_;
+	my $step = $self->ask('SELECT fault_struck()')->[0][0];
+
+	$self->arm('', '', 0, 'none');
+	return unless defined $step;
+	$self->{struck}{$step}++;
+	$self->{faults}++;
+	return $step;
+}
+
+sub finding
+{
+	my ($self, $where, $what) = @_;
+
+	push @{ $self->{findings} }, "$where: $what";
+	diag("FINDING $where: $what");
+	return;
+}
+
+# Everything is as it must be, with the call done or not.
+sub check
+{
+	my ($self, $case, $done, $where) = @_;
+	my $mode = $modes[ $self->{item} % @modes ];
+	my $is_done = $case->{done} ? $self->is_true($case->{done}) : $done;
+	my $units = $supply + ($is_done ? $case->{more} // 0 : 0);
+
+	$self->finding($where, 'it was told to be ' . ($done ? 'done' : 'not done') . ', and is not so')
+	  if defined $done && $is_done != $done;
+	my $wrong = $self->ask("SELECT wrong(\$item, $units, '$mode')")->[0][0];
+	$self->finding($where, $wrong) if $wrong;
+	return if $self->{victim}{lost};
+	$self->finding($where, 'the session still has locks')
+	  if $self->is_true("SELECT count(*) > 0 FROM pg_locks WHERE pid = $self->{victim}{pid} AND locktype <> 'virtualxid'");
+	return;
+}
+
+# Make a call with a fault at one of the steps that it passes; false if it does
+# not pass as many.
+sub strike
+{
+	my ($self, $case, $context, $victim, $pass, $action) = @_;
+	my $where = "$case->{name}, $context, pass $pass";
+	my $call;
+
+	$self->set_up($case);
+	$call = $case->{call} =~ s/\$item/$self->{item}/gr;
+	$self->arm($victim // $self->{victim}{pid}, '*', $pass, $action);
+	my $done = $context{$context}->($self, $call);
+	my $step;
+
+	if ($action eq 'kill')
+	{
+		my $killed = $self->{victim}{lost};
+
+		$self->meet_again if $killed;
+		$self->disarm unless $killed;
+		$step = 'unknown' if $killed;
+		$self->{faults}++ if $killed;
+	}
+	else
+	{
+		$step = $self->disarm;
+		$self->end_other;
+		$self->meet;
+	}
+	# a buyer of the queue asks again
+	$done = $self->call($call)
+	  if $case->{name} =~ /^(queue|submit)/ && (!defined $done || !$done);
+	$self->check($case, $done, $where . (defined $step ? " ($step)" : ''));
+	return defined $step;
+}
+
+# All steps of a call, in one context.
+sub strike_all
+{
+	my ($self, $case, $context, $victim, $action) = @_;
+	my $pass = 1;
+
+	$pass++ while $pass < $most_passes && $self->strike($case, $context, $victim, $pass, $action);
+	$self->finding("$case->{name}, $context", 'it does not end') if $pass == $most_passes;
+	return;
+}
+
+
+#
+# The parts
+#
+
+sub torture_faults
+{
+	my (%params) = @_;
+	my @actions = @{ $params{actions} };
+	my $node = faulty_node('faults');
+	my $self = __PACKAGE__->new($node);
+	my $started = time;
+
+	foreach my $action (@actions)
+	{
+		foreach my $case (purchases(), lists(), by_hand(), meetings())
+		{
+			foreach my $context (sort keys %context)
+			{
+				next if $case->{name} eq 'truncate' && $context !~ /^(top|block|savepoint)$/;
+				$self->strike_all($case, $context, undef, $action);
+			}
+		}
+		$self->strike_all($_, 'top', undef, $action) foreach queued();
+		$self->strike_all($_, 'execute', undef, $action) foreach queued();
+		diag(sprintf('%s: %d faults, %d s', $action, $self->{faults}, time - $started));
+	}
+	diag(sprintf('%-36s %6d', $_, $self->{struck}{$_})) foreach sort keys %{ $self->{struck} };
+	is(join("\n", @{ $self->{findings} }), '', 'everything is as if the call had not been');
+	$node->stop;
+	return;
+}
+
+1;
