@@ -6,5 +6,5 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
 use Test::More;
 use TortureFaults;
 
-torture_faults(actions => ['error']);
+torture_faults(actions => ['error'], contexts => 1);
 done_testing();

@@ -80,6 +80,15 @@ BEGIN
 END
 $$;
 
+-- a purchase that fails
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE 'refused';
+END
+$$;
+CREATE TRIGGER refuse BEFORE INSERT ON seckill.orders
+	FOR EACH ROW WHEN (NEW.user_id = 666) EXECUTE FUNCTION refuse();
+
 -- what is wrong with an item: it is sold to its last unit
 CREATE FUNCTION wrong(item bigint, supply integer, mode seckill_mode) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -121,7 +130,7 @@ my @modes = (@row_modes, 'cache', 'auto');
 my %places = (
 	row => { columns => q{per_user_limit = 3, pay_within = '1 hour'}, quantity => 2,
 		request => q{'11111111-1111-1111-1111-111111111111'} },
-	leased => { before => [ 'SELECT seckill_prewarm($item, 12)' ], quantity => 1 },
+	leased => { before => [ 'SELECT seckill_prewarm($item, 12)' ], quantity => 11 },
 	split => { before => [ 'SELECT seckill_prewarm($item, 10)' ], quantity => 11 },
 	dead => { before => [ lose_lease() ], quantity => 4 },
 	stale => { before => [ 'SELECT seckill_prewarm($item, 5)', lose_lease() ], quantity => 2 });
@@ -254,7 +263,7 @@ sub queued
 #
 
 my %context = (
-	top => \&in_top, block => \&in_block, savepoint => \&in_savepoint,
+	top => \&call, block => \&in_block, savepoint => \&in_savepoint,
 	exception => \&in_exception, execute => \&in_execute, prepared => \&in_prepared);
 
 # Send a statement; who stands in the way ends when it waits for him.
@@ -297,12 +306,6 @@ sub call
 	return ($self->{victim}->row)[0] =~ /^(sold_out|conflict|busy|limit_reached)$/ ? 0 : 1
 	  if $self->{victim}->row;
 	return 1;
-}
-
-sub in_top
-{
-	my ($self, $call) = @_;
-	return $self->call($call);
 }
 
 # End a transaction block: what was done in it is, if the end is.
@@ -387,6 +390,22 @@ sub new
 	return $self;
 }
 
+# A session, as soon as the server gives one.
+sub open_session
+{
+	my ($self) = @_;
+	my $end = time + 60;
+
+	while (time < $end)
+	{
+		my $session = TortureSession->open($self->{node});
+
+		return $session if $session && $session->wait(30) && !$session->{error};
+		sleep 0.02;
+	}
+	die "the server does not answer\n";
+}
+
 # Sessions for those who have lost theirs.
 sub meet
 {
@@ -394,16 +413,7 @@ sub meet
 
 	foreach my $who (qw(control victim other))
 	{
-		my $end = time + 60;
-
-		while (!$self->{$who} || $self->{$who}{lost})
-		{
-			die "the server does not answer\n" if time > $end;
-			my $session = TortureSession->open($self->{node});
-
-			$self->{$who} = $session if $session && $session->wait(30) && !$session->{error};
-			sleep 0.02 unless $self->{$who} && !$self->{$who}{lost};
-		}
+		$self->{$who} = $self->open_session if !$self->{$who} || $self->{$who}{lost};
 	}
 	$self->{control}->ask(q{SET lock_timeout = '10 s'});
 	return;
@@ -519,13 +529,13 @@ sub check
 # not pass as many.
 sub strike
 {
-	my ($self, $case, $context, $victim, $pass, $action) = @_;
+	my ($self, $case, $context, $pass, $action) = @_;
 	my $where = "$case->{name}, $context, pass $pass";
 	my $call;
 
 	$self->set_up($case);
 	$call = $case->{call} =~ s/\$item/$self->{item}/gr;
-	$self->arm($victim // $self->{victim}{pid}, '*', $pass, $action);
+	$self->arm($self->{victim}{pid}, '*', $pass, $action);
 	my $done = $context{$context}->($self, $call);
 	my $step;
 
@@ -554,11 +564,114 @@ sub strike
 # All steps of a call, in one context.
 sub strike_all
 {
-	my ($self, $case, $context, $victim, $action) = @_;
+	my ($self, $case, $context, $action) = @_;
 	my $pass = 1;
 
-	$pass++ while $pass < $most_passes && $self->strike($case, $context, $victim, $pass, $action);
+	$pass++ while $pass < $most_passes && $self->strike($case, $context, $pass, $action);
 	$self->finding("$case->{name}, $context", 'it does not end') if $pass == $most_passes;
+	return;
+}
+
+
+#
+# Faults in the extension's own processes.  What was asked of them is done by
+# those who come after, or failed with an error that the buyer got.
+#
+
+# Five buyers at once, and one whose purchase fails in any case.  One who was told
+# of a fault asks again.
+sub buy_together
+{
+	my ($self) = @_;
+	my %asked = map { ($_ => sprintf(q{SELECT outcome FROM seckill_buy(%d, %d, 'queue', 1, '33333333-3333-3333-3333-%012d')},
+				$self->{item}, $_, $_)) } 1 .. 5;
+	my @sessions = @{ $self->{crowd} };
+
+	$self->{other}->query("SELECT seckill_buy($self->{item}, 666, 'queue')");
+	$sessions[ $_ - 1 ]->query($asked{$_}) foreach 1 .. 5;
+	$self->{other}->wait(30) or die "a buyer of the queue is stuck\n";
+	$self->finding('queue', 'a purchase that fails: ' . ($self->{other}{error} // 'does not'))
+	  unless ($self->{other}{error} // '') =~ /^(P0001|SKF00)$/;
+	foreach my $n (1 .. 5)
+	{
+		my $session = $sessions[ $n - 1 ];
+
+		$session->wait(30) or die "a buyer of the queue is stuck\n";
+		$session->ask($asked{$n}) if ($session->{error} // '') eq 'SKF00';
+		my ($outcome) = $session->row;
+		$self->finding('queue', "buyer $n: " . ($outcome // "$session->{error} $session->{message}"))
+		  unless ($outcome // '') eq 'sold';
+	}
+	return;
+}
+
+my %due = (
+	worker => { name => 'five buyers', act => \&buy_together,
+		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
+	keeper => { name => 'expiry', columns => q{pay_within = '1 ms'},
+		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
+		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
+	opening => { name => 'opening', victim => 'keeper', may_fail => 1,
+		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '1 s' WHERE item_id = $item}) },
+		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
+
+# The fault strikes while they work; a step of their idle time does, too.
+sub strike_process
+{
+	my ($self, $case, $victim, $step, $pass, $action) = @_;
+	my $where = "$victim, $case->{name}, $step, pass $pass";
+
+	$self->set_up($case);
+	# one that is named may be at the start of a process
+	$self->await("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'seckill $victim'")
+	  if $step ne '*' && $victim ne 'launcher';
+	$self->arm("seckill $victim", $step, $pass, $action);
+	eval { $case->{act}->($self); 1 } or $self->finding($where, $@);
+	eval { $self->await($step eq '*' || $case->{may_fail} ? "SELECT fault_struck() IS NOT NULL OR ($case->{done})"
+			: 'SELECT fault_struck() IS NOT NULL'); 1 }
+	  or $self->finding($where, 'the step is not passed');
+	my $struck = $self->disarm;
+	eval { $self->await($case->{done}); 1 } or $self->finding($where, 'it is not done')
+	  unless $case->{may_fail} && defined $struck;
+	$self->ask('UPDATE seckill.items SET pay_within = NULL, starts_at = NULL WHERE item_id = $item');
+	$self->check({}, undef, $where);
+	return defined $struck;
+}
+
+# The steps named in these files of the source at which an error can be raised,
+# and that were not tried yet.
+sub untried_steps
+{
+	my ($self, @files) = @_;
+	my %steps;
+
+	foreach my $file (@files)
+	{
+		$steps{$_} = 1 foreach slurp_file($file) =~ /SECKILL_FAULT\("([^"]+)"\)/g;
+	}
+	return grep { !$self->{struck}{$_} } sort keys %steps;
+}
+
+# First each step in turn, as far as they come in the same order again; then
+# those that were missed, by name.
+sub strike_processes
+{
+	my ($self, $action) = @_;
+
+	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
+	foreach my $name (qw(worker keeper opening))
+	{
+		my $case = $due{$name};
+		my $victim = $case->{victim} // $name;
+		my $pass = 1;
+
+		$pass++ while $pass < $most_passes && $self->strike_process($case, $victim, '*', $pass, $action);
+		$self->finding($name, 'it does not end') if $pass == $most_passes;
+	}
+	$self->strike_process($due{worker}, 'worker', $_, 1, $action)
+	  foreach $self->untried_steps('src/batch.c', 'src/worker.c');
+	$self->strike_process($due{keeper}, 'launcher', $_, 1, $action)
+	  foreach $self->untried_steps('src/launcher.c');
 	return;
 }
 
@@ -567,30 +680,34 @@ sub strike_all
 # The parts
 #
 
+# contexts: how many each call is tried in, in turn, besides as a statement of its
+# own.
 sub torture_faults
 {
 	my (%params) = @_;
-	my @actions = @{ $params{actions} };
+	my @contexts = grep { $_ ne 'top' } sort keys %context;
 	my $node = faulty_node('faults');
 	my $self = __PACKAGE__->new($node);
 	my $started = time;
+	my $turn = 0;
 
-	foreach my $action (@actions)
+	foreach my $action (@{ $params{actions} })
 	{
 		foreach my $case (purchases(), lists(), by_hand(), meetings())
 		{
-			foreach my $context (sort keys %context)
-			{
-				next if $case->{name} eq 'truncate' && $context !~ /^(top|block|savepoint)$/;
-				$self->strike_all($case, $context, undef, $action);
-			}
+			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{contexts} ];
+
+			@in = grep { /^(block|savepoint)$/ } @in if $case->{name} eq 'truncate';
+			$self->strike_all($case, $_, $action) foreach 'top', @in;
 		}
-		$self->strike_all($_, 'top', undef, $action) foreach queued();
-		$self->strike_all($_, 'execute', undef, $action) foreach queued();
+		$self->strike_all($_, 'top', $action) foreach queued();
+		$self->strike_processes($action) unless $action eq 'kill';
 		diag(sprintf('%s: %d faults, %d s', $action, $self->{faults}, time - $started));
 	}
 	diag(sprintf('%-36s %6d', $_, $self->{struck}{$_})) foreach sort keys %{ $self->{struck} };
 	is(join("\n", @{ $self->{findings} }), '', 'everything is as if the call had not been');
+	is(join(', ', $self->untried_steps('seckill.c', glob('src/*.c'))), '', 'every step was tried');
+	check_audit($node, 'after all faults');
 	$node->stop;
 	return;
 }

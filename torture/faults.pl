@@ -7,5 +7,5 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../t";
 use Test::More;
 use TortureFaults;
 
-torture_faults(actions => [ 'error', 'fatal', 'kill' ]);
+torture_faults(actions => [ 'error', 'fatal', 'kill' ], contexts => 5);
 done_testing();
