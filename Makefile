@@ -36,7 +36,7 @@ ISOLATION_OPTS = --outputdir=output_iso
 PG_CFLAGS = -Wno-unused-parameter
 
 # a build for tests, which fails where it is told to (src/fault.h)
-ifdef FAULTS
+ifdef WITH_FAULTS
 PG_CFLAGS += -DSECKILL_FAULTS
 OBJS += src/fault.o
 endif

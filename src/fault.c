@@ -1,6 +1,6 @@
 /*
  * fault.c
- *		Failing on purpose, in builds made with "make FAULTS=1" only.
+ *		Failing on purpose, in builds made with "make WITH_FAULTS=1" only.
  *
  * One fault at a time is armed, in shared memory, for one process or one kind
  * of processes.  It strikes when the victim passes the named step, or any, for

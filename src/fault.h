@@ -2,7 +2,7 @@
  * fault.h
  *		Steps at which a build for tests fails when it is told to.
  *
- * "make FAULTS=1" makes such a build; of any other nothing is left of this.
+ * "make WITH_FAULTS=1" makes such a build; of any other nothing is left of this.
  * A step is named after what has just been done there.
  */
 #ifndef SECKILL_FAULT_H

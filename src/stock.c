@@ -357,6 +357,7 @@ pin_last(const StockKey *key)
 	if (last_entry == NULL || !has_key(last_entry, key))
 		return false;
 	pin(last_entry);
+	SECKILL_CRASH("entry pinned again");
 	if (has_key(last_entry, key))
 		return true;
 	seckill_stock_unpin(last_entry);
@@ -457,6 +458,7 @@ evict(StockEntry *entry)
 	if (!entry->live || !is_idle(entry))
 		return;
 	entry->live = false;
+	SECKILL_CRASH("eviction begun");
 	pg_memory_barrier();
 	if (is_pinned(entry) || !is_idle(entry))
 		entry->live = true;

@@ -1,4 +1,5 @@
-# A short form of make torture: every call fails at each of its steps.
+# A short form of make torture: every call fails at each of its steps, and
+# anybody in a crowd at some.
 use strict;
 use warnings;
 use FindBin;
@@ -6,5 +7,6 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
 use Test::More;
 use TortureFaults;
 
-torture_faults(actions => ['error'], contexts => 1);
+torture_faults(error => 1);
+torture_faults_at_random(faults => 100, clients => 32);
 done_testing();

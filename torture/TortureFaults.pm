@@ -13,9 +13,11 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 use Time::HiRes qw(time sleep);
+use TortureLoad;
+use TortureParts;
 use TortureSession;
 
-our @EXPORT = qw(torture_faults);
+our @EXPORT = qw(torture_faults torture_faults_at_random);
 
 my $supply = 12;
 
@@ -37,7 +39,7 @@ sub install_faulty
 	my $dir = "$PostgreSQL::Test::Utils::tmp_check/faults";
 	my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
 	my @dirs = map { chomp(my $path = `$pg_config --$_`); $path } qw(bindir pkglibdir sharedir);
-	my $make = "make -C $dir/source -s FAULTS=1 with_llvm=no PG_CONFIG=$pg_config";
+	my $make = "make -C $dir/source -s WITH_FAULTS=1 with_llvm=no PG_CONFIG=$pg_config";
 
 	mkdir $_ foreach $dir, "$dir/source";
 	system_or_bail('cp', '-r', '--parents', @dirs, $dir);
@@ -48,8 +50,8 @@ sub install_faulty
 
 sub faulty_node
 {
-	my ($name) = @_;
-	my $node = seckill_node($name, install_path => install_faulty(), conf => <<'EOC');
+	my ($name, $conf) = @_;
+	my $node = seckill_node($name, install_path => install_faulty(), conf => <<'EOC' . ($conf // ''));
 restart_after_crash = on
 log_min_error_statement = panic
 log_statement = none
@@ -680,8 +682,38 @@ sub strike_processes
 # The parts
 #
 
-# contexts: how many each call is tried in, in turn, besides as a statement of its
-# own.
+# A fault for anybody, in a while.
+sub strike_anybody
+{
+	my ($load, $done) = @_;
+	my $dice = rand();
+	my @busy = grep { $_->{busy} && !$_->{lost} && $_->{pid} } @{ $load->{sessions} };
+	my $victim = $dice < 0.6 && @busy ? $busy[ rand @busy ]{pid}
+	  : 'seckill ' . ($dice < 0.85 ? 'worker' : $dice < 0.98 ? 'keeper' : 'launcher');
+	my $action = (qw(error error error fatal late))[ rand 5 ];
+	my $pass = $action eq 'late' ? -5 : 1 + int(rand(30));
+
+	my $struck = $load->control->ask('SELECT fault_struck()')->[0][0];
+	$done->{$struck}++ if defined $struck;
+	$load->control->ask("SELECT fault_arm('$victim', '*', $pass, '$action')");
+	return defined $struck ? 1 : 0;
+}
+
+# The same for a crowd that does everything at once.
+sub torture_faults_at_random
+{
+	my (%params) = @_;
+
+	seed();
+	my $node = faulty_node('random_faults', "seckill.max_items = 4\n");
+	my $load = TortureLoad->new($node, clients => $params{clients} // 64);
+	disturb_crowd($load, 'faults', $params{faults}, \&strike_anybody);
+	$node->stop;
+	return;
+}
+
+# For each action in how many contexts each call is tried, in turn, besides as a
+# statement of its own.
 sub torture_faults
 {
 	my (%params) = @_;
@@ -691,11 +723,11 @@ sub torture_faults
 	my $started = time;
 	my $turn = 0;
 
-	foreach my $action (@{ $params{actions} })
+	foreach my $action (sort keys %params)
 	{
 		foreach my $case (purchases(), lists(), by_hand(), meetings())
 		{
-			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{contexts} ];
+			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{$action} ];
 
 			@in = grep { /^(block|savepoint)$/ } @in if $case->{name} eq 'truncate';
 			$self->strike_all($case, $_, $action) foreach 'top', @in;

@@ -14,7 +14,7 @@ use TortureLoad;
 # who ends the run early ends its server, too
 $SIG{INT} = $SIG{TERM} = sub { die "interrupted\n" };
 
-our @EXPORT = qw(torture_crash torture_interrupts);
+our @EXPORT = qw(torture_crash torture_interrupts disturb_crowd seed);
 
 my %process = (
 	worker => 'seckill worker', keeper => 'seckill keeper',
@@ -227,16 +227,14 @@ sub interrupt
 	return 1;
 }
 
-sub torture_interrupts
+# Let the crowd of a load work, disturbed so often; disturb is called with the
+# load and a table to count in, and says whether it did.
+sub disturb_crowd
 {
-	my (%params) = @_;
-	my $wanted = $params{interrupts};
+	my ($load, $name, $wanted, $disturb) = @_;
 	my $started = time;
-	my ($sent, $told, %done) = (0, 0);
+	my ($sent, %done) = (0);
 
-	seed();
-	my $node = torture_node('interrupts');
-	my $load = TortureLoad->new($node, clients => $params{clients} // 64, timeouts => 1);
 	while ($sent < $wanted)
 	{
 		my $part = $wanted - $sent < 1000 ? $wanted : $sent + 1000;
@@ -247,7 +245,7 @@ sub torture_interrupts
 			sub {
 				return $sent >= $part if time < $next;
 				$next = time + rand(0.02);
-				$sent += interrupt($load, \%done);
+				$sent += $disturb->($load, \%done);
 				return $sent >= $part;
 			}, 1);
 		$load->finish(30);
@@ -255,13 +253,24 @@ sub torture_interrupts
 		$load->ask_again(200);
 		$load->check_life;
 		$load->close_sale;
-		tell_findings($load, "after $sent interrupts");
-		diag(sprintf('interrupts: %d of %d, %d sold, %d unknown, %d s',
-				$sent, $wanted, @{ $load->{count} }{qw(sold unknown)}, time - $started));
+		tell_findings($load, "after $sent $name");
+		diag(sprintf('%s: %d of %d, %d sold, %d unknown, %d s',
+				$name, $sent, $wanted, @{ $load->{count} }{qw(sold unknown)}, time - $started));
 		$load->restart_sale;
 	}
 	diag(sprintf('%-24s %10d', $_, $done{$_})) foreach sort keys %done;
-	report($load, 'interrupts');
+	report($load, $name);
+	return;
+}
+
+sub torture_interrupts
+{
+	my (%params) = @_;
+
+	seed();
+	my $node = torture_node('interrupts');
+	my $load = TortureLoad->new($node, clients => $params{clients} // 64, timeouts => 1);
+	disturb_crowd($load, 'interrupts', $params{interrupts}, \&interrupt);
 	$node->stop;
 	return;
 }
