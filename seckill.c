@@ -33,7 +33,7 @@
  * processes have in common,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
  * callbacks, src/guard.c the triggers, src/stats.c the statistics and
- * the views, src/catalog.c the OIDs.  docs/design.md has the laws and the protocol.
+ * the views, src/catalog.c the OIDs, src/fault.c what fails on purpose.  docs/design.md has the laws and the protocol.
  *
  * Without shared_preload_libraries there is no shared memory: the modes that
  * live on the row work all the same.

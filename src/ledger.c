@@ -358,18 +358,28 @@ prepare(PlanId id)
 	plans[id] = plan;
 }
 
-/* Plan with index scans only, and joins by such. */
+/*
+ * Plan with index scans only, and joins by such, whatever the caller has set
+ * for his own statements; and without JIT, which would take longer than the
+ * statement, each time.
+ */
 static void
 replan(SPIPlanPtr plan)
 {
-	static const char *const off[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
-		"enable_mergejoin"
+	static const char *const settings[][2] = {
+		{"enable_indexscan", "on"},
+		{"enable_nestloop", "on"},
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"jit", "off"}
 	};
 	int			nest = NewGUCNestLevel();
 
-	for (int i = 0; i < (int) lengthof(off); i++)
-		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1],
+								 PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
 	AtEOXact_GUC(true, nest);
