@@ -42,11 +42,14 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench model torture
+.PHONY: demo test test-debug bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+# KIND is assertions, sanitizers or valgrind
+test-debug:
+	@scripts/test-debug.sh $(KIND)
 bench:
 	@bench/bench.sh
 torture:
