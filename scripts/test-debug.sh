@@ -155,6 +155,7 @@ run_part() {
 run_parts() {
     # what takes long here is slow, not stuck
     export PG_TEST_TIMEOUT_DEFAULT=900 PGISOLATIONTIMEOUT=900 PGCTLTIMEOUT=600
+    export SECKILL_SLOWNESS=10
 
     case $kind in
         assertions)
