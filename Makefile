@@ -29,7 +29,7 @@ PGFILEDESC = "seckill - flash sales"
 REGRESS = extension modes many queue limit request rate lifecycle window cache guard stat misuse privileges
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	limit_race request_race order_race deadlock delete_item wait_visible no_control rewrite \
-	queue_last_unit queue_restock stat_race
+	queue_last_unit queue_restock stat_race owner_race
 ISOLATION_OPTS = --outputdir=output_iso
 
 # the callback and header signatures of PostgreSQL have parameters to spare
@@ -48,11 +48,14 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench model torture
+.PHONY: demo test test-debug bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+# KIND is assertions, sanitizers or valgrind
+test-debug:
+	@scripts/test-debug.sh $(KIND)
 bench:
 	@bench/bench.sh
 torture:

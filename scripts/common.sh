@@ -197,6 +197,14 @@ start_server() {
     PATH="$bindir:$PATH"
 }
 
+# Copy the logs of the server, and of those that tests made, to where LOGS says.
+keep_logs() {
+    mkdir -p "$LOGS"
+    cp "$workdir/server.log" "$LOGS"
+    [ ! -d "$workdir/tap/tmp_check/log" ] ||
+        cp -r "$workdir/tap/tmp_check/log" "$LOGS/tap"
+}
+
 stop_server() {
     if [ -n "${KEEP:-}" ]; then
         say "The server stays up. Connect:"
@@ -210,6 +218,7 @@ stop_server() {
         return
     fi
     control_server -m immediate stop || true
+    [ -z "${LOGS:-}" ] || keep_logs
     rm -rf "$workdir"
 }
 

@@ -40,6 +40,9 @@ static const char *const state_names[ORDER_STATES] = {
 static SeckillCatalog catalog;
 static bool catalog_valid = false;
 
+/* Has any relation changed since this was cleared? */
+static bool catalog_changed;
+
 /* Result types of functions that return (outcome, number). */
 #define RESULTS		4
 
@@ -108,8 +111,8 @@ outcome_type(Oid mode_type)
 						   ObjectIdGetDatum(schema));
 }
 
-static void
-load_catalog(void)
+static SeckillCatalog
+read_catalog(void)
 {
 	SeckillCatalog fresh;
 
@@ -129,6 +132,24 @@ load_catalog(void)
 	look_up_values(fresh.state_type, state_names, ORDER_STATES, fresh.state);
 	look_up_values(outcome_type(fresh.mode_type), outcome_names,
 				   SECKILL_OUTCOMES, fresh.outcome);
+	return fresh;
+}
+
+/*
+ * Look everything up.  A look-up may bring the news that the result of an
+ * earlier one is out of date, and nobody would tell us again.  A server that
+ * is told to discard its caches calls every look-up such news.
+ */
+static void
+load_catalog(void)
+{
+	SeckillCatalog fresh;
+
+	do
+	{
+		catalog_changed = false;
+		fresh = read_catalog();
+	} while (catalog_changed && debug_discard_caches == 0);
 
 	if (fresh.items != catalog.items)
 		for (int i = 0; i < RESULTS; i++)
@@ -141,8 +162,7 @@ load_catalog(void)
 const SeckillCatalog *
 seckill_catalog(void)
 {
-	/* an invalidation may arrive during the look-up itself */
-	while (!catalog_valid)
+	if (!catalog_valid)
 		load_catalog();
 	return &catalog;
 }
@@ -204,6 +224,7 @@ seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 static void
 on_relcache_inval(Datum arg, Oid relid)
 {
+	catalog_changed = true;
 	if (relid == InvalidOid || relid == catalog.items ||
 		relid == catalog.orders)
 		catalog_valid = false;

@@ -15,14 +15,19 @@ $node->safe_psql('postgres', $setup);
 
 # The tickets of some items against their orders: those sold, those out of
 # order, those sold after a refusal, those whose answer is not their order;
-# and the orders.
+# and the orders.  All must be decided before: a statement that waits for an
+# answer does not see the order, which is younger than its snapshot.
 sub verdict
 {
 	my ($db, $items) = @_;
+	$node->safe_psql($db, <<"EOC");
+SELECT count(r) FROM tickets t, seckill_result(t.ticket, '60 s') r
+WHERE t.item_id IN ($items) AND t.outcome = 'queued'
+EOC
 	return $node->safe_psql($db, <<"EOC");
 WITH answers AS MATERIALIZED (
 	SELECT t.*, r.outcome AS answer, r.order_id
-	FROM tickets t, seckill_result(t.ticket, '60 s') r
+	FROM tickets t, seckill_result(t.ticket) r
 	WHERE t.item_id IN ($items) AND t.outcome = 'queued'),
 compared AS (
 	SELECT a.*, o.user_id AS buyer,

@@ -27,11 +27,13 @@ sub sql
 	return ($on // $node)->safe_psql($db // 'postgres', $text);
 }
 
-# An item whose orders have so long to be paid.
+# An item whose orders have so long to be paid; SECKILL_SLOWNESS times as long
+# where purchases take longer.
 sub add_paid_item
 {
 	my ($item, $stock, $within) = @_;
-	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES ($item, $stock, '$within')");
+	my $slowness = $ENV{SECKILL_SLOWNESS} // 1;
+	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES ($item, $stock, interval '$within' * $slowness)");
 	return;
 }
 
