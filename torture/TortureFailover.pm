@@ -404,6 +404,9 @@ sub failover_round
 	$load->check_log;
 	$load->move_to($standby);
 	set_synchronous($load, '') if $kind eq 'synchronous';
+
+	# of a standby that was cut off; the next one would have it, too
+	$load->control->ask('ALTER SYSTEM RESET primary_conninfo') if $lag eq 'cut';
 	settle($load, $done->{settle});
 	check_suffix($load, $old, $standby, $from, $done) if $kind eq 'asynchronous';
 	$load->check;
