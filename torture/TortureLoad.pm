@@ -534,7 +534,7 @@ sub check_orders
 	my ($self) = @_;
 	my (%orders, %requests, %pairs, %live);
 	my $rows = $self->control->ask(<<'EOC');
-SET enable_indexscan = off;
+SET LOCAL enable_indexscan = off;
 SELECT order_id, item_id, user_id, request_id, quantity, state FROM seckill.orders
 EOC
 
