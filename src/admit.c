@@ -150,6 +150,7 @@ answer(OrderScan *scan, Purchase *p)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request_id was used by another user"),
 				 errhint("Make a new UUID for each purchase that a user starts, and keep it for the retries.")));
+	seckill_xact_await_standby();
 	p->outcome = SECKILL_SOLD;
 	return true;
 }

@@ -69,6 +69,9 @@ PG_FUNCTION_INFO_V1(seckill_result);
 #define PHASE_BITS			2
 #define NOBODY				(-1)
 
+/* The error of a purchase that has committed here and maybe nowhere else. */
+#define ERRCODE_UNCONFIRMED	ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN
+
 /* A bit of waiter: the answer is there. */
 #define ANSWERED			0x80000000u
 
@@ -469,6 +472,12 @@ raise_answer(Queue *q, uint64 ticket, int sqlstate)
 {
 	char		message[sizeof(q->errors[0].message)];
 
+	if (sqlstate == ERRCODE_UNCONFIRMED)
+		ereport(ERROR,
+				(errcode(sqlstate),
+				 errmsg("purchase was not confirmed by a standby"),
+				 errdetail("The queue's worker was interrupted as it waited for the synchronous standby. The order is on this server only, as far as is known."),
+				 errhint("Ask again with the same request_id.")));
 	read_message(q, ticket, message, sizeof(message));
 	ereport(ERROR,
 			(errcode(sqlstate),
@@ -980,14 +989,16 @@ finish(const Purchase *job, int error)
 
 /*
  * The transaction that decided these has committed: tell the buyers, those
- * who are left undecided excepted.  Raises nothing.
+ * who are left undecided excepted.  If a synchronous standby has not confirmed
+ * it, nobody is told that he has bought, nor that he has not.  Raises nothing.
  */
 void
-seckill_queue_publish(const Purchase *jobs, int n)
+seckill_queue_publish(const Purchase *jobs, int n, bool confirmed)
 {
 	for (int i = 0; i < n; i++)
 		if (jobs[i].outcome != SECKILL_QUEUED)
-			finish(&jobs[i], 0);
+			finish(&jobs[i], confirmed || jobs[i].outcome != SECKILL_SOLD ?
+				   0 : ERRCODE_UNCONFIRMED);
 	SECKILL_CRASH("decisions published");
 	ConditionVariableBroadcast(&my_queue->decided);
 }

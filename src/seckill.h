@@ -380,6 +380,7 @@ extern void seckill_xact_end_own(const OwnStatement *outer);
 extern bool seckill_xact_is_own(int64 item_id);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
+extern void seckill_xact_await_standby(void);
 
 
 /*
@@ -497,7 +498,8 @@ extern int	seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
 extern bool seckill_queue_take(const Purchase *job);
 extern void seckill_queue_put_back(const Purchase *job);
 extern bool seckill_queue_awaited(const Purchase *job);
-extern void seckill_queue_publish(const Purchase *jobs, int n);
+extern void seckill_queue_publish(const Purchase *jobs, int n,
+								  bool confirmed);
 extern void seckill_queue_fail(const Purchase *job, const ErrorData *error);
 
 

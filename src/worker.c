@@ -22,12 +22,16 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "commands/async.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -65,6 +69,9 @@ static Oid	batch_items = InvalidOid; /* OID of seckill.items */
 static Purchase *jobs = NULL;
 static int	max_jobs = 0;
 static MemoryContext batch_context = NULL;
+
+/* Was the worker told to cancel since the batch was begun? */
+static volatile sig_atomic_t cancelled = false;
 
 /* The item put off that was waited for last, and when to wait again. */
 static int64 last_item = 0;
@@ -149,6 +156,27 @@ retire_if_idle(void)
  * Transactions
  */
 
+/* A cancel may end the wait for a synchronous standby: take note. */
+static void
+handle_cancel(SIGNAL_ARGS)
+{
+	cancelled = true;
+	StatementCancelHandler(postgres_signal_arg);
+}
+
+/*
+ * Has the commit been confirmed by the synchronous standbys, if there are to be
+ * any?  The wait for them ends early without an error if we are cancelled or
+ * terminated, or the postmaster dies.  A session then tells its client nothing,
+ * or warns; our buyers are in sessions of their own.
+ */
+static bool
+is_confirmed(void)
+{
+	return !(cancelled || ProcDiePending) || !SyncRepRequested() ||
+		SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0';
+}
+
 /* Count what the batch has decided, before anybody can know. */
 static void
 count_batch(void)
@@ -178,7 +206,7 @@ seckill_worker_committed(void)
 	if (nbatch > 0)
 	{
 		count_batch();
-		seckill_queue_publish(batch, nbatch);
+		seckill_queue_publish(batch, nbatch, is_confirmed());
 	}
 	nbatch = 0;
 }
@@ -228,6 +256,7 @@ decide(Purchase *list, int n, bool may_wait)
 			purchases[count++] = &list[i];
 	if (count == 0)
 		return;
+	cancelled = false;
 	seckill_process_begin(may_wait ? patience : PATIENCE_MS);
 	ForceSyncCommit();			/* answers are given when it has committed */
 	seckill_ledger_begin(&caller);
@@ -513,6 +542,7 @@ serve_interrupts(void)
 void
 seckill_worker_main(Datum arg)
 {
+	pqsignal(SIGINT, handle_cancel);
 	seckill_process_signals();
 	start(DatumGetObjectId(arg));
 

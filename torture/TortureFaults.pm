@@ -14,7 +14,7 @@ use SeckillTest;
 use Test::More;
 use Time::HiRes qw(time sleep);
 use TortureLoad;
-use TortureParts;
+use TortureParts qw(disturb_crowd seed);
 use TortureSession;
 
 our @EXPORT = qw(torture_faults torture_faults_at_random);

@@ -29,7 +29,7 @@ sub new
 	my ($class, $node, %params) = @_;
 	my $self = bless {
 		node => $node, clients => $params{clients}, timeouts => $params{timeouts},
-		sessions => [], findings => [], epoch => 0, log_offset => 0, next_pair => 1_000_000,
+		sessions => [], findings => [], epoch => 0, log_offset => {}, next_pair => 1_000_000,
 		count => { map { ($_ => 0) } qw(sold refused unknown found asked) },
 		errors => {},
 	}, $class;
@@ -69,6 +69,47 @@ sub control
 
 	$self->{control} = $self->connect if $self->{control}{lost};
 	return $self->{control};
+}
+
+# Go to another server, with all that the crowd was told.
+sub move_to
+{
+	my ($self, $node) = @_;
+
+	$self->{node} = $node;
+	$self->{control} = $self->connect;
+	return;
+}
+
+# Units that an item starts with.
+sub first_stock
+{
+	my ($class, $item) = @_;
+	return $items{$item}[0];
+}
+
+# What the crowd was told is void: orders, by id, and states of orders, with
+# those that they have instead, if any.  The buyers of the orders will ask again.
+# Returns how many orders it knew of.
+sub forget
+{
+	my ($self, $orders, $moves) = @_;
+	my $requests = $self->{requests};
+	my @told = grep { defined } map { delete $self->{orders}{$_} } keys %$orders;
+
+	push @{ $self->{open} }, grep { defined $_->{request} } @told;
+
+	delete $requests->{$_} foreach grep { $orders->{ $requests->{$_} } } keys %$requests;
+	@{ $self->{recent} } = grep { !$orders->{ $_->[1] } } @{ $self->{recent} };
+	foreach my $order (keys %$moves)
+	{
+		my $state = $moves->{$order};
+
+		delete $self->{moves}{$order};
+		$self->{moves}{$order} = $state if ($state // '') =~ /confirmed|cancelled/;
+	}
+	delete $self->{moves}{$_} foreach keys %$orders;
+	return scalar @told;
 }
 
 # Empty tables and an empty log.  Nobody may be at work.
@@ -362,6 +403,10 @@ sub open_sessions
 	my $sessions = $self->{sessions};
 
 	@$sessions = grep { !$_->{lost} } @$sessions;
+	my @new = grep { defined } map { TortureSession->open($self->{node}) } @$sessions + 1 .. $self->{clients};
+	push @$sessions, grep { $_->wait(30) } @new;
+
+	# a server that is just starting refuses some
 	push @$sessions, $self->connect while @$sessions < $self->{clients};
 	return;
 }
@@ -489,7 +534,7 @@ sub check_orders
 	my ($self) = @_;
 	my (%orders, %requests, %pairs, %live);
 	my $rows = $self->control->ask(<<'EOC');
-SET enable_indexscan = off;
+SET LOCAL enable_indexscan = off;
 SELECT order_id, item_id, user_id, request_id, quantity, state FROM seckill.orders
 EOC
 
@@ -562,8 +607,10 @@ sub check_log
 {
 	my ($self) = @_;
 
-	open(my $log, '<', $self->{node}->logfile) or die "log: $!\n";
-	seek($log, $self->{log_offset}, 0);
+	my $file = $self->{node}->logfile;
+
+	open(my $log, '<', $file) or die "log: $!\n";
+	seek($log, $self->{log_offset}{$file} // 0, 0);
 	while (my $line = <$log>)
 	{
 		chomp $line;
@@ -571,7 +618,7 @@ sub check_log
 		  if $line =~ /PANIC|TRAP|recalcitrant|AddressSanitizer|terminated by signal (?!9\b)/
 		  || $line =~ /ERROR:.*(could not (open|read)|invalid page|unexpected|corrupt)|WARNING:.*(leak|not closed|still referenced)/;
 	}
-	$self->{log_offset} = tell($log);
+	$self->{log_offset}{$file} = tell($log);
 	close($log);
 	return;
 }

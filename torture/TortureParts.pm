@@ -14,7 +14,8 @@ use TortureLoad;
 # who ends the run early ends its server, too
 $SIG{INT} = $SIG{TERM} = sub { die "interrupted\n" };
 
-our @EXPORT = qw(torture_crash torture_interrupts disturb_crowd seed);
+our @EXPORT = qw(torture_crash torture_interrupts);
+our @EXPORT_OK = qw(disturb_crowd seed torture_node report tell_findings pid_of);
 
 my %process = (
 	worker => 'seckill worker', keeper => 'seckill keeper',
@@ -33,8 +34,8 @@ sub seed
 
 sub torture_node
 {
-	my ($name) = @_;
-	return seckill_node($name, conf => <<'EOC');
+	my ($name, %params) = @_;
+	return seckill_node($name, streaming => $params{streaming}, conf => <<'EOC' . ($params{conf} // ''));
 restart_after_crash = on
 fsync = on
 commit_delay = 3000

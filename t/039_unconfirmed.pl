@@ -1,0 +1,103 @@
+# A synchronous standby is away: what it has not confirmed is told to nobody as
+# sold, whoever ends the wait for it, and nor is what a retry finds.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+my $primary = seckill_node('primary', streaming => 1, conf => "seckill.queue_idle_time = '1min'\n");
+add_item($primary, $_, 100) foreach 1 .. 3;
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+$primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+$primary->reload;
+is($primary->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
+	'sold', 'the queue sells with a standby');
+
+$standby->stop;
+
+# Start a call in the background; returns a function that waits for what the
+# caller is told.
+sub start_call
+{
+	my ($sql) = @_;
+	my ($out, $err) = ('', '');
+	my $run = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $primary->connstr('postgres'), '-c', $sql ],
+		'>', \$out, '2>', \$err);
+
+	return sub {
+		$run->finish;
+		return ($out, $err);
+	};
+}
+
+# So many processes wait for the standby.
+sub await_sync
+{
+	my ($n) = @_;
+
+	ok( $primary->poll_query_until('postgres',
+			"SELECT count(*) = $n FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
+		"$n wait for the standby");
+	return;
+}
+
+# the worker is cancelled, or terminated, as it waits
+foreach my $how (qw(cancel terminate))
+{
+	my $wait = start_call(q{SELECT outcome FROM seckill_buy(1, 2, 'queue')});
+
+	await_sync(1);
+	$primary->safe_psql('postgres', "SELECT pg_${how}_backend(" . worker_pid($primary) . ')');
+	my ($out, $err) = $wait->();
+	unlike($out, qr/sold/, "worker, $how: the buyer is not told sold");
+	like($err, qr/ERROR:.*not confirmed by a standby/, 'but that nobody knows');
+}
+
+# a ticket tells the same
+my ($outcome, $ticket) = split(/\|/,
+	$primary->safe_psql('postgres', 'SELECT outcome, ticket FROM seckill_submit(1, 3)'));
+await_sync(1);
+$primary->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($primary) . ')');
+my (undef, undef, $error) = $primary->psql('postgres',
+	"\\set VERBOSITY verbose\nSELECT * FROM seckill_result($ticket, '1 min')");
+like($error, qr/ERROR:  40003:/, 'and so says the ticket');
+
+# buyers are terminated as they wait; their orders are there, but not at the
+# standby
+sub start_retry
+{
+	my ($item, $mode) = @_;
+	my $request = '00000000-0000-4000-8000-000000000001';
+
+	return start_call("SELECT outcome FROM seckill_buy($item, 4, '$mode', 1, '$request')");
+}
+my @waits = map { start_retry($_, 'cache') } 1 .. 3;
+await_sync(3);
+$primary->safe_psql('postgres', <<'EOC');
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'
+EOC
+$_->() foreach @waits;
+is($primary->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders WHERE user_id = 4'),
+	3, 'the orders are there');
+@waits = (start_retry(1, 'advisory'), start_retry(2, 'cache'), start_retry(3, 'queue'));
+await_sync(3);
+$standby->start;
+is(join('', map { ($_->())[0] } @waits), "sold\n" x 3,
+	'retries are told when the standby has them');
+
+is($primary->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
+	'sold', 'the queue goes on');
+check_audit($primary, 'at the end');
+check_cache($primary, 'at the end');
+$standby->stop;
+$primary->stop;
+done_testing();
