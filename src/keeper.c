@@ -150,6 +150,7 @@ has_extension(void)
 {
 	bool		found;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	found = OidIsValid(get_extension_oid("seckill", true));
 	CommitTransactionCommand();
@@ -206,6 +207,7 @@ is_in_the_way(void)
 	LOCKTAG		tag;
 	bool		locked;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
 	locked = LockAcquire(&tag, RowExclusiveLock, false, true) ==

@@ -34,10 +34,10 @@ PGDLLEXPORT void seckill_launcher_main(Datum arg);
 typedef struct Keeper
 {
 	Oid			dbid;
-	BackgroundWorkerHandle *handle;
+	BackgroundWorkerHandle *handle; /* NULL: is not running */
 } Keeper;
 
-/* The last keeper of each database that has had one. */
+/* The last keeper of the database in each slot, as far as they are in use. */
 static Keeper *keepers = NULL;
 static int	nkeepers = 0;
 
@@ -54,21 +54,31 @@ seckill_launcher_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-static Keeper *
-get_keeper(Oid dbid)
+/* The keeper is known to have ended, or is no concern of ours any more. */
+static void
+forget(Keeper *keeper)
 {
-	Keeper	   *keeper;
-
-	for (int i = 0; i < nkeepers; i++)
-		if (keepers[i].dbid == dbid)
-			return &keepers[i];
-	keepers = keepers == NULL ?
-		MemoryContextAlloc(TopMemoryContext, sizeof(Keeper)) :
-		repalloc(keepers, (nkeepers + 1) * sizeof(Keeper));
-	keeper = &keepers[nkeepers++];
-	keeper->dbid = dbid;
+	if (keeper->handle != NULL)
+		pfree(keeper->handle);
 	keeper->handle = NULL;
-	return keeper;
+}
+
+/* The keeper of slot i; one of a database that had it before is forgotten. */
+static Keeper *
+get_keeper(int i, Oid dbid)
+{
+	if (i >= nkeepers)
+	{
+		keepers = keepers == NULL ?
+			MemoryContextAlloc(TopMemoryContext, (i + 1) * sizeof(Keeper)) :
+			repalloc(keepers, (i + 1) * sizeof(Keeper));
+		memset(&keepers[nkeepers], 0, (i + 1 - nkeepers) * sizeof(Keeper));
+		nkeepers = i + 1;
+	}
+	if (keepers[i].dbid != dbid)
+		forget(&keepers[i]);
+	keepers[i].dbid = dbid;
+	return &keepers[i];
 }
 
 static bool
@@ -80,8 +90,7 @@ is_running(Keeper *keeper)
 		return false;
 	if (GetBackgroundWorkerPid(keeper->handle, &pid) != BGWH_STOPPED)
 		return true;
-	pfree(keeper->handle);
-	keeper->handle = NULL;
+	forget(keeper);
 	return false;
 }
 
@@ -138,7 +147,7 @@ start_keepers(void)
 
 		if (!OidIsValid(dbid) || due == DT_NOEND)
 			continue;
-		keeper = get_keeper(dbid);
+		keeper = get_keeper(i, dbid);
 		if (is_running(keeper))
 			continue;			/* we are told when it ends */
 		if (due <= now)
@@ -177,6 +186,7 @@ visit_databases(void)
 	TimestampTz time = GetCurrentTimestamp();
 	ListCell   *cell;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	foreach(cell, list_databases())
 	{

@@ -58,6 +58,9 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 /* How often to look again when all that there is has been put off. */
 #define NAP_MS				10
 
+/* So long after its last batch the idle worker reports the rest of its counts. */
+#define REPORT_MS			1000
+
 /* Failed starts in a row after which a worker waits before it tries again. */
 #define FREE_STARTS			3
 
@@ -469,11 +472,13 @@ decide_patiently(int64 item_id)
 	return decided;
 }
 
+/* Show what is done, since now. */
 static void
 report(int n)
 {
 	char		activity[64];
 
+	SetCurrentStatementStartTimestamp();
 	snprintf(activity, sizeof(activity), "deciding %d purchases", n);
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
@@ -519,6 +524,27 @@ take_turn(uint64 *seen)
 	return undecided < found ? TURN_DONE : TURN_STUCK;
 }
 
+/*
+ * Sleep until there is a purchase; false if there was none for so long as is
+ * set.  Counts of tables are reported once a second at most while there is
+ * work, so the last ones may be left.
+ */
+static bool
+rest(void)
+{
+	int			timeout_ms = seckill_queue_idle_time;
+
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (timeout_ms > REPORT_MS)
+	{
+		if (seckill_queue_sleep(REPORT_MS))
+			return true;
+		(void) pgstat_report_stat(true);
+		timeout_ms -= REPORT_MS;
+	}
+	return seckill_queue_sleep(timeout_ms);
+}
+
 /* Room for a batch, of the size that is set now. */
 static void
 make_room(void)
@@ -562,8 +588,7 @@ seckill_worker_main(Datum arg)
 				seckill_queue_nap(seen, NAP_MS);
 				break;
 			case TURN_IDLE:
-				pgstat_report_activity(STATE_IDLE, NULL);
-				if (!seckill_queue_sleep(seckill_queue_idle_time))
+				if (!rest())
 					retire_if_idle();
 				break;
 		}

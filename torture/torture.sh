@@ -2,13 +2,13 @@
 # Kill, cancel, crowd and confuse for as long as told, and look whether the laws
 # hold.  PARTS names the parts, which are the files beside this one; their
 # lengths are CYCLES (crash), INTERRUPTS (interrupts), FAULTS (faults), FAILOVERS
-# (failover), ATTEMPTS (crowd), CALLS (bad_input) and MINUTES (sqlsmith).  SEED
-# repeats the random numbers of a run.
+# (failover), ATTEMPTS (crowd), CALLS (bad_input), MINUTES (sqlsmith) and
+# SOAK_MINUTES (soak).  SEED repeats the random numbers of a run.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-parts=${PARTS:-crash interrupts faults failover crowd bad_input sqlsmith}
+parts=${PARTS:-crash interrupts faults failover crowd bad_input sqlsmith soak}
 workdir=
 trap '[ -z "$workdir" ] || rm -rf "$workdir"' EXIT
 
