@@ -32,8 +32,9 @@ ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	queue_last_unit queue_restock stat_race
 ISOLATION_OPTS = --outputdir=output_iso
 
-# the callback and header signatures of PostgreSQL have parameters to spare
-PG_CFLAGS = -Wno-unused-parameter
+# The callback and header signatures of PostgreSQL have parameters to spare.
+# Exported is what the server finds by name, and nothing else: PGDLLEXPORT.
+PG_CFLAGS = -Wno-unused-parameter -fvisibility=hidden
 
 PG_CONFIG ?= pg_config
 export PG_CONFIG

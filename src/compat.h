@@ -9,8 +9,21 @@
 #error "seckill needs PostgreSQL 15 or later"
 #endif
 
-/* fmgr.h declares it from 16 on */
+/* what the server finds by name is exported, nothing else, as from 16 on */
 #if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
 extern PGDLLEXPORT void _PG_init(void);
 #endif
 
