@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every test: warnings of two compilers, pg_regress, pg_isolation_regress and
-# TAP, on a throw-away server.  PG_CONFIG chooses the PostgreSQL.
+# TAP, on a throw-away server; or the TAP tests that are named as arguments.
+# PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -35,7 +36,8 @@ warnings() {
     return $status
 }
 
-# The test programs refuse or dislike root; they work in a copy.
+# The test programs refuse or dislike root; they work in a copy.  No arguments:
+# all tests.
 tap() {
     local copy=$workdir/tap
 
@@ -44,7 +46,7 @@ tap() {
     (
         cd "$copy"
         unset PGHOST PGPORT PGUSER PGDATABASE
-        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG"
+        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" PROVE_TESTS="$*"
     ) && return
     find "$copy/tmp_check" -name 'regress_log_*' -exec tail -n 40 {} + >&2
     return 1
@@ -52,21 +54,23 @@ tap() {
 
 regress() {
     make -s installcheck PG_CONFIG="$PG_CONFIG" && return
-    cat regression.diffs output_iso/regression.diffs 2> /dev/null >&2
+    cat regression.diffs output_iso/regression.diffs >&2 2> /dev/null
     return 1
 }
 
 ensure_packages clang libipc-run-perl
 build_and_install
-part 'gcc -Wall -Wextra -Werror' warnings gcc ''
-part 'clang -Wall -Wextra -Werror' warnings clang \
-    '-Wno-ignored-attributes -Wno-ignored-optimization-argument -Wno-unknown-warning-option'
+if [ $# -eq 0 ]; then
+    part 'gcc -Wall -Wextra -Werror' warnings gcc ''
+    part 'clang -Wall -Wextra -Werror' warnings clang \
+        '-Wno-ignored-attributes -Wno-ignored-optimization-argument -Wno-unknown-warning-option'
+fi
 start_server <<'CONF'
 max_connections = 100
 max_prepared_transactions = 5
 CONF
-part 'pg_regress and pg_isolation_regress' regress
-part 'TAP' tap
+[ $# -gt 0 ] || part 'pg_regress and pg_isolation_regress' regress
+part 'TAP' tap "$@"
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
