@@ -43,11 +43,13 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test bench model torture
+.PHONY: demo test test-all bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+test-all:
+	@scripts/test-all.sh
 bench:
 	@bench/bench.sh
 torture:
