@@ -177,9 +177,11 @@ build_in() {
         dirname "$("$PG_CONFIG" --bindir)" > /srv/server'
 }
 
-# The libraries, as "name path", that the server of a Debian needs.
+# The libraries, as "name path", that the server of a Debian needs.  Not all in
+# its folder are programs.
 list_libraries() {
-    in_root "$1" sh -c "ldd $2/bin/* > /srv/libraries" &&
+    in_root "$1" sh -c "ldd $2/bin/* > /srv/libraries 2> /dev/null || true" &&
+        grep -q libpq "$roots/$1/srv/libraries" &&
         awk '$2 == "=>" { print $1, $3 }' "$roots/$1/srv/libraries" | sort -u
 }
 
