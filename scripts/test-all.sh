@@ -148,7 +148,7 @@ run_part() {
     say "$name: the log is $log"
     "$@" > "$log" 2>&1 || status=$?
     version=$(sed -n 's/^building with PostgreSQL \([^ ]*\).*/\1/p' "$log" |
-        paste -s -d '-' | sed 's/-/ to /')
+        uniq | paste -s -d '-' | sed 's/-/ to /')
     result=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1 || true)
     if [ $status -ne 0 ]; then
         tail -n 40 "$log" >&2
@@ -186,7 +186,7 @@ list_libraries() {
 }
 
 # Copy the server of a Debian into another, to /srv/old, with the libraries that
-# are not there.  A server finds its files wherever it is, if they are where
+# are not there, where its own server is installed already.  A server finds its files wherever it is, if they are where
 # they were as seen from it.
 lend_server() {
     local from=$roots/$1 to=$roots/$2/srv/old server=$3 name path
@@ -209,7 +209,7 @@ upgrade() {
     local server
 
     build_in "$1" && server=$(cat "$roots/$1/srv/server") &&
-        copy_checkout "$2" && lend_server "$1" "$2" "$server" &&
+        build_in "$2" && lend_server "$1" "$2" "$server" &&
         in_root "$2" env SECKILL_OLD_INSTALL="/srv/old$server" \
             LD_LIBRARY_PATH=/srv/old/lib scripts/test.sh t/034_upgrade.pl
 }
