@@ -48,11 +48,13 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test test-debug bench model torture
+.PHONY: demo test test-all test-debug bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+test-all:
+	@scripts/test-all.sh
 # KIND is assertions, sanitizers or valgrind
 test-debug:
 	@scripts/test-debug.sh $(KIND)

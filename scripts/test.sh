@@ -1,7 +1,8 @@
 #!/bin/bash
 # Every test: warnings of two compilers, pg_regress, pg_isolation_regress and
-# TAP, on a throw-away server.  PG_CONFIG chooses the PostgreSQL, CHECKS some of
-# the parts, CONF adds settings of that server, and LOGS is where to keep logs.
+# TAP, on a throw-away server; or the TAP tests that are named as arguments.
+# PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, CONF adds settings
+# of that server, and LOGS is where to keep logs.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -37,7 +38,8 @@ warnings() {
     return $status
 }
 
-# The test programs refuse or dislike root; they work in a copy.
+# The test programs refuse or dislike root; they work in a copy.  No arguments:
+# all tests.
 tap() {
     local copy=$workdir/tap
 
@@ -46,7 +48,7 @@ tap() {
     (
         cd "$copy"
         unset PGHOST PGPORT PGUSER PGDATABASE
-        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG"
+        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" PROVE_TESTS="$*"
     ) && return
     find "$copy/tmp_check" -name 'regress_log_*' -exec tail -n 40 {} + >&2
     return 1
@@ -54,7 +56,7 @@ tap() {
 
 regress() {
     make -s installcheck PG_CONFIG="$PG_CONFIG" && return
-    cat regression.diffs output_iso/regression.diffs 2> /dev/null >&2
+    cat regression.diffs output_iso/regression.diffs >&2 2> /dev/null
     return 1
 }
 
@@ -79,7 +81,7 @@ max_prepared_transactions = 5
 ${CONF:-}
 CONF
 ! wanted regress || part 'pg_regress and pg_isolation_regress' regress
-! wanted tap || part 'TAP' tap
+! wanted tap || part 'TAP' tap "$@"
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

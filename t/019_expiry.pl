@@ -47,12 +47,13 @@ sub await_state
 	return;
 }
 
-# every mode, none before its time
-add_paid_item(1, 10, '500 ms');
+# every mode, none before its time, which comes when all are pending
+add_paid_item(1, 10, '1 hour');
 sql("SELECT seckill_buy(1, 1, '$_')") foreach @modes;
 sql("SELECT seckill_buy_many(1, ARRAY[2, 3, 4], 'cache')");
 is(sql("SELECT outcome FROM seckill_buy(1, 5, 'cache')"),
 	'sold_out', 'sold out while they are pending');
+sql("UPDATE seckill.orders SET pay_by = clock_timestamp() + '300 ms' WHERE item_id = 1");
 await_state(1, 'expired', 10, 'orders of all modes expire');
 is(sql(<<'EOC'), 't', 'none before its time');
 SELECT bool_and(pg_xact_commit_timestamp(xmin) >= pay_by) FROM seckill.orders WHERE item_id = 1
@@ -63,8 +64,10 @@ EOC
 is(sql('SELECT stock, sold FROM seckill_audit(1)'), '10|0', 'all units are back');
 is(sql('SELECT expired_orders, expiry_batches > 0 FROM seckill.stat_worker'), '10|t', 'and counted');
 ok($node->log_contains('expired \d+ orders of 1 items'), 'and logged');
+sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 1");
 is(sql("SELECT outcome FROM seckill_buy(1, 5, '$_')"), 'sold', "and sold by $_")
   foreach @modes;
+await_state(1, 'expired', 17, 'whose orders expire, too');
 check_audit($node, 'after expiry');
 
 # late payment: a unit is taken again, or the order stays expired

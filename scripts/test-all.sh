@@ -1,0 +1,249 @@
+#!/bin/bash
+# "make test" in a bare Debian of each release, and pg_upgrade from each to the
+# later ones.  Needs root, and makes its Debians itself.
+#
+#   RELEASES   the releases: bookworm trixie sid
+#   PARTS      what to do: the releases and upgrade
+#   ROOTS      folder of the Debians and the logs; a Debian that is there is
+#              used again as it is, remove it for a new one
+#   MIRROR     where the packages are; else as on the host, else deb.debian.org
+
+cd "$(dirname "$0")/.."
+. scripts/common.sh
+
+releases=${RELEASES:-bookworm trixie sid}
+parts=${PARTS:-$releases upgrade}
+roots=$(realpath -m "${ROOTS:-${TMPDIR:-/var/tmp}/seckill-roots}")
+child=
+table=
+failed=0
+
+#
+# Children
+#
+
+# Run a command that ends when this script does: it is waited for, so that
+# signals are heeded meanwhile, and in a process group of its own.
+run_child() {
+    local status=0
+
+    set -m
+    "$@" < /dev/null &
+    child=$!
+    set +m
+    wait "$child" || status=$?
+    child=
+    return $status
+}
+
+end_child() {
+    [ -z "$child" ] || kill -KILL -- "-$child" 2> /dev/null || true
+}
+
+trap end_child EXIT
+trap 'exit 130' INT TERM HUP
+
+#
+# A Debian
+#
+
+# The mirror of the host's own packages, if it is a Debian.
+host_mirror() {
+    # shellcheck disable=SC2016
+    apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' 'Label: Debian' 2> /dev/null | head -n 1 || true
+}
+
+# What the host's apt is told of proxies, and of lists that are old.
+apt_settings() {
+    apt-config dump 2> /dev/null |
+        grep -E '^Acquire::(https?::Proxy|Check-)' || true
+}
+
+# debootstrap fetches without apt.
+set_proxy() {
+    local proxy
+
+    proxy=$(apt_settings | sed -n 's/^Acquire::http::Proxy "\(http.*\)";$/\1/p')
+    [ -z "$proxy" ] || export http_proxy="${http_proxy:-$proxy}"
+}
+
+ensure_debootstrap() {
+    if ! command -v debootstrap > /dev/null; then
+        say "installing debootstrap"
+        apt-get update -qq
+        install_packages debootstrap
+    fi
+}
+
+# Make the Debian of a release, unless it is there.  It has what the README asks
+# for, and starts no services.
+make_root() {
+    local root=$roots/$1 log=$roots/$1.debootstrap.log
+
+    if [ ! -e "$root" ]; then
+        ensure_debootstrap
+        say "making a $1 in $root"
+        rm -rf "$root.new"
+        run_child unshare --mount debootstrap --variant=minbase \
+            --include=make "$1" "$root.new" "$mirror" > "$log" 2>&1 || {
+            tail -n 20 "$log" >&2
+            die "debootstrap failed; see $log"
+        }
+        apt_settings > "$root.new/etc/apt/apt.conf.d/90host"
+        # what is here can be made again: no fsync for each file
+        echo force-unsafe-io > "$root.new/etc/dpkg/dpkg.cfg.d/unsafe-io"
+        printf '#!/bin/sh\nexit 101\n' > "$root.new/usr/sbin/policy-rc.d"
+        chmod 755 "$root.new/usr/sbin/policy-rc.d"
+        mv "$root.new" "$root"
+    fi
+    cp -L /etc/resolv.conf /etc/hosts "$root/etc"
+}
+
+# Put this checkout into it, without what was built here.
+copy_checkout() {
+    local copy=$roots/$1/srv/seckill
+
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    tar -c --exclude-vcs --exclude-vcs-ignores . |
+        tar -x --no-same-owner -C "$copy"
+}
+
+# Process 1 of a command's world, which mounts for it and takes in orphans.
+# shellcheck disable=SC2016
+init='
+root=$0
+mount -t proc proc "$root/proc" &&
+mount --rbind /dev "$root/dev" &&
+mount -t tmpfs -o mode=1777 shm "$root/dev/shm" || exit
+chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    ${http_proxy:+http_proxy="$http_proxy"} \
+    bash -c "cd /srv/seckill && exec \"\$@\"" bash "$@"
+exit $?
+'
+
+# Run a command in the checkout in a Debian.  Its processes, mounts and shared
+# memory are its own and end with it.
+in_root() {
+    local root=$roots/$1
+
+    shift
+    run_child unshare --mount --pid --ipc --fork --kill-child=KILL \
+        bash -c "$init" "$root" "$@"
+}
+
+#
+# Parts
+#
+
+# Run a command and add a line to the table.  The log has "building with
+# PostgreSQL x" and ends with "n passed, m failed".  The command is part of a
+# condition: it must see to its own failures.
+run_part() {
+    local name=$1 log=$roots/$1.log start=$SECONDS status=0 version result
+
+    shift
+    say "$name: the log is $log"
+    "$@" > "$log" 2>&1 || status=$?
+    version=$(sed -n 's/^building with PostgreSQL \([^ ]*\).*/\1/p' "$log" |
+        uniq | paste -s -d '-' | sed 's/-/ to /')
+    result=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1 || true)
+    if [ $status -ne 0 ]; then
+        tail -n 40 "$log" >&2
+        failed=$((failed + 1))
+        result="${result:-did not end} FAILED"
+    fi
+    say "$name: $result"
+    table+=$(printf '%-18s %-16s %-28s %7d' "$name" "$version" "$result" \
+        $((SECONDS - start)))$'\n'
+}
+
+in_release() {
+    copy_checkout "$1" && in_root "$@"
+}
+
+suite() {
+    in_release "$1" make test
+}
+
+# Build and install the extension in a Debian, and write where its server is.
+build_in() {
+    # shellcheck disable=SC2016
+    in_release "$1" bash -c '. scripts/common.sh
+        ensure_packages
+        build_and_install
+        dirname "$("$PG_CONFIG" --bindir)" > /srv/server'
+}
+
+# The libraries, as "name path", that the server of a Debian needs.  Not all in
+# its folder are programs.
+list_libraries() {
+    in_root "$1" sh -c "ldd $2/bin/* > /srv/libraries 2> /dev/null || true" &&
+        grep -q libpq "$roots/$1/srv/libraries" &&
+        awk '$2 == "=>" { print $1, $3 }' "$roots/$1/srv/libraries" | sort -u
+}
+
+# Copy the server of a Debian into another, to /srv/old, with the libraries that
+# are not there, where its own server is installed already.  A server finds its files wherever it is, if they are where
+# they were as seen from it.
+lend_server() {
+    local from=$roots/$1 to=$roots/$2/srv/old server=$3 name path
+
+    rm -rf "$to"
+    mkdir -p "$to$server" "$to${server/lib/share}" "$to/lib"
+    cp -r "$from$server/." "$to$server" &&
+        cp -r "$from${server/lib/share}/." "$to${server/lib/share}" || return
+    # its compiler would want a library of its own
+    rm -rf "$to$server/lib/bitcode" "$to$server"/lib/llvmjit*
+    in_root "$2" sh -c 'ldconfig -p > /srv/old/has' || return
+    list_libraries "$1" "$server" > "$to/needs" || return
+    while read -r name path; do
+        grep -qF "$name " "$to/has" || cp -L "$from$path" "$to/lib" || return
+    done < "$to/needs"
+}
+
+# pg_upgrade from the server of one Debian to that of another.
+upgrade() {
+    local server
+
+    build_in "$1" && server=$(cat "$roots/$1/srv/server") &&
+        build_in "$2" && lend_server "$1" "$2" "$server" &&
+        in_root "$2" env SECKILL_OLD_INSTALL="/srv/old$server" \
+            LD_LIBRARY_PATH=/srv/old/lib scripts/test.sh t/034_upgrade.pl
+}
+
+# From each release to those after it.
+upgrades() {
+    local old new olds=
+
+    for new in $releases; do
+        make_root "$new"
+        for old in $olds; do
+            run_part "$old-$new" upgrade "$old" "$new"
+        done
+        olds="$olds $new"
+    done
+}
+
+[ "$(id -u)" = 0 ] || die "this needs root: it makes file systems and mounts in them"
+case $roots/ in "$PWD"/*) die "ROOTS must not be in the checkout" ;; esac
+mkdir -p "$roots"
+mirror=${MIRROR:-$(host_mirror)}
+mirror=${mirror:-http://deb.debian.org/debian}
+set_proxy
+
+for part in $parts; do
+    case $part in
+        upgrade) upgrades ;;
+        *)
+            make_root "$part"
+            run_part "$part" suite "$part"
+            ;;
+    esac
+done
+
+printf '%-18s %-16s %-28s %7s\n' part PostgreSQL result seconds
+printf '%s' "$table"
+[ $failed -eq 0 ]
