@@ -180,6 +180,9 @@ mkdir -p "$cache"
 chmod 755 "$cache"
 cache=$(cd "$cache" && pwd)
 prefix=$cache/$kind-$major
+# what one run installs there, another would test
+exec 9> "$cache/$kind.lock"
+flock -n 9 || die "another run for $kind uses $cache"
 build_server
 
 # Objects are made anew for this server, in a copy; nothing else sees it.

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-my $node = seckill_node('queue', conf => "seckill.queue_batch = 50\n");
+my $node = seckill_node('queue', conf => "seckill.queue_batch = 50\nseckill.queue_idle_time = 10min\n");
 my $setup = 'CREATE TABLE tickets (item_id bigint, user_id bigint, outcome seckill_outcome, ticket bigint)';
 $node->safe_psql('postgres', $setup);
 
