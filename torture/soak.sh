@@ -82,7 +82,7 @@ BEGIN
 			DELETE FROM seckill.orders o USING seckill.items i
 			WHERE i.item_id = item AND o.item_id = item AND o.state <> 'pending'
 				AND o.created_at < now() - interval '1 min'
-				AND o.lease_id IS DISTINCT FROM i.lease_id
+				AND (i.lease_id IS NULL OR o.lease_id IS DISTINCT FROM i.lease_id)
 			RETURNING o.state, o.quantity),
 		sums AS (
 			INSERT INTO archived SELECT item, count(*),
