@@ -96,6 +96,15 @@ BEGIN
 END
 $$;
 
+-- Cancel an order, unless the machine was so slow that it has expired.
+CREATE FUNCTION give_up(item bigint, id bigint, refund boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM seckill_cancel(item, id, refund);
+EXCEPTION WHEN SQLSTATE 'SK003' THEN
+	NULL;
+END
+$$;
+
 CREATE PROCEDURE buy_rest(item bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	got seckill_outcome;
@@ -141,12 +150,12 @@ $user
 SELECT coalesce(order_id, 0) AS id FROM seckill_buy(:item, :user, token => seckill_token(:item, :user)) \gset
 \if :id > 0
 \if :fate = 1
-SELECT seckill_cancel(:item, :id);
+SELECT give_up(:item, :id, false);
 \elif :fate <= 3
 SELECT seckill_confirm(:item, :id);
 \endif
 \if :fate = 2
-SELECT seckill_cancel(:item, :id, true);
+SELECT give_up(:item, :id, true);
 \endif
 \endif
 SQL
