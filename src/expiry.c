@@ -436,7 +436,7 @@ seckill_expire_overdue(TimestampTz now)
 	{
 		seckill_stat_count(SECKILL_STAT_EXPIRED, batch->expired);
 		seckill_stat_count(SECKILL_STAT_EXPIRY_BATCHES, 1);
-		ereport(LOG,
+		ereport(DEBUG1,
 				(errmsg("expired %d orders of %d items", batch->expired,
 						batch->items)));
 	}

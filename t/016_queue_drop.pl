@@ -78,6 +78,24 @@ foreach my $round (1 .. 2)
 	}
 }
 
+# DROP DATABASE waits until every process has closed its files: also those who
+# wait for a row, for the worker, for a ticket or for work
+{
+	my ($holder, @buyers) = sale('postgres', 3);
+	my $waiter = $node->background_psql('postgres');
+
+	$waiter->query_until(qr/go/, <<'EOC');
+SELECT ticket FROM seckill_submit(1, 4) \gset
+\echo go
+SELECT outcome FROM seckill_result(:ticket, '5 min');
+\q
+EOC
+	$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE passing', 'DROP DATABASE passing';
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ '^SELECT outcome FROM seckill_(buy|result)'}),
+		4, 'a database is dropped while all of them wait');
+	is(grep({ /^sold$/m } end_sale($holder, @buyers, $waiter)), 4, 'and all are sold to');
+}
+
 # a dropped database leaves room for another one's queue, used or in use
 sub create_shop
 {

@@ -17,6 +17,7 @@ my $node = seckill_node(
 seckill.lease_units = 20
 seckill.naptime = 1s
 track_commit_timestamp = on
+log_min_messages = debug1
 max_prepared_transactions = 5
 EOC
 my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
@@ -287,6 +288,8 @@ ok( $node->poll_query_until('other', "SELECT count(*) > 2 FROM seckill.orders WH
 	'orders are due all the time');
 sql('ALTER DATABASE other RENAME TO another');
 sql('CREATE DATABASE copy TEMPLATE another');
+sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE elsewhere LOCATION ''");
+sql('ALTER DATABASE another SET TABLESPACE elsewhere');
 sql('DROP DATABASE another');
 add_paid_item(11, 5, '300 ms');
 sql("SELECT seckill_buy(11, 1, 'cache')");

@@ -188,6 +188,12 @@ foreach my $type (qw(worker keeper))
 }
 $holder->quit;
 ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'the row is free, and they go on');
+
+# old orders go while the item is on sale, as the manual says
+my ($clear_out) = slurp_file("$FindBin::RealBin/../docs/operations.md") =~ /```sql\n(SELECT seckill_recall[^`]*WITH gone[^`]*)```/;
+$session->query_safe("SELECT seckill_buy(1, 1, 'cache')");
+$session->query_safe($clear_out =~ s/1 day/0 s/r);
+is(sql('SELECT count(*) FROM seckill.orders WHERE item_id = 1'), 0, 'old orders are cleared out');
 $session->quit;
 check_audit($node, 'at the end');
 
