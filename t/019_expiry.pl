@@ -81,9 +81,11 @@ is(sql('SELECT stock, sold FROM seckill_audit(2)'), '0|1', 'one unit is sold');
 is(sql("SELECT seckill_cancel(2, $late, true)"), 'cancelled', 'and given back');
 my $second = sql("SELECT order_id FROM seckill_buy(2, 2, 'retry')");
 await_state(2, 'expired', 1, 'another expires');
+sql("UPDATE seckill.items SET pay_within = '1 hour' WHERE item_id = 2");
 is(sql("SELECT outcome FROM seckill_buy(2, 3, 'cache')"), 'sold', 'its unit is sold');
 is(sql("SELECT seckill_confirm(2, $second)"),
 	'expired', 'late payment for a unit that is sold');
+sql('UPDATE seckill.orders SET pay_by = now() WHERE item_id = 2 AND user_id = 3');
 await_state(2, 'expired', 2, 'the third expires as well');
 sql("UPDATE seckill.items SET per_user_limit = 1, pay_within = NULL WHERE item_id = 2");
 is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'sold', 'the second user buys again');

@@ -181,6 +181,8 @@ $old->append_conf('postgresql.conf', q{shared_preload_libraries = 'seckill'});
 #
 
 my $new = make_cluster('new');
+diag('from PostgreSQL ' . $old->pg_version . ' to ' . $new->pg_version)
+  if $old_install;
 my $old_bindir = $old_install ? "$old_install/bin" : $new->config_data('--bindir');
 my $socketdir = PostgreSQL::Test::Utils::tempdir_short();
 
