@@ -48,7 +48,7 @@ tap() {
     (
         cd "$copy"
         unset PGHOST PGPORT PGUSER PGDATABASE
-        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" PROVE_TESTS="$*"
+        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" ${1:+PROVE_TESTS="$*"}
     ) && return
     find "$copy/tmp_check" -name 'regress_log_*' -exec tail -n 40 {} + >&2
     return 1
