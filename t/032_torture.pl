@@ -8,6 +8,6 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
 use Test::More;
 use TortureParts;
 
-torture_crash(cycles => 4, clients => 32);
+torture_crash(cycles => 20, clients => 32);
 torture_interrupts(interrupts => 200, clients => 32);
 done_testing();
