@@ -37,6 +37,8 @@ $buyer->query(q{SELECT outcome FROM seckill_buy(1, 3, 'cache')}) for 1 .. 20;
 like(slurp_file($node->logfile), qr/out of shared memory/, 'it did run out');
 $hog->quit;
 $buyer->quit;
+$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'})
+  or die 'the locks stay';
 check_audit($node, 'after running out of locks');
 check_cache($node, 'after running out of locks');
 is($node->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)')

@@ -281,7 +281,7 @@ sub try
 		last if $victim->{lost};
 		die "stuck: $sql\n" if time > $end || !$self->{other_ends};
 		$self->end_other
-		  if $self->{control}->value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $victim->{pid}") eq 't';
+		  if $self->{control}->value("SELECT coalesce(wait_event_type = 'Lock', false) FROM pg_stat_activity WHERE pid = $victim->{pid}") eq 't';
 	}
 	die "$victim->{error} $victim->{message}: $sql\n"
 	  if $victim->{error} && $victim->{error} !~ /^(SKF00|0A000|57P01)$/;
@@ -429,9 +429,14 @@ sub meet_again
 	delete $self->{other_ends};
 	foreach my $who (qw(control other))
 	{
-		$self->{$who}->query('SELECT 1');
-		$self->{$who}->wait(30);
-		die "$who survives a crash\n" unless $self->{$who}{lost};
+		my $end = time + 30;
+
+		until ($self->{$who}{lost})
+		{
+			die "$who survives a crash\n" if time > $end;
+			$self->{$who}->query('SELECT 1');
+			$self->{$who}->wait(30);
+		}
 	}
 	$self->meet;
 	return;
