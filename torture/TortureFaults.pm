@@ -280,8 +280,7 @@ sub try
 	{
 		last if $victim->{lost};
 		die "stuck: $sql\n" if time > $end || !$self->{other_ends};
-		$self->end_other
-		  if $self->{control}->value("SELECT coalesce(wait_event_type = 'Lock', false) FROM pg_stat_activity WHERE pid = $victim->{pid}") eq 't';
+		$self->end_other if $self->waits($victim);
 	}
 	die "$victim->{error} $victim->{message}: $sql\n"
 	  if $victim->{error} && $victim->{error} !~ /^(SKF00|0A000|57P01)$/;
@@ -289,12 +288,25 @@ sub try
 	return $victim->{error} ? 0 : 1;
 }
 
+# Does the session wait for a lock?
+sub waits
+{
+	my ($self, $session) = @_;
+	my $control = $self->{control};
+
+	$control->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $session->{pid}");
+	$control->wait(30);
+	return (($control->row)[0] // '') eq 'Lock';
+}
+
 sub end_other
 {
 	my ($self) = @_;
 	my $end = delete $self->{other_ends} or return;
 
-	$self->{other}->ask($end) unless $self->{other}{lost};
+	# the server may be gone by now
+	$self->{other}->query($end);
+	$self->{other}->wait(30);
 	return;
 }
 

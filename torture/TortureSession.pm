@@ -32,7 +32,7 @@ sub _write
 	local $SIG{PIPE} = 'IGNORE';
 
 	# a server that is gone shows when it is read from
-	syswrite($self->{socket}, $bytes);
+	syswrite($self->{socket}, $bytes) unless $self->{lost};
 	return;
 }
 
