@@ -9,6 +9,9 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
+my ($libdir) = run_command([ 'pg_config', '--pkglibdir' ]);
+plan skip_all => 'auto_explain is not installed' unless -e "$libdir/auto_explain.so";
+
 my $node = seckill_node('main', conf => <<'EOC');
 session_preload_libraries = 'auto_explain'
 auto_explain.log_min_duration = 0
