@@ -71,4 +71,12 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillWaitEvent(event, name)	((void) (event), PG_WAIT_EXTENSION)
 #endif
 
+/* whatever is set for the database, transactions of this process do not time out */
+#if PG_VERSION_NUM >= 170000
+#define SeckillNoTransactionTimeout() \
+	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE)
+#else
+#define SeckillNoTransactionTimeout()	((void) 0)
+#endif
+
 #endif							/* SECKILL_COMPAT_H */

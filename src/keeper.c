@@ -220,7 +220,7 @@ is_in_the_way(void)
 void
 seckill_keeper_main(Datum arg)
 {
-	seckill_process_signals();
+	seckill_process_init();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
 											  InvalidOid, 0);
 	if (!seckill_schedule_attend())

@@ -201,7 +201,7 @@ seckill_launcher_main(Datum arg)
 {
 	TimestampTz last_round = 0;
 
-	seckill_process_signals();
+	seckill_process_init();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	seckill_schedule_launcher();
 	for (;;)

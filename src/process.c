@@ -1,7 +1,7 @@
 /*
  * process.c
- *		What the extension's own processes have in common: signals, interrupts
- *		and transactions of the worker and of the keeper.
+ *		What the extension's own processes have in common: their start,
+ *		interrupts, and transactions of the worker and of the keeper.
  */
 #include "postgres.h"
 
@@ -36,9 +36,14 @@ seckill_process_describe(BackgroundWorker *worker, const char *type,
 	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
 }
 
+/*
+ * Called first, in each of our processes.  Their transactions wait for so long
+ * as they are told to; a setting for clients would end the process.
+ */
 void
-seckill_process_signals(void)
+seckill_process_init(void)
 {
+	SeckillNoTransactionTimeout();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();

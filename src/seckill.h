@@ -564,7 +564,7 @@ typedef void (*ProcessTask) (void *arg);
 
 extern void seckill_process_describe(BackgroundWorker *worker,
 									 const char *type, const char *function);
-extern void seckill_process_signals(void);
+extern void seckill_process_init(void);
 extern void seckill_process_interrupts(void);
 extern void seckill_process_begin(int lock_timeout_ms);
 extern void seckill_process_commit(void);

@@ -569,7 +569,7 @@ void
 seckill_worker_main(Datum arg)
 {
 	pqsignal(SIGINT, handle_cancel);
-	seckill_process_signals();
+	seckill_process_init();
 	start(DatumGetObjectId(arg));
 
 	batch_context = AllocSetContextCreate(TopMemoryContext, "seckill batch",

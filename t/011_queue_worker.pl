@@ -127,5 +127,24 @@ EOC
 }
 check_cache($node, 'at the end');
 
+# what limits the transactions of clients does not limit those of the worker
+SKIP:
+{
+	skip 'no transaction_timeout', 4
+	  if $node->safe_psql('postgres', 'SHOW server_version_num') < 170000;
+	$node->safe_psql('postgres', $_) foreach q{SELECT seckill_buy(2, 1, 'queue')},
+	  q{ALTER DATABASE postgres SET transaction_timeout = '20 ms'};
+	kill 'TERM', worker_pid($node);
+	my $holder = $node->background_psql('postgres', on_error_stop => 0);
+	$holder->query_safe('SET transaction_timeout = 0');
+	$holder->query_safe('BEGIN; SELECT 1 FROM seckill.items WHERE item_id = 2 FOR UPDATE');
+	my $ticket = $node->safe_psql('postgres', 'SET transaction_timeout = 0; SELECT ticket FROM seckill_submit(2, 1)');
+	await_worker_lock($node, 1) foreach 1, 2;
+	$holder->quit;
+	is($node->safe_psql('postgres', "SET transaction_timeout = 0; SELECT outcome FROM seckill_result($ticket, '60 s')"),
+		'sold', 'and sells');
+	unlike(slurp_file($node->logfile), qr/transaction timeout/, 'nobody timed out');
+}
+
 $node->stop;
 done_testing();
