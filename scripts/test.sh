@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/common.sh
 
 checks=${CHECKS:-warnings regress tap}
+[ $# -eq 0 ] || checks=tap
 failed=0
 passed=0
 
