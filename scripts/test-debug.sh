@@ -32,6 +32,9 @@ case $kind in
 esac
 cflags="$cflags -fno-omit-frame-pointer"
 
+# Programs that end may leave memory behind; told of it they lose their output.
+export ASAN_OPTIONS=detect_leaks=0
+
 # apt with package sources, in files of our own: the host's stay as they are.
 source_apt() {
     local tool=$1
@@ -94,11 +97,9 @@ WRAPPER
     chmod 755 "$prefix/bin/postgres"
 }
 
-# In the source's directory.  Leaks of programs that the build runs are nobody's
-# business.  PostgreSQL makes its headers at the top level of make only, which a
-# make that runs this script would hide.
+# In the source's directory.  PostgreSQL makes its headers at the top level of
+# make only, which a make that runs this script would hide.
 compile_server() {
-    export ASAN_OPTIONS=detect_leaks=0
     unset MAKELEVEL MAKEFLAGS MFLAGS
 
     nice ./configure --prefix="$prefix" --enable-cassert --enable-debug \

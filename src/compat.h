@@ -71,6 +71,15 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillWaitEvent(event, name)	((void) (event), PG_WAIT_EXTENSION)
 #endif
 
+/* a record in the WAL, so that the transaction has one to commit with */
+#if PG_VERSION_NUM >= 170000
+#define SeckillLogMessage(prefix) \
+	((void) LogLogicalMessage(prefix, "", 0, true, false))
+#else
+#define SeckillLogMessage(prefix) \
+	((void) LogLogicalMessage(prefix, "", 0, true))
+#endif
+
 /* whatever is set for the database, transactions of this process do not time out */
 #if PG_VERSION_NUM >= 170000
 #define SeckillNoTransactionTimeout() \

@@ -277,6 +277,7 @@ expire_task(void *arg)
 {
 	Batch	   *batch = arg;
 
+	seckill_ledger_lock_items();
 	if (batch->may_wait)
 		expire_waiting(batch);
 	else

@@ -616,6 +616,16 @@ read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row)
 }
 
 /*
+ * For transactions that change orders first: TRUNCATE of both tables locks them
+ * in this order, too.
+ */
+void
+seckill_ledger_lock_items(void)
+{
+	LockRelationOid(seckill_catalog()->items, RowExclusiveLock);
+}
+
+/*
  * The newest committed row, or our own change of it.  Needs no
  * seckill_ledger_begin().
  */

@@ -14,9 +14,9 @@
  * that moves it.  Its lease_id stays: it tells what the lease has sold.
  *
  * Who moves an order has its row locked, so of several one wins, and the
- * others find what became of it.  Locks are taken in the order: order, user,
- * line, item.  The keeper does the same, but passes over orders that are locked,
- * and waits for an item for a short time only.
+ * others find what became of it.  Locks are taken in the order: tables, order,
+ * user, line, item.  The keeper does the same, but passes over orders that are
+ * locked, and waits for an item for a short time only.
  */
 #include "postgres.h"
 
@@ -187,6 +187,7 @@ seckill_confirm(PG_FUNCTION_ARGS)
 
 	check_call(fcinfo, "seckill_confirm()");
 	seckill_ledger_begin(&caller);
+	seckill_ledger_lock_items();
 	state = confirm(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
 	seckill_ledger_end(&caller);
 	PG_RETURN_OID(seckill_catalog()->state[state]);
@@ -207,6 +208,7 @@ seckill_cancel(PG_FUNCTION_ARGS)
 	check_call(fcinfo, "seckill_cancel()");
 	seckill_check_argument(PG_ARGISNULL(2), "refund");
 	seckill_ledger_begin(&caller);
+	seckill_ledger_lock_items();
 	state = cancel(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
 				   PG_GETARG_BOOL(2));
 	seckill_ledger_end(&caller);

@@ -189,6 +189,7 @@ typedef struct OrderScan OrderScan;
 extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
+extern void seckill_ledger_lock_items(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_glimpse(int64 item_id, ItemRow *row);
 extern bool seckill_ledger_has_lock(void);
@@ -380,6 +381,7 @@ extern void seckill_xact_end_own(const OwnStatement *outer);
 extern bool seckill_xact_is_own(int64 item_id);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
+extern bool seckill_xact_waits_for_standby(void);
 extern void seckill_xact_await_standby(void);
 
 

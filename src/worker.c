@@ -30,8 +30,6 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "replication/syncrep.h"
-#include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -176,8 +174,7 @@ handle_cancel(SIGNAL_ARGS)
 static bool
 is_confirmed(void)
 {
-	return !(cancelled || ProcDiePending) || !SyncRepRequested() ||
-		SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0';
+	return !(cancelled || ProcDiePending) || !seckill_xact_waits_for_standby();
 }
 
 /* Count what the batch has decided, before anybody can know. */

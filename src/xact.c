@@ -30,10 +30,11 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "replication/message.h"
 #include "replication/syncrep.h"
+#include "replication/walsender.h"
 #include "utils/fmgrprotos.h"
 
 #include "seckill.h"
@@ -83,9 +84,6 @@ static struct
 }			emptied[EMPTIED];
 static int	nemptied = 0;
 static Oid	dropped_database = InvalidOid;
-
-/* The end of the WAL when somebody else's order was answered with. */
-static XLogRecPtr seen = InvalidXLogRecPtr;
 
 
 /*
@@ -493,27 +491,25 @@ seckill_xact_note_drop_database(Oid dbid)
  * Synchronous standbys
  */
 
+/* Do commits wait for a synchronous standby? */
+bool
+seckill_xact_waits_for_standby(void)
+{
+	return SyncRepRequested() && SyncRepStandbyNames != NULL &&
+		SyncRepStandbyNames[0] != '\0';
+}
+
 /*
  * The caller is about to be told what others have written.  Committed and seen
  * is not yet confirmed by the synchronous standby: who waited for that may have
- * been terminated, or the server restarted.  So our own commit waits for it,
- * also if we write nothing.
+ * been terminated, or the server restarted.  So our own commit shall wait, also
+ * if there is nothing else to write: it is behind theirs in the WAL.
  */
 void
 seckill_xact_await_standby(void)
 {
-	seen = GetFlushRecPtr(NULL);
-}
-
-/*
- * Wait, as a commit does; at once without such standbys.  It ends early, like
- * that of a commit, if we are cancelled or terminated.
- */
-static void
-await_standby(void)
-{
-	if (seen != InvalidXLogRecPtr)
-		SyncRepWaitForLSN(seen, true);
+	if (seckill_xact_waits_for_standby())
+		SeckillLogMessage("seckill");
 }
 
 
@@ -570,7 +566,6 @@ forget_all(void)
 	more_locked = more_changed = false;
 	nemptied = 0;
 	dropped_database = InvalidOid;
-	seen = InvalidXLogRecPtr;
 	seckill_stock_unpin_level(0);
 }
 
@@ -596,10 +591,7 @@ end_transaction(bool committed)
 	}
 	SECKILL_CRASH("claims have ended");
 	if (committed)
-	{
-		await_standby();
 		seckill_worker_committed();
-	}
 	else
 		seckill_queue_abandon();
 	seckill_schedule_end(committed);
