@@ -161,13 +161,16 @@ run_parts() {
     case $kind in
         assertions)
             run_part 'all tests' CHECKS='regress tap'
-            run_part 'pg_regress, debug_discard_caches' CHECKS=regress \
-                CONF='debug_discard_caches = 1' MAKEFLAGS='ISOLATION=' ;;
+            # a minute or more each; others depend on how often they call
+            run_part 'some of pg_regress, debug_discard_caches' CHECKS=regress \
+                CONF='debug_discard_caches = 1' ISOLATION= \
+                REGRESS='extension many limit request lifecycle guard' ;;
         sanitizers)
             run_part 'all tests' CHECKS='regress tap' ;;
         valgrind)
             run_part 'pg_regress, isolation tests' CHECKS=regress
-            run_part 't/026_random.pl' CHECKS=tap PROVE_TESTS=t/026_random.pl ;;
+            run_part 't/026_random.pl' CHECKS=tap SECKILL_SECONDS=60 \
+                PROVE_TESTS=t/026_random.pl ;;
     esac
 }
 

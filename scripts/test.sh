@@ -1,8 +1,9 @@
 #!/bin/bash
 # Every test: warnings of two compilers, pg_regress, pg_isolation_regress and
 # TAP, on a throw-away server; or the TAP tests that are named as arguments.
-# PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, CONF adds settings
-# of that server, and LOGS is where to keep logs.
+# PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, REGRESS and ISOLATION
+# some of their tests, CONF adds settings of that server, and LOGS is where to
+# keep logs.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -56,7 +57,8 @@ tap() {
 }
 
 regress() {
-    make -s installcheck PG_CONFIG="$PG_CONFIG" && return
+    make -s installcheck PG_CONFIG="$PG_CONFIG" ${REGRESS:+REGRESS="$REGRESS"} \
+        ${ISOLATION+ISOLATION="$ISOLATION"} && return
     cat regression.diffs output_iso/regression.diffs >&2 2> /dev/null
     return 1
 }
