@@ -466,10 +466,10 @@ run_latest(PlanId id, Datum *args, Oid owner)
 	int			rc;
 
 	become(owner, &caller);
-	plan = get_plan(id);
-	CommandCounterIncrement();
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
+	plan = get_plan(id);
+	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
