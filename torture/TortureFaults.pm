@@ -558,14 +558,11 @@ sub strike
 	my $done = $context{$context}->($self, $call);
 	my $step;
 
-	if ($action eq 'kill')
+	if ($action eq 'kill' && $self->{victim}{lost})
 	{
-		my $killed = $self->{victim}{lost};
-
-		$self->meet_again if $killed;
-		$self->disarm unless $killed;
-		$step = 'unknown' if $killed;
-		$self->{faults}++ if $killed;
+		$self->meet_again;
+		$step = 'unknown';
+		$self->{faults}++;
 	}
 	else
 	{
