@@ -126,7 +126,7 @@ seckill_process_recover(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	HOLD_INTERRUPTS();
 	error = CopyErrorData();
-	AbortCurrentTransaction();
+	AbortOutOfAnyTransaction(); /* a probe's subtransaction, too */
 	FlushErrorState();
 	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(context);

@@ -115,8 +115,8 @@ EOC
 	like($ticket, qr/^\d+$/, 'the ring is full');
 	await_worker_lock($node, 20);
 	kill 'KILL', worker_pid($node);
+	$holder->{run}->finish;		# the server has noticed
 	ok($node->poll_query_until('postgres', 'SELECT 1', '1'), 'the server is back');
-	$holder->{run}->finish;
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), $before,
 		'what was not decided is forgotten');
 	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT seckill_result($ticket)");
