@@ -686,6 +686,8 @@ sub strike_processes
 	}
 	$self->strike_process($due{worker}, 'worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/batch.c', 'src/worker.c');
+	$self->strike_process($due{ /opening/ ? 'opening' : 'keeper' }, 'keeper', $_, 1, $action)
+	  foreach $self->untried_steps('src/expiry.c', 'src/keeper.c');
 	$self->strike_process($due{keeper}, 'launcher', $_, 1, $action)
 	  foreach $self->untried_steps('src/launcher.c');
 	return;
