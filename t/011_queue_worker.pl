@@ -114,8 +114,10 @@ HAVING count(*) FILTER (WHERE outcome = 'busy') >= 10
 EOC
 	like($ticket, qr/^\d+$/, 'the ring is full');
 	await_worker_lock($node, 20);
+	my $log = -s $node->logfile;
 	kill 'KILL', worker_pid($node);
-	$holder->{run}->finish;		# the server has noticed
+	$node->wait_for_log(qr/all server processes terminated/, $log);
+	$holder->{run}->finish;
 	ok($node->poll_query_until('postgres', 'SELECT 1', '1'), 'the server is back');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), $before,
 		'what was not decided is forgotten');
