@@ -14,6 +14,28 @@ CREATE TYPE @extschema@.seckill_mode AS ENUM (
 COMMENT ON TYPE @extschema@.seckill_mode IS
 'concurrency control of one purchase: none (unsafe), optimistic, retry, pessimistic, advisory, cache, queue (decided in batches by a worker), auto';
 
+-- For drivers that declare the type of what they send.  A call is resolved by
+-- implicit casts only.  No implicit cast leads from the type to text, so no
+-- operator of text is a candidate where a mode is compared.
+CREATE FUNCTION @extschema@.seckill_mode(label text)
+RETURNS @extschema@.seckill_mode AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_mode(text) IS
+'the mode with this label; behind the casts from text and varchar';
+
+CREATE CAST (text AS @extschema@.seckill_mode)
+    WITH FUNCTION @extschema@.seckill_mode(text) AS IMPLICIT;
+
+COMMENT ON CAST (text AS @extschema@.seckill_mode) IS
+'lets a caller give a mode as text';
+
+CREATE CAST (varchar AS @extschema@.seckill_mode)
+    WITH FUNCTION @extschema@.seckill_mode(text) AS IMPLICIT;
+
+COMMENT ON CAST (varchar AS @extschema@.seckill_mode) IS
+'lets a caller give a mode as varchar';
+
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
     'limit_reached', 'denied', 'rate_limited');
@@ -217,7 +239,7 @@ CREATE FUNCTION @extschema@.seckill_buy(
     item_id     bigint,
     user_id     bigint,
     mode        @extschema@.seckill_mode DEFAULT 'auto',
-    quantity    integer DEFAULT 1,
+    quantity    bigint DEFAULT 1,
     request_id  uuid DEFAULT NULL,
     token       text DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
@@ -225,7 +247,7 @@ CREATE FUNCTION @extschema@.seckill_buy(
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid, text) IS
+COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, bigint, uuid, text) IS
 'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold; a request_id that was used before gets its order again';
 
 CREATE FUNCTION @extschema@.seckill_buy_many(
@@ -246,7 +268,7 @@ COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.s
 CREATE FUNCTION @extschema@.seckill_submit(
     item_id     bigint,
     user_id     bigint,
-    quantity    integer DEFAULT 1,
+    quantity    bigint DEFAULT 1,
     request_id  uuid DEFAULT NULL,
     token       text DEFAULT NULL,
     OUT outcome @extschema@.seckill_outcome,
@@ -254,7 +276,7 @@ CREATE FUNCTION @extschema@.seckill_submit(
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, integer, uuid, text) IS
+COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text) IS
 'put a purchase into the queue and do not wait: queued with a ticket for seckill_result(), busy, or a refusal';
 
 CREATE FUNCTION @extschema@.seckill_result(
@@ -307,11 +329,11 @@ COMMENT ON FUNCTION @extschema@.seckill_cancel(bigint, bigint, boolean) IS
 
 CREATE FUNCTION @extschema@.seckill_prewarm(
     item_id     bigint,
-    units       integer DEFAULT NULL)
+    units       bigint DEFAULT NULL)
 RETURNS integer AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_prewarm(bigint, integer) IS
+COMMENT ON FUNCTION @extschema@.seckill_prewarm(bigint, bigint) IS
 'lease units (NULL: all there are) of an item to the stock cache; returns the units leased, on sale from the cache once this transaction commits';
 
 CREATE FUNCTION @extschema@.seckill_recall(item_id bigint)
@@ -345,7 +367,7 @@ SELECT i.item_id, i.title, i.stock, i.leased,
     CASE WHEN c.lease_id OPERATOR(pg_catalog.=) i.lease_id THEN c.held END
         AS held,
     o.sold, o.pending,
-    CASE WHEN c.hot THEN 'cache' ELSE 'retry' END::@extschema@.seckill_mode
+    CASE WHEN c.hot THEN 'cache'::@extschema@.seckill_mode ELSE 'retry' END
         AS auto_mode,
     CASE
         WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) i.starts_at
@@ -532,7 +554,8 @@ COMMENT ON FUNCTION @extschema@.seckill_audit(bigint) IS
 'conservation law, one row an item (NULL: all items): supplied against accounted = stock + unsold units of the open lease + units of live orders; difference must be 0';
 
 --
--- Nothing for PUBLIC
+-- Nothing for PUBLIC but seckill_mode(text): a cast asks for EXECUTE on its
+-- function, and nobody can buy by naming a mode.
 --
 
 REVOKE ALL ON FUNCTION
@@ -540,14 +563,14 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_items_delete(),
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_truncated(),
-    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, integer, uuid, text),
+    @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, bigint, uuid, text),
     @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]),
-    @extschema@.seckill_submit(bigint, bigint, integer, uuid, text),
+    @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text),
     @extschema@.seckill_result(bigint, interval),
     @extschema@.seckill_token(bigint, bigint, interval),
     @extschema@.seckill_confirm(bigint, bigint),
     @extschema@.seckill_cancel(bigint, bigint, boolean),
-    @extschema@.seckill_prewarm(bigint, integer),
+    @extschema@.seckill_prewarm(bigint, bigint),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),
     @extschema@.seckill_stat_items(),

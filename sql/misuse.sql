@@ -21,6 +21,14 @@ SELECT seckill_buy(1, 1, 'cache', -2147483648);
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, 'cache', 2147483648);
 \echo :LAST_ERROR_SQLSTATE
+SELECT seckill_buy(1, 1, 'cache', 9223372036854775807);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_buy(1, 1, 'queue', 2147483648);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_submit(1, 1, 4294967297);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_submit(1, 1, -4294967295);
+\echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, 'magic');
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, 'queue', 0);
@@ -54,6 +62,8 @@ SELECT seckill_prewarm(NULL);
 SELECT seckill_prewarm(404);
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_prewarm(1, 0);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_prewarm(1, 2147483648);
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_recall(NULL);
 \echo :LAST_ERROR_SQLSTATE

@@ -1,7 +1,7 @@
 -- A role with EXECUTE on seckill_buy buys, and reaches no table itself.
 CREATE ROLE regress_buyer;
 CREATE ROLE regress_stranger;
-GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) TO regress_buyer;
+GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text) TO regress_buyer;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 6);
 
 SET ROLE regress_buyer;
@@ -87,6 +87,6 @@ RESET ROLE;
 DROP ROLE regress_monitor;
 
 TRUNCATE seckill.items, seckill.orders;
-REVOKE EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) FROM regress_buyer;
+REVOKE EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text) FROM regress_buyer;
 DROP ROLE regress_buyer;
 DROP ROLE regress_stranger;

@@ -35,14 +35,24 @@ seckill_check_argument(bool isnull, const char *name)
 				 errmsg("%s must not be null", name)));
 }
 
-void
-seckill_check_units(int32 units, const char *name)
+/*
+ * A number of units as a caller gives it.  Drivers send an integer as bigint:
+ * the functions take one, and what the tables cannot have is refused here.
+ */
+int32
+seckill_check_units(int64 units, const char *name)
 {
 	if (units < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be at least 1", name),
-				 errdetail("It is %d.", units)));
+				 errdetail("It is " INT64_FORMAT ".", units)));
+	if (units > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s must be at most %d", name, PG_INT32_MAX),
+				 errdetail("It is " INT64_FORMAT ".", units)));
+	return (int32) units;
 }
 
 /*
@@ -153,13 +163,12 @@ check_writable(const char *function)
 /* A purchase as a caller asks for it. */
 void
 seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-					  int32 quantity, SeckillMode mode)
+					  int64 quantity, SeckillMode mode)
 {
-	seckill_check_units(quantity, "quantity");
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
 	p->user_id = user_id;
-	p->quantity = quantity;
+	p->quantity = seckill_check_units(quantity, "quantity");
 	p->mode = check_mode(mode);
 	p->outcome = SECKILL_QUEUED;
 }
@@ -184,7 +193,7 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
 	seckill_check_argument(PG_ARGISNULL(3), "quantity");
 	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(3),
+						  PG_GETARG_INT64(3),
 						  seckill_catalog_mode(PG_GETARG_OID(2)));
 	read_credentials(fcinfo, 4, p);
 }
@@ -506,7 +515,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
 	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT32(2), SECKILL_MODE_QUEUE);
+						  PG_GETARG_INT64(2), SECKILL_MODE_QUEUE);
 	read_credentials(fcinfo, 3, &p);
 	outcome = seckill_check_rules(&p);
 	if (keeps_rate(&p))

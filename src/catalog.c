@@ -23,6 +23,8 @@
 
 #include "seckill.h"
 
+PG_FUNCTION_INFO_V1(seckill_mode);
+
 static const char *const mode_names[SECKILL_MODES] = {
 	"none", "optimistic", "retry", "pessimistic", "advisory", "cache", "queue",
 	"auto"
@@ -179,6 +181,29 @@ seckill_catalog_mode(Oid value)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown mode"),
 			 errhint("Values added to seckill_mode have no meaning to this version.")));
+}
+
+/*
+ * seckill_mode(text) returns seckill_mode
+ *
+ * The function behind the implicit casts, for callers who declare the type of
+ * what they send.  Says what enum_in() says, and what the labels are.
+ */
+Datum
+seckill_mode(PG_FUNCTION_ARGS)
+{
+	text	   *label = PG_GETARG_TEXT_PP(0);
+	size_t		length = VARSIZE_ANY_EXHDR(label);
+
+	for (int i = 0; i < SECKILL_MODES; i++)
+		if (strlen(mode_names[i]) == length &&
+			memcmp(mode_names[i], VARDATA_ANY(label), length) == 0)
+			PG_RETURN_OID(seckill_catalog()->mode[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("invalid input value for enum %s: \"%s\"",
+					"seckill_mode", text_to_cstring(label)),
+			 errhint("The modes are auto, cache, queue, retry, optimistic, pessimistic, advisory and none.")));
 }
 
 /* The row type of the function that is called, blessed and kept. */

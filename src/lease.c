@@ -504,7 +504,7 @@ seckill_lease_prepare(int64 item_id)
 Datum
 seckill_prewarm(PG_FUNCTION_ARGS)
 {
-	int32		units = PG_ARGISNULL(1) ? PG_INT32_MAX : PG_GETARG_INT32(1);
+	int32		units;
 	LedgerCaller caller;
 	int32		leased;
 
@@ -512,7 +512,8 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("seckill_prewarm()");
 	require_cache();
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_check_units(units, "units");
+	units = PG_ARGISNULL(1) ? PG_INT32_MAX :
+		seckill_check_units(PG_GETARG_INT64(1), "units");
 	seckill_ledger_begin(&caller);
 	leased = prewarm(PG_GETARG_INT64(0), units);
 	seckill_ledger_end(&caller);

@@ -639,11 +639,11 @@ extern void seckill_stat_decided(const Purchase *p, StockEntry *entry,
  * buy.c: the call
  */
 extern void seckill_check_argument(bool isnull, const char *name);
-extern void seckill_check_units(int32 units, const char *name);
+extern int32 seckill_check_units(int64 units, const char *name);
 extern int64 seckill_microseconds(const Interval *interval);
 extern void seckill_check_queue(void);
 extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-								  int32 quantity, SeckillMode mode);
+								  int64 quantity, SeckillMode mode);
 extern SeckillOutcome seckill_check_window(const SaleRules *rules,
 										   TimestampTz now);
 extern SeckillOutcome seckill_check_rules(Purchase *p);

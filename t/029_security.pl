@@ -46,6 +46,7 @@ sub unqualified
 	$sql =~ s/=>|::|\bwith\s*\(\s*fillfactor\s*=\s*\d+\s*\)/ /g;
 	push @found, $1 while $sql =~ m{([-+*/<>=~!@#%^&|`?]+)}g;
 	# what is created, altered or named is no call
+	$sql =~ s/\bcreate\s+cast\b//g;
 	$sql =~ s/\b(table|index|view|function|into|on|as)\s+[\w.]+\s*\(/$1 (/g;
 	while ($sql =~ /((?:\w+\s*\.\s*)?)\b(\w+)\s*\(/g)
 	{
@@ -451,10 +452,11 @@ is($out, join("\n",
 is(() = $err =~ /permission denied for function seckill_buy/g, 3, 'who has no EXECUTE is refused, also a prepared statement');
 like($err, qr/item 404 does not exist/, 'an error gives the role back');
 
-# nothing without EXECUTE: functions, triggers by hand, views that call
+# nothing without EXECUTE: functions, triggers by hand, views that call; the cast
+# of modes, which reads nothing, is everybody's
 my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
-FROM pg_proc WHERE proname LIKE 'seckill\_%' ORDER BY 1
+FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname <> 'seckill_mode' ORDER BY 1
 EOC
 is(scalar @functions, 18, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions),

@@ -109,7 +109,7 @@ CREATE ROLE buyer LOGIN;
 ALTER ROLE buyer SET seckill.lease_units = 7;
 ALTER DATABASE other SET seckill.default_mode = 'pessimistic';
 CREATE EXTENSION seckill;
-GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, integer, uuid, text) TO buyer;
+GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text) TO buyer;
 EOC
 $old->safe_psql('other', <<'EOC');
 CREATE SCHEMA shop;
