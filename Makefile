@@ -68,8 +68,8 @@ MODEL_ARGS = --steps 100000000
 EXTRA_CLEAN = model/lease_model
 model: model/lease_model
 	model/lease_model $(MODEL_ARGS)
-model/lease_model: model/lease_model.c model/protocol.c model/model.h src/counters.h
-	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ model/lease_model.c model/protocol.c
+model/lease_model: $(wildcard model/*.[ch]) src/counters.h
+	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ $(wildcard model/*.c)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)

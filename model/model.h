@@ -1,13 +1,13 @@
 /*
  * model.h
- *		What the scheduler and the laws (lease_model.c) and the protocol
- *		(protocol.c) have in common.
+ *		Types that all parts of the model share.
  */
 #ifndef MODEL_H
 #define MODEL_H
 
 #include <setjmp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef int32_t int32;
@@ -163,54 +163,5 @@ enum
 	ROUNDS, SALES, REFUSALS, CRASHES, ERRORS, DEADLOCKS, SETTLES, STALE, COUNTS
 };
 
-
-/*
- * lease_model.c
- */
-
-extern int ntxns;
-extern Mutation mutation;
-extern ItemRow table[ITEMS];
-extern int32 supplied[ITEMS];
-extern Order orders[ORDERS];
-extern int norders;
-extern Lock row_locks[ITEMS];
-extern Lock lines[ITEMS];
-extern Lock roles[ITEMS];
-extern Lock order_locks[ORDERS];
-extern Lock table_lock;	/* exclusively */
-extern Entry entries[ITEMS];
-extern int nentries;
-extern Txn txns[MAX_TXNS];
-extern int nxids;
-extern uint64 counts[COUNTS];
-extern bool draining;	/* the end of a round: no crash, no error */
-extern Xid xids[XIDS];
-
-extern int below(int n);
-extern bool one_in(int n);
-extern void __attribute__((noreturn)) broken(const char *law, int item);
-extern Entry *entry_of(int item);
-extern void look_at_tables(void);
-extern int32 reach(const Txn *t, int item);
-extern void note_reach(void);
-extern bool is_ready(const Txn *t);
-extern void yield(Txn *t);
-extern void step_on(Txn *t, const char *what);
-extern void step(Txn *t, const char *what);
-extern void stop_waiting(Txn *t);
-extern void reset(Txn *t);
-extern void raise_error(Txn *t);
-extern void detect_deadlock(Txn *t);
-extern bool try_lock(Txn *t, Lock *lock);
-extern void await_lock(Txn *t, const Lock *lock, const char *what);
-extern void take_lock(Txn *t, Lock *lock, const char *what);
-
-
-/*
- * protocol.c
- */
-
-extern void run_transactions(Txn *t);
 
 #endif							/* MODEL_H */

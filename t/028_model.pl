@@ -16,7 +16,7 @@ foreach my $compiler ('clang', $ENV{CC} // 'cc')
 	next if system("command -v $compiler >/dev/null") != 0;
 	is( system(
 			$compiler, qw(-O2 -Wall -Wextra -Werror -U_FORTIFY_SOURCE -o),
-			$model, "$dir/lease_model.c", "$dir/protocol.c"),
+			$model, glob("$dir/*.c")),
 		0,
 		"$compiler compiles the model without warnings");
 }

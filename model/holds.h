@@ -1,0 +1,22 @@
+/*
+ * holds.h
+ *		What a transaction holds of the cache: src/xact.c of the extension.
+ */
+#ifndef MODEL_HOLDS_H
+#define MODEL_HOLDS_H
+
+#include "model.h"
+
+extern Claim *find_claim(Txn *t, Entry *entry, int level, int64 lease_id);
+extern Claim *get_claim(Txn *t, Entry *entry, int64 lease_id);
+extern void publish(Claim *claim);
+extern void drop_claim(Txn *t, Claim *claim);
+extern bool xact_has_room(const Txn *t);
+extern StockOwn xact_own(const Txn *t, const Entry *entry);
+extern int32 take_between(Txn *t, Entry *entry, int32 min, int32 max, int64 *lease_id);
+extern bool xact_take(Txn *t, Entry *entry, int32 quantity, int64 *lease_id);
+extern void xact_return(Txn *t, Entry *entry, int64 lease_id, int32 units);
+extern void undo_claim(Txn *t, Claim *claim);
+extern void commit_claim(Txn *t, Claim *claim);
+
+#endif							/* MODEL_HOLDS_H */

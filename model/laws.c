@@ -1,0 +1,157 @@
+/*
+ * laws.c
+ *		What must hold after each commit and after each step.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "laws.h"
+#include "steps.h"
+#include "world.h"
+
+#define SHOWN		60			/* of them, printed */
+
+/* derived from the tables by look_at_tables() */
+static int32 sold[ITEMS];		/* on the open lease */
+int32 unsold[ITEMS];		/* on the row and in its lease */
+
+uint64 round_seed;
+uint64 steps;
+
+Trace trace[TRACE];
+
+
+/*
+ * Laws
+ */
+
+static void
+print_trace(void)
+{
+	uint64		first = steps > SHOWN ? steps - SHOWN : 0;
+
+	for (uint64 i = first; i < steps; i++)
+	{
+		const Trace *s = &trace[i % TRACE];
+
+		if (s->step != i)
+			continue;
+		printf("%10llu  txn %d item %d  %-28s row %d+%d lease %lld  cache %d held %d lease %lld gen %llu%s%s\n",
+			   (unsigned long long) i, s->txn, s->item, s->what,
+			   s->row.stock, s->row.leased, (long long) s->row.lease_id,
+			   s->entry.c.avail, s->entry.c.held,
+			   (long long) s->entry.c.lease_id,
+			   (unsigned long long) s->entry.c.generation,
+			   s->entry.sold_out ? " SOLD OUT" : "",
+			   s->entry.live ? "" : " (none)");
+	}
+}
+
+void __attribute__((noreturn))
+broken(const char *law, int item)
+{
+	print_trace();
+	printf("BROKEN: %s (item %d, step %llu). Replay: --seed %llu --txns %d --mutate %d --steps 1\n",
+		   law, item, (unsigned long long) steps,
+		   (unsigned long long) round_seed, ntxns, mutation);
+	exit(1);
+}
+
+/* After each commit: conservation, and what the next checks go by. */
+void
+look_at_tables(void)
+{
+	for (int i = 0; i < ITEMS; i++)
+	{
+		const ItemRow *row = &table[i];
+		int32		live = 0;
+
+		sold[i] = 0;
+		for (int k = 0; k < norders; k++)
+			if (orders[k].item == i)
+			{
+				live += orders[k].live ? orders[k].units : 0;
+				if (row->lease_id != 0 && orders[k].lease_id == row->lease_id)
+					sold[i] += orders[k].units;
+			}
+		unsold[i] = row->stock + row->leased - sold[i];
+		if (row->stock < 0 || row->leased < 0)
+			broken("stock or leased is negative", i);
+		if (row->leased < sold[i])
+			broken("more sold on the lease than leased", i);
+		if (live > supplied[i])
+			broken("oversold", i);
+		if (unsold[i] + live != supplied[i])
+			broken("conservation", i);
+	}
+}
+
+/*
+ * After each step: the counters of the entry are the sum of what transactions
+ * have, what the row has leased and not sold is in the cache or in hands, and
+ * a refill is under way if somebody has the role.
+ */
+void
+check_entry(const Entry *entry)
+{
+	const ItemRow *row = &table[entry->item];
+	int32		held = 0;
+	int32		units = entry->c.avail;
+	bool		refilling = false;
+
+	for (int i = 0; i < ntxns; i++)
+	{
+		const Txn  *t = &txns[i];
+
+		if (t->visible && t->work.emptied)
+			return;				/* about to drop the entry */
+		for (int k = 0; k < t->nclaims; k++)
+		{
+			const Claim *claim = &t->claims[k];
+
+			if (claim->entry != entry)
+				continue;
+			refilling |= claim->refiller;
+			if (claim->lease_id != entry->c.lease_id)
+				continue;
+			held += claim->hold + claim->credit;
+			units += t->visible ? claim->credit : claim->hold;
+		}
+	}
+	if (entry->c.held != held)
+		broken("held is not what transactions hold", entry->item);
+	if (units != (row->lease_id == entry->c.lease_id ?
+				  row->leased - sold[entry->item] : 0))
+		broken("the cache is not what the row has leased", entry->item);
+	if (entry->refilling != refilling)
+		broken("a refill is said to be under way, or not, and is not so",
+			   entry->item);
+}
+
+/*
+ * How many units a call could hope for at this moment: all that is committed
+ * and not sold, in whoever's hands.  What a commit brings counts once its
+ * callbacks are done, as nobody has been told of it before.
+ */
+int32
+reach(const Txn *t, int item)
+{
+	int32		units = unsold[item] + t->work.freed[item] - t->work.used[item];
+
+	for (int i = 0; i < ntxns; i++)
+		if (txns[i].visible)
+			units -= txns[i].work.freed[item];
+	return units;
+}
+
+void
+note_reach(void)
+{
+	for (int i = 0; i < ntxns; i++)
+	{
+		Txn		   *t = &txns[i];
+
+		if (t->calling && reach(t, t->item) < t->least)
+			t->least = reach(t, t->item);
+	}
+}

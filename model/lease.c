@@ -1,0 +1,265 @@
+/*
+ * lease.c
+ *		Units between row and cache: src/lease.c of the extension.
+ */
+#include "cache.h"
+#include "chance.h"
+#include "holds.h"
+#include "laws.h"
+#include "lease.h"
+#include "steps.h"
+#include "tables.h"
+#include "world.h"
+
+/* Make row and cache agree; the row is locked. */
+void
+lease_settle(Txn *t, int item, ItemRow *row)
+{
+	int32		left;
+
+	if (t->pin == NULL)
+		stock_find(t, item);
+	if (t->pin != NULL && counters_stale(&t->pin->c, row))
+	{
+		counts[STALE]++;
+		stock_renew(t->pin, t->pin->c.lease_id);
+		step(t, "settle: renew");
+	}
+	if (row->leased == 0 ||
+		(t->pin != NULL && row->lease_id == t->pin->c.lease_id))
+		return;
+	left = row->leased - sold_on_lease(t, item, row->lease_id);
+	if (left < 0)
+		broken("a settle finds more sold than leased", item);
+	row->stock += left;
+	row->leased = 0;
+	row->lease_id = 0;
+	counts[SETTLES]++;
+	write_row(t, item, row, true);
+}
+
+/* Move units of the locked row to the cache; it gets them at commit. */
+void
+lease_units(Txn *t, int item, ItemRow *row, int32 units)
+{
+	Entry	   *entry = t->pin;
+	int64		lease_id = entry->c.lease_id;
+	Claim	   *claim;
+
+	if (row->leased > 0 && row->lease_id != lease_id)
+		broken("a refill meets another lease", item);
+	row->stock -= units;
+	row->leased += units;
+	row->lease_id = lease_id;
+	write_row(t, item, row, false);
+	claim = get_claim(t, entry, lease_id);
+	if (mutation == CREDIT_BEFORE_COMMIT)
+		stock_adjust(entry, lease_id, units, 0);
+	else
+	{
+		claim->credit += units;
+		stock_adjust(entry, lease_id, 0, units);
+	}
+	publish(claim);
+	step(t, "credit");
+}
+
+static bool
+refill(Txn *t, int64 *lease_id)
+{
+	ItemRow		row = lock_row(t, t->item);
+	int32		missing;
+
+	lease_settle(t, t->item, &row);
+	missing = t->quantity - xact_own(t, t->pin).credit - t->pin->c.avail;
+	step(t, "what is missing");
+	if (missing > row.stock)
+		return false;
+	if (missing > 0)
+	{
+		int32		units = missing > LEASE_UNITS ? missing : LEASE_UNITS;
+
+		lease_units(t, t->item, &row, units < row.stock ? units : row.stock);
+	}
+	return xact_take(t, t->pin, t->quantity, lease_id);
+}
+
+/* Become the refiller.  Others look at the lock for a moment only. */
+static bool
+start_refill(Txn *t, bool may_wait)
+{
+	if (may_wait)
+		take_lock(t, &roles[t->item], "wait for the role");
+	else if (one_in(8) || !try_lock(t, &roles[t->item]))
+		return false;
+	t->pin->refilling = true;
+	get_claim(t, t->pin, t->pin->c.lease_id)->refiller = true;
+	step(t, "start refill");
+	return true;
+}
+
+static void
+end_refill(Txn *t)
+{
+	for (int i = 0; i < t->nclaims; i++)
+	{
+		Claim	   *claim = &t->claims[i];
+
+		if (claim->entry != t->pin || claim->level != t->level ||
+			!claim->refiller)
+			continue;
+		claim->refiller = false;
+		t->pin->refilling = false;
+		if (claim->hold == 0 && claim->credit == 0)
+			drop_claim(t, claim);
+		break;
+	}
+	step(t, "end refill");
+	if (roles[t->item].owner == t->id && roles[t->item].level == t->level)
+		roles[t->item].owner = NOBODY;
+}
+
+/* Has it the row?  If nobody has, and it has an xid, it has it now. */
+static bool
+owns_row(Txn *t, int item)
+{
+	if (row_locks[item].owner == t->id)
+		return true;
+	if (!t->wrote)
+		return false;
+	open_items(t);
+	return try_lock(t, &row_locks[item]);
+}
+
+void
+line_up(Txn *t, int item)
+{
+	if (owns_row(t, item))
+		return;
+	take_lock(t, &lines[item], "wait in line");
+	step(t, "line up");
+}
+
+static bool
+refill_in_role(Txn *t, int64 *lease_id)
+{
+	bool		done = t->pin->c.avail < t->quantity && refill(t, lease_id);
+
+	if (!done)
+		end_refill(t);
+	return done;
+}
+
+static bool
+refill_in_turn(Txn *t, int64 *lease_id)
+{
+	if (row_locks[t->item].owner == t->id)
+		return refill(t, lease_id);
+	if (start_refill(t, false))
+		return refill_in_role(t, lease_id);
+	if (owns_row(t, t->item))
+		return refill(t, lease_id);
+	if (t->pin->refilling)
+	{
+		await_lock(t, &roles[t->item], "wait for the refiller");
+		return false;
+	}
+	(void) start_refill(t, true);
+	return refill_in_role(t, lease_id);
+}
+
+/* Wait for a transaction that holds units; it may not show yet. */
+void
+await_holder(Txn *t)
+{
+	for (int i = 0; i < ntxns; i++)
+		for (int k = 0; i != t->id && k < txns[i].nclaims; k++)
+		{
+			Claim	   *claim = &txns[i].claims[k];
+
+			if (claim->entry != t->pin || !claim->shown)
+				continue;
+			t->wait_xid = claim->xid;
+			detect_deadlock(t);
+			step(t, "wait for a holder");
+			stop_waiting(t);
+			return;
+		}
+	step(t, "look for a holder");
+}
+
+StockVerdict
+lease_judge(Txn *t, const ItemRow *row, uint64 generation)
+{
+	StockVerdict verdict;
+	StockOwn	own;
+
+	if (t->pin == NULL)
+		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
+	own = xact_own(t, t->pin);
+	step(t, "what is our own");
+	verdict = stock_judge(t->pin, generation, row, t->quantity, &own);
+	step(t, "judge");
+	return verdict;
+}
+
+uint64
+read_generation(Txn *t)
+{
+	uint64		generation = t->pin != NULL ? t->pin->c.generation : 0;
+
+	step(t, "generation");
+	return generation;
+}
+
+/* Put units on hold by whatever it takes; false: sold out. */
+bool
+lease_obtain(Txn *t, int64 *lease_id)
+{
+	for (;;)
+	{
+		uint64		generation = read_generation(t);
+		ItemRow		row;
+
+		if (xact_take(t, t->pin, t->quantity, lease_id))
+			return true;
+		row = peek(t, t->item);
+		switch (lease_judge(t, &row, generation))
+		{
+			case STOCK_AGAIN:
+				break;
+			case STOCK_AWAIT:
+				await_holder(t);
+				break;
+			case STOCK_OUT:
+				return false;
+			case STOCK_ON_ROW:
+				if (refill_in_turn(t, lease_id))
+					return true;
+				break;
+		}
+	}
+}
+
+/* Lease more, if that costs nobody a wait. */
+void
+top_up(Txn *t)
+{
+	ItemRow		row;
+	bool		leased = false;
+
+	if (t->block || !start_refill(t, false))
+		return;
+	open_items(t);
+	if (try_lock(t, &row_locks[t->item]))
+	{
+		row = read_row(t, t->item);
+		step(t, "lock row");
+		leased = row.stock > 0 && row.lease_id == t->pin->c.lease_id;
+		if (leased)
+			lease_units(t, t->item, &row,
+						row.stock < LEASE_UNITS ? row.stock : LEASE_UNITS);
+	}
+	if (!leased)
+		end_refill(t);
+}

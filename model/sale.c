@@ -1,0 +1,234 @@
+/*
+ * sale.c
+ *		Purchases: src/modes.c and src/batch.c of the extension.
+ */
+#include "cache.h"
+#include "chance.h"
+#include "holds.h"
+#include "laws.h"
+#include "lease.h"
+#include "sale.h"
+#include "steps.h"
+#include "tables.h"
+#include "world.h"
+
+/* Take units from the locked row, and the rest from its lease. */
+Outcome
+sale_decide(Txn *t, ItemRow *row)
+{
+	int32		part = 0;
+	int64		lease_id;
+
+	if (row->stock < t->quantity)
+		lease_settle(t, t->item, row);
+	while (row->stock < t->quantity && part == 0)
+	{
+		uint64		generation;
+
+		if (t->pin != NULL && row->leased > 0 && xact_has_room(t) &&
+			xact_take(t, t->pin, t->quantity - row->stock, &lease_id))
+		{
+			part = t->quantity - row->stock;
+			break;
+		}
+		generation = read_generation(t);
+		switch (lease_judge(t, row, generation))
+		{
+			case STOCK_OUT:
+				return SOLD_OUT;
+			case STOCK_AWAIT:
+				await_holder(t);
+				break;
+			case STOCK_AGAIN:
+			case STOCK_ON_ROW:
+				break;
+		}
+	}
+	row->stock -= t->quantity - part;
+	row->leased -= part;
+	write_row(t, t->item, row, false);
+	return SOLD;
+}
+
+static Outcome
+buy_locked(Txn *t, int64 version)
+{
+	ItemRow		row = lock_row(t, t->item);
+
+	if (version >= 0 && row.version != version)
+		return CONFLICT;
+	if (sale_decide(t, &row) == SOLD_OUT)
+		return SOLD_OUT;
+	write_order(t, t->item, t->quantity, 0);
+	return SOLD;
+}
+
+static Outcome
+buy_pessimistic(Txn *t)
+{
+	line_up(t, t->item);
+	return buy_locked(t, -1);
+}
+
+static Outcome
+buy_optimistic(Txn *t)
+{
+	for (;;)
+	{
+		uint64		generation = read_generation(t);
+		ItemRow		row = peek(t, t->item);
+
+		if (row.stock < t->quantity)
+			switch (lease_judge(t, &row, generation))
+			{
+				case STOCK_OUT:
+					return SOLD_OUT;
+				case STOCK_AWAIT:
+					await_holder(t);
+					continue;
+				case STOCK_AGAIN:
+				case STOCK_ON_ROW:
+					break;
+			}
+		return buy_locked(t, row.version);
+	}
+}
+
+/* WAIT_WITH_HOLD: what a holder must not do. */
+static Outcome
+buy_holding(Txn *t)
+{
+	int64		lease_id;
+	bool		took = t->pin != NULL && !t->block &&
+		xact_take(t, t->pin, 1, &lease_id);
+
+	(void) lock_row(t, t->item);
+	if (took)
+		xact_return(t, t->pin, lease_id, 1);
+	return buy_locked(t, -1);
+}
+
+/* The fence: the row must carry the lease of the units that are on hold. */
+static bool
+order_fenced(Txn *t, int64 lease_id)
+{
+	bool		passed;
+
+	open_items(t);
+	passed = mutation == NO_FENCE ||
+		(t->pin->c.lease_id == lease_id &&
+		 read_row(t, t->item).lease_id == lease_id);
+	step(t, passed ? "fence" : "fence: stale");
+	if (passed)
+		write_order(t, t->item, t->quantity, lease_id);
+	return passed;
+}
+
+static Outcome
+buy_cache(Txn *t)
+{
+	for (;;)
+	{
+		int64		lease_id;
+
+		if (!xact_take(t, t->pin, t->quantity, &lease_id))
+		{
+			if (!lease_obtain(t, &lease_id))
+				return SOLD_OUT;
+		}
+		else if (t->pin->c.avail == 0 && !t->pin->refilling && one_in(2))
+			top_up(t);
+		if (order_fenced(t, lease_id))
+			return SOLD;
+		counts[STALE]++;
+		xact_return(t, t->pin, lease_id, t->quantity);
+		step(t, "return");
+		if (peek(t, t->item).lease_id != lease_id)
+			stock_renew(t->pin, lease_id);
+		step(t, "renew");
+	}
+}
+
+/* Read the row, make an entry or set right what it says. */
+static void
+check_row(Txn *t)
+{
+	uint64		generation = read_generation(t);
+	ItemRow		row = peek(t, t->item);
+	Entry	   *entry = t->pin;
+
+	if (entry == NULL)
+		stock_enter(t, t->item);
+	else if (entry->c.generation == generation && !row.mine &&
+			 (row.stock > 0 || counters_lost(&entry->c, &row)))
+		entry->sold_out = false;
+	step(t, "check row");
+}
+
+/* Rules and flag (src/buy.c); false: the flag says sold out. */
+static bool
+check_rules(Txn *t)
+{
+	bool		sold_out;
+
+	stock_find(t, t->item);
+	step(t, "find entry");
+	if (t->pin == NULL || t->work.changed[t->item])
+	{
+		check_row(t);
+		return true;
+	}
+	if (one_in(8))
+		check_row(t);
+	sold_out = t->pin->sold_out;
+	step(t, "glance");
+	return !sold_out;
+}
+
+void
+begin_call(Txn *t, int item, int32 quantity)
+{
+	t->item = item;
+	t->quantity = quantity;
+	t->least = reach(t, item);
+	t->calling = true;
+}
+
+/* Law: who is told "sold out" could not have had the units at some moment. */
+void
+end_call(Txn *t, bool sold_out)
+{
+	if (sold_out && t->least >= t->quantity)
+		broken("sold out was said, and units could be had all the time",
+			   t->item);
+	counts[REFUSALS] += sold_out;
+	t->calling = false;
+	t->pin = NULL;
+}
+
+Outcome
+buy(Txn *t, int item, int32 quantity)
+{
+	Outcome		outcome = SOLD_OUT;
+
+	begin_call(t, item, quantity);
+	if (check_rules(t))
+		switch (below(4))
+		{
+			case 0:
+				outcome = buy_pessimistic(t);
+				break;
+			case 1:
+				outcome = mutation == WAIT_WITH_HOLD ? buy_holding(t) :
+					buy_optimistic(t);
+				break;
+			default:
+				outcome = t->pin != NULL && xact_has_room(t) ?
+					buy_cache(t) : buy_pessimistic(t);
+				break;
+		}
+	end_call(t, outcome == SOLD_OUT);
+	step(t, outcome == SOLD ? "sold" :
+		 outcome == SOLD_OUT ? "sold out" : "conflict");
+	return outcome;
+}

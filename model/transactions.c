@@ -1,0 +1,306 @@
+/*
+ * transactions.c
+ *		Transactions: what they do, and how they and their savepoints end.
+ */
+#include <setjmp.h>
+#include <string.h>
+
+#include "cache.h"
+#include "chance.h"
+#include "holds.h"
+#include "laws.h"
+#include "orders.h"
+#include "sale.h"
+#include "steps.h"
+#include "tables.h"
+#include "transactions.h"
+#include "world.h"
+
+static void
+begin_level(Txn *t, int level)
+{
+	if (nxids == XIDS)
+		broken("the model has too few xids for a round", t->item);
+	t->level = level;
+	t->xid[level] = nxids;
+	xids[nxids].txn = t->id;
+	xids[nxids].level = level;
+	nxids++;
+}
+
+/* Do something to all locks of a kind that a level and those inside it have. */
+static void
+for_locks(Txn *t, Lock *locks, int n, int level, bool release)
+{
+	for (int i = 0; i < n; i++)
+		if (locks[i].owner == t->id && locks[i].level >= level)
+		{
+			if (release)
+				locks[i].owner = NOBODY;
+			else
+				locks[i].level = level - 1;
+		}
+}
+
+/* Row locks end as soon as others see that the transaction has ended. */
+static void
+for_row_locks(Txn *t, int level, bool release)
+{
+	for_locks(t, row_locks, ITEMS, level, release);
+	for_locks(t, order_locks, norders, level, release);
+}
+
+/* Heavyweight locks, those on xids among them, end after the callbacks. */
+static void
+for_heavy_locks(Txn *t, int level, bool release)
+{
+	for_locks(t, lines, ITEMS, level, release);
+	for_locks(t, roles, ITEMS, level, release);
+	for_locks(t, &table_lock, 1, level, release);
+	for (int i = 1; i < nxids; i++)
+		if (xids[i].txn == t->id && xids[i].level >= level)
+			xids[i].level = release ? -1 : level - 1;
+}
+
+static void
+end_transaction(Txn *t)
+{
+	for_heavy_locks(t, 0, true);
+	reset(t);
+}
+
+static void
+rollback(Txn *t)
+{
+	for_row_locks(t, 0, true);
+	memset(&t->work, 0, sizeof(Work));
+	step_on(t, "abort");
+	while (t->nclaims > 0)
+		undo_claim(t, &t->claims[t->nclaims - 1]);
+	end_transaction(t);
+}
+
+static void
+savepoint(Txn *t)
+{
+	t->saved[t->level] = t->work;
+	begin_level(t, t->level + 1);
+	step(t, "savepoint");
+}
+
+static void
+rollback_level(Txn *t)
+{
+	int			level = t->level;
+
+	for_row_locks(t, level, true);
+	t->work = t->saved[level - 1];
+	step_on(t, "rollback to savepoint");
+	for (int i = t->nclaims - 1; i >= 0; i--)
+		if (t->claims[i].level >= level)
+		{
+			if (mutation == SAVEPOINT_KEEPS_HOLD)
+				drop_claim(t, &t->claims[i]);
+			else
+				undo_claim(t, &t->claims[i]);
+		}
+	for_heavy_locks(t, level, true);
+	t->pin = NULL;
+	t->level--;
+}
+
+static void
+lift_claim(Txn *t, Claim *claim)
+{
+	Claim	   *outer = find_claim(t, claim->entry, claim->level - 1,
+								   claim->lease_id);
+
+	if (outer == NULL)
+	{
+		claim->level--;
+		return;
+	}
+	outer->hold += claim->hold;
+	outer->credit += claim->credit;
+	outer->refiller |= claim->refiller;
+	publish(outer);
+	drop_claim(t, claim);
+}
+
+static void
+release_level(Txn *t)
+{
+	for (int i = t->nclaims - 1; i >= 0; i--)
+		if (i < t->nclaims && t->claims[i].level == t->level)
+			lift_claim(t, &t->claims[i]);
+	for_row_locks(t, t->level, false);
+	for_heavy_locks(t, t->level, false);
+	t->level--;
+	step(t, "release savepoint");
+}
+
+/* What the transaction has written is the table's now, all at once. */
+static void
+apply(Txn *t)
+{
+	const Work *work = &t->work;
+
+	if (work->emptied)
+		norders = 0;
+	for (int i = 0; i < ITEMS; i++)
+	{
+		supplied[i] = (work->emptied ? 0 : supplied[i]) + work->supplied[i];
+		if (work->row[i].mine)
+			table[i] = work->row[i];
+		table[i].mine = false;
+	}
+	for (int i = 0; i < work->norders; i++)
+		orders[norders++] = work->orders[i];
+	for (int i = 0; i < work->nmoves; i++)
+		orders[work->moves[i].order].live = work->moves[i].live;
+	t->visible = true;
+	for_row_locks(t, 0, true);
+	look_at_tables();
+	note_reach();
+}
+
+void
+announce(Txn *t)
+{
+	for (int i = 0; i < ITEMS; i++)
+		if (t->work.changed[i])
+		{
+			stock_changed(i);
+			step_on(t, "commit: announce");
+		}
+	for (int i = 0; t->work.emptied && i < nentries; i++)
+		if (entries[i].live)
+		{
+			stock_start_lease(&entries[i]);
+			evict(&entries[i]);
+		}
+	t->work.emptied = false;
+}
+
+static void
+release_claims(Txn *t)
+{
+	while (t->nclaims > 0)
+		commit_claim(t, &t->claims[t->nclaims - 1]);
+}
+
+/* The order of steps at COMMIT: visible, announced, given up, unlocked. */
+static void
+commit(Txn *t)
+{
+	if (mutation == RELEASE_BEFORE_COMMIT)
+		release_claims(t);
+	apply(t);
+	step_on(t, "commit: visible");
+	if (mutation == RELEASE_BEFORE_ANNOUNCE)
+		release_claims(t);
+	announce(t);
+	release_claims(t);
+	end_transaction(t);
+}
+
+static void
+operation(Txn *t)
+{
+	int			item = below(4) == 0;
+	int			what = below(t->block ? 32 : 24);
+
+	t->item = item;
+	if (what >= 24)
+	{
+		if (t->level == 0 || (what < 28 && t->level < LEVELS - 1))
+			savepoint(t);
+		else if (what % 2 == 0)
+			release_level(t);
+		else
+			rollback_level(t);
+	}
+	else if (what >= 22)
+		recall(t, item);
+	else if (what >= 21)
+		prewarm(t, item);
+	else if (what >= 20)
+		restock(t, item);
+	else if (what >= 19)
+	{
+		if (one_in(2))
+			truncate_tables(t);
+	}
+	else if (what >= 16 && norders > 0)
+	{
+		/* orders of a table that is being truncated are out of reach */
+		open_items(t);
+		if (norders == 0)
+			return;
+		if (what == 16)
+			pay_late(t, below(norders));
+		else
+			end_order(t, below(norders), what == 17);
+	}
+	else if (norders < ORDERS - MAX_TXNS * 8)
+		(void) buy(t, item, 1 + one_in(5));
+}
+
+/* At the end of a round: buy what is left, one by one. */
+static void
+drain(Txn *t)
+{
+	for (int i = 0; i < ITEMS; i++)
+		while (buy(t, i, 1) != SOLD_OUT)
+		{
+			commit(t);
+			t->running = true;
+			begin_level(t, 0);
+		}
+}
+
+static void
+transaction(Txn *t)
+{
+	reset(t);
+	t->running = true;
+	t->block = one_in(3);
+	t->ops = t->block ? 2 + below(4) : 1;
+	begin_level(t, 0);
+	step_on(t, "begin");
+	if (_setjmp(t->error) != 0)
+	{
+		t->calling = false;
+		t->pin = NULL;
+		if (t->level == 0 || one_in(2))
+		{
+			rollback(t);
+			return;
+		}
+		rollback_level(t);
+	}
+	if (draining)
+		drain(t);
+	else
+		while (t->ops-- > 0)
+			operation(t);
+	if (!draining && one_in(5))
+		rollback(t);
+	else
+		commit(t);
+}
+
+void
+run_transactions(Txn *t)
+{
+	(void) _setjmp(t->base);
+	for (;;)
+	{
+		while (t->left > 0)
+		{
+			t->left--;
+			transaction(t);
+		}
+		yield(t);
+	}
+}
