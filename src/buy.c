@@ -153,11 +153,17 @@ check_mode(SeckillMode mode)
 	return mode;
 }
 
-static void
-check_writable(const char *function)
+/*
+ * Raise unless function may change tables and shared memory here.  Callers may
+ * have labelled a function around it PARALLEL SAFE: a parallel worker has the
+ * transaction id of its leader and ends without the events of a transaction.
+ */
+void
+seckill_check_writable(const char *function)
 {
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
 }
 
 /* A purchase as a caller asks for it. */
@@ -187,7 +193,7 @@ read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 static void
 read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 {
-	check_writable("seckill_buy()");
+	seckill_check_writable("seckill_buy()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
@@ -510,7 +516,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 	StatCall	call;
 
 	seckill_stat_begin(&call);
-	check_writable("seckill_submit()");
+	seckill_check_writable("seckill_submit()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
@@ -673,7 +679,7 @@ seckill_buy_many(PG_FUNCTION_ARGS)
 	int			n;
 
 	seckill_stat_begin(&call);
-	check_writable("seckill_buy_many()");
+	seckill_check_writable("seckill_buy_many()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_ids");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -31,6 +32,7 @@ trigger_data(FunctionCallInfo fcinfo, const char *name)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" can only be called as a trigger",
 						name)));
+	PreventCommandIfParallelMode(name);
 	return (TriggerData *) fcinfo->context;
 }
 

@@ -508,8 +508,7 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 	LedgerCaller caller;
 	int32		leased;
 
-	PreventCommandDuringRecovery("seckill_prewarm()");
-	PreventCommandIfReadOnly("seckill_prewarm()");
+	seckill_check_writable("seckill_prewarm()");
 	require_cache();
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	units = PG_ARGISNULL(1) ? PG_INT32_MAX :
@@ -562,8 +561,7 @@ seckill_recall(PG_FUNCTION_ARGS)
 	LedgerCaller caller;
 	int32		units;
 
-	PreventCommandDuringRecovery("seckill_recall()");
-	PreventCommandIfReadOnly("seckill_recall()");
+	seckill_check_writable("seckill_recall()");
 	require_cache();
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_ledger_begin(&caller);

@@ -166,8 +166,7 @@ cancel(int64 item_id, int64 order_id, bool refund)
 static void
 check_call(FunctionCallInfo fcinfo, const char *function)
 {
-	PreventCommandDuringRecovery(function);
-	PreventCommandIfReadOnly(function);
+	seckill_check_writable(function);
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "order_id");
 }

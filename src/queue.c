@@ -694,6 +694,7 @@ seckill_result(PG_FUNCTION_ARGS)
 	Queue	   *q;
 
 	PreventCommandDuringRecovery("seckill_result()");
+	PreventCommandIfParallelMode("seckill_result()");
 	seckill_check_argument(PG_ARGISNULL(0), "ticket");
 	seckill_check_queue();
 	q = look_for_queue(false);

@@ -641,6 +641,7 @@ extern void seckill_stat_decided(const Purchase *p, StockEntry *entry,
 extern void seckill_check_argument(bool isnull, const char *name);
 extern int32 seckill_check_units(int64 units, const char *name);
 extern int64 seckill_microseconds(const Interval *interval);
+extern void seckill_check_writable(const char *function);
 extern void seckill_check_queue(void);
 extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 								  int64 quantity, SeckillMode mode);

@@ -629,10 +629,13 @@ on_xact_event(XactEvent event, void *arg)
 			seckill_schedule_end(false);
 			forget_all();
 			break;
-		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PARALLEL_PRE_COMMIT:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
+			/* a parallel worker writes no order: what it has goes back */
+			end_transaction(false);
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
 			break;
 	}
 }
@@ -721,10 +724,18 @@ static void
 on_subxact_event(SubXactEvent event, SubTransactionId mySubid,
 				 SubTransactionId parentSubid, void *arg)
 {
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-		commit_level(GetCurrentTransactionNestLevel());
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
-		abort_level(GetCurrentTransactionNestLevel());
+	switch (event)
+	{
+		case SUBXACT_EVENT_COMMIT_SUB:
+			commit_level(GetCurrentTransactionNestLevel());
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			abort_level(GetCurrentTransactionNestLevel());
+			break;
+		case SUBXACT_EVENT_START_SUB:
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			break;
+	}
 }
 
 void

@@ -1,0 +1,75 @@
+-- A function around a call may be labelled PARALLEL SAFE by anybody: no call
+-- works in a parallel operation, in a worker or in the leader, and nothing
+-- stays on hold.
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000);
+SELECT seckill_prewarm(1, 500);
+
+CREATE FUNCTION pg_temp.buy(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT outcome::text FROM seckill_buy(1, o::bigint, 'cache', 100) $$;
+CREATE FUNCTION pg_temp.buy_row(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT outcome::text FROM seckill_buy(1, o::bigint, 'pessimistic', 100) $$;
+CREATE FUNCTION pg_temp.buy_queue(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT outcome::text FROM seckill_buy(1, o::bigint, 'queue', 100) $$;
+CREATE FUNCTION pg_temp.buy_many(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT min(outcome)::text FROM seckill_buy_many(1, ARRAY[o::bigint, 2], 'cache') $$;
+CREATE FUNCTION pg_temp.submit(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT outcome::text FROM seckill_submit(1, o::bigint) $$;
+CREATE FUNCTION pg_temp.result(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT outcome::text FROM seckill_result(o::bigint) $$;
+CREATE FUNCTION pg_temp.confirm(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_confirm(1, o::bigint)::text $$;
+CREATE FUNCTION pg_temp.cancel(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_cancel(1, o::bigint)::text $$;
+CREATE FUNCTION pg_temp.prewarm(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_prewarm(1, o::integer)::text $$;
+CREATE FUNCTION pg_temp.recall(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_recall(o::bigint - 1241)::text $$;
+
+-- each call by a statement whose plan has a Gather
+CREATE PROCEDURE pg_temp.try_all(place text) LANGUAGE plpgsql AS $$
+DECLARE
+    call text;
+BEGIN
+    FOREACH call IN ARRAY ARRAY['buy', 'buy_row', 'buy_queue', 'buy_many', 'submit',
+        'result', 'confirm', 'cancel', 'prewarm', 'recall']
+    LOOP
+        BEGIN
+            EXECUTE format('SELECT pg_temp.%I(oid) FROM pg_catalog.pg_proc WHERE oid::text = ''1242''', call);
+            RAISE NOTICE '% in a %: not refused', call, place;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE NOTICE '% in a %: % %', call, place, SQLSTATE, SQLERRM;
+        END;
+    END LOOP;
+END
+$$;
+
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET enable_indexscan = off;
+SET enable_indexonlyscan = off;
+SET enable_bitmapscan = off;
+
+SET parallel_leader_participation = off;
+CALL pg_temp.try_all('worker');
+RESET parallel_leader_participation;
+SET max_parallel_workers = 0;
+CALL pg_temp.try_all('leader');
+RESET max_parallel_workers;
+
+-- the same once the transaction has an id, which workers share
+SET parallel_leader_participation = off;
+\set VERBOSITY terse
+BEGIN;
+SELECT pg_current_xact_id() IS NOT NULL AS has_xid;
+SELECT pg_temp.buy(oid) FROM pg_proc WHERE oid::text = '1242';
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+\set VERBOSITY default
+RESET ALL;
+
+SELECT cached, held FROM seckill_cache() WHERE item_id = 1;
+SELECT outcome FROM seckill_buy(1, 1, 'cache', 1000);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT * FROM seckill_audit();
+TRUNCATE seckill.items, seckill.orders;
