@@ -65,24 +65,41 @@ torture:
 
 # The model needs a C compiler only; see model/README.md for MODEL_ARGS.
 MODEL_ARGS = --steps 100000000
-EXTRA_CLEAN = model/lease_model
+EXTRA_CLEAN = model/lease_model .built_with
 model: model/lease_model
 	model/lease_model $(MODEL_ARGS)
 model/lease_model: $(wildcard model/*.[ch]) src/counters.h
 	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ $(wildcard model/*.c)
 
-PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-ifneq ($(PGXS),)
+# Debian has pgxs.mk in the package of the client: it takes the headers, too.
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+SERVER_INCLUDES := $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+ifneq ($(and $(PGXS),$(wildcard $(SERVER_INCLUDES)/postgres.h)),)
 include $(PGXS)
+
+# Objects that were built with other headers are made anew.
+BUILT_WITH := $(SERVER_INCLUDES) $(shell $(PG_CONFIG) --version) $(PG_CFLAGS)
+ifneq ($(BUILT_WITH),$(shell cat .built_with 2>/dev/null))
+.PHONY: .built_with
+endif
+.built_with:
+	@rm -f $@
+	@echo '$(BUILT_WITH)' > $@
 
 # TAP tests make servers of their own: not part of installcheck, not for root
 .PHONY: tapcheck
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS): src/seckill.h src/compat.h src/counters.h src/fault.h src/futex.h
+$(OBJS) $(OBJS:.o=.bc): .built_with src/seckill.h src/compat.h src/counters.h \
+	src/fault.h src/futex.h
 else
-all:
+.PHONY: all install uninstall installcheck tapcheck check clean
+all install uninstall installcheck tapcheck check clean:
+ifeq ($(SERVER_INCLUDES),)
 	@echo "$(PG_CONFIG) not found: install PostgreSQL's development files" >&2
+else
+	@echo "$(PG_CONFIG): $(SERVER_INCLUDES)/postgres.h not found: install the server's development files (postgresql-server-dev-N on Debian)" >&2
+endif
 	@exit 1
 endif

@@ -16,41 +16,179 @@ die() {
 }
 
 #
+# Which PostgreSQL
+#
+
+# Debian keeps each major version in a folder of its own.
+debian=/usr/lib/postgresql
+oldest_major=15
+
+# PG_CONFIG=pg_config, as the Makefile passes it on, leaves the choice to us.
+if [ "$PG_CONFIG" = pg_config ]; then
+    given=
+else
+    PG_CONFIG=$(realpath -ms "$(command -v "$PG_CONFIG" || echo "$PG_CONFIG")")
+    given=$PG_CONFIG
+fi
+
+# Print the folder of an installation's programs.  The argument of this and the
+# next functions is the installation's pg_config, which need not exist.
+programs_of() {
+    "$1" --bindir 2> /dev/null || dirname "$1"
+}
+
+# Print the major version.
+major_of() {
+    local major
+
+    major=$("$1" --version 2> /dev/null |
+        sed 's/^[^0-9]*\([0-9]*\).*/\1/') || major=$(debian_major "$1") || true
+    echo "$major"
+}
+
+# Print the major version if the installation is, or would be, Debian's.
+debian_major() {
+    [[ $(programs_of "$1") =~ ^$debian/([0-9]+)/bin$ ]] && echo "${BASH_REMATCH[1]}"
+}
+
+# Does it have all that a server of ours needs?
+has_server() {
+    local programs
+
+    programs=$(programs_of "$1")
+    [ -x "$programs/initdb" ] && [ -x "$programs/postgres" ] &&
+        [ -x "$programs/pgbench" ]
+}
+
+# Does it have all that a build needs?  Debian has pgxs.mk in the package of the
+# client, which is no use without the server's headers.
+has_headers() {
+    [ -f "$("$1" --pgxs 2> /dev/null)" ] &&
+        [ -f "$("$1" --includedir-server 2> /dev/null)/postgres.h" ]
+}
+
+is_supported() {
+    [ "$(major_of "$1")" -ge $oldest_major ] 2> /dev/null
+}
+
+is_complete() {
+    is_supported "$1" && has_server "$1" && has_headers "$1"
+}
+
+# Print the pg_config, which need not exist, of each of Debian's installations,
+# the newest first.
+debian_installations() {
+    local folder
+
+    for folder in $(printf '%s\n' "$debian"/*/bin | sort -Vr); do
+        [ ! -d "$folder" ] || echo "$folder/pg_config"
+    done
+}
+
+# Does apt know where to get a package?
+has_candidate() {
+    LC_ALL=C apt-cache policy "$1" 2> /dev/null | grep -q '^ *Candidate: [^(]'
+}
+
+# The same, but before the first "apt-get update" we hope for the best.
+can_install() {
+    has_candidate "$1" || ! has_candidate postgresql
+}
+
+# Print the major version that the distribution's "postgresql" stands for, or
+# nothing before the first "apt-get update".
+distribution_major() {
+    LC_ALL=C apt-cache depends postgresql 2> /dev/null |
+        sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' || true
+}
+
+# Set PG_CONFIG, unless it was given: to the installation on the PATH if that is
+# complete, else to Debian's newest complete one, else to its newest one that
+# lacks only headers, else to that which the distribution's packages will be.
+choose_postgres() {
+    local candidate major
+
+    [ -z "$given" ] || return 0
+    for candidate in $(command -v pg_config || true) $(debian_installations); do
+        if is_complete "$candidate"; then
+            PG_CONFIG=$candidate
+            return
+        fi
+    done
+    for candidate in $(debian_installations); do
+        if is_supported "$candidate" && has_server "$candidate" &&
+            can_install "postgresql-server-dev-$(major_of "$candidate")"; then
+            PG_CONFIG=$candidate
+            return
+        fi
+    done
+    major=$(distribution_major)
+    PG_CONFIG=${major:+$debian/$major/bin/}pg_config
+}
+
+# Is it complete, or can packages complete it?
+can_complete() {
+    is_complete "$1" || {
+        command -v apt-get > /dev/null &&
+            if [ -n "$given" ]; then
+                debian_major "$1" > /dev/null && is_supported "$1"
+            fi
+    }
+}
+
+# Say what an installation lacks that we cannot complete, and exit.
+refuse() {
+    local pg_config
+
+    pg_config=$(command -v "$1") || pg_config=$1
+    if ! major_of "$pg_config" | grep -q .; then
+        say "$pg_config is not there, or does not work."
+    elif ! is_supported "$pg_config"; then
+        say "$pg_config is PostgreSQL $(major_of "$pg_config"); $oldest_major or later is needed."
+    elif ! has_headers "$pg_config"; then
+        say "$pg_config: the server's headers are not there ($("$pg_config" --includedir-server)/postgres.h)."
+    else
+        say "$pg_config: the server is not there (initdb, postgres and pgbench in $(programs_of "$pg_config"))."
+    fi
+    if command -v apt-get > /dev/null; then
+        say "Complete that installation, or leave PG_CONFIG out to use Debian's packages."
+    else
+        say "Install PostgreSQL with its development files, or say with PG_CONFIG where they are."
+    fi
+    exit 1
+}
+
+#
 # Packages
 #
 
-# The major version of the server packages to use: that of PG_CONFIG if there
-# is one, else what the distribution's "postgresql" stands for.
-server_major() {
-    if command -v "$PG_CONFIG" > /dev/null; then
-        "$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'
-    else
-        apt-cache depends postgresql 2> /dev/null |
-            sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' ||
-            true
-    fi
+# Can the compiler that PostgreSQL was built with, which its makefiles call,
+# build anything?
+has_compiler() {
+    # shellcheck disable=SC2046
+    echo '#include <stdio.h>' |
+        $("$PG_CONFIG" --cc 2> /dev/null || echo gcc) -E - > /dev/null 2>&1
 }
 
-has_server() {
-    command -v "$PG_CONFIG" > /dev/null &&
-        [ -f "$("$PG_CONFIG" --pgxs)" ] &&
-        [ -x "$("$PG_CONFIG" --bindir)/initdb" ] &&
-        [ -x "$("$PG_CONFIG" --bindir)/pgbench" ]
+has_package() {
+    # shellcheck disable=SC2016
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]
 }
 
 # Print the packages that are missing: what a build and a server need, and
-# those named.
+# those named.  A package that is there is not named: apt-get would upgrade it,
+# and restart the server.
 missing_packages() {
-    local major
+    local major package
 
-    command -v cc > /dev/null || echo gcc libc6-dev
-    if ! has_server; then
-        major=$(server_major)
-        # before the first "apt-get update" apt does not know the version
-        echo "postgresql${major:+-$major} postgresql-server-dev-${major:-all}"
-    fi
+    has_compiler || echo gcc libc6-dev
+    major=$(debian_major "$PG_CONFIG") || true
+    has_server "$PG_CONFIG" || echo "postgresql${major:+-$major}"
+    # before the first "apt-get update" apt does not know the version
+    has_headers "$PG_CONFIG" || echo "postgresql-server-dev-${major:-all}"
+    command -v dpkg > /dev/null || return 0
     for package in "$@"; do
-        dpkg -s "$package" > /dev/null 2>&1 || echo "$package"
+        has_package "$package" || echo "$package"
     done
 }
 
@@ -67,46 +205,60 @@ can_be_root() {
     [ "$(id -u)" = 0 ] || sudo -n true 2> /dev/null
 }
 
+# apt-get waits for another one that runs, as at the first boot of a machine.
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
+}
+
 # Debian makes and starts a cluster when a server package is first installed;
 # nobody asked for one here.
 install_packages() {
-    local conf=/etc/postgresql-common/createcluster.d/seckill.conf log
+    local conf=/etc/postgresql-common/createcluster.d/seckill.conf log status=0
 
     log=$(mktemp)
-    if [ ! -e /etc/postgresql-common ]; then
-        as_root mkdir -p "$(dirname "$conf")"
-        echo 'create_main_cluster = false' | as_root tee "$conf" > /dev/null
-    fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends "$@" > "$log" 2>&1 || {
+    as_root mkdir -p "$(dirname "$conf")"
+    echo 'create_main_cluster = false' | as_root tee "$conf" > /dev/null
+    apt_get install -y --no-install-recommends "$@" > "$log" 2>&1 || status=$?
+    as_root rm -f "$conf"
+    if [ $status -ne 0 ]; then
         cat "$log" >&2
+        rm -f "$log"
         die "apt-get could not install $*"
-    }
-    as_root rm -f "$conf" "$log"
+    fi
+    rm -f "$log"
+}
+
+# Print how root installs the extension.
+install_command() {
+    printf 'make -C %q%s install' "$PWD" \
+        "$([ "$PG_CONFIG" = pg_config ] || printf ' PG_CONFIG=%q' "$PG_CONFIG")"
 }
 
 # Install what building and a server need, and the packages named.
 ensure_packages() {
     local missing
 
-    if ! has_server || ! command -v cc > /dev/null || [ $# -gt 0 ]; then
-        command -v apt-get > /dev/null || has_server ||
-            die "PostgreSQL with its development files is needed"
-        command -v dpkg > /dev/null || return 0
-        missing=$(missing_packages "$@" | xargs)
-        [ -n "$missing" ] || return 0
-        can_be_root || {
-            say "These packages are missing. As root, run:"
-            say "    apt-get update && apt-get install -y --no-install-recommends $missing"
-            exit 1
-        }
-        say "installing what is missing"
-        as_root apt-get update -qq
-        missing=$(missing_packages "$@" | xargs)
-        say "    $missing"
-        # shellcheck disable=SC2086
-        install_packages $missing
-    fi
+    choose_postgres
+    can_complete "$PG_CONFIG" || refuse "$PG_CONFIG"
+    missing=$(missing_packages "$@" | xargs)
+    [ -n "$missing" ] || return 0
+    command -v apt-get > /dev/null || die "these are missing: $missing"
+    can_be_root || {
+        say "These packages are missing. As root, run:"
+        say "    apt-get update && apt-get install -y --no-install-recommends $missing && $(install_command)"
+        say "and start again."
+        exit 1
+    }
+    say "installing what is missing"
+    # some of its sources may be broken and others good enough
+    apt_get update || say "apt-get update failed"
+    choose_postgres
+    missing=$(missing_packages "$@" | xargs)
+    say "    $missing"
+    # shellcheck disable=SC2086
+    install_packages $missing
+    is_complete "$PG_CONFIG" || refuse "$PG_CONFIG"
 }
 
 #
@@ -120,12 +272,26 @@ is_installed() {
             "$("$PG_CONFIG" --sharedir)/extension/seckill--1.0.sql"
 }
 
+# Tell of headers of another minor version than the server's.  They are as good,
+# and the server stays as it is, but it is good to know.
+say_minor() {
+    local headers server
+
+    headers=$(sed -n 's/^#define PG_VERSION "\([^ "]*\).*/\1/p' \
+        "$("$PG_CONFIG" --includedir-server)/pg_config.h")
+    server=$("$("$PG_CONFIG" --bindir)/postgres" --version |
+        sed 's/.*(PostgreSQL) \([^ ]*\).*/\1/')
+    [ "$headers" = "$server" ] ||
+        say "the headers are of $headers, the server is $server"
+}
+
 build_and_install() {
     local log
 
     log=$(mktemp)
     say "building with $("$PG_CONFIG" --version)"
-    make PG_CONFIG="$PG_CONFIG" all > "$log" 2>&1 || {
+    say_minor
+    make -j "$(nproc)" PG_CONFIG="$PG_CONFIG" all > "$log" 2>&1 || {
         cat "$log" >&2
         die "the build failed"
     }
@@ -139,7 +305,7 @@ build_and_install() {
         as_root make PG_CONFIG="$PG_CONFIG" install > "$log" 2>&1
     else
         say "The extension cannot be installed by this user. As root, run:"
-        say "    make -C $PWD PG_CONFIG=$PG_CONFIG install"
+        say "    $(install_command)"
         say "and start again."
         exit 1
     fi || {
@@ -153,11 +319,16 @@ build_and_install() {
 # A server of our own
 #
 
-# The server refuses root: it runs as the packages' user then, who may not be
-# able to enter this directory.
+# The server refuses root: it runs as another user then, who may not be able to
+# enter this directory.  That of the packages is not there if PostgreSQL is not
+# from a package.
+server_user() {
+    id -un postgres 2> /dev/null || echo nobody
+}
+
 as_server_user() {
     if [ "$(id -u)" = 0 ]; then
-        runuser -u postgres -- "$@"
+        runuser -u "$(server_user)" -- "$@"
     else
         "$@"
     fi
@@ -173,7 +344,7 @@ start_server() {
     bindir=$("$PG_CONFIG" --bindir)
     workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
     chmod 755 "$workdir"
-    [ "$(id -u)" != 0 ] || chown postgres "$workdir"
+    [ "$(id -u)" != 0 ] || chown "$(server_user)" "$workdir"
     trap stop_server EXIT
 
     (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/data" \
@@ -211,7 +382,7 @@ stop_server() {
         say "    $bindir/psql -h $workdir -U postgres"
         say "Stop and remove it:"
         if [ "$(id -u)" = 0 ]; then
-            say "    runuser -u postgres -- $bindir/pg_ctl -D $workdir/data stop && rm -r $workdir"
+            say "    runuser -u $(server_user) -- $bindir/pg_ctl -D $workdir/data stop && rm -r $workdir"
         else
             say "    $bindir/pg_ctl -D $workdir/data stop && rm -r $workdir"
         fi

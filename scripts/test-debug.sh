@@ -174,12 +174,12 @@ run_parts() {
     esac
 }
 
-major=$(server_major)
 packages=(bzip2 libipc-run-perl)
 [ "$kind" != valgrind ] || packages+=(valgrind)
-# from 17 on the source comes without what these two make
-[ "$major" -lt 17 ] || packages+=(bison flex)
 ensure_packages "${packages[@]}"
+major=$(major_of "$PG_CONFIG")
+# from 17 on the source comes without what these two make
+[ "$major" -lt 17 ] || ensure_packages bison flex
 mkdir -p "$cache"
 chmod 755 "$cache"
 cache=$(cd "$cache" && pwd)

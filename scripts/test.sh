@@ -46,7 +46,7 @@ tap() {
     local copy=$workdir/tap
 
     cp -r . "$copy"
-    [ "$(id -u)" != 0 ] || chown -R postgres "$copy"
+    [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$copy"
     (
         cd "$copy"
         unset PGHOST PGPORT PGUSER PGDATABASE

@@ -35,7 +35,7 @@ done
 # The test modules refuse root: they work in a copy.
 workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
 cp -r . "$workdir/torture"
-[ "$(id -u)" != 0 ] || chown -R postgres "$workdir"
+[ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$workdir"
 cd "$workdir/torture"
 unset PGHOST PGPORT PGUSER PGDATABASE PGSERVICE PGHOSTADDR PGOPTIONS
 as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" PROVE_TESTS="$tests" && exit
