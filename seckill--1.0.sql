@@ -38,10 +38,10 @@ COMMENT ON CAST (varchar AS @extschema@.seckill_mode) IS
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
-    'limit_reached', 'denied', 'rate_limited');
+    'limit_reached', 'denied', 'rate_limited', 'request_reused');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, or too many wait for the item: try later), limit_reached (the user has as many units as the item allows), denied (no valid token), rate_limited (the user calls too often)';
+'answer to a purchase: sold, sold_out, conflict (lost against another buyer, try again), not_started, ended, queued (not decided yet), busy (the queue is full, or too many wait for the item: try later), limit_reached (the user has as many units as the item allows), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase; an error, except in seckill_buy_many)';
 
 CREATE TYPE @extschema@.seckill_order_state AS ENUM (
     'pending', 'confirmed', 'cancelled', 'expired');
@@ -248,7 +248,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, bigint, uuid, text) IS
-'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold; a request_id that was used before gets its order again';
+'buy quantity units of an item for a user with the given concurrency control; order_id is NULL unless sold; a request_id that was used before gets its order again, or an error if that was for another user or quantity';
 
 CREATE FUNCTION @extschema@.seckill_buy_many(
     item_id     bigint,
@@ -423,6 +423,7 @@ CREATE FUNCTION @extschema@.seckill_stat_items(
     OUT limit_reached bigint,
     OUT denied      bigint,
     OUT rate_limited bigint,
+    OUT request_reused bigint,
     OUT units       bigint,
     OUT retries     bigint,
     OUT refills     bigint,
@@ -454,6 +455,7 @@ COMMENT ON COLUMN seckill.stat_items.busy IS 'answers "busy"';
 COMMENT ON COLUMN seckill.stat_items.limit_reached IS 'answers "limit_reached"';
 COMMENT ON COLUMN seckill.stat_items.denied IS 'answers "denied"';
 COMMENT ON COLUMN seckill.stat_items.rate_limited IS 'answers "rate_limited"';
+COMMENT ON COLUMN seckill.stat_items.request_reused IS 'answers "request_reused" of seckill_buy_many(), and tickets whose request was used for another purchase';
 COMMENT ON COLUMN seckill.stat_items.units IS 'units of new orders, those rolled back since included';
 COMMENT ON COLUMN seckill.stat_items.retries IS 'lost races after which mode retry tried again';
 COMMENT ON COLUMN seckill.stat_items.refills IS 'times that units were leased to the stock cache in a call';

@@ -65,12 +65,66 @@ UPDATE seckill.items SET per_user_limit = 1 WHERE item_id = 5;
 SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r1);
 SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r2);
 
+-- the same request for another purchase is an error, in every mode
+CREATE FUNCTION error_of(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+BEGIN
+    EXECUTE call INTO answer;
+    RETURN answer;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END
+$$;
+SELECT m.mode,
+    error_of(format('SELECT outcome FROM seckill_buy(7, 8, %L, 1, %L)', m.mode, :r1)) AS other_user,
+    error_of(format('SELECT outcome FROM seckill_buy(7, 7, %L, 2, %L)', m.mode, :r1)) AS other_quantity
+FROM modes m ORDER BY m.mode;
+SELECT outcome FROM seckill_buy(7, 7, 'queue', 2, :r1);
+SELECT outcome FROM seckill_buy(7, 8, 'queue', 1, :r1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 2, :r1) \gset
+SELECT outcome FROM seckill_result(:t, '10 s');
+\echo :LAST_ERROR_SQLSTATE
+-- a token and a mode are not arguments of the purchase
+SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'retry', 1, :r1, 'any');
+-- nor does an order that is no longer live change what the request was
+UPDATE seckill.items SET ends_at = NULL, stock = 2 WHERE item_id = 7;
+SELECT seckill_cancel(7, :o, true);
+SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'cache', 1, :r1);
+SELECT outcome FROM seckill_buy(7, 7, 'cache', 2, :r1);
+\echo :LAST_ERROR_SQLSTATE
+
+-- in a list it is the outcome of that element alone
+SELECT b.user_id, b.outcome, b.order_id = o.order_id AS as_before
+FROM seckill_buy_many(7, ARRAY[8, 7, 9], 'cache', ARRAY[:r1, :r1, NULL]::uuid[]) b,
+    (SELECT order_id FROM seckill.orders WHERE item_id = 7 AND request_id = :r1) o;
+-- two users with one request: the first one buys
+SELECT m.mode, array_agg(b.user_id || ' ' || b.outcome) AS answers
+FROM (VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'), (4, 'advisory'),
+        (5, 'cache'), (6, 'auto')) m(item, mode),
+    LATERAL seckill_buy_many(m.item, ARRAY[21, 22, 21], m.mode,
+        array_fill('00000000-0000-0000-0000-000000000003'::uuid, ARRAY[3])) b
+GROUP BY m.mode ORDER BY m.mode;
+SELECT item_id, mode, calls, sold, request_reused FROM seckill.stat_items
+WHERE item_id = 7 AND request_reused > 0 ORDER BY mode;
+
+-- in one batch of the queue, too; the others of the batch do not notice
+UPDATE seckill.items SET stock = 3 WHERE item_id = 2;
+SELECT array_agg(s.ticket ORDER BY n) AS tickets
+FROM unnest(ARRAY[31, 32, 31, 33], ARRAY[1, 1, 2, 1],
+        array_fill('00000000-0000-0000-0000-000000000004'::uuid, ARRAY[3]) || ARRAY[NULL::uuid])
+        WITH ORDINALITY u(user_id, quantity, r, n),
+    LATERAL seckill_submit(2, u.user_id, u.quantity, u.r) s \gset
+SELECT n, error_of(format('SELECT outcome FROM seckill_result(%s, ''10 s'')', t)) AS answer
+FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY u(t, n);
+SELECT user_id, quantity FROM seckill.orders WHERE item_id = 2 AND user_id > 30 ORDER BY user_id;
+DROP FUNCTION error_of(text);
+
 -- misuse
 SELECT seckill_buy(4, 8, 'cache', 1, :r1);
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy_many(4, ARRAY[1, 2], 'cache', ARRAY[gen_random_uuid()]);
-\echo :LAST_ERROR_SQLSTATE
-SELECT seckill_buy_many(1, ARRAY[1, 2], 'cache', ARRAY['00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-00000000000a']::uuid[]);
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 TRUNCATE seckill.items, seckill.orders;

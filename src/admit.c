@@ -4,7 +4,9 @@
  *
  * A request is asked for once: the same (item, request_id) again, at the same
  * time or later, answers with the order that the first has made (idempotency
- * key).  A user buys no more units of an item than its per_user_limit.
+ * key).  The same request by another user or for another quantity is a mistake
+ * of the caller's, "request_reused": never sold, and never told of the order.
+ * A user buys no more units of an item than its per_user_limit.
  *
  * Both are decided under a heavyweight lock on what they are about, kept to
  * the end of the transaction: whoever asks next sees the order or its absence,
@@ -136,21 +138,28 @@ keep_admitted(Purchase **list, int n)
  * Requests
  */
 
+/* Is the purchase the one that the request was used for before? */
+static bool
+is_retry(const Purchase *p, int64 user_id, int32 quantity)
+{
+	return p->user_id == user_id && p->quantity == quantity;
+}
+
 /* Answer with the order that the request has made, if it has. */
 static bool
 answer(OrderScan *scan, Purchase *p)
 {
-	int64		user_id;
+	OrderOfRequest order;
 
-	if (!seckill_ledger_requested(scan, p->item_id, &p->request, &p->order_id,
-								  &user_id))
+	if (!seckill_ledger_requested(scan, p->item_id, &p->request, &order))
 		return false;
-	if (user_id != p->user_id)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("request_id was used by another user"),
-				 errhint("Make a new UUID for each purchase that a user starts, and keep it for the retries.")));
+	if (!is_retry(p, order.user_id, order.quantity))
+	{
+		p->outcome = SECKILL_REQUEST_REUSED;
+		return true;
+	}
 	seckill_xact_await_standby();
+	p->order_id = order.order_id;
 	p->outcome = SECKILL_SOLD;
 	return true;
 }
@@ -166,16 +175,30 @@ seckill_answer_request(Purchase *p)
 	return answered;
 }
 
-/* p asks what first asks: it gets the same answer. */
+/* p has the request of first, which is served for both. */
 static void
 follow(Purchase *p, Purchase *first)
 {
 	p->admitted = false;
 	p->twin = first;
-	if (p->user_id != first->user_id)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("request_id is used by two users at once")));
+}
+
+/*
+ * Answer p, whose request is locked or follows one that is, with the order of
+ * the request.  One that follows looks for itself if there is an order: it may
+ * be its own, and the first one a mistake.
+ */
+static void
+answer_if_ordered(OrderScan *scan, Purchase *p)
+{
+	if (p->twin != NULL)
+	{
+		if (!p->twin->admitted && p->twin->outcome != SECKILL_QUEUED &&
+			answer(scan, p))
+			p->twin = NULL;
+	}
+	else if (p->admitted && answer(scan, p))
+		p->admitted = false;
 }
 
 /*
@@ -228,13 +251,33 @@ seckill_admit_requests(Purchase **list, int n, bool may_wait)
 	SECKILL_FAULT("requests locked");
 	scan = seckill_ledger_begin_scan(true);
 	for (int i = 0; i < n; i++)
-		if (sorted[i]->has_request && sorted[i]->admitted &&
-			answer(scan, sorted[i]))
-			sorted[i]->admitted = false;
+		if (sorted[i]->has_request)
+			answer_if_ordered(scan, sorted[i]);
 	SECKILL_FAULT("requests looked up");
 	seckill_ledger_end_scan(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
+}
+
+/*
+ * Answer p, which follows another, with the answer of that.  If it is no retry
+ * of it, its request is used up; in the queue only by an order, else p is tried
+ * again.
+ */
+static void
+answer_twin(Purchase *p)
+{
+	const Purchase *first = p->twin;
+
+	if (is_retry(p, first->user_id, first->quantity))
+	{
+		p->outcome = first->outcome;
+		p->order_id = first->order_id;
+	}
+	else if (p->ticket == 0 || first->outcome == SECKILL_SOLD)
+		p->outcome = SECKILL_REQUEST_REUSED;
+	else
+		p->outcome = SECKILL_QUEUED;
 }
 
 /* Answer those who follow another. */
@@ -243,10 +286,7 @@ seckill_answer_twins(Purchase **list, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (list[i]->twin != NULL)
-		{
-			list[i]->outcome = list[i]->twin->outcome;
-			list[i]->order_id = list[i]->twin->order_id;
-		}
+			answer_twin(list[i]);
 }
 
 

@@ -78,6 +78,17 @@ seckill_unknown_item(int64 item_id)
 			 errhint("Items are the rows of seckill.items.")));
 }
 
+/* The request of a single purchase was used for another one. */
+void
+seckill_request_reused(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("request_id was used for another purchase"),
+			 errdetail("That purchase is by another user or of another quantity."),
+			 errhint("Make a new UUID for each purchase that a user starts, and keep it for the retries.")));
+}
+
 /*
  * Many purchases share the worker's transaction: what it decides stands
  * whatever becomes of the caller's.  And a caller with locks would wait for a
@@ -472,7 +483,8 @@ buy_in_transaction(Purchase **list, int n)
  *		returns (outcome, order_id)
  *
  * With a request_id that has made an order of this item already, the answer is
- * that order, whatever the rules and the stock say now.
+ * that order, whatever the rules and the stock say now; an error, if that was
+ * for another user or another quantity.
  *
  * Sold means: an order row in the caller's transaction, or, with mode queue, a
  * committed one.  Every other outcome changed nothing.  Waits are lock waits,
@@ -491,6 +503,8 @@ seckill_buy(PG_FUNCTION_ARGS)
 		buy_in_queue(&p);
 	else
 		p.entry = buy_in_transaction(list, 1);
+	if (p.outcome == SECKILL_REQUEST_REUSED)
+		seckill_request_reused();
 	seckill_stat_end(&call, &p, 1, p.entry);
 	seckill_stock_unpin(p.entry);
 	SECKILL_FAULT("call counted");

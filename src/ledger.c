@@ -1248,14 +1248,14 @@ seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id)
 /* The order that a request has made, if any. */
 bool
 seckill_ledger_requested(OrderScan *s, int64 item_id,
-						 const pg_uuid_t *request, int64 *order_id,
-						 int64 *user_id)
+						 const pg_uuid_t *request, OrderOfRequest *order)
 {
 	rescan(s, item_id, UUIDPGetDatum(request));
 	if (!next_order(s))
 		return false;
-	*order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));
-	*user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));
+	order->order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));
+	order->user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));
+	order->quantity = DatumGetInt32(order_column(s, ORDER_QUANTITY));
 	return true;
 }
 

@@ -710,6 +710,8 @@ seckill_result(PG_FUNCTION_ARGS)
 		SECKILL_FAULT("ticket looked up");
 	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
 	ConditionVariableCancelSleep();
+	if (outcome == SECKILL_REQUEST_REUSED)
+		seckill_request_reused();
 	return seckill_catalog_result(fcinfo, outcome, outcome == SECKILL_SOLD,
 								  order_id);
 }

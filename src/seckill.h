@@ -44,10 +44,11 @@ typedef enum SeckillOutcome
 	SECKILL_BUSY,
 	SECKILL_LIMIT_REACHED,
 	SECKILL_DENIED,
-	SECKILL_RATE_LIMITED
+	SECKILL_RATE_LIMITED,
+	SECKILL_REQUEST_REUSED		/* an error of a call that asks for one purchase */
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_RATE_LIMITED + 1)
+#define SECKILL_OUTCOMES	(SECKILL_REQUEST_REUSED + 1)
 
 /* Order of the labels of the SQL type seckill_order_state. */
 typedef enum OrderState
@@ -184,6 +185,14 @@ typedef struct OrderKey
 	int64		order_id;
 } OrderKey;
 
+/* The order that a request has made. */
+typedef struct OrderOfRequest
+{
+	int64		order_id;
+	int64		user_id;
+	int32		quantity;
+} OrderOfRequest;
+
 typedef struct OrderScan OrderScan;
 
 extern void seckill_ledger_begin(LedgerCaller *caller);
@@ -222,7 +231,7 @@ extern int64 seckill_ledger_bought(OrderScan *s, int64 item_id,
 								   int64 user_id);
 extern bool seckill_ledger_requested(OrderScan *s, int64 item_id,
 									 const pg_uuid_t *request,
-									 int64 *order_id, int64 *user_id);
+									 OrderOfRequest *order);
 extern bool seckill_ledger_confirm(int64 item_id, int64 order_id);
 extern bool seckill_ledger_lock_order(int64 item_id, int64 order_id,
 									  OrderRow *row);
@@ -650,5 +659,6 @@ extern SeckillOutcome seckill_check_window(const SaleRules *rules,
 extern SeckillOutcome seckill_check_rules(Purchase *p);
 extern void seckill_take_rules(Purchase *p, const SaleRules *rules);
 SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
+SECKILL_NORETURN extern void seckill_request_reused(void);
 
 #endif							/* SECKILL_H */

@@ -182,6 +182,7 @@ static void
 count_batch(void)
 {
 	int			decided = 0;
+	int			reused = 0;		/* an error for who asks */
 
 	for (int i = 0; i < nbatch; i++)
 	{
@@ -190,12 +191,14 @@ count_batch(void)
 		if (batch[i].outcome == SECKILL_QUEUED)
 			continue;
 		decided++;
+		reused += batch[i].outcome == SECKILL_REQUEST_REUSED;
 		entry = seckill_stock_find_in(batch_items, batch[i].item_id);
 		seckill_stat_decided(&batch[i], entry,
 							 seckill_queue_awaited(&batch[i]));
 		seckill_stock_unpin(entry);
 	}
 	seckill_stat_count(SECKILL_STAT_DECIDED, decided);
+	seckill_stat_count(SECKILL_STAT_FAILED, reused);
 	seckill_stat_count(SECKILL_STAT_BATCHES, decided > 0);
 }
 

@@ -51,7 +51,8 @@ EXCEPTION WHEN SQLSTATE 'SK001' OR SQLSTATE 'SK002' OR SQLSTATE 'SK003'
 END $$;
 EOC
 
-my $draw = "\\set i random(1, 6)\n\\set u random(1, 60)\n\\set n random(1, 2)\n\\set r random(1, 40)\n";
+# a retry asks for as many as before
+my $draw = "\\set i random(1, 6)\n\\set u random(1, 60)\n\\set r random(1, 40)\n\\set n 1 + :r % 2\n";
 my $request = "md5(:i || ',' || :u || ',' || :r)::uuid";
 my $note = "INSERT INTO answers SELECT :i, :u, $request, :order_id WHERE :order_id > 0;\n";
 my @modes = qw(optimistic retry pessimistic advisory cache auto);
@@ -72,7 +73,7 @@ $draw
 BEGIN;
 SELECT outcome FROM seckill_buy(:i, :u, '$_', :n);
 SAVEPOINT s;
-SELECT outcome FROM seckill_buy(:i, :u, '$_', 1, $request);
+SELECT outcome FROM seckill_buy(:i, :u, '$_', :n, $request);
 \\if :end = 1
 ROLLBACK TO s;
 \\endif
@@ -85,7 +86,7 @@ EOC
 
 push @scripts, (
 	"${draw}SELECT outcome FROM seckill_submit(:i, :u, :n, $request);\n",
-	"${draw}SELECT outcome FROM seckill_buy_many(:i, ARRAY[:u, :u + 1, :u + 7], 'cache', ARRAY[$request, NULL, NULL]);\n",
+	"${draw}SELECT outcome FROM seckill_buy_many(:i, ARRAY[:u, :u + 1, :u + 7], 'cache', ARRAY[CASE WHEN :n = 1 THEN $request END, NULL, NULL]);\n",
 	"SELECT move('confirm');\n",
 	"SELECT move('cancel');\n",
 	"SELECT move('refund');\n",

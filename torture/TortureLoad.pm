@@ -156,6 +156,13 @@ sub request
 	return join('-', unpack('A8 A4 A4 A4 A12', $hex));
 }
 
+# A retry asks for as many as before.
+sub quantity_of
+{
+	my ($request) = @_;
+	return 1 + (defined $request ? hex(substr($request, 0, 1)) % 2 : int(rand(2)));
+}
+
 sub quoted
 {
 	my ($text) = @_;
@@ -199,7 +206,7 @@ sub buy
 	my ($self, $mode, $buyer) = @_;
 
 	$buyer //= $self->draw;
-	my $quantity = 1 + int(rand(2));
+	my $quantity = quantity_of($buyer->{request});
 	my $request = quoted($buyer->{request});
 	return {
 		sql => "SELECT outcome, order_id FROM seckill_buy($buyer->{item}, $buyer->{user}, '$mode', $quantity, $request)",
@@ -210,10 +217,11 @@ sub submit
 {
 	my ($self) = @_;
 	my $buyer = $self->draw;
+	my $quantity = quantity_of($buyer->{request});
 	my $request = quoted($buyer->{request});
 
 	return {
-		sql => "SELECT outcome, ticket FROM seckill_submit($buyer->{item}, $buyer->{user}, 1, $request)",
+		sql => "SELECT outcome, ticket FROM seckill_submit($buyer->{item}, $buyer->{user}, $quantity, $request)",
 		done => sub {
 			my ($session) = @_;
 			my ($outcome, $ticket) = $session->row;
@@ -255,6 +263,10 @@ sub buy_many
 
 		push @buyers, { item => $first->{item}, user => $user,
 			request => rand() < 0.5 ? $self->request($first->{item}, $user) : undef };
+	}
+	foreach my $buyer (@buyers)
+	{
+		$buyer->{request} = undef if quantity_of($buyer->{request}) > 1;
 	}
 	my $users = join(', ', map { $_->{user} } @buyers);
 	my $requests = join(', ', map { quoted($_->{request}) } @buyers);
