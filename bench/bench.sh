@@ -22,7 +22,7 @@ cd "$(dirname "$0")/.."
 if [ -n "${QUICK:-}" ]; then
     rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-4} warm_up=1
     hot_clients=${CLIENTS:-64} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64}}
-    workloads=${WORKLOADS:-hot storm eight rules expiry}
+    workloads=${WORKLOADS:-hot storm eight rules expiry cart}
     settle_orders=${SETTLE_ORDERS:-0} openings=${OPENINGS:-1}
     results=${OUTPUT:-bench/quick} summary=${OUTPUT:-bench/quick}
 else
@@ -30,7 +30,7 @@ else
     # the seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry cart}
     settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
@@ -52,6 +52,8 @@ CONF
 }
 
 all_contestants() {
+    local name
+
     case $1 in
         hot) echo select_1 insert row_lock for_update_call cte advisory_call skip_locked redis \
             queue cache advisory pessimistic retry auto submit buy_many ;;
@@ -60,6 +62,12 @@ all_contestants() {
         eight) echo insert for_update_call queue cache ;;
         rules) echo insert cache_uuid cache_rules queue_uuid queue_rules ;;
         expiry) echo insert cache_pending cache_expiring queue_pending queue_expiring ;;
+        cart)
+            echo cart_update_no_key cart_update
+            for name in pessimistic advisory retry cache auto; do
+                echo "cart_${name}_no_key" "cart_$name"
+            done
+            ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;
     esac
@@ -69,7 +77,7 @@ all_contestants() {
 contestants_of() {
     local name all
 
-    all=$(all_contestants "$1")
+    all=$(all_contestants "$1" | xargs)
     for name in $all; do
         [[ " ${CONTESTANTS:-$all} " = *" $name "* ]] || continue
         [ "$name" != redis ] || has_redis || continue

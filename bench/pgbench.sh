@@ -2,7 +2,8 @@
 
 # All items that any workload sells, and those that are not sold.
 fresh_tables() {
-    sql "TRUNCATE rival.items, rival.orders, rival.units, seckill.items, seckill.orders"
+    sql "TRUNCATE rival.items, rival.orders, rival.units, seckill.items, seckill.orders,
+            rival.cart, rival.cart_no_key, rival.our_cart, rival.our_cart_no_key"
     sql "INSERT INTO rival.items (item_id, stock)
         SELECT n, 2000000000 FROM generate_series(1, 100) n
         UNION ALL SELECT 1002, 0;

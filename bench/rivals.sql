@@ -17,6 +17,13 @@ CREATE TABLE rival.units (
     PRIMARY KEY (item_id, unit_id)
 );
 
+-- Carts: what a transaction puts in before it buys, ours and the rivals', with a
+-- foreign key to the items and without
+CREATE TABLE rival.cart (item_id bigint NOT NULL REFERENCES rival.items, user_id bigint NOT NULL);
+CREATE TABLE rival.cart_no_key (item_id bigint NOT NULL, user_id bigint NOT NULL);
+CREATE TABLE rival.our_cart (item_id bigint NOT NULL REFERENCES seckill.items, user_id bigint NOT NULL);
+CREATE TABLE rival.our_cart_no_key (item_id bigint NOT NULL, user_id bigint NOT NULL);
+
 -- F: one call that locks the row, updates it and writes the order
 CREATE FUNCTION rival.buy_for_update(item bigint, buyer bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$

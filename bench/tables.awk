@@ -49,6 +49,7 @@ BEGIN {
     title["eight"] = "8 items, all alike"
     title["rules"] = "A limit of 1 and a request with each purchase"
     title["expiry"] = "Orders to be paid, while 2000 a second expire or none"
+    title["cart"] = "A row that refers to the item, and the purchase, in one transaction"
     title["counter"] = "A counter without orders"
     split("S I F R", letter, " ")
     split("select_1 insert for_update_call redis", yardstick, " ")

@@ -62,4 +62,8 @@ END {
     of_workload("rules", "`queue`, with limit and request to without, sold", "queue_rules", "queue_uuid")
     of_workload("expiry", "`cache`, while orders expire to without, sold", "cache_expiring", "cache_pending")
     of_workload("expiry", "`queue`, while orders expire to without, sold", "queue_expiring", "queue_pending")
+    split("update pessimistic advisory retry cache auto", carts, " ")
+    for (i = 1; i in carts; i++)
+        of_workload("cart", "`cart_" carts[i] "`, with a foreign key to without, sold",
+            "cart_" carts[i], "cart_" carts[i] "_no_key")
 }

@@ -16,6 +16,11 @@
  * it would allow the index of pending orders, which looks cheap while there
  * are none, and the plan is kept.
  *
+ * Rows are locked FOR NO KEY UPDATE, no stronger than the UPDATE that follows,
+ * which never changes a key: whoever has inserted a row that refers to the item
+ * or the order (FOR KEY SHARE) keeps nobody waiting, nor does it deadlock
+ * with others who have when it buys itself.
+ *
  * One row of items by its key, the commonest thing read, is fetched straight
  * from the index, without the executor's start-up.
  *
@@ -115,7 +120,7 @@ typedef struct Statement
 
 #define LOCK_ITEM \
 	"SELECT i.xmin, i.* FROM seckill.items i" \
-	" WHERE i.item_id" EQ "$1 FOR UPDATE"
+	" WHERE i.item_id" EQ "$1 FOR NO KEY UPDATE"
 
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
@@ -129,7 +134,7 @@ static const Statement statements[PLANS] = {
 		"SELECT i.xmin, i.*"
 		" FROM pg_catalog.unnest($1) AS u(id)"
 		" JOIN seckill.items i ON i.item_id" EQ "u.id"
-		" FOR UPDATE OF i SKIP LOCKED",
+		" FOR NO KEY UPDATE OF i SKIP LOCKED",
 		1, {INT8ARRAYOID}
 	},
 	[PLAN_SELL] = {SELL_UNITS, 2, {INT8OID, INT4OID}},
@@ -227,7 +232,7 @@ static const Statement statements[PLANS] = {
 		"SELECT ctid FROM seckill.orders"
 		" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
 		" AND state" EQ "$4 AND pay_by" LE "$3"
-		" FOR UPDATE SKIP LOCKED)"
+		" FOR NO KEY UPDATE SKIP LOCKED)"
 		" UPDATE seckill.orders o SET state = 'expired', limited = false"
 		" FROM late WHERE o.ctid" EQ "late.ctid"
 		" RETURNING o.state, o.quantity",
@@ -235,7 +240,7 @@ static const Statement statements[PLANS] = {
 	},
 	[PLAN_LOCK_ORDER] = {
 		"SELECT user_id, quantity, state FROM seckill.orders"
-		" WHERE " ONE_ORDER " FOR UPDATE",
+		" WHERE " ONE_ORDER " FOR NO KEY UPDATE",
 		2, {INT8OID, INT8OID}
 	},
 	[PLAN_HAS_ORDER] = {
@@ -734,7 +739,7 @@ seckill_ledger_unserializable(void)
 }
 
 /*
- * Lock the row for update, waiting for whoever has it; then read it.  Who
+ * Lock the row, waiting for whoever has it; then read it.  Who
  * waited for a DELETE looks again: the item may have been inserted anew.  A
  * snapshot that cannot see that is too old.  No such item: an error.
  */

@@ -1,0 +1,4 @@
+BEGIN;
+INSERT INTO rival.our_cart VALUES (:item, :user);
+SELECT seckill_buy(:item, :user, 'auto');
+COMMIT;

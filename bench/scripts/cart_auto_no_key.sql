@@ -1,0 +1,4 @@
+BEGIN;
+INSERT INTO rival.our_cart_no_key VALUES (:item, :user);
+SELECT seckill_buy(:item, :user, 'auto');
+COMMIT;
