@@ -342,7 +342,7 @@ sub check_suffix
 			my ($user) = split(/ /, $what);
 
 			$lost{$order} = 1;
-			$load->{pairs}{$user} = 'none' if exists $load->{pairs}{$user};
+			$load->{deals}{$user}{answer} = 'none' if exists $load->{deals}{$user};
 		}
 		$moves{$order} = $state{$order} // $load->{before}{$order};
 	}

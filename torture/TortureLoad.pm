@@ -9,6 +9,7 @@ use Digest::MD5 'md5_hex';
 use IO::Select;
 use Time::HiRes qw(time sleep);
 use TortureSession;
+use TortureShop;
 
 my @row_modes = qw(optimistic retry pessimistic advisory cache auto);
 my @modes = (@row_modes, 'queue');
@@ -29,12 +30,13 @@ sub new
 	my ($class, $node, %params) = @_;
 	my $self = bless {
 		node => $node, clients => $params{clients}, timeouts => $params{timeouts},
-		sessions => [], findings => [], epoch => 0, log_offset => {}, next_pair => 1_000_000,
+		sessions => [], findings => [], epoch => 0, log_offset => {}, next_user => 1_000_000,
 		count => { map { ($_ => 0) } qw(sold refused unknown found asked) },
 		errors => {},
 	}, $class;
 
 	$self->{control} = $self->connect;
+	TortureShop::set_up($self);
 	$self->restart_sale;
 	return $self;
 }
@@ -109,6 +111,7 @@ sub forget
 		$self->{moves}{$order} = $state if ($state // '') =~ /confirmed|cancelled/;
 	}
 	delete $self->{moves}{$_} foreach keys %$orders;
+	$_->{answer} = 'unknown' foreach grep { !$_->{orders} } values %{ $self->{deals} };
 	return scalar @told;
 }
 
@@ -119,23 +122,24 @@ sub restart_sale
 	my $values = join(', ', map { "($_, " . join(', ', @{ $items{$_} }) . ')' } sort keys %items);
 
 	$self->control->ask(<<"EOC");
-TRUNCATE seckill.items, seckill.orders;
+TRUNCATE seckill.items, seckill.orders, public.cart, public.refunds;
 INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES $values
 EOC
 	$self->{epoch}++;
 	$self->{orders} = {};		# order id -> what was sold
 	$self->{recent} = [];		# [item, order id]
 	$self->{requests} = {};		# request id -> order id that was answered
-	$self->{pairs} = {};		# user -> whole, none or unknown
+	$self->{deals} = {};		# user -> what a user who does nothing else did
 	$self->{moves} = {};		# order id -> state that was answered
 	$self->{open} = [];			# purchases with a request that were not answered
+	TortureShop::restart($self);
 	$self->{supply} = { map { ($_ => [ $items{$_}[0], $items{$_}[0] ]) } keys %items };
 	return;
 }
 
 #
-# Actions.  Each has a query and says what to do with the answer: rows or an
-# error, or neither if there was none.
+# Actions.  Each has a query, or statements of a pipeline, and says what to do
+# with the answer: rows or an error, or neither if there was none.
 #
 
 sub draw
@@ -175,6 +179,7 @@ sub next_action
 	my $dice = rand();
 
 	return $self->set_timeout if $self->{timeouts} && rand() < 0.1;
+	return TortureShop::next_action($self) if rand() < 0.3;
 	return $self->buy($modes[ rand @modes ]) if $dice < 0.5;
 	return $self->submit if $dice < 0.6;
 	return $self->buy_many if $dice < 0.7;
@@ -183,6 +188,11 @@ sub next_action
 	return $self->restock if $dice < 0.96;
 	return $self->plain(sprintf('SELECT seckill_recall(%d)', 1 + rand(6))) if $dice < 0.98;
 	return $self->plain(sprintf('SELECT seckill_prewarm(%d, 20)', 1 + rand(6)));
+}
+
+sub row_mode
+{
+	return $row_modes[ rand @row_modes ];
 }
 
 sub plain
@@ -255,7 +265,7 @@ sub buy_many
 	my ($self) = @_;
 	my $first = $self->draw;
 	my @buyers = ($first);
-	my $mode = $row_modes[ rand @row_modes ];
+	my $mode = $self->row_mode;
 
 	foreach my $step (1, 7)
 	{
@@ -275,18 +285,38 @@ sub buy_many
 		done => sub { $self->answered($_[0], 0, @buyers) } };
 }
 
-# Two items in one transaction by a user who does nothing else: both or none.
-# It is in no hurry, so that others meet it with its units and locks on hold.
+# A user who does nothing but one transaction: so many orders and rows of other
+# tables, or nothing.  No number of orders: any, if the rows are there.  Returns
+# the user.
+sub deal
+{
+	my ($self, $orders, $rows) = @_;
+	my $user = $self->{next_user}++;
+
+	$self->{deals}{$user} = { orders => $orders, rows => $rows, answer => 'unknown' };
+	return $user;
+}
+
+# The transaction of such a user has been answered, or its session was lost.
+sub dealt
+{
+	my ($self, $session, $user) = @_;
+
+	$self->{deals}{$user}{answer} = $session->{error} ? 'none' : 'whole' unless $session->{lost};
+	return;
+}
+
+# Two items in one transaction: both or none.  It is in no hurry, so that others
+# meet it with its units and locks on hold.
 sub buy_pair
 {
 	my ($self) = @_;
-	my $user = $self->{next_pair}++;
-	my ($mode1, $mode2) = map { $row_modes[ rand @row_modes ] } 1, 2;
+	my $user = $self->deal(2, 0);
+	my ($mode1, $mode2) = map { $self->row_mode } 1, 2;
 	my $item = 1 + int(rand(5));
 	my $next = $item + 1 + int(rand(6 - $item));
 	my $sleep = rand() < 0.5 ? rand(0.05) : 0;
 
-	$self->{pairs}{$user} = 'unknown';
 	return {
 		sql => "SELECT a.order_id, b.order_id, 1 / (a.outcome = 'sold' AND b.outcome = 'sold')::int"
 		  . " FROM seckill_buy($item, $user, '$mode1') a, seckill_buy($next, $user, '$mode2') b, pg_sleep($sleep)",
@@ -294,7 +324,7 @@ sub buy_pair
 			my ($session) = @_;
 
 			return $self->count_unknown(2) if $session->{lost};
-			$self->{pairs}{$user} = $session->{error} ? 'none' : 'whole';
+			$self->dealt($session, $user);
 			$self->{count}{ $session->{error} ? 'refused' : 'sold' } += 2;
 		} };
 }
@@ -448,7 +478,7 @@ sub start_action
 	my ($self, $session, $action) = @_;
 
 	$session->{action} = $action;
-	$session->query($action->{sql});
+	$action->{pipeline} ? $session->pipeline(@{ $action->{pipeline} }) : $session->query($action->{sql});
 	return;
 }
 
@@ -469,7 +499,8 @@ sub receive_some
 		my $action = delete $session->{action} or next;
 		$self->{errors}{ $session->{error} }++ if $session->{error};
 		$self->finding("$session->{error} $session->{message}: $action->{sql}")
-		  if $session->{error} && $session->{error} =~ /^(XX|42|0A|22(?!012)|23)/;
+		  if $session->{error} && $session->{error} !~ ($action->{expects} // qr/^$/)
+		  && $session->{error} =~ /^(XX|42|0A|22(?!012)|23|08P|25P)/;
 		my $next = $action->{done}->($session);
 		$self->start_action($session, $next) if ref $next && !$session->{lost};
 	}
@@ -528,6 +559,7 @@ sub check
 	$self->finding("item $_->[0]: difference $_->[1]")
 	  foreach @{ $control->ask('SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0') };
 	$self->check_orders;
+	TortureShop::check($self);
 	foreach my $row (@{ $control->ask('SELECT item_id, supplied FROM seckill.items') })
 	{
 		my ($item, $supplied) = @$row;
@@ -544,7 +576,7 @@ sub check
 sub check_orders
 {
 	my ($self) = @_;
-	my (%orders, %requests, %pairs, %live);
+	my (%orders, %requests, %made, %live);
 	my $rows = $self->control->ask(<<'EOC');
 SET LOCAL enable_indexscan = off;
 SELECT order_id, item_id, user_id, request_id, quantity, state FROM seckill.orders
@@ -556,7 +588,7 @@ EOC
 
 		$self->finding("two orders $order") if $orders{$order};
 		$orders{$order} = { item => $item, user => $user, request => $request, state => $state };
-		$pairs{$user}++ if $user >= 1_000_000;
+		$made{$user}++ if $user >= 1_000_000;
 		$live{$item}{$user} += $quantity if $state =~ /pending|confirmed/;
 		next unless defined $request;
 		$self->finding("request $request has orders $requests{$request} and $order")
@@ -565,7 +597,7 @@ EOC
 	}
 	$self->{found} = \%requests;
 	$self->check_answers(\%orders, \%requests);
-	$self->check_pairs(\%pairs);
+	$self->check_deals(\%made);
 	foreach my $item (keys %live)
 	{
 		my $limit = $items{$item}[1];
@@ -600,16 +632,20 @@ sub check_answers
 	return;
 }
 
-sub check_pairs
+sub check_deals
 {
-	my ($self, $pairs) = @_;
+	my ($self, $made) = @_;
+	my $rows = TortureShop::rows_of_users($self);
 
-	while (my ($user, $answer) = each %{ $self->{pairs} })
+	while (my ($user, $deal) = each %{ $self->{deals} })
 	{
-		my $n = $pairs->{$user} // 0;
+		my ($o, $r) = ($made->{$user} // 0, $rows->{$user} // 0);
+		my $none = !$o && !$r;
+		my $whole = $r == $deal->{rows} && $o == ($deal->{orders} // $o);
+		my $answer = $deal->{answer};
 
-		$self->finding("pair of user $user: $answer, $n orders")
-		  if $n == 1 || $n > 2 || ($answer eq 'whole' && $n != 2) || ($answer eq 'none' && $n != 0);
+		$self->finding("user $user: $answer of " . ($deal->{orders} // 'any') . " orders and $deal->{rows} rows, has $o and $r")
+		  unless $answer eq 'none' ? $none : $answer eq 'whole' ? $whole : $none || $whole;
 	}
 	return;
 }

@@ -19,7 +19,7 @@ sub open
 	my $params = join("\0", user => $ENV{PGUSER} || scalar(getpwuid($<)), database => 'postgres', '', '');
 	my $self = bless {
 		socket => $socket, buffer => '', pid => undef, busy => 1,
-		rows => [], error => undef, message => undef, lost => 0,
+		rows => [], answers => [], error => undef, message => undef, lost => 0,
 	}, $class;
 
 	$self->_write(pack('NN', length($params) + 8, 196608) . $params);
@@ -41,8 +41,33 @@ sub query
 {
 	my ($self, $sql) = @_;
 
-	@$self{qw(busy rows error message since)} = (1, [], undef, undef, time);
+	$self->_start;
 	$self->_write('Q' . pack('N', length($sql) + 5) . $sql . "\0");
+	return;
+}
+
+# Send statements in the extended protocol with one Sync after the last.
+sub pipeline
+{
+	my ($self, @statements) = @_;
+	my $bytes = '';
+
+	$self->_start;
+	foreach my $sql (@statements)
+	{
+		$bytes .= 'P' . pack('N', length($sql) + 8) . "\0$sql\0" . pack('n', 0)
+		  . 'B' . pack('N', 12) . "\0\0" . pack('nnn', 0, 0, 0)
+		  . 'E' . pack('N', 9) . "\0" . pack('N', 0);
+	}
+	$self->_write($bytes . 'S' . pack('N', 4));
+	return;
+}
+
+sub _start
+{
+	my ($self) = @_;
+
+	@$self{qw(busy rows answers error message since)} = (1, [], [], undef, undef, time);
 	return;
 }
 
@@ -88,6 +113,14 @@ sub _message
 			$at += $length if $length > 0;
 		}
 		push @{ $self->{rows} }, \@row;
+	}
+	elsif ($type eq 'C')
+	{
+		# the rows of one statement of several
+		my $before = 0;
+
+		$before += @$_ foreach @{ $self->{answers} };
+		push @{ $self->{answers} }, [ @{ $self->{rows} }[ $before .. $#{ $self->{rows} } ] ];
 	}
 	elsif ($type eq 'E')
 	{

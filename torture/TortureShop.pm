@@ -1,0 +1,558 @@
+# What an application does around the calls, at its worst: rows of other tables
+# that reference items and orders, triggers that catch the errors of purchases,
+# pipelines, many calls in one statement, functions with a false PARALLEL label,
+# and forms that save a whole row of seckill.items.
+package TortureShop;
+
+use strict;
+use warnings;
+
+# how often each kind of action is taken; SHOP names those that are wanted
+my %weight = (
+	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
+	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 0, save_form => 0,
+	tamper => 0, use_request_again => 0);
+my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
+
+#
+# Tables, triggers and functions
+#
+
+# meddle() is fired by a tenth of the changes, in whatever process makes them.
+# What it raises is caught; a gift is an order of its own, in the same transaction.
+my $schema = <<'EOC';
+CREATE TABLE public.cart (item_id bigint REFERENCES seckill.items, user_id bigint);
+CREATE TABLE public.refunds (item_id bigint, order_id bigint, user_id bigint,
+	FOREIGN KEY (item_id, order_id) REFERENCES seckill.orders);
+CREATE TABLE public.crowd AS SELECT 1 AS n;
+
+CREATE FUNCTION public.meddle() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$
+DECLARE
+	dice double precision := random();
+BEGIN
+	BEGIN
+		IF dice < 0.2 THEN
+			PERFORM seckill_buy(777, 1);
+		ELSIF dice < 0.4 THEN
+			PERFORM seckill_buy(6, 1, 'queue');
+		ELSIF dice < 0.8 THEN
+			PERFORM set_config('lock_timeout', '1ms', true);
+			PERFORM seckill_buy(1 + floor(random() * 6)::bigint, 1001,
+				(enum_range('optimistic'::seckill_mode, 'cache'))[1 + floor(random() * 5)]);
+			RAISE 'undone';
+		ELSIF TG_TABLE_NAME = 'orders' THEN
+			PERFORM seckill_buy(6, -NEW.order_id, 'cache');
+		END IF;
+	EXCEPTION WHEN OTHERS THEN
+		NULL;
+	END;
+	RETURN NULL;
+END
+$$;
+-- the first purchase is undone, the second stands
+CREATE FUNCTION public.buy_again(item bigint, buyer bigint, first seckill_mode, second seckill_mode,
+	OUT outcome seckill_outcome, OUT order_id bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	BEGIN
+		PERFORM seckill_buy(item, buyer, first);
+		RAISE 'undone';
+	EXCEPTION WHEN OTHERS THEN
+		SELECT b.outcome, b.order_id INTO outcome, order_id FROM seckill_buy(item, buyer, second) b;
+	END;
+END
+$$;
+
+CREATE FUNCTION public.queue_and_fail(item bigint, buyer bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM seckill_buy(item, buyer, 'queue');
+	RAISE 'undone';
+END
+$$;
+CREATE FUNCTION public.queue_and_divide(item bigint, buyer bigint) RETURNS integer LANGUAGE sql AS $$
+	SELECT seckill_buy(item, buyer, 'queue');
+	SELECT 1 / 0;
+$$;
+CREATE PROCEDURE public.queue_in_procedure(item bigint, buyer bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM seckill_buy(item, buyer, 'queue');
+	RAISE 'undone';
+END
+$$;
+
+-- not safe at all
+CREATE FUNCTION public.safe_call(call text) RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE call INTO answer;
+	RETURN answer;
+END
+$$
+EOC
+
+sub set_up
+{
+	my ($load) = @_;
+	my $control = $load->control;
+
+	$control->ask($schema);
+	$load->{columns} = [ map { $_->[0] } @{ $control->ask(<<'EOC') } ];
+SELECT quote_ident(attname) FROM pg_attribute
+WHERE attrelid = 'seckill.items'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+ORDER BY attnum
+EOC
+	$load->{next_save} = 1;
+	return;
+}
+
+# A new sale begins.
+sub restart
+{
+	my ($load) = @_;
+
+	$load->{forms} = [];		# [item, whole row as JSON]
+	$load->{refused} = {};		# titles of saves that were refused
+	return;
+}
+
+#
+# Actions, see TortureLoad
+#
+
+sub next_action
+{
+	my ($load) = @_;
+	my $kind = $kinds[ rand @kinds ];
+
+	return defined $kind ? __PACKAGE__->can($kind)->($load) : $load->buy($load->row_mode);
+}
+
+sub item
+{
+	return 1 + int(rand(6));
+}
+
+# Some items in their order, so that transactions do not deadlock.
+sub items
+{
+	my ($most) = @_;
+	my %some = map { (item() => 1) } 1 .. $most;
+
+	return sort { $a <=> $b } keys %some;
+}
+
+# A purchase that is answered with its item, or, with must, an error unless sold.
+sub purchase
+{
+	my ($item, $user, $mode, $must) = @_;
+	my $or_fail = $must ? ", 1 / (outcome = 'sold')::int" : '';
+
+	return "SELECT outcome, order_id, $item$or_fail FROM seckill_buy($item, $user, '$mode')";
+}
+
+sub must_buy
+{
+	my ($load, $item, $user) = @_;
+	return purchase($item, $user, $load->row_mode, 1);
+}
+
+sub cart_row
+{
+	my ($item, $user) = @_;
+	return "INSERT INTO public.cart (item_id, user_id) VALUES ($item, $user)";
+}
+
+# Time for others to meet what a transaction has on hold.
+sub perhaps_sleep
+{
+	return rand() < 0.4 ? sprintf('SELECT pg_sleep(%.3f)', rand(0.05)) : ();
+}
+
+# An answer of purchases, which have three columns or more, to a user who has
+# a deal.
+sub bought
+{
+	my ($load, $session, $user, $n) = @_;
+	my @rows = grep { @$_ >= 3 } @{ $session->{rows} };
+
+	return $load->count_unknown($n) if $session->{lost};
+	$load->dealt($session, $user);
+	if ($session->{error})
+	{
+		$load->{count}{refused} += $n;
+		return;
+	}
+	my @sold = grep { $_->[0] eq 'sold' } @rows;
+
+	$load->sold({ item => $_->[2], user => $user }, $_->[1]) foreach @sold;
+	$load->{count}{refused} += @rows - @sold;
+	$load->{deals}{$user}{orders} //= @sold;
+	return;
+}
+
+# A row of a child table, and a purchase.
+sub buy_with_cart
+{
+	my ($load) = @_;
+	my $user = $load->deal(1, 1);
+	my $item = item();
+	my @statements = (cart_row($item, $user), must_buy($load, $item, $user));
+
+	@statements = reverse @statements if rand() < 0.3;
+	return {
+		sql => join('; ', @statements, perhaps_sleep()),
+		done => sub { bought($load, $_[0], $user, 1) } };
+}
+
+# Rows of a child table that reference items, for a while.
+sub browse
+{
+	my ($load) = @_;
+	my @items = items(3);
+	my $user = $load->deal(0, scalar @items);
+
+	return {
+		sql => join('; ', (map { cart_row($_, $user) } @items), perhaps_sleep()),
+		done => sub { $load->dealt($_[0], $user) } };
+}
+
+# A row that references an order, with or without a refund.
+sub complain
+{
+	my ($load) = @_;
+	my $recent = $load->{recent};
+
+	return browse($load) unless @$recent;
+	my ($item, $order) = @{ $recent->[ rand @$recent ] };
+	my $user = $load->deal(0, 1);
+	my $refund = rand() < 0.5;
+	my @statements = ("INSERT INTO public.refunds VALUES ($item, $order, $user)", perhaps_sleep());
+
+	push @statements, "SELECT seckill_cancel($item, $order, true)" if $refund;
+	return {
+		sql => join('; ', @statements),
+		done => sub {
+			my ($session) = @_;
+
+			$load->dealt($session, $user);
+			$load->{moves}{$order} = 'cancelled' if $refund && !$session->{lost} && !$session->{error};
+			return;
+		} };
+}
+
+# Purchases with one Sync after the last are one transaction.
+sub buy_in_pipeline
+{
+	my ($load) = @_;
+	my @items = items(4);
+	my $user = $load->deal(scalar @items, 1);
+	my @statements = ((map { must_buy($load, $_, $user) } @items), cart_row($items[-1], $user));
+
+	push @statements, 'SELECT 1 / 0' if rand() < 0.3;
+	return {
+		pipeline => \@statements,
+		sql => join('; ', @statements),
+		done => sub { bought($load, $_[0], $user, scalar @items) } };
+}
+
+# Mode queue commits at once: it can only be the first of a pipeline, and what
+# follows is another transaction.
+sub queue_in_pipeline
+{
+	my ($load) = @_;
+	my @items = items(3);
+	my $user = $load->deal(scalar @items, 0);
+	my $buyer = { item => item(), user => $load->deal(1, 0) };
+	my @before = ([], [], ['SELECT 1'], ['SELECT pg_advisory_xact_lock(4711)'], [ cart_row($items[0], $user) ]);
+	my @statements = @{ $before[ rand @before ] };
+	my $first = !@statements;
+
+	$load->{deals}{$user}{rows} = 1 if "@statements" =~ /INSERT/;
+	push @statements, rand() < 0.3 ? "SELECT outcome, ticket FROM seckill_submit($buyer->{item}, $buyer->{user})"
+	  : "SELECT outcome, order_id FROM seckill_buy($buyer->{item}, $buyer->{user}, 'queue')";
+	@items = () if !$first && rand() < 0.3;
+	$load->{deals}{$user}{orders} = @items;
+	push @statements, map { must_buy($load, $_, $user) } @items;
+	return {
+		pipeline => \@statements,
+		sql => join('; ', @statements),
+		done => sub {
+			my ($session) = @_;
+
+			bought($load, $session, $user, scalar @items);
+			return $first ? queued_first($load, $session, $buyer) : refused_by_queue($load, $session, $buyer);
+		} };
+}
+
+# What must have been an error; nothing is there, also if the session was lost.
+sub refused_by_queue
+{
+	my ($load, $session, $buyer) = @_;
+
+	$load->{deals}{ $buyer->{user} }{answer} = 'none';
+	return if $session->{lost};
+	$load->finding("mode queue was accepted, or refused with the wrong error: " . ($session->{message} // 'none'))
+	  unless ($session->{error} // '') =~ /^(25001|22012|57014|57P|40|55P03)/;
+	return;
+}
+
+# The first of a pipeline has an answer of its own, whatever became of the rest.
+sub queued_first
+{
+	my ($load, $session, $buyer) = @_;
+	my $deal = $load->{deals}{ $buyer->{user} };
+	my $answers = $session->{answers};
+	my ($outcome, $id) = @$answers ? @{ $answers->[0][0] // [] } : ();
+
+	return if $session->{lost};
+	if (!defined $outcome)
+	{
+		$deal->{answer} = 'none' if ($session->{error} // '') eq '25001';
+		return;
+	}
+	return $load->result($id, $buyer) if $outcome eq 'queued';
+	$deal->{answer} = $outcome eq 'sold' ? 'whole' : 'none';
+	$load->sold($buyer, $id) if $outcome eq 'sold';
+	return;
+}
+
+# Mode queue inside of what fails afterwards: there is no order.
+sub queue_inside
+{
+	my ($load) = @_;
+	my $buyer = { item => item(), user => $load->deal(1, 0) };
+	my $arguments = "($buyer->{item}, $buyer->{user})";
+	my @forms = (
+		"DO 'BEGIN PERFORM seckill_buy($buyer->{item}, $buyer->{user}, ''queue''); RAISE ''undone''; END'",
+		"SELECT public.queue_and_fail$arguments",
+		"SELECT public.queue_and_divide$arguments",
+		"CALL public.queue_in_procedure$arguments");
+
+	return {
+		sql => $forms[ rand @forms ],
+		done => sub { refused_by_queue($load, $_[0], $buyer) } };
+}
+
+sub buy_again
+{
+	my ($load) = @_;
+	my $item = item();
+	my $user = $load->deal(1, 0);
+	my ($first, $second) = map { $load->row_mode } 1, 2;
+
+	return {
+		sql => "SELECT outcome, order_id, $item, 1 / (outcome = 'sold')::int FROM public.buy_again($item, $user, '$first', '$second')",
+		done => sub { bought($load, $_[0], $user, 1) } };
+}
+
+# Many calls in one statement.
+sub buy_in_one_statement
+{
+	my ($load) = @_;
+	my @items = items(3);
+	my $user = $load->deal(undef, 0);
+	my ($item) = @items;
+	my $mode = $load->row_mode;
+	my $ctes = join(', ', map { "b$_ AS MATERIALIZED (" . purchase($_, $user, $load->row_mode) . ')' } @items);
+	my $all = join(' UNION ALL ', map { "SELECT * FROM b$_" } @items);
+	my @forms = (
+		"SELECT (b).outcome, (b).order_id, $item FROM (SELECT seckill_buy($item, $user, '$mode') b FROM generate_series(1, 3) OFFSET 0) s",
+		"SELECT outcome, order_id, i FROM unnest(ARRAY[" . join(', ', @items) . "]) i, seckill_buy(i, $user, '$mode')",
+		"WITH $ctes $all",
+		"WITH b (outcome, order_id, item) AS MATERIALIZED (" . purchase($item, $user, $mode) . '), '
+		  . "c AS (INSERT INTO public.cart (item_id, user_id) SELECT item, $user FROM b WHERE outcome = 'sold' RETURNING 1) "
+		  . 'SELECT b.*, 1 / count(*) FROM b, c GROUP BY 1, 2, 3');
+	my $form = int(rand(@forms));
+
+	@{ $load->{deals}{$user} }{qw(orders rows)} = (1, 1) if $form == 3;
+	return {
+		sql => $forms[$form],
+		done => sub {
+			my ($session) = @_;
+
+			bought($load, $session, $user, scalar @items);
+
+			# not sold: the last form has no rows then
+			$load->{deals}{$user}{answer} = 'none' if $form == 3 && !$session->{lost} && !@{ $session->{rows} };
+			return;
+		} };
+}
+
+# A call in a parallel worker, or, if there is none to be had, not.
+sub call_in_parallel
+{
+	my ($load) = @_;
+	my $item = item();
+	my $user = $load->deal(1, 0);
+	my $buy = purchase($item, $user, rand() < 0.2 ? 'queue' : $load->row_mode, 1);
+	my @calls = ($buy, $buy, $buy, "SELECT seckill_prewarm($item, 20)", "SELECT seckill_recall($item)",
+		"SELECT count(*) FROM seckill_buy_many($item, '{1, 2, 3}', '" . $load->row_mode . "')",
+		"SELECT seckill_submit($item, 1)");
+	my $call = $calls[ rand @calls ] =~ s/'/''/gr;
+	my @settings = map { "SET LOCAL $_" } 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0',
+	  'min_parallel_table_scan_size = 0', 'parallel_leader_participation = off', 'max_parallel_workers = 2';
+	my @statements = (@settings, rand() < 0.5 ? 'SELECT pg_current_xact_id()' : (),
+		"SELECT public.safe_call('$call') FROM public.crowd WHERE n = 1");
+
+	push @statements, 'SELECT 1 / 0' if rand() < 0.3;
+	$load->{deals}{$user}{orders} = 0 if $call !~ /seckill_buy\(/;
+	return {
+		sql => join('; ', @statements),
+		done => sub { $load->dealt($_[0], $user) } };
+}
+
+# A request of an order, for another quantity.
+sub use_request_again
+{
+	my ($load) = @_;
+	my ($item, $order) = @{ $load->{recent}[ rand @{ $load->{recent} } ] // [] };
+	my $buyer = defined $order ? $load->{orders}{$order} : undef;
+	my $mode = rand() < 0.3 ? 'queue' : $load->row_mode;
+
+	return browse($load) unless defined $buyer && defined $buyer->{request};
+	return {
+		sql => "SELECT outcome, order_id FROM seckill_buy($item, $buyer->{user}, '$mode', 3, '$buyer->{request}')",
+		expects => qr/^22023/,
+		done => sub {
+			my ($session) = @_;
+
+			$load->finding("request $buyer->{request} for another quantity: " . join(' ', map { $_ // '' } $session->row))
+			  unless $session->{lost} || $session->{error};
+			return;
+		} };
+}
+
+# Columns that the extension keeps are changed by hand.
+sub tamper
+{
+	my ($load) = @_;
+	my ($item, $order) = @{ $load->{recent}[ rand @{ $load->{recent} } ] // [ 1, 0 ] };
+	my @statements = (
+		(map { "UPDATE seckill.items SET $_ WHERE item_id = $item" }
+			'version = version + 1', 'version = version - 1', 'leased = leased + 1', 'lease_id = coalesce(lease_id, 0) + 1',
+			'supplied = supplied + 1', 'stock = stock + 1, supplied = supplied + 1', 'stock = stock + 1, leased = leased + 1'),
+		(map { "UPDATE seckill.orders SET $_ WHERE item_id = $item AND order_id = $order" }
+			'quantity = quantity + 1', 'user_id = user_id + 1', 'lease_id = coalesce(lease_id, 0) + 1', 'limited = NOT limited',
+			'request_id = gen_random_uuid()', "mode = CASE mode WHEN 'cache' THEN 'retry' ELSE 'cache' END::seckill_mode",
+			"state = CASE state WHEN 'confirmed' THEN 'expired' ELSE 'confirmed' END::seckill_order_state",
+			"created_at = created_at - interval '1 s'", 'order_id = -order_id'));
+	my $sql = $statements[ rand @statements ] . ' RETURNING 1';
+
+	return {
+		sql => $sql,
+		expects => qr/^(0A000|23514)/,
+		done => sub {
+			my ($session) = @_;
+
+			$load->finding("accepted: $sql") if $session->row;
+			return;
+		} };
+}
+
+#
+# Forms.  Somebody reads a whole row, changes what a person changes, and writes
+# all columns.
+#
+
+sub save_form
+{
+	my ($load) = @_;
+	my $forms = $load->{forms};
+	my $item = 1 + int(rand(5));
+	my $read = "SELECT to_jsonb(i) FROM seckill.items i WHERE item_id = $item";
+
+	return save($load, @{ $forms->[ rand @$forms ] }) if @$forms && rand() < 0.3;
+	my $locked = rand() < 0.3;
+	return {
+		sql => $locked ? "BEGIN; $read FOR UPDATE" : $read,
+		done => sub {
+			my ($session) = @_;
+			my ($row) = $session->row;
+
+			return $locked && !$session->{lost} ? $load->plain('ROLLBACK') : undef unless defined $row;
+			push @$forms, [ $item, $row ];
+			shift @$forms if @$forms > 20;
+			return save($load, $item, $row, $locked);
+		} };
+}
+
+# locked: nobody can have changed the row since it was read.
+sub save
+{
+	my ($load, $item, $row, $locked) = @_;
+	my $title = 'save ' . $load->{next_save}++;
+	my $units = rand() < 0.5 ? 1 + int(rand(5)) : 0;
+	my $supply = $load->{supply}{$item};
+	my ($stock) = $row =~ /"stock": (\d+)/;
+	my $change = sprintf('{"title": "%s", "stock": %d}', $title, $stock + $units);
+	my $sql = save_statement($load, $item, "jsonb_populate_record(NULL::seckill.items, '$row'::jsonb || '$change')");
+
+	$supply->[1] += $units;
+	return {
+		sql => $locked ? "$sql; COMMIT" : $sql,
+		done => sub {
+			my ($session) = @_;
+
+			return if $session->{lost};
+			if (!$session->{error})
+			{
+				$supply->[0] += $units;
+				return;
+			}
+			$supply->[1] -= $units;
+			$load->{refused}{$title} = 1;
+			return unless $locked;
+			$load->finding("a row that was locked cannot be saved: $session->{message}: $sql")
+			  unless $session->{error} =~ /^(57|40P01|55P03)/;
+			return $load->plain('ROLLBACK');
+		} };
+}
+
+sub save_statement
+{
+	my ($load, $item, $record) = @_;
+	my @columns = @{ $load->{columns} };
+	my $columns = join(', ', @columns);
+	my @forms = (
+		"UPDATE seckill.items SET ($columns) = (SELECT $columns FROM $record) WHERE item_id = $item",
+		"INSERT INTO seckill.items ($columns) SELECT $columns FROM $record ON CONFLICT (item_id) DO UPDATE SET "
+		  . join(', ', map { "$_ = EXCLUDED.$_" } @columns),
+		"MERGE INTO seckill.items i USING $record r ON i.item_id = r.item_id WHEN MATCHED THEN UPDATE SET "
+		  . join(', ', map { "$_ = r.$_" } @columns)
+		  . " WHEN NOT MATCHED THEN INSERT ($columns) VALUES (" . join(', ', map { "r.$_" } @columns) . ')');
+
+	return $forms[ rand @forms ];
+}
+
+#
+# Laws
+#
+
+# user -> rows of child tables
+sub rows_of_users
+{
+	my ($load) = @_;
+	return { map { @$_ } @{ $load->control->ask(<<'EOC') } };
+SELECT user_id, count(*) FROM (SELECT user_id FROM public.cart UNION ALL SELECT user_id FROM public.refunds) c
+GROUP BY user_id
+EOC
+}
+
+sub check
+{
+	my ($load) = @_;
+	my $control = $load->control;
+
+	$load->finding("item $_->[0] has the title of a save that was refused: $_->[1]")
+	  foreach grep { $load->{refused}{ $_->[1] } }
+	  @{ $control->ask('SELECT item_id, title FROM seckill.items WHERE title IS NOT NULL') };
+	$load->finding("order $_->[0] of item $_->[1] has a refund and is not there") foreach @{ $control->ask(<<'EOC') };
+SELECT order_id, item_id FROM public.refunds EXCEPT SELECT order_id, item_id FROM seckill.orders
+EOC
+	$load->finding("$_->[0] is a gift for an order that is not there") foreach @{ $control->ask(<<'EOC') };
+SELECT -user_id FROM seckill.orders WHERE user_id < 0 EXCEPT SELECT order_id FROM seckill.orders
+EOC
+	return;
+}
+
+1;
