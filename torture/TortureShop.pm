@@ -10,7 +10,7 @@ use warnings;
 # how often each kind of action is taken; SHOP names those that are wanted
 my %weight = (
 	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
-	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 0, save_form => 0,
+	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 0,
 	tamper => 0, use_request_again => 0);
 my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
 
