@@ -11,7 +11,7 @@ use warnings;
 my %weight = (
 	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
 	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 0,
-	tamper => 0, use_request_again => 0);
+	tamper => 0, use_request_again => 2);
 my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
 
 #
@@ -401,23 +401,32 @@ sub call_in_parallel
 		done => sub { $load->dealt($_[0], $user) } };
 }
 
-# A request of an order, for another quantity.
+# A request of an order, for another quantity or another user.
 sub use_request_again
 {
 	my ($load) = @_;
 	my ($item, $order) = @{ $load->{recent}[ rand @{ $load->{recent} } ] // [] };
 	my $buyer = defined $order ? $load->{orders}{$order} : undef;
-	my $mode = rand() < 0.3 ? 'queue' : $load->row_mode;
+	my $user = $load->deal(0, 0);
 
 	return browse($load) unless defined $buyer && defined $buyer->{request};
+	my $request = "'$buyer->{request}'";
+	my $mode = rand() < 0.3 ? 'queue' : $load->row_mode;
+	my $list_mode = $load->row_mode;
+	my @statements = (
+		"SELECT outcome FROM seckill_buy($item, $buyer->{user}, '$mode', 3, $request)",
+		"SELECT outcome FROM seckill_buy($item, $user, '$mode', request_id => $request)",
+		"SELECT outcome FROM seckill_buy_many($item, ARRAY[$user], '$list_mode', ARRAY[$request]::uuid[])");
+	my $sql = $statements[ rand @statements ];
 	return {
-		sql => "SELECT outcome, order_id FROM seckill_buy($item, $buyer->{user}, '$mode', 3, '$buyer->{request}')",
+		sql => $sql,
 		expects => qr/^22023/,
 		done => sub {
 			my ($session) = @_;
+			my ($outcome) = $session->row;
 
-			$load->finding("request $buyer->{request} for another quantity: " . join(' ', map { $_ // '' } $session->row))
-			  unless $session->{lost} || $session->{error};
+			$load->dealt($session, $user);
+			$load->finding("$outcome: $sql") if ($outcome // 'request_reused') ne 'request_reused';
 			return;
 		} };
 }

@@ -3,7 +3,8 @@
 # hold.  PARTS names the parts, which are the files beside this one; their
 # lengths are CYCLES (crash), INTERRUPTS (interrupts), FAULTS (faults), FAILOVERS
 # (failover), ATTEMPTS (crowd), CALLS (bad_input), MINUTES (sqlsmith) and
-# SOAK_MINUTES (soak).  SEED repeats the random numbers of a run.
+# SOAK_MINUTES (soak).  SEED repeats the random numbers of a run; SHOP names the
+# only kinds of actions of torture/TortureShop.pm that the load is to take.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
