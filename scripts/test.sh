@@ -3,7 +3,8 @@
 # TAP, on a throw-away server; or the TAP tests that are named as arguments.
 # PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, REGRESS and ISOLATION
 # some of their tests, CONF adds settings of that server, and LOGS is where to
-# keep logs.
+# keep logs.  PACKAGES are Debian packages to install besides: the drivers that
+# t/040_clients.pl calls with.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
@@ -67,11 +68,10 @@ wanted() {
     [[ " $checks " = *" $1 "* ]]
 }
 
-if wanted warnings; then
-    ensure_packages clang libipc-run-perl
-else
-    ensure_packages libipc-run-perl
-fi
+packages="libipc-run-perl ${PACKAGES:-}"
+! wanted warnings || packages="clang $packages"
+# shellcheck disable=SC2086
+ensure_packages $packages
 build_and_install
 if wanted warnings; then
     part 'gcc -Wall -Wextra -Werror' warnings gcc ''
