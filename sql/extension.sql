@@ -29,7 +29,7 @@ FROM pg_extension e, unnest(e.extconfig) AS t(oid)
 WHERE e.extname = 'seckill'
 ORDER BY 1;
 
--- nothing for PUBLIC but the cast of modes
+-- nothing for PUBLIC but what a cast and a WHEN clause call
 SELECT p.oid::regprocedure
 FROM pg_proc p
     JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass

@@ -117,7 +117,7 @@ SELECT seckill_confirm(7, 1);
 ROLLBACK;
 
 -- more time to pay is the operator's to give
-UPDATE seckill.orders SET pay_by = pay_by + '1 hour' WHERE item_id = 7;
+UPDATE seckill.orders SET pay_by = pay_by + '1 hour' WHERE item_id = 7 AND state = 'pending';
 
 -- a trigger that skips the row: an error, and nothing has changed
 CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';

@@ -24,6 +24,8 @@ CREATE FUNCTION pg_temp.prewarm(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT seckill_prewarm(1, o::integer)::text $$;
 CREATE FUNCTION pg_temp.recall(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT seckill_recall(o::bigint - 1241)::text $$;
+CREATE FUNCTION pg_temp.write_off(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_write_off(1, o::bigint)::text $$;
 
 -- each call by a statement whose plan has a Gather
 CREATE PROCEDURE pg_temp.try_all(place text) LANGUAGE plpgsql AS $$
@@ -31,7 +33,7 @@ DECLARE
     call text;
 BEGIN
     FOREACH call IN ARRAY ARRAY['buy', 'buy_row', 'buy_queue', 'buy_many', 'submit',
-        'result', 'confirm', 'cancel', 'prewarm', 'recall']
+        'result', 'confirm', 'cancel', 'prewarm', 'recall', 'write_off']
     LOOP
         BEGIN
             EXECUTE format('SELECT pg_temp.%I(oid) FROM pg_catalog.pg_proc WHERE oid::text = ''1242''', call);

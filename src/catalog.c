@@ -71,6 +71,84 @@ relation_oid(const char *name)
 	return relation;
 }
 
+/*
+ * Columns of the tables as the extension script made them, in this order.  An
+ * InvalidOid stands for a type of our own.
+ */
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+} Column;
+
+static const Column item_columns[] = {
+	{"item_id", INT8OID},
+	{"title", TEXTOID},
+	{"stock", INT4OID},
+	{"version", INT8OID},
+	{"leased", INT4OID},
+	{"lease_id", INT8OID},
+	{"supplied", INT8OID},
+	{"starts_at", TIMESTAMPTZOID},
+	{"ends_at", TIMESTAMPTZOID},
+	{"per_user_limit", INT4OID},
+	{"require_token", BOOLOID},
+	{"pay_within", INTERVALOID},
+	{"user_rate", FLOAT4OID},
+	{"user_burst", INT4OID},
+	{"max_waiters", INT4OID},
+	{"seal", INT8OID}
+};
+
+static const Column order_columns[] = {
+	{"item_id", INT8OID},
+	{"order_id", INT8OID},
+	{"user_id", INT8OID},
+	{"quantity", INT4OID},
+	{"mode", InvalidOid},
+	{"lease_id", INT8OID},
+	{"created_at", TIMESTAMPTZOID},
+	{"request_id", UUIDOID},
+	{"limited", BOOLOID},
+	{"state", InvalidOid},
+	{"pay_by", TIMESTAMPTZOID}
+};
+
+static bool
+has_column(Oid table, AttrNumber number, const Column *column)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table),
+										Int16GetDatum(number));
+	Form_pg_attribute att;
+	bool		has;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	att = (Form_pg_attribute) GETSTRUCT(tuple);
+	has = !att->attisdropped &&
+		strcmp(NameStr(att->attname), column->name) == 0 &&
+		(!OidIsValid(column->type) || att->atttypid == column->type);
+	ReleaseSysCache(tuple);
+	return has;
+}
+
+/*
+ * Columns are read by position, and as values of these types: a table where
+ * one was dropped, renamed or given another type must not be read at all.
+ * Columns may be added.
+ */
+static void
+check_columns(Oid table, const char *name, const Column *columns, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!has_column(table, i + 1, &columns[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+					 errmsg("column \"%s\" of table \"seckill.%s\" is not as the extension made it",
+							columns[i].name, name),
+					 errhint("A column that was renamed or given another type can be changed back. One that was dropped cannot: copy what is left, and create the extension again.")));
+}
+
 static Oid
 table_owner(Oid table)
 {
@@ -124,6 +202,9 @@ read_catalog(void)
 	fresh.orders_user = relation_oid("orders_user");
 	fresh.orders_request = relation_oid("orders_request");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
+	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
+	check_columns(fresh.orders, "orders", order_columns,
+				  lengthof(order_columns));
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.mode_type = get_atttype(fresh.orders,

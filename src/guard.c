@@ -6,6 +6,14 @@
  * They stand in for constraints that would cost every purchase, like a foreign
  * key from orders to items.  A replication worker (or a session that plays
  * one) applies what was checked elsewhere: it only announces.
+ *
+ * Some columns only the extension may write.  An UPDATE of them by anybody else
+ * is refused.  What an INSERT or COPY sends in them is not looked at, but for
+ * one case: a dump is restored by INSERT or COPY, too, and its leases and units
+ * supplied must come along.  So the extension seals a row when it writes what
+ * those rest on (seckill_ledger_seal()), and a row whose seal is right comes in
+ * as it is.  A seal is no secret: it keeps forms, imports and copies of a row
+ * under another number out of the books, not one who means to be in them.
  */
 #include "postgres.h"
 
@@ -13,11 +21,13 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/datum.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "seckill.h"
 
+PG_FUNCTION_INFO_V1(seckill_is_own);
 PG_FUNCTION_INFO_V1(seckill_items_changed);
 PG_FUNCTION_INFO_V1(seckill_items_delete);
 PG_FUNCTION_INFO_V1(seckill_orders_guard);
@@ -34,6 +44,40 @@ trigger_data(FunctionCallInfo fcinfo, const char *name)
 						name)));
 	PreventCommandIfParallelMode(name);
 	return (TriggerData *) fcinfo->context;
+}
+
+static void
+check_protocol(bool right, const char *name, const char *way)
+{
+	if (!right)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" can only be called %s", name, way)));
+}
+
+/* Is the trigger fired by this event, at this time, for each row or not? */
+static bool
+fired(const TriggerData *trigger, TriggerEvent event)
+{
+	return (trigger->tg_event & (TRIGGER_EVENT_OPMASK | TRIGGER_EVENT_ROW |
+								 TRIGGER_EVENT_TIMINGMASK)) == event;
+}
+
+#define BEFORE_INSERT_ROW \
+	(TRIGGER_EVENT_INSERT | TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW)
+#define BEFORE_DELETE_ROW \
+	(TRIGGER_EVENT_DELETE | TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW)
+#define AFTER_UPDATE_ROW \
+	(TRIGGER_EVENT_UPDATE | TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW)
+#define AFTER_DELETE_ROW \
+	(TRIGGER_EVENT_DELETE | TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW)
+#define AFTER_TRUNCATE \
+	(TRIGGER_EVENT_TRUNCATE | TRIGGER_EVENT_AFTER)
+
+static bool
+is_on(const TriggerData *trigger, Oid table)
+{
+	return RelationGetRelid(trigger->tg_relation) == table;
 }
 
 static int
@@ -65,11 +109,31 @@ number_of(TriggerData *trigger, HeapTuple tuple, const char *name)
 		DatumGetInt32(value) : DatumGetInt64(value);
 }
 
+/* Has the UPDATE changed a column, which is of a fixed length? */
 static bool
 differs(TriggerData *trigger, const char *name)
 {
-	return number_of(trigger, trigger->tg_trigtuple, name) !=
-		number_of(trigger, trigger->tg_newtuple, name);
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	int			column = column_number(trigger, name);
+	Form_pg_attribute att = TupleDescAttr(desc, column - 1);
+	bool		was_null;
+	bool		is_null;
+	Datum		was = heap_getattr(trigger->tg_trigtuple, column, desc, &was_null);
+	Datum		is = heap_getattr(trigger->tg_newtuple, column, desc, &is_null);
+
+	if (was_null || is_null)
+		return was_null != is_null;
+	return !datumIsEqual(was, is, att->attbyval, att->attlen);
+}
+
+/* Has it changed one of these columns? */
+static bool
+any_differs(TriggerData *trigger, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (differs(trigger, names[i]))
+			return true;
+	return false;
 }
 
 static bool
@@ -89,42 +153,104 @@ note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
 		seckill_schedule_note(time - before);
 }
 
+/*
+ * seckill_is_own() returns boolean
+ *
+ * For the WHEN clause of a trigger: the row is written by a statement of the
+ * extension's own.
+ */
+Datum
+seckill_is_own(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(seckill_xact_in_own());
+}
+
 
 /*
  * seckill.items
  */
 
-/* A new item has been supplied with its stock, unless a restore knows better. */
-static HeapTuple
-item_with_supply(TriggerData *trigger)
+/* Does a row carry the seal of the extension? */
+static bool
+is_sealed(TriggerData *trigger, HeapTuple tuple)
 {
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	int			column = column_number(trigger, "supplied");
-	Datum		value;
-	bool		isnull;
+	return number_of(trigger, tuple, "seal") ==
+		seckill_ledger_seal(number_of(trigger, tuple, "item_id"),
+							number_of(trigger, tuple, "lease_id"),
+							number_of(trigger, tuple, "supplied"));
+}
 
-	(void) heap_getattr(trigger->tg_trigtuple, column, desc, &isnull);
-	if (!isnull)
+/*
+ * What a new item has in the columns that only the extension writes, whatever
+ * was sent.
+ */
+static HeapTuple
+item_as_new(TriggerData *trigger)
+{
+	static const char *const names[] = {
+		"version", "leased", "lease_id", "supplied", "seal"
+	};
+	HeapTuple	tuple = trigger->tg_trigtuple;
+	int64		item_id = number_of(trigger, tuple, "item_id");
+	int64		stock = number_of(trigger, tuple, "stock");
+	Datum		values[] = {
+		Int64GetDatum(0), Int32GetDatum(0), Int64GetDatum(0),
+		Int64GetDatum(stock),
+		Int64GetDatum(seckill_ledger_seal(item_id, 0, stock))
+	};
+	bool		nulls[] = {false, false, true, false, false};
+	int			columns[lengthof(names)];
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		columns[i] = column_number(trigger, names[i]);
+	return heap_modify_tuple_by_cols(tuple,
+									 RelationGetDescr(trigger->tg_relation),
+									 lengthof(names), columns, values, nulls);
+}
+
+static HeapTuple
+item_inserted(TriggerData *trigger)
+{
+	if (is_replica() || is_sealed(trigger, trigger->tg_trigtuple))
 		return trigger->tg_trigtuple;
-	isnull = false;
-	value = Int64GetDatum(number_of(trigger, trigger->tg_trigtuple, "stock"));
-	return heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, 1, &column,
-									 &value, &isnull);
+	return item_as_new(trigger);
+}
+
+/*
+ * The version rises whenever the extension writes the row, so one with an older
+ * version was read before that, and saved as a whole: its other columns are
+ * out of date, the stock above all.
+ */
+static void
+refuse_stale(TriggerData *trigger, int64 item_id)
+{
+	if (number_of(trigger, trigger->tg_newtuple, "version") <
+		number_of(trigger, trigger->tg_trigtuple, "version"))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("item " INT64_FORMAT " has changed since it was read",
+						item_id),
+				 errhint("Read it again, or change only the columns that are meant: seckill_put_item(), seckill_restock() and seckill_set_available() do.")));
 }
 
 static void
-refuse_change(TriggerData *trigger)
+refuse_change(TriggerData *trigger, int64 item_id)
 {
+	static const char *const kept[] = {
+		"version", "leased", "lease_id", "supplied", "seal"
+	};
+
 	if (differs(trigger, "item_id"))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item_id of an item cannot be changed"),
 				 errhint("Insert another item, and end the sale of this one.")));
-	if (differs(trigger, "leased") || differs(trigger, "lease_id"))
+	refuse_stale(trigger, item_id);
+	if (any_differs(trigger, kept, lengthof(kept)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("leased and lease_id of an item cannot be changed by hand"),
-				 errhint("Use seckill_prewarm() and seckill_recall().")));
+				 errmsg("version, leased, lease_id, supplied and seal of an item cannot be changed by hand"),
+				 errhint("Leave them as they are. seckill_prewarm() and seckill_recall() move units between row and cache; seckill_write_off() corrects supplied.")));
 }
 
 static void
@@ -156,7 +282,7 @@ item_updated(TriggerData *trigger, int64 item_id)
 	int64		units = number_of(trigger, trigger->tg_newtuple, "stock") -
 	number_of(trigger, trigger->tg_trigtuple, "stock");
 
-	refuse_change(trigger);
+	refuse_change(trigger, item_id);
 	add_supply(item_id, units);
 	if (number_of(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
 		number_of(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
@@ -164,35 +290,53 @@ item_updated(TriggerData *trigger, int64 item_id)
 }
 
 /*
- * An UPDATE of the extension's own.  Other triggers can run statements of the
- * application's meanwhile: those are of other items, or leave the version.
+ * Must those who buy hear of an UPDATE?  Not of a purchase from the row, which
+ * a replication worker applies: it lowers the stock and raises the version.
  */
 static bool
-is_own_update(TriggerData *trigger, int64 item_id)
+concerns_buyers(TriggerData *trigger)
 {
-	return seckill_xact_is_own(item_id) &&
-		number_of(trigger, trigger->tg_newtuple, "version") ==
-		number_of(trigger, trigger->tg_trigtuple, "version") + 1;
+	static const char *const rules[] = {
+		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
+		"require_token", "pay_within", "user_rate", "user_burst",
+		"max_waiters", "item_id"
+	};
+
+	if (differs(trigger, "stock") &&
+		(!differs(trigger, "version") ||
+		 number_of(trigger, trigger->tg_newtuple, "stock") >
+		 number_of(trigger, trigger->tg_trigtuple, "stock")))
+		return true;
+	return any_differs(trigger, rules, lengthof(rules));
 }
 
-/* BEFORE INSERT, and AFTER UPDATE that is no purchase, FOR EACH ROW */
+/*
+ * BEFORE INSERT, and AFTER UPDATE by anybody but the extension, FOR EACH ROW
+ */
 Datum
 seckill_items_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_changed");
-	HeapTuple	tuple = trigger->tg_trigtuple;
-	HeapTuple	changed = tuple;
-	int64		item_id = number_of(trigger, tuple, "item_id");
+	HeapTuple	tuple;
+	HeapTuple	changed;
+	int64		item_id;
 
+	check_protocol((fired(trigger, BEFORE_INSERT_ROW) ||
+					fired(trigger, AFTER_UPDATE_ROW)) &&
+				   is_on(trigger, seckill_catalog()->items),
+				   "seckill_items_changed",
+				   "BEFORE INSERT or AFTER UPDATE on seckill.items, FOR EACH ROW");
+	tuple = changed = trigger->tg_trigtuple;
+	item_id = number_of(trigger, tuple, "item_id");
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		tuple = item_with_supply(trigger);
-	else if (is_own_update(trigger, item_id))
-		return PointerGetDatum(tuple);
+		tuple = item_inserted(trigger);
 	else
 	{
 		changed = trigger->tg_newtuple;
 		if (!is_replica())
 			item_updated(trigger, item_id);
+		if (!concerns_buyers(trigger))
+			return PointerGetDatum(tuple);
 		SECKILL_FAULT("change of an item followed up");
 	}
 	seckill_xact_note_row(item_id, ROW_CHANGED);
@@ -230,8 +374,13 @@ Datum
 seckill_items_delete(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_delete");
-	int64		item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
+	int64		item_id;
 
+	check_protocol(fired(trigger, BEFORE_DELETE_ROW) &&
+				   is_on(trigger, seckill_catalog()->items),
+				   "seckill_items_delete",
+				   "BEFORE DELETE on seckill.items, FOR EACH ROW");
+	item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
 	if (!is_replica())
 		check_no_orders(item_id);
 	seckill_xact_note_row(item_id, ROW_CHANGED);
@@ -262,35 +411,63 @@ check_lease_closed(int64 item_id, int64 lease_id)
 						 item_id)));
 }
 
+/* Was the order pending before the UPDATE? */
+static bool
+was_pending(TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+	Datum		state = heap_getattr(trigger->tg_trigtuple,
+									 column_number(trigger, "state"), desc,
+									 &isnull);
+
+	return DatumGetObjectId(state) == seckill_catalog()->state[ORDER_PENDING];
+}
+
+/* What the books, limits, retries and expiry go by never changes, or by calls. */
 static void
 order_updated(TriggerData *trigger, int64 item_id)
 {
-	if (differs(trigger, "item_id") || differs(trigger, "quantity") ||
-		differs(trigger, "lease_id"))
+	static const char *const facts[] = {
+		"item_id", "order_id", "user_id", "quantity", "mode", "lease_id",
+		"created_at", "request_id"
+	};
+
+	if (any_differs(trigger, facts, lengthof(facts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("item_id, quantity and lease_id of an order cannot be changed")));
+				 errmsg("item_id, order_id, user_id, quantity, mode, lease_id, created_at and request_id of an order cannot be changed")));
 	if (seckill_xact_is_own(item_id))
 		return;
-	if (differs(trigger, "state"))
+	if (differs(trigger, "state") || differs(trigger, "limited"))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("state of an order cannot be changed by hand"),
+				 errmsg("state and limited of an order cannot be changed by hand"),
 				 errhint("Use seckill_confirm() and seckill_cancel().")));
+	if (!differs(trigger, "pay_by"))
+		return;
+	if (!was_pending(trigger))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pay_by of an order that is not pending cannot be changed"),
+				 errhint("An order that has expired can be paid all the same: seckill_confirm() takes its units once more, if there are any.")));
 	note_time(trigger, trigger->tg_newtuple, "pay_by", 0);
 }
 
-/*
- * AFTER UPDATE of what an audit counts or the keeper goes by, and AFTER
- * DELETE, FOR EACH ROW
- */
+/* AFTER UPDATE, and AFTER DELETE of an order of a lease, FOR EACH ROW */
 Datum
 seckill_orders_guard(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_orders_guard");
 	HeapTuple	tuple = trigger->tg_trigtuple;
-	int64		item_id = number_of(trigger, tuple, "item_id");
+	int64		item_id;
 
+	check_protocol((fired(trigger, AFTER_UPDATE_ROW) ||
+					fired(trigger, AFTER_DELETE_ROW)) &&
+				   is_on(trigger, seckill_catalog()->orders),
+				   "seckill_orders_guard",
+				   "AFTER UPDATE or DELETE on seckill.orders, FOR EACH ROW");
+	item_id = number_of(trigger, tuple, "item_id");
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		order_updated(trigger, item_id);
 	else
@@ -327,8 +504,14 @@ Datum
 seckill_truncated(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo, "seckill_truncated");
-	Oid			table = RelationGetRelid(trigger->tg_relation);
+	Oid			table;
 
+	check_protocol(fired(trigger, AFTER_TRUNCATE) &&
+				   (is_on(trigger, seckill_catalog()->items) ||
+					is_on(trigger, seckill_catalog()->orders)),
+				   "seckill_truncated",
+				   "AFTER TRUNCATE on seckill.items or seckill.orders");
+	table = RelationGetRelid(trigger->tg_relation);
 	if (!is_replica())
 		check_truncated(table);
 	if (table == seckill_catalog()->items)

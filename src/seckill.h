@@ -83,6 +83,7 @@ typedef struct ItemRow
 	int32		leased;
 	int64		lease_id;		/* 0: none */
 	int64		version;
+	int64		supplied;
 	SaleRules	rules;
 	bool		mine;			/* written by the current transaction */
 } ItemRow;
@@ -251,6 +252,10 @@ extern int	seckill_ledger_opening(TimestampTz after, TimestampTz until,
 extern TimestampTz seckill_ledger_next_opening(TimestampTz after);
 extern void seckill_ledger_limit_orders(int64 item_id);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
+extern void seckill_ledger_write_off(int64 item_id, int64 units,
+									 int64 lease_id);
+extern int64 seckill_ledger_seal(int64 item_id, int64 lease_id,
+								 int64 supplied);
 extern bool seckill_ledger_has_orders(int64 item_id);
 extern bool seckill_ledger_any_lease(void);
 extern bool seckill_ledger_any_order(void);
@@ -388,6 +393,7 @@ extern bool seckill_xact_emptied_items(void);
 extern void seckill_xact_begin_own(int64 item_id, OwnStatement *outer);
 extern void seckill_xact_end_own(const OwnStatement *outer);
 extern bool seckill_xact_is_own(int64 item_id);
+extern bool seckill_xact_in_own(void);
 extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
 extern bool seckill_xact_waits_for_standby(void);

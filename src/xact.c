@@ -396,6 +396,16 @@ seckill_xact_is_own(int64 item_id)
 		trigger_depth() == own_statement.depth + 1;
 }
 
+/*
+ * Does a statement of our own write a row at this moment?  Asked for each row,
+ * before its triggers run.
+ */
+bool
+seckill_xact_in_own(void)
+{
+	return own_statement.level > 0 && trigger_depth() == own_statement.depth;
+}
+
 static RowNote *
 find_row(int64 item_id, int level)
 {

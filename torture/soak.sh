@@ -87,10 +87,8 @@ BEGIN
 				AND (i.lease_id IS NULL OR o.lease_id IS DISTINCT FROM i.lease_id)
 			RETURNING o.state, o.quantity),
 		units AS (
-			SELECT count(*) AS n, coalesce(sum(quantity) FILTER (WHERE state = 'confirmed'), 0) AS live FROM gone),
-		books AS (
-			UPDATE seckill.items SET supplied = supplied - live FROM units WHERE item_id = item)
-		INSERT INTO archived SELECT item, n, live FROM units;
+			SELECT count(*) AS n, coalesce(sum(quantity) FILTER (WHERE state = 'confirmed'), 0) AS live FROM gone)
+		INSERT INTO archived SELECT item, n, live FROM units, seckill_write_off(item, live);
 		COMMIT;
 	END LOOP;
 	DELETE FROM seckill.items i WHERE i.ends_at < now() - interval '30 s'
