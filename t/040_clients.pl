@@ -14,11 +14,28 @@ use Test::More;
 $ENV{NODE_PATH} = join ':', grep { $_ } $ENV{NODE_PATH}, '/usr/share/nodejs';
 $ENV{CLASSPATH} = join ':', grep { $_ } $ENV{CLASSPATH}, '/usr/share/java/postgresql.jar';
 
+sub is_installed
+{
+	my ($command) = @_;
+	my $runs = eval { run($command, '>', \my $out, '2>', \my $err) };
+	return $runs;
+}
+
 # Name, program, and a command that succeeds where it can run.
 my $dir = "$FindBin::RealBin/clients";
+
+# The first Python may be another than the one that Debian's packages are for.
+sub python_client
+{
+	my ($name, $module) = @_;
+	my @import = ('-c', "import $module");
+	my $python = is_installed([ 'python3', @import ]) ? 'python3' : '/usr/bin/python3';
+
+	return [ $name, [ $python, "$dir/dbapi.py", $module ], [ $python, @import ] ];
+}
+
 my @clients = (
-	[ 'psycopg2', [ 'python3', "$dir/dbapi.py", 'psycopg2' ], [ 'python3', '-c', 'import psycopg2' ] ],
-	[ 'psycopg 3', [ 'python3', "$dir/dbapi.py", 'psycopg' ], [ 'python3', '-c', 'import psycopg' ] ],
+	python_client('psycopg2', 'psycopg2'), python_client('psycopg 3', 'psycopg'),
 	[ 'node-postgres', [ 'node', "$dir/node.js" ], [ 'node', '-e', 'require("pg")' ] ],
 	[ 'pgjdbc', [ 'java', "$dir/Jdbc.java" ], [ 'javap', 'org.postgresql.Driver' ] ]);
 
@@ -65,13 +82,6 @@ $node->safe_psql('postgres', <<'EOC');
 CREATE ROLE shop LOGIN;
 GRANT EXECUTE ON FUNCTION seckill_buy, seckill_buy_many, seckill_submit, seckill_result, seckill_confirm, seckill_cancel TO shop;
 EOC
-
-sub is_installed
-{
-	my ($command) = @_;
-	my $runs = eval { run($command, '>', \my $out, '2>', \my $err) };
-	return $runs;
-}
 
 sub fresh_items
 {

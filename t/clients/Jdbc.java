@@ -14,7 +14,15 @@ public class Jdbc {
     static final String BUY_UNITS = "seckill_buy(?, ?, ?, ?)";
     static final String EXACT = "seckill_buy(?, ?, ?, ?, ?)";
 
-    record Row(String outcome, Long number) {}
+    static class Row {
+        final String outcome;
+        final Long number;
+
+        Row(String outcome, Long number) {
+            this.outcome = outcome;
+            this.number = number;
+        }
+    }
 
     static Connection connect() throws SQLException {
         return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("PGHOST") + ":"
@@ -23,12 +31,12 @@ public class Jdbc {
 
     static void bind(PreparedStatement statement, Object... args) throws SQLException {
         for (int i = 0; i < args.length; i++) {
-            if (args[i] instanceof String s)
-                statement.setString(i + 1, s);
-            else if (args[i] instanceof Long n)
-                statement.setLong(i + 1, n);
-            else if (args[i] instanceof Integer n)
-                statement.setInt(i + 1, n);
+            if (args[i] instanceof String)
+                statement.setString(i + 1, (String) args[i]);
+            else if (args[i] instanceof Long)
+                statement.setLong(i + 1, (Long) args[i]);
+            else if (args[i] instanceof Integer)
+                statement.setInt(i + 1, (Integer) args[i]);
             else
                 statement.setObject(i + 1, args[i]);
         }
@@ -46,13 +54,13 @@ public class Jdbc {
     }
 
     static Row show(String name, Row row) {
-        System.out.println(name + ": " + row.outcome() + ", " + (row.number() == null ? "none" : "a number"));
+        System.out.println(name + ": " + row.outcome + ", " + (row.number == null ? "none" : "a number"));
         return row;
     }
 
     static void showError(String name, Connection db, String sql, Object... args) {
         try {
-            System.out.println(name + ": " + call(db, sql, args));
+            System.out.println(name + ": " + call(db, sql, args).outcome);
         } catch (SQLException error) {
             System.out.println(name + ": " + error.getSQLState());
         }
@@ -77,7 +85,7 @@ public class Jdbc {
         UUID request = UUID.randomUUID();
         Row first = show("request", call(db, EXACT, 1, user, "cache", 2, request));
         Row again = show("request", call(db, EXACT, 1, user, "retry", 2L, request));
-        System.out.println("the same order: " + (first.equals(again) ? "True" : "False"));
+        System.out.println("the same order: " + (first.number.equals(again.number) ? "True" : "False"));
         show("defaults", call(db, "seckill_buy(?, ?)", 1L, user));
         show("null request", call(db, EXACT, 1, user, "cache", 1L, null));
         List<String> outcomes = new ArrayList<>();
@@ -105,7 +113,7 @@ public class Jdbc {
         // the queue; what is no mode and no bigint wants a cast
         show("queue", call(db, BUY, 1, user, "queue"));
         Row queued = show("submit", call(db, "seckill_submit(?, ?, ?)", 1, user, 1L));
-        show("result", call(db, "seckill_result(?, make_interval(secs => ?))", queued.number(), 60));
+        show("result", call(db, "seckill_result(?, make_interval(secs => ?))", queued.number, 60));
         db.setAutoCommit(false);
         showError("queue in a transaction", db, BUY, 1, user, "queue");
         db.rollback();
@@ -139,8 +147,8 @@ public class Jdbc {
         showError("unknown item", db, BUY, 404, user, "cache");
 
         // payment
-        long order = call(db, "seckill_buy(?, ?)", 10, user).number();
-        System.out.println("payment: " + call(db, "seckill_confirm(?, ?)", 10, order).outcome());
+        long order = call(db, "seckill_buy(?, ?)", 10, user).number;
+        System.out.println("payment: " + call(db, "seckill_confirm(?, ?)", 10, order).outcome);
         showError("cancel", db, "seckill_cancel(?, ?)", 10, order);
     }
 }
