@@ -52,6 +52,26 @@ take_rest(const Sale *sale, const Purchase *p, StockTaken *part)
 }
 
 /*
+ * Units of the lease are lost: end it.  What the purchases before have taken
+ * from it comes from the row then.
+ */
+static void
+drop_lost(Sale *sale, Purchase *p)
+{
+	int32		taken = sale->from_lease;
+
+	sale->row.leased += taken;
+	if (!seckill_lease_drop_lost(p, &sale->row, taken))
+	{
+		sale->row.leased -= taken;
+		return;
+	}
+	sale->row.stock -= taken;
+	sale->from_row += taken;
+	sale->from_lease = 0;
+}
+
+/*
  * The row is short: look for the rest in its lease.  Once settled, the lease
  * on the row is the one in memory.  SECKILL_SOLD: p can be sold, with part
  * taken from the lease.
@@ -70,6 +90,11 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 			case STOCK_OUT:
 				return SECKILL_SOLD_OUT;
 			case STOCK_AWAIT:
+				if (seckill_lease_has_lost(p->entry))
+				{
+					drop_lost(sale, p);
+					break;
+				}
 				if (!may_wait)
 					return SECKILL_QUEUED;
 				put_back(p);

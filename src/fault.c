@@ -40,10 +40,13 @@ typedef enum FaultAction
 	FAULT_ERROR,				/* raise an error */
 	FAULT_FATAL,				/* end the session */
 	FAULT_KILL,					/* die at once, and with it the server */
-	FAULT_LATE					/* sleep, so that others come first */
+	FAULT_LATE,					/* sleep, so that others come first */
+	FAULT_SKIP					/* leave the step out */
 } FaultAction;
 
-static const char *const actions[] = {"none", "error", "fatal", "kill", "late"};
+static const char *const actions[] = {
+	"none", "error", "fatal", "kill", "late", "skip"
+};
 
 typedef struct Fault
 {
@@ -96,13 +99,15 @@ is_due(void)
 	return fault->pass == 0 || fault->passes == fault->pass;
 }
 
-/* Does the fault strike at this step?  Under the mutex. */
+/*
+ * Does the fault strike at this step, where the actions from first to last can
+ * be done?  Under the mutex.
+ */
 static FaultAction
-strike(const char *step, bool may_raise)
+strike(const char *step, FaultAction first, FaultAction last)
 {
-	if (fault->action == FAULT_NONE || !is_victim() ||
-		(strcmp(fault->step, "*") != 0 && strcmp(fault->step, step) != 0) ||
-		(!may_raise && fault->action < FAULT_KILL))
+	if (fault->action < first || fault->action > last || !is_victim() ||
+		(strcmp(fault->step, "*") != 0 && strcmp(fault->step, step) != 0))
 		return FAULT_NONE;
 	fault->passes++;
 	if (!is_due())
@@ -119,11 +124,12 @@ seckill_fault_step(const char *step, bool may_raise)
 	if (fault == NULL || fault->action == FAULT_NONE)
 		return;
 	SpinLockAcquire(&fault->mutex);
-	action = strike(step, may_raise);
+	action = strike(step, may_raise ? FAULT_ERROR : FAULT_KILL, FAULT_LATE);
 	SpinLockRelease(&fault->mutex);
 	switch (action)
 	{
 		case FAULT_NONE:
+		case FAULT_SKIP:
 			break;
 		case FAULT_ERROR:
 		case FAULT_FATAL:
@@ -137,6 +143,19 @@ seckill_fault_step(const char *step, bool may_raise)
 			pg_usleep(LATE_US);
 			break;
 	}
+}
+
+bool
+seckill_fault_skips(const char *step)
+{
+	FaultAction action;
+
+	if (fault == NULL || fault->action != FAULT_SKIP)
+		return false;
+	SpinLockAcquire(&fault->mutex);
+	action = strike(step, FAULT_SKIP, FAULT_SKIP);
+	SpinLockRelease(&fault->mutex);
+	return action == FAULT_SKIP;
 }
 
 static FaultAction

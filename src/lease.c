@@ -203,6 +203,9 @@ await_refiller(Purchase *p)
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	(void) seckill_lock(&tag, ShareLock, true);
+	/* nobody can have the role now: one that shows is lost */
+	if (seckill_stock_is_refilling(p->entry))
+		seckill_stock_set_refilling(p->entry, false);
 	SECKILL_FAULT("refiller awaited");
 	(void) LockRelease(&tag, ShareLock, false);
 }
@@ -296,6 +299,120 @@ seckill_lease_judge(const Purchase *p, const ItemRow *row, uint64 generation)
 	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
 }
 
+
+/*
+ * Holders
+ */
+
+/*
+ * Are units of the entry on hold that no transaction has?  They were lost by a
+ * bug: whoever waited for their holder would wait forever.
+ */
+bool
+seckill_lease_has_lost(StockEntry *entry)
+{
+	StockHolder holder;
+	StockOwn	own;
+
+	if (seckill_stock_other_holder(entry, &holder))
+		return false;
+	seckill_xact_own(entry, &own);
+	return seckill_stock_has_lost(entry, &own);
+}
+
+/*
+ * End the lease whose units are lost, and settle it: the tables tell what was
+ * sold.  The caller has locked the row, and of the lease has only so many units
+ * on hold, not written to any order.  False if none are lost by now.
+ */
+static bool
+drop_lost(Purchase *p, ItemRow *row, int32 own)
+{
+	int32		units = seckill_stock_drop_lost(p->entry, own);
+
+	if (units == 0)
+		return false;
+	ereport(WARNING,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("%d units of item " INT64_FORMAT " were on hold for no transaction",
+					units, p->item_id),
+			 errdetail("The lease is ended and settled by its orders.")));
+	seckill_lease_settle(p, row);
+	return true;
+}
+
+/*
+ * A transaction that has sold units of the lease cannot end it: others would
+ * settle it without its orders, if it went back to a savepoint and so lost the
+ * row, but not these.
+ */
+static void
+check_unused(Purchase *p, int32 own)
+{
+	if (seckill_xact_uses(p->entry, own))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("units of item " INT64_FORMAT " are on hold for no transaction",
+						p->item_id),
+				 errdetail("They cannot be given back by a transaction that has bought units of the item itself."),
+				 errhint("Roll back, and give them back with seckill_recall(" INT64_FORMAT ").",
+						 p->item_id)));
+}
+
+/* The same as drop_lost(), or an error. */
+bool
+seckill_lease_drop_lost(Purchase *p, ItemRow *row, int32 own)
+{
+	check_unused(p, own);
+	return drop_lost(p, row, own);
+}
+
+/*
+ * Wait for the end of a transaction that holds units of the entry, if there is
+ * one.  The wait ends after the callbacks of that transaction.
+ */
+void
+seckill_lease_await_holder(StockEntry *entry)
+{
+	StockHolder holder;
+	TransactionId xid;
+	instr_time	start;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!seckill_stock_other_holder(entry, &holder))
+		return;
+	xid = (TransactionId) holder.shown;
+	INSTR_TIME_SET_CURRENT(start);
+	if (!TransactionIdIsCurrentTransactionId(xid))
+		XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	seckill_stat_note_wait(start);
+	seckill_stock_forget_holder(&holder);
+}
+
+/*
+ * Wait for a holder of units, or, if they have none, give them back to the row,
+ * which is locked for that.
+ */
+void
+seckill_lease_await_units(Purchase *p)
+{
+	ItemRow		row;
+
+	if (!seckill_lease_has_lost(p->entry))
+	{
+		seckill_lease_await_holder(p->entry);
+		return;
+	}
+	check_unused(p, 0);
+	seckill_ledger_lock(p->item_id, &row);
+	(void) drop_lost(p, &row, 0);
+}
+
+
+/*
+ * Obtaining units
+ */
+
 /*
  * The cache was found short: put p's units on hold by whatever it takes.
  * Returns false if p is sold out.  Each turn reads generation, row and
@@ -319,7 +436,7 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
 			case STOCK_AGAIN:
 				break;
 			case STOCK_AWAIT:
-				seckill_lease_await_holder(p->entry);
+				seckill_lease_await_units(p);
 				break;
 			case STOCK_OUT:
 				return false;
@@ -362,31 +479,11 @@ seckill_lease_top_up(Purchase *p)
 }
 
 /*
- * Wait for the end of a transaction that holds units of the entry.  One that
- * has just taken them may not show yet; it will in a moment.
- */
-void
-seckill_lease_await_holder(StockEntry *entry)
-{
-	TransactionId xid = seckill_stock_other_holder(entry);
-	instr_time	start;
-
-	CHECK_FOR_INTERRUPTS();
-	if (TransactionIdIsValid(xid))
-	{
-		INSTR_TIME_SET_CURRENT(start);
-		XactLockTableWait(xid, NULL, NULL, XLTW_None);
-		seckill_stat_note_wait(start);
-	}
-	else
-		pg_usleep(100);
-}
-
-/*
  * The item is about to be deleted, its row locked: see to it that nobody holds
  * units, as their orders may stand in the way.  Usually the lease can be
  * closed at once; with holders, all units are taken first, so that no more
- * come.  Our own holds stay: our orders are for the caller to find.
+ * come.  Our own holds stay: our orders are for the caller to find.  So are
+ * those of lost units, whose transactions have ended.
  */
 void
 seckill_lease_vacate(Purchase *p)
@@ -401,7 +498,8 @@ seckill_lease_vacate(Purchase *p)
 		(void) seckill_xact_take_all(p->entry, &taken);
 		SECKILL_FAULT("lease emptied");
 		seckill_xact_own(p->entry, &own);
-		if (seckill_stock_is_vacant(p->entry, &own))
+		if (seckill_stock_is_vacant(p->entry, &own) ||
+			seckill_lease_has_lost(p->entry))
 			return;
 		seckill_lease_await_holder(p->entry);
 	}
@@ -437,6 +535,9 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 	stock = row->stock;
 	p->entry = seckill_stock_enter(item_id);
 	seckill_lease_settle(p, row);
+	if (p->entry != NULL && seckill_lease_has_lost(p->entry) &&
+		!seckill_xact_uses(p->entry, 0))
+		(void) drop_lost(p, row, 0);
 	return row->stock - stock;
 }
 

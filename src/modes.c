@@ -170,7 +170,7 @@ buy_optimistic(Purchase **list, int n)
 					set_outcome(list, n, SECKILL_SOLD_OUT);
 					return;
 				case STOCK_AWAIT:
-					seckill_lease_await_holder(p->entry);
+					seckill_lease_await_units(p);
 					continue;
 				case STOCK_AGAIN:
 				case STOCK_ON_ROW:

@@ -284,6 +284,13 @@ typedef struct StockTaken
 	bool		low;			/* time to begin a refill */
 } StockTaken;
 
+/* A place that shows a holder of units. */
+typedef struct StockHolder
+{
+	pg_atomic_uint64 *place;
+	uint64		shown;			/* entry << 32 | xid */
+} StockHolder;
+
 /* A line of seckill_cache(). */
 typedef struct StockLine
 {
@@ -339,7 +346,12 @@ extern void seckill_stock_preheat(StockEntry *entry);
 extern void seckill_stock_publish_holder(int place, StockEntry *entry,
 										 TransactionId xid);
 extern void seckill_stock_withdraw_holder(int place);
-extern TransactionId seckill_stock_other_holder(StockEntry *entry);
+extern void seckill_stock_begin_move(void);
+extern void seckill_stock_end_move(void);
+extern bool seckill_stock_other_holder(StockEntry *entry, StockHolder *holder);
+extern void seckill_stock_forget_holder(StockHolder *holder);
+extern bool seckill_stock_has_lost(StockEntry *entry, const StockOwn *own);
+extern int32 seckill_stock_drop_lost(StockEntry *entry, int32 own_units);
 
 extern void seckill_stock_changed(Oid items, int64 item_id);
 extern void seckill_stock_changed_all(Oid items);
@@ -384,6 +396,7 @@ extern bool seckill_xact_has_room(void);
 extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
 								int32 units);
 extern void seckill_xact_own(StockEntry *entry, StockOwn *own);
+extern bool seckill_xact_uses(StockEntry *entry, int32 held);
 extern void seckill_xact_start_refill(StockEntry *entry);
 extern void seckill_xact_end_refill(StockEntry *entry);
 extern void seckill_xact_note_row(int64 item_id, RowState state);
@@ -423,7 +436,10 @@ extern StockVerdict seckill_lease_judge(const Purchase *p, const ItemRow *row,
 extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
 extern void seckill_lease_top_up(Purchase *p);
 extern void seckill_lease_settle(Purchase *p, ItemRow *row);
+extern bool seckill_lease_has_lost(StockEntry *entry);
+extern bool seckill_lease_drop_lost(Purchase *p, ItemRow *row, int32 own);
 extern void seckill_lease_await_holder(StockEntry *entry);
+extern void seckill_lease_await_units(Purchase *p);
 extern void seckill_lease_vacate(Purchase *p);
 extern bool seckill_lease_prepare(int64 item_id);
 

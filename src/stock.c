@@ -34,9 +34,12 @@
  * - Callers: how many pins are counted as calls in a row mode.  A count ends
  *   with its pin, so it is 0 when nobody is there.
  * - Holders: per backend, SECKILL_PLACES words of (entry, xid), written by
- *   that backend alone, read by those who must wait for a holder.  A place is
- *   published just after the units are taken, so a reader who finds held > 0
- *   and no place looks again.
+ *   that backend, read by those who must wait for a holder.  A place is shown
+ *   before units are taken under the mutex, and hidden after they are given
+ *   back under it.  So whoever has the mutex and finds units held while no
+ *   place shows the entry knows that they are lost.  moves is odd while a
+ *   backend moves units from one of its places to another.  A place whose
+ *   transaction has ended is cleared by whoever has waited for that.
  *
  * Nothing here calls SPI, waits for a heavyweight lock or raises an error
  * while it holds stock->lock or a spinlock.
@@ -116,6 +119,7 @@ typedef struct StockBackend
 {
 	pg_atomic_uint32 pins[PINS_PER_BACKEND];
 	pg_atomic_uint32 nholds;	/* holds[] is empty from here on */
+	pg_atomic_uint32 moves;		/* odd: units are between places */
 	pg_atomic_uint64 holds[SECKILL_PLACES]; /* entry << 32 | xid */
 } StockBackend;
 
@@ -195,6 +199,7 @@ init_backend(StockBackend *backend)
 	for (int i = 0; i < PINS_PER_BACKEND; i++)
 		pg_atomic_init_u32(&backend->pins[i], 0);
 	pg_atomic_init_u32(&backend->nholds, 0);
+	pg_atomic_init_u32(&backend->moves, 0);
 	for (int i = 0; i < SECKILL_PLACES; i++)
 		pg_atomic_init_u64(&backend->holds[i], 0);
 }
@@ -947,27 +952,134 @@ seckill_stock_withdraw_holder(int place)
 		pg_atomic_write_u32(&me->nholds, place);
 }
 
-/* A transaction of another backend that holds units of entry, if one shows. */
-TransactionId
-seckill_stock_other_holder(StockEntry *entry)
+/*
+ * Units are going to move between places of mine: who looks meanwhile might
+ * see them in neither.
+ */
+void
+seckill_stock_begin_move(void)
+{
+	StockBackend *me = my_backend();
+
+	pg_atomic_write_u32(&me->moves, pg_atomic_read_u32(&me->moves) + 1);
+	pg_write_barrier();
+}
+
+void
+seckill_stock_end_move(void)
+{
+	StockBackend *me = my_backend();
+
+	pg_write_barrier();
+	pg_atomic_write_u32(&me->moves, pg_atomic_read_u32(&me->moves) + 1);
+}
+
+/* The first place of a backend that shows the entry, or -1. */
+static int
+find_place(StockBackend *backend, StockEntry *entry)
 {
 	uint32		number = entry_number(entry);
+	int			n = pg_atomic_read_u32(&backend->nholds);
 
+	for (int j = 0; j < n; j++)
+		if ((uint32) (pg_atomic_read_u64(&backend->holds[j]) >> 32) == number)
+			return j;
+	return -1;
+}
+
+/* A place of another backend that shows the entry; false if none does. */
+bool
+seckill_stock_other_holder(StockEntry *entry, StockHolder *holder)
+{
 	for (int i = 0; i < MaxBackends; i++)
 	{
-		int			n = pg_atomic_read_u32(&backends[i].nholds);
+		int			place;
 
 		if (i == SeckillMyProcIndex())
 			continue;
-		for (int j = 0; j < n; j++)
-		{
-			uint64		hold = pg_atomic_read_u64(&backends[i].holds[j]);
-
-			if ((uint32) (hold >> 32) == number)
-				return (TransactionId) hold;
-		}
+		place = find_place(&backends[i], entry);
+		if (place < 0)
+			continue;
+		holder->place = &backends[i].holds[place];
+		holder->shown = pg_atomic_read_u64(holder->place);
+		if ((uint32) (holder->shown >> 32) == entry_number(entry))
+			return true;
 	}
-	return InvalidTransactionId;
+	return false;
+}
+
+/*
+ * The caller has waited for the transaction of a holder, so its callbacks have
+ * run.  A place that still shows it shows nobody: clear it.
+ */
+void
+seckill_stock_forget_holder(StockHolder *holder)
+{
+	(void) pg_atomic_compare_exchange_u64(holder->place, &holder->shown, 0);
+}
+
+/* Might another backend hold units of the entry?  Under the mutex. */
+static bool
+has_other_holder(StockEntry *entry)
+{
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		StockBackend *backend = &backends[i];
+		uint32		moves = pg_atomic_read_u32(&backend->moves);
+
+		if (i == SeckillMyProcIndex())
+			continue;
+		pg_read_barrier();
+		if (find_place(backend, entry) >= 0)
+			return true;
+		pg_read_barrier();
+		if ((moves & 1) != 0 || pg_atomic_read_u32(&backend->moves) != moves)
+			return true;
+	}
+	return false;
+}
+
+/* Are units of the entry on hold that nobody has?  Under the mutex. */
+static bool
+has_lost_units(StockEntry *entry, const StockOwn *own)
+{
+	return entry->counters.lease_id == own->lease_id &&
+		entry->counters.held > own->held && !has_other_holder(entry);
+}
+
+/* The same for the caller's own transaction having own. */
+bool
+seckill_stock_has_lost(StockEntry *entry, const StockOwn *own)
+{
+	bool		lost;
+
+	SpinLockAcquire(&entry->mutex);
+	lost = has_lost_units(entry, own);
+	SpinLockRelease(&entry->mutex);
+	return lost;
+}
+
+/*
+ * Start a new lease if units of this one are on hold that nobody has; returns
+ * how many, 0 if there are none.  The caller has so many units itself, sold
+ * none, and has locked the item's row, so nobody has sold units of the lease
+ * and not committed.
+ */
+int32
+seckill_stock_drop_lost(StockEntry *entry, int32 own_units)
+{
+	int32		units = 0;
+	StockOwn	own = {.held = own_units};
+
+	SpinLockAcquire(&entry->mutex);
+	own.lease_id = entry->counters.lease_id;
+	if (has_lost_units(entry, &own))
+	{
+		units = entry->counters.held - own_units;
+		start_lease(entry);
+	}
+	SpinLockRelease(&entry->mutex);
+	return units;
 }
 
 

@@ -14,9 +14,9 @@
  * all.  At XACT_EVENT_COMMIT the transaction is already visible to others and
  * its locks are not released yet: who waits for it finds the cache in order.
  *
- * Claim i is shown to other backends as holder place i (see stock.c).  Its xid
- * is that of the level that took the units, so waiters wake when just that
- * level aborts.
+ * Claim i is shown to other backends as holder place i (see stock.c), from just
+ * before it has units until just after.  Its xid is that of the level that took
+ * the units, so waiters wake when just that level aborts.
  *
  * Besides, a short list of the item rows that this transaction has locked or
  * changed: such a transaction must not wait for those who wait for the row,
@@ -50,6 +50,7 @@ typedef struct Claim
 	int64		lease_id;
 	int32		hold;
 	int32		credit;
+	bool		sold;			/* were units of the credit sold? */
 	bool		refiller;
 } Claim;
 
@@ -147,6 +148,7 @@ get_claim(StockEntry *entry, int64 lease_id)
 	claim->lease_id = lease_id;
 	claim->hold = 0;
 	claim->credit = 0;
+	claim->sold = false;
 	claim->refiller = false;
 	nclaims++;
 	return claim;
@@ -158,12 +160,16 @@ drop_claim(Claim *claim)
 {
 	Claim	   *last = &claims[--nclaims];
 
-	if (claim != last)
+	if (claim == last)
 	{
-		*claim = *last;
-		publish(claim);
+		seckill_stock_withdraw_holder(last - claims);
+		return;
 	}
+	seckill_stock_begin_move();
+	*claim = *last;
+	publish(claim);
 	seckill_stock_withdraw_holder(last - claims);
+	seckill_stock_end_move();
 }
 
 static void
@@ -209,6 +215,28 @@ seckill_xact_own(StockEntry *entry, StockOwn *own)
 }
 
 /*
+ * Has this transaction more of the entry's present lease than so many units on
+ * hold: others, credit, or what was sold of credit?
+ */
+bool
+seckill_xact_uses(StockEntry *entry, int32 held)
+{
+	int64		lease_id = seckill_stock_lease_id(entry);
+
+	for (int i = 0; i < nclaims; i++)
+	{
+		const Claim *claim = &claims[i];
+
+		if (claim->entry != entry || claim->lease_id != lease_id)
+			continue;
+		if (claim->credit != 0 || claim->sold)
+			return true;
+		held -= claim->hold;
+	}
+	return held < 0;
+}
+
+/*
  * Sell from our own credit what the cache alone does not have.  Our credit
  * stays ours until commit, so it can be read without a lock.
  */
@@ -225,9 +253,13 @@ take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
 	claim = get_claim(entry, lease_id);
 	if (drawn < quantity)
 	{
+		seckill_stock_publish_holder(claim - claims, entry, claim->xid);
 		seckill_stock_take(entry, quantity - drawn, quantity - drawn, taken);
 		if (taken->units == 0)
+		{
+			publish(claim);
 			return;
+		}
 	}
 	/* we have the row locked: nobody can have ended our lease meanwhile */
 	Assert(seckill_stock_lease_id(entry) == lease_id);
@@ -236,6 +268,7 @@ take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
 	taken->low = false;
 	claim->hold += quantity - drawn;
 	claim->credit -= drawn;
+	claim->sold = true;
 	seckill_stock_adjust(entry, lease_id, 0, -drawn);
 	publish(claim);
 }
@@ -248,17 +281,27 @@ static bool
 take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
 {
 	Claim	   *claim;
+	int			place = nclaims;
 
 	taken->units = 0;
 	if (seckill_stock_avail(entry) < min)
 		return false;
 	prepare_claim();
+	seckill_stock_publish_holder(place, entry, GetCurrentTransactionIdIfAny());
 	seckill_stock_take(entry, min, max, taken);
 	if (taken->units == 0)
+	{
+		seckill_stock_withdraw_holder(place);
 		return false;
+	}
 	claim = get_claim(entry, taken->lease_id);
 	claim->hold += taken->units;
+	if (claim - claims == place)
+		return true;
+	seckill_stock_begin_move();
 	publish(claim);
+	seckill_stock_withdraw_holder(place);
+	seckill_stock_end_move();
 	return true;
 }
 
@@ -316,8 +359,8 @@ seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
 	prepare_claim();
 	claim = get_claim(entry, lease_id);
 	claim->credit += units;
-	seckill_stock_adjust(entry, lease_id, 0, units);
 	publish(claim);
+	seckill_stock_adjust(entry, lease_id, 0, units);
 }
 
 /*
@@ -568,6 +611,22 @@ abort_claim(Claim *claim)
 	}
 }
 
+/* Undo or keep what the last claim has, and remove it. */
+static void
+end_claim(Claim *claim, bool committed)
+{
+	if (SECKILL_SKIP("units given back"))
+		;						/* they are lost */
+	else if (committed)
+		commit_claim(claim);
+	else
+		abort_claim(claim);
+	if (SECKILL_SKIP("holder hidden"))
+		nclaims--;
+	else
+		drop_claim(claim);
+}
+
 static void
 forget_all(void)
 {
@@ -590,15 +649,7 @@ end_transaction(bool committed)
 		announce_rows();
 	SECKILL_CRASH("transaction has ended");
 	while (nclaims > 0)
-	{
-		Claim	   *claim = &claims[nclaims - 1];
-
-		if (committed)
-			commit_claim(claim);
-		else
-			abort_claim(claim);
-		drop_claim(claim);
-	}
+		end_claim(&claims[nclaims - 1], committed);
 	SECKILL_CRASH("claims have ended");
 	if (committed)
 		seckill_worker_committed();
@@ -669,8 +720,13 @@ lift_claim(Claim *claim)
 	}
 	outer->hold += claim->hold;
 	outer->credit += claim->credit;
+	outer->sold |= claim->sold;
 	outer->refiller |= claim->refiller;
+	seckill_stock_begin_move();
 	publish(outer);
+	claim->hold = claim->credit = 0;
+	publish(claim);
+	seckill_stock_end_move();
 	drop_claim(claim);
 }
 

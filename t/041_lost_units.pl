@@ -1,0 +1,133 @@
+# A bug leaves units on hold for no transaction: whoever would wait for them
+# gives them back within a second, in every mode, and the tables tell what was
+# sold.  The bugs are made with a build that leaves steps out, see src/fault.h.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+use TortureFaults;
+
+my $node = TortureFaults::faulty_node('lost', "seckill.max_items = 200\n");
+my $item = 0;
+
+# What is left out when a transaction ends: its units are not given back; the
+# place that shows it stays; or both.  The last leaves the refiller's role, too.
+my @bugs = ('units given back', 'holder hidden', '*');
+
+# A new item with units of which 4 are lost, by a transaction that sold them or
+# was rolled back.
+sub lose_units
+{
+	my ($bug, $end) = @_;
+
+	$item++;
+	$node->safe_psql('postgres', <<"EOC");
+INSERT INTO seckill.items (item_id, stock) VALUES ($item, 12);
+SELECT seckill_prewarm($item, 10);
+SELECT fault_arm(pg_backend_pid()::text, '$bug', 0, 'skip');
+BEGIN;
+SELECT seckill_buy($item, 1, 'cache', 4);
+$end;
+SELECT fault_arm('', '', 0, 'none');
+EOC
+	return;
+}
+
+# What a statement tells, and within which time.
+sub call
+{
+	my ($sql) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres',
+		"\\set VERBOSITY verbose\nSET statement_timeout = '5s'; SET lock_timeout = '1s';\n$sql");
+
+	return $err =~ /(?:ERROR|FATAL):\s+(\S+):/ ? $1 : $out;
+}
+
+sub check
+{
+	my ($message) = @_;
+
+	check_audit($node, $message);
+	check_cache($node, $message);
+	return;
+}
+
+foreach my $bug (@bugs)
+{
+	foreach my $end ('COMMIT', 'ROLLBACK')
+	{
+		my $name = "$bug, $end";
+		my $left = $end eq 'COMMIT' ? 8 : 12;
+
+		foreach my $mode (qw(optimistic retry pessimistic advisory cache queue auto))
+		{
+			lose_units($bug, $end);
+			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode', $left + 1)"),
+				'sold_out', "$name: $mode does not sell more than there is");
+			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode', $left)"),
+				'sold', "$name: $mode sells what is left");
+			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode')"),
+				'sold_out', "$name: $mode sells no more");
+		}
+
+		lose_units($bug, $end);
+		is(call("SELECT string_agg(outcome::text, ' ') FROM seckill_buy_many($item, array_fill(5::bigint, ARRAY[$left + 1]), 'pessimistic')"),
+			'sold ' x $left . 'sold_out', "$name: many");
+		lose_units($bug, $end);
+		is(call("SELECT seckill_recall($item)"), $left - 2, "$name: recall");
+		is(call("SELECT seckill_prewarm($item)"), $left, "$name: prewarm finds all");
+		lose_units($bug, $end);
+		is(call("SELECT seckill_prewarm($item)"), $bug eq 'holder hidden' ? 2 : $left, "$name: prewarm");
+		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', $left)"), 'sold', "$name: and then a sale");
+		lose_units($bug, $end);
+		is(call("DELETE FROM seckill.items WHERE item_id = $item RETURNING 'gone'"),
+			$end eq 'COMMIT' ? '23503' : 'gone', "$name: DELETE");
+		call("SELECT seckill_recall($item)");
+		check($name);
+	}
+}
+
+# a list in mode cache takes what there is, and then finds that units are lost
+lose_units('units given back', 'ROLLBACK');
+is(call("SELECT count(*) FROM seckill_buy_many($item, array_fill(5::bigint, ARRAY[9]), 'cache')"),
+	'55000', 'a transaction that has units of the item is told so');
+is(call("SELECT seckill_recall($item)"), 10, 'recall repairs, as the hint says');
+is(call("SELECT count(*) FILTER (WHERE outcome = 'sold') FROM seckill_buy_many($item, array_fill(5::bigint, ARRAY[9]), 'cache')"),
+	9, 'then they can be had');
+
+# the rest waits for a holder that is there, and finds the others lost after it
+lose_units('units given back', 'ROLLBACK');
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT seckill_buy($item, 3, 'cache', 2)");
+my ($out, $err) = ('', '');
+my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+		"SELECT outcome FROM seckill_buy($item, 4, 'cache', 11)" ],
+	'>', \$out, '2>', \$err);
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"),
+	'a holder that is alive is waited for');
+$holder->query_safe('ROLLBACK');
+$run->finish;
+is($out, "sold\n", 'then those that are lost are found');
+$holder->quit;
+
+# the role of the refiller is lost, and a crowd comes
+lose_units('*', 'COMMIT');
+$node->safe_psql('postgres', <<"EOC");
+UPDATE seckill.items SET stock = stock + 500 WHERE item_id = $item;
+SELECT fault_arm(pg_backend_pid()::text, 'units given back', 0, 'skip');
+BEGIN;
+SELECT seckill_buy($item, 1, 'cache', 20);
+COMMIT;
+SELECT fault_arm('', '', 0, 'none');
+EOC
+crowd($node, 16, 40, "SELECT outcome FROM seckill_buy($item, :client_id, 'cache');\n");
+is(call("SELECT sum(quantity) FROM seckill.orders WHERE item_id = $item"),
+	512, 'a crowd sells what is left, to the last unit') or diag(call("SELECT * FROM seckill_audit($item)"));
+check('at the end');
+like(slurp_file($node->logfile), qr/WARNING:  4 units of item 1 were on hold for no transaction/,
+	'the log tells');
+$node->stop;
+done_testing();
