@@ -56,6 +56,7 @@ defaults: sold, a number
 null request: sold, a number
 often: sold sold sold sold sold sold sold sold
 many: sold sold
+many again: request_reused
 queue: sold, a number
 submit: queued, a number
 result: sold, a number

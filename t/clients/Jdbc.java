@@ -109,6 +109,15 @@ public class Jdbc {
             }
         }
         System.out.println("many: " + String.join(" ", outcomes));
+        try (PreparedStatement statement =
+                db.prepareStatement("SELECT outcome FROM seckill_buy_many(?, ?, ?, ?)")) {
+            bind(statement, 1, db.createArrayOf("bigint", new Long[] {user}), "cache",
+                db.createArrayOf("uuid", new UUID[] {request}));
+            try (ResultSet rows = statement.executeQuery()) {
+                rows.next();
+                System.out.println("many again: " + rows.getString(1));
+            }
+        }
 
         // the queue; what is no mode and no bigint wants a cast
         show("queue", call(db, BUY, 1, user, "queue"));

@@ -59,6 +59,9 @@ print("often:", *(call(db, BUY, 1, user, "cache")[0] for _ in range(8)))
 with db.cursor() as cursor:
     cursor.execute("SELECT outcome FROM seckill_buy_many(%s, %s, %s)", (1, [user, user], "cache"))
     print("many:", *(row[0] for row in cursor))
+    # a list of strings is text[] to psycopg
+    cursor.execute("SELECT outcome FROM seckill_buy_many(%s, %s, %s, %s::uuid[])", (1, [user], "cache", [request]))
+    print("many again:", *(row[0] for row in cursor))
 
 # the queue
 show("queue", call(db, BUY, 1, user, "queue"))

@@ -64,6 +64,8 @@ async function main() {
     console.log('often:', outcomes.join(' '));
     const many = await db.query('SELECT outcome FROM seckill_buy_many($1, $2, $3)', [1, [user, user], 'cache']);
     console.log('many:', many.rows.map((row) => row.outcome).join(' '));
+    const reused = await call(db, 'seckill_buy_many($1, $2, $3, $4)', 1, [user], 'cache', [request]);
+    console.log('many again:', reused.outcome);
 
     // the queue
     show('queue', await call(db, BUY, 1, user, 'queue'));
