@@ -307,6 +307,7 @@ result_desc(FunctionCallInfo fcinfo)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (results[i].desc != NULL)
 		FreeTupleDesc(results[i].desc);
+	results[i].desc = NULL;		/* the copy may fail */
 	results[i].desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	MemoryContextSwitchTo(old);
 	results[i].function = fcinfo->flinfo->fn_oid;

@@ -461,12 +461,11 @@ run_many(PlanId id, Datum *args)
 static uint64
 run(PlanId id, Datum *args)
 {
-	OwnStatement outer;
 	uint64		processed;
 
-	seckill_xact_begin_own(DatumGetInt64(args[0]), &outer);
+	seckill_xact_begin_own(DatumGetInt64(args[0]));
 	processed = run_many(id, args);
-	seckill_xact_end_own(&outer);
+	seckill_xact_end_own();
 	return processed;
 }
 
@@ -928,7 +927,6 @@ seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 {
 	Datum	   *columns[2];
 	Datum		args[2];
-	OwnStatement outer;
 	uint64		processed;
 
 	if (n == 1)
@@ -945,9 +943,9 @@ seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 	}
 	args[0] = int8_array(columns[0], n);
 	args[1] = int4_array(columns[1], n);
-	seckill_xact_begin_own(0, &outer);
+	seckill_xact_begin_own(0);
 	processed = run_many(PLAN_SELL_MANY, args);
-	seckill_xact_end_own(&outer);
+	seckill_xact_end_own();
 	if (processed != (uint64) n)
 		elog(ERROR, "rows of a batch are not as they were locked");
 }

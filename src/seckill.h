@@ -377,14 +377,6 @@ typedef enum RowState
 	ROW_CHANGED					/* the cache must hear of it at commit */
 } RowState;
 
-/* A statement of the extension's own on the row of an item. */
-typedef struct OwnStatement
-{
-	int			level;			/* transaction nest level; 0: there is none */
-	int			depth;			/* of triggers around it */
-	int64		item_id;
-} OwnStatement;
-
 extern void seckill_xact_init(void);
 extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 							  StockTaken *taken);
@@ -403,8 +395,8 @@ extern void seckill_xact_note_row(int64 item_id, RowState state);
 extern bool seckill_xact_locked_row(int64 item_id);
 extern bool seckill_xact_changed_row(int64 item_id);
 extern bool seckill_xact_emptied_items(void);
-extern void seckill_xact_begin_own(int64 item_id, OwnStatement *outer);
-extern void seckill_xact_end_own(const OwnStatement *outer);
+extern void seckill_xact_begin_own(int64 item_id);
+extern void seckill_xact_end_own(void);
 extern bool seckill_xact_is_own(int64 item_id);
 extern bool seckill_xact_in_own(void);
 extern void seckill_xact_note_emptied(Oid items);

@@ -36,6 +36,7 @@
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "seckill.h"
 
@@ -61,11 +62,25 @@ typedef struct RowNote
 	RowState	state;
 } RowNote;
 
+/* A statement of the extension's own on the row of an item, or its orders. */
+typedef struct OwnStatement
+{
+	int			level;			/* transaction nest level */
+	int			depth;			/* of triggers around it */
+	int64		item_id;
+} OwnStatement;
+
 static Claim claims[SECKILL_PLACES];
 static int	nclaims = 0;
 
-/* The statement of the extension's own that runs, see guard.c. */
-static OwnStatement own_statement;
+/*
+ * Statements of the extension's own that run, the innermost last, see guard.c.
+ * An error caught by a trigger of the application's leaves those of the levels
+ * that it aborts to abort_level(); those around them still run.
+ */
+static OwnStatement *own = NULL;
+static int	nown = 0;
+static int	max_own = 0;
 
 static RowNote rows[ROWS];
 static int	nrows = 0;
@@ -409,23 +424,40 @@ trigger_depth(void)
 	return DatumGetInt32(pg_trigger_depth(NULL));
 }
 
-/*
- * Tell the triggers that the extension itself changes the row of an item now;
- * *outer keeps what ran around it, for seckill_xact_end_own().
- */
-void
-seckill_xact_begin_own(int64 item_id, OwnStatement *outer)
+/* Make room for one more statement. */
+static void
+grow_own(void)
 {
-	*outer = own_statement;
-	own_statement.level = GetCurrentTransactionNestLevel();
-	own_statement.depth = trigger_depth();
-	own_statement.item_id = item_id;
+	int			max = Max(2 * max_own, 8);
+
+	own = own == NULL ?
+		MemoryContextAlloc(TopMemoryContext, max * sizeof(OwnStatement)) :
+		repalloc(own, max * sizeof(OwnStatement));
+	max_own = max;
 }
 
+/*
+ * Tell the triggers that the extension itself changes the row of an item, or
+ * orders of it, until seckill_xact_end_own().  Statements nest, as a trigger
+ * may buy.
+ */
 void
-seckill_xact_end_own(const OwnStatement *outer)
+seckill_xact_begin_own(int64 item_id)
 {
-	own_statement = *outer;
+	if (nown == max_own)
+		grow_own();
+	own[nown].level = GetCurrentTransactionNestLevel();
+	own[nown].depth = trigger_depth();
+	own[nown].item_id = item_id;
+	nown++;
+}
+
+/* The innermost statement has ended without an error. */
+void
+seckill_xact_end_own(void)
+{
+	Assert(nown > 0 && own[nown - 1].level == GetCurrentTransactionNestLevel());
+	nown--;
 }
 
 /*
@@ -435,8 +467,8 @@ seckill_xact_end_own(const OwnStatement *outer)
 bool
 seckill_xact_is_own(int64 item_id)
 {
-	return own_statement.level > 0 && own_statement.item_id == item_id &&
-		trigger_depth() == own_statement.depth + 1;
+	return nown > 0 && own[nown - 1].item_id == item_id &&
+		trigger_depth() == own[nown - 1].depth + 1;
 }
 
 /*
@@ -446,7 +478,7 @@ seckill_xact_is_own(int64 item_id)
 bool
 seckill_xact_in_own(void)
 {
-	return own_statement.level > 0 && trigger_depth() == own_statement.depth;
+	return nown > 0 && trigger_depth() == own[nown - 1].depth;
 }
 
 static RowNote *
@@ -630,7 +662,7 @@ end_claim(Claim *claim, bool committed)
 static void
 forget_all(void)
 {
-	own_statement.level = 0;
+	nown = 0;
 	nrows = 0;
 	more_locked = more_changed = false;
 	nemptied = 0;
@@ -769,8 +801,8 @@ abort_level(int level)
 {
 	int			kept = 0;
 
-	if (own_statement.level >= level)
-		own_statement.level = 0;
+	while (nown > 0 && own[nown - 1].level >= level)
+		nown--;
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (claims[i].level >= level)
 		{
