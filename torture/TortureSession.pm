@@ -46,18 +46,21 @@ sub query
 	return;
 }
 
-# Send statements in the extended protocol with one Sync after the last.
+# Send statements in the extended protocol with one Sync after the last.  One
+# that is an array has a limit of rows, too.
 sub pipeline
 {
 	my ($self, @statements) = @_;
 	my $bytes = '';
 
 	$self->_start;
-	foreach my $sql (@statements)
+	foreach my $statement (@statements)
 	{
+		my ($sql, $limit) = ref $statement ? @$statement : ($statement, 0);
+
 		$bytes .= 'P' . pack('N', length($sql) + 8) . "\0$sql\0" . pack('n', 0)
 		  . 'B' . pack('N', 12) . "\0\0" . pack('nnn', 0, 0, 0)
-		  . 'E' . pack('N', 9) . "\0" . pack('N', 0);
+		  . 'E' . pack('N', 9) . "\0" . pack('N', $limit);
 	}
 	$self->_write($bytes . 'S' . pack('N', 4));
 	return;
@@ -114,9 +117,9 @@ sub _message
 		}
 		push @{ $self->{rows} }, \@row;
 	}
-	elsif ($type eq 'C')
+	elsif ($type =~ /[Cs]/)
 	{
-		# the rows of one statement of several
+		# the rows of one statement of several: it has ended, or has reached its limit
 		my $before = 0;
 
 		$before += @$_ foreach @{ $self->{answers} };

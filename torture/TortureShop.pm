@@ -10,8 +10,8 @@ use warnings;
 # how often each kind of action is taken; SHOP names those that are wanted
 my %weight = (
 	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
-	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 0,
-	tamper => 0, use_request_again => 2);
+	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 4,
+	tamper => 2, use_request_again => 2, buy_at_commit => 2, buy_by_cursor => 2, buy_in_two_phases => 3);
 my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
 
 #
@@ -24,6 +24,7 @@ my $schema = <<'EOC';
 CREATE TABLE public.cart (item_id bigint REFERENCES seckill.items, user_id bigint);
 CREATE TABLE public.refunds (item_id bigint, order_id bigint, user_id bigint,
 	FOREIGN KEY (item_id, order_id) REFERENCES seckill.orders);
+CREATE TABLE public.wishes (item_id bigint, user_id bigint, mode seckill_mode);
 CREATE TABLE public.crowd AS SELECT 1 AS n;
 
 CREATE FUNCTION public.meddle() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$
@@ -49,6 +50,16 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+-- a purchase when its transaction commits
+CREATE FUNCTION public.grant_wish() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM 1 / (outcome = 'sold')::int FROM seckill_buy(NEW.item_id, NEW.user_id, NEW.mode);
+	RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER wishes AFTER INSERT ON public.wishes DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION public.grant_wish();
+
 -- the first purchase is undone, the second stands
 CREATE FUNCTION public.buy_again(item bigint, buyer bigint, first seckill_mode, second seckill_mode,
 	OUT outcome seckill_outcome, OUT order_id bigint) LANGUAGE plpgsql AS $$
@@ -102,6 +113,7 @@ WHERE attrelid = 'seckill.items'::regclass AND attnum > 0 AND NOT attisdropped A
 ORDER BY attnum
 EOC
 	$load->{next_save} = 1;
+	$load->{in_doubt} = [];		# users of transactions that may be prepared
 	return;
 }
 
@@ -156,10 +168,25 @@ sub must_buy
 	return purchase($item, $user, $load->row_mode, 1);
 }
 
+# Five purchases, each for a row of a query.
+sub one_by_one
+{
+	my ($item, $user, $mode) = @_;
+	return "SELECT (b).outcome, (b).order_id, $item"
+	  . " FROM (SELECT seckill_buy($item, $user, '$mode') b FROM generate_series(1, 5) OFFSET 0) s";
+}
+
 sub cart_row
 {
 	my ($item, $user) = @_;
 	return "INSERT INTO public.cart (item_id, user_id) VALUES ($item, $user)";
+}
+
+# Sometimes the transaction has a snapshot of its own: 40001 is to be expected.
+sub perhaps_isolated
+{
+	my $level = ('SERIALIZABLE', 'REPEATABLE READ')[ rand 2 ];
+	return rand() < 0.2 ? "SET TRANSACTION ISOLATION LEVEL $level" : ();
 }
 
 # Time for others to meet what a transaction has on hold.
@@ -200,7 +227,7 @@ sub buy_with_cart
 
 	@statements = reverse @statements if rand() < 0.3;
 	return {
-		sql => join('; ', @statements, perhaps_sleep()),
+		sql => join('; ', perhaps_isolated(), @statements, perhaps_sleep()),
 		done => sub { bought($load, $_[0], $user, 1) } };
 }
 
@@ -246,7 +273,7 @@ sub buy_in_pipeline
 	my ($load) = @_;
 	my @items = items(4);
 	my $user = $load->deal(scalar @items, 1);
-	my @statements = ((map { must_buy($load, $_, $user) } @items), cart_row($items[-1], $user));
+	my @statements = (perhaps_isolated(), (map { must_buy($load, $_, $user) } @items), cart_row($items[-1], $user));
 
 	push @statements, 'SELECT 1 / 0' if rand() < 0.3;
 	return {
@@ -345,6 +372,116 @@ sub buy_again
 		done => sub { bought($load, $_[0], $user, 1) } };
 }
 
+# What a transaction has wished for is bought as it commits.
+sub buy_at_commit
+{
+	my ($load) = @_;
+	my @items = items(2);
+	my $user = $load->deal(scalar @items, scalar @items);
+	my $rows = join(', ', map { sprintf("($_, $user, '%s')", rand() < 0.05 ? 'queue' : $load->row_mode) } @items);
+
+	return {
+		sql => "INSERT INTO public.wishes VALUES $rows",
+		done => sub {
+			my ($session) = @_;
+
+			return $load->count_unknown(scalar @items) if $session->{lost};
+			$load->dealt($session, $user);
+			$load->{count}{ $session->{error} ? 'refused' : 'sold' } += @items;
+			return;
+		} };
+}
+
+# A cursor that is held buys as its transaction commits; a portal with a limit
+# buys for the rows that are fetched.
+sub buy_by_cursor
+{
+	my ($load) = @_;
+	my $item = item();
+	my $user = $load->deal(undef, 0);
+	my $many = one_by_one($item, $user, $load->row_mode);
+
+	return { pipeline => [ [ $many, 1 + int(rand(4)) ] ], sql => $many, done => sub { bought($load, $_[0], $user, 1) } }
+	  if rand() < 0.5;
+	$load->{deals}{$user}{orders} = 1;
+	return {
+		sql => "DECLARE c$user CURSOR WITH HOLD FOR " . must_buy($load, $item, $user),
+		done => sub {
+			my ($session) = @_;
+
+			return $load->count_unknown(1) if $session->{lost};
+			$load->dealt($session, $user);
+			return $load->{count}{refused}++ && undef if $session->{error};
+			return { sql => "FETCH ALL FROM c$user", done => sub { fetched($load, $_[0], $user) } };
+		} };
+}
+
+sub fetched
+{
+	my ($load, $session, $user) = @_;
+	my (undef, $order, $item) = $session->row;
+
+	$load->sold({ item => $item, user => $user }, $order) if defined $order;
+	return $session->{lost} ? undef : $load->plain('CLOSE ALL');
+}
+
+# Transactions that are prepared outlive their sessions, and the server.
+sub buy_in_two_phases
+{
+	my ($load) = @_;
+	my $item = item();
+	my $user = $load->deal(1, 1);
+	my $mode = (qw(optimistic retry pessimistic advisory))[ rand 4 ];
+
+	return {
+		sql => join('; ', 'BEGIN', purchase($item, $user, $mode, 1), cart_row($item, $user), "PREPARE TRANSACTION '$user'"),
+		# a gift has units of the cache
+		expects => qr/^0A000/,
+		done => sub {
+			my ($session) = @_;
+
+			return push(@{ $load->{in_doubt} }, $user) && undef if $session->{lost};
+			return decide($load, $user) unless $session->{error};
+			$load->{deals}{$user}{answer} = 'none';
+			return $load->plain('ROLLBACK');
+		} };
+}
+
+# The second phase.
+sub decide
+{
+	my ($load, $user) = @_;
+	my $commit = rand() < 0.7;
+
+	return {
+		sql => ($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$user'",
+		done => sub {
+			my ($session) = @_;
+
+			return push(@{ $load->{in_doubt} }, $user) && undef if $session->{lost} || $session->{error};
+			$load->{deals}{$user}{answer} = $commit ? 'whole' : 'none';
+			return;
+		} };
+}
+
+# Somebody else decides what has lost its session.
+sub settle_doubts
+{
+	my ($load) = @_;
+	my $doubts = $load->{in_doubt};
+
+	return unless @$doubts;
+	my %prepared = map { $_->[0] => 1 } @{ $load->control->ask('SELECT gid FROM pg_prepared_xacts') };
+	foreach my $user (grep { $prepared{$_} } splice(@$doubts))
+	{
+		my $commit = rand() < 0.5;
+
+		$load->control->ask(($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$user'");
+		$load->{deals}{$user}{answer} = $commit ? 'whole' : 'none';
+	}
+	return;
+}
+
 # Many calls in one statement.
 sub buy_in_one_statement
 {
@@ -356,7 +493,7 @@ sub buy_in_one_statement
 	my $ctes = join(', ', map { "b$_ AS MATERIALIZED (" . purchase($_, $user, $load->row_mode) . ')' } @items);
 	my $all = join(' UNION ALL ', map { "SELECT * FROM b$_" } @items);
 	my @forms = (
-		"SELECT (b).outcome, (b).order_id, $item FROM (SELECT seckill_buy($item, $user, '$mode') b FROM generate_series(1, 3) OFFSET 0) s",
+		one_by_one($item, $user, $mode),
 		"SELECT outcome, order_id, i FROM unnest(ARRAY[" . join(', ', @items) . "]) i, seckill_buy(i, $user, '$mode')",
 		"WITH $ctes $all",
 		"WITH b (outcome, order_id, item) AS MATERIALIZED (" . purchase($item, $user, $mode) . '), '
@@ -542,7 +679,8 @@ sub rows_of_users
 {
 	my ($load) = @_;
 	return { map { @$_ } @{ $load->control->ask(<<'EOC') } };
-SELECT user_id, count(*) FROM (SELECT user_id FROM public.cart UNION ALL SELECT user_id FROM public.refunds) c
+SELECT user_id, count(*) FROM (SELECT user_id FROM public.cart UNION ALL SELECT user_id FROM public.refunds
+	UNION ALL SELECT user_id FROM public.wishes) c
 GROUP BY user_id
 EOC
 }
