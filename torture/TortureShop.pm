@@ -41,7 +41,7 @@ BEGIN
 			PERFORM seckill_buy(1 + floor(random() * 6)::bigint, 1001,
 				(enum_range('optimistic'::seckill_mode, 'cache'))[1 + floor(random() * 5)]);
 			RAISE 'undone';
-		ELSIF TG_TABLE_NAME = 'orders' THEN
+		ELSIF TG_OP = 'INSERT' THEN
 			PERFORM seckill_buy(6, -NEW.order_id, 'cache');
 		END IF;
 	EXCEPTION WHEN OTHERS THEN
@@ -586,7 +586,8 @@ sub tamper
 
 	return {
 		sql => $sql,
-		expects => qr/^(0A000|23514)/,
+		# a constraint may speak first
+		expects => qr/^(0A000|23514|23503)/,
 		done => sub {
 			my ($session) = @_;
 
@@ -610,7 +611,7 @@ sub save_form
 	return save($load, @{ $forms->[ rand @$forms ] }) if @$forms && rand() < 0.3;
 	my $locked = rand() < 0.3;
 	return {
-		sql => $locked ? "BEGIN; $read FOR UPDATE" : $read,
+		sql => $locked ? "BEGIN; $read FOR " . (rand() < 0.5 ? 'UPDATE' : 'NO KEY UPDATE') : $read,
 		done => sub {
 			my ($session) = @_;
 			my ($row) = $session->row;
@@ -654,20 +655,23 @@ sub save
 		} };
 }
 
+# Some set the key, to what it is.
 sub save_statement
 {
 	my ($load, $item, $record) = @_;
-	my @columns = @{ $load->{columns} };
-	my $columns = join(', ', @columns);
+	my $columns = join(', ', @{ $load->{columns} });
+	my $key = rand() < 0.3;
+	my @set = grep { $key || $_ ne 'item_id' } @{ $load->{columns} };
+	my $set = join(', ', @set);
 	my @forms = (
-		"UPDATE seckill.items SET ($columns) = (SELECT $columns FROM $record) WHERE item_id = $item",
+		"UPDATE seckill.items SET ($set) = (SELECT $set FROM $record) WHERE item_id = $item",
 		"INSERT INTO seckill.items ($columns) SELECT $columns FROM $record ON CONFLICT (item_id) DO UPDATE SET "
-		  . join(', ', map { "$_ = EXCLUDED.$_" } @columns),
+		  . join(', ', map { "$_ = EXCLUDED.$_" } @set),
 		"MERGE INTO seckill.items i USING $record r ON i.item_id = r.item_id WHEN MATCHED THEN UPDATE SET "
-		  . join(', ', map { "$_ = r.$_" } @columns)
-		  . " WHEN NOT MATCHED THEN INSERT ($columns) VALUES (" . join(', ', map { "r.$_" } @columns) . ')');
+		  . join(', ', map { "$_ = r.$_" } @set)
+		  . " WHEN NOT MATCHED THEN INSERT ($columns) VALUES (" . $columns =~ s/(\w+)/r.$1/gr . ')');
 
-	return $forms[ rand @forms ];
+	return ($key ? '/* key */ ' : '') . $forms[ rand @forms ];
 }
 
 #
