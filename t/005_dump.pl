@@ -1,5 +1,6 @@
-# Dump and restore with an open lease: items, orders and the order sequence
-# come along, the lease is settled in the new database.
+# Dump and restore with an open lease, in every form that pg_dump has, and the
+# copy of a database: items, orders and the sequences come along, the lease is
+# settled in the new database.
 
 use strict;
 use warnings;
@@ -11,17 +12,17 @@ use Test::More;
 
 my $node = seckill_node('dump');
 $node->safe_psql('postgres', <<'EOC');
-INSERT INTO seckill.items (item_id, title, stock, ends_at) VALUES
-	(1, 'leased', 10, NULL), (2, 'sold from the row', 10, 'infinity');
+INSERT INTO seckill.items (title, stock, ends_at) VALUES
+	('leased', 10, NULL), ('sold from the row', 10, 'infinity');
 SELECT seckill_prewarm(1, 6);
 SELECT seckill_buy(1, n, 'cache') FROM generate_series(1, 4) n;
 SELECT seckill_buy(2, n, 'pessimistic') FROM generate_series(1, 4) n;
 UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2;
-INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (3, 10, '1 hour');
+INSERT INTO seckill.items (stock, pay_within) VALUES (10, '1 hour');
 SELECT seckill_buy_many(3, ARRAY[1, 2, 3], 'cache');
 SELECT seckill_confirm(3, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 1;
 SELECT seckill_cancel(3, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 2;
-INSERT INTO seckill.items (item_id, stock) VALUES (4, 10);
+INSERT INTO seckill.items (stock) VALUES (10);
 CREATE TABLE wishes (user_id integer, mode text);
 INSERT INTO wishes VALUES (1, 'cache'), (2, 'advisory');
 CREATE VIEW sale AS SELECT b.* FROM wishes w, seckill_buy(4, w.user_id, w.mode) b;
@@ -31,21 +32,47 @@ my $pending = $node->safe_psql('postgres', $orders);
 my $audit = $node->safe_psql('postgres', 'SELECT * FROM seckill_audit()');
 my $last = $node->safe_psql('postgres', 'SELECT max(order_id) FROM seckill.orders');
 
-foreach my $format ('plain', 'custom')
+# A database made anew, by one way to restore into it.
+sub restore
 {
-	my $file = $node->basedir . "/dump.$format";
-	my $db = "restored_$format";
+	my ($db, $dump, $restore, $extension) = @_;
+	my $file = $node->basedir . "/$db.dump";
 
-	$node->command_ok([ 'pg_dump', '-F', $format, '-f', $file, 'postgres' ],
-		"$format dump");
+	$node->command_ok([ 'pg_dump', @$dump, '-f', $file, 'postgres' ], "$db: dump");
 	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
+	$node->safe_psql($db, 'CREATE EXTENSION seckill') if $extension;
 	$node->command_ok(
-		$format eq 'plain'
+		$restore eq 'psql'
 		? [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $db, '-f', $file ]
-		: [ 'pg_restore', '-e', '-d', $db, $file ],
-		"$format restore");
+		: [ @$restore, '-e', '-d', $db, $file ],
+		"$db: restore");
+	return;
+}
+
+my %ways = (
+	plain => [ [], 'psql' ],
+	inserts => [ ['--inserts'], 'psql' ],
+	column_inserts => [ ['--column-inserts'], 'psql' ],
+	upserts => [ [ '--rows-per-insert=2', '--on-conflict-do-nothing' ], 'psql' ],
+	custom => [ ['-Fc'], ['pg_restore'] ],
+	parallel => [ ['-Fd'], [ 'pg_restore', '-j2' ] ],
+	data_only => [ [ '-a', '-T', 'wishes' ], 'psql', 1 ],
+	data_only_custom => [ [ '-a', '-T', 'wishes', '-Fc' ], [ 'pg_restore', '-a' ], 1 ],
+	no_triggers => [ [ '-a', '-T', 'wishes', '--disable-triggers' ], 'psql', 1 ],
+	copied => []);
+
+foreach my $db (sort keys %ways)
+{
+	if (@{ $ways{$db} })
+	{
+		restore($db, @{ $ways{$db} });
+	}
+	else
+	{
+		$node->safe_psql('template1', "CREATE DATABASE $db TEMPLATE postgres");
+	}
 	is($node->safe_psql($db, 'SELECT * FROM seckill_audit()'),
-		$audit, 'the audit is the same');
+		$audit, "$db: the audit is the same");
 	is($node->safe_psql($db, 'SELECT supplied FROM seckill.items ORDER BY item_id'),
 		"10\n11\n10\n10", 'units supplied are restored, not counted again');
 	is( $node->safe_psql($db,
@@ -55,9 +82,12 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql($db, $orders), $pending, 'orders are as they were');
 	is($node->safe_psql($db, 'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 3'),
 		'confirmed', 'and are paid there');
-	is($node->safe_psql($db, 'SELECT outcome FROM sale'), "sold\nsold", 'a view that gives modes as text buys');
-	check_audit($node, 'restored', $db);
-	check_cache($node, 'restored', $db);
+	is($node->safe_psql($db, 'SELECT outcome FROM sale'), "sold\nsold", 'a view that gives modes as text buys')
+	  unless $ways{$db}[2];
+	is($node->safe_psql($db, 'INSERT INTO seckill.items (stock) VALUES (1) RETURNING item_id'),
+		5, 'a new item gets the next number');
+	check_audit($node, $db, $db);
+	check_cache($node, $db, $db);
 }
 is($node->safe_psql('postgres', 'SELECT stock + cached FROM seckill.stock WHERE item_id = 1'),
 	6, 'the source goes on with its lease');
