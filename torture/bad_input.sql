@@ -115,12 +115,12 @@ CREATE FUNCTION torture.any_change() RETURNS text LANGUAGE plpgsql VOLATILE AS $
 DECLARE
 	item text := torture.item();
 BEGIN
-	CASE floor(random() * 8)
+	CASE floor(random() * 10)
 		WHEN 0 THEN
 			RETURN format('UPDATE seckill.items SET stock = stock + %s WHERE item_id = %s', torture.number(), item);
 		WHEN 1 THEN
 			RETURN format('UPDATE seckill.items SET %s = %s WHERE item_id = %s',
-				torture.one_of('per_user_limit', 'leased', 'lease_id', 'user_burst', 'max_waiters', 'item_id'),
+				torture.one_of('per_user_limit', 'leased', 'lease_id', 'user_burst', 'max_waiters', 'item_id', 'version', 'supplied', 'seal'),
 				torture.number(), item);
 		WHEN 2 THEN
 			RETURN format('UPDATE seckill.items SET %s = %s WHERE item_id = %s',
@@ -136,10 +136,21 @@ BEGIN
 		WHEN 6 THEN
 			RETURN format('INSERT INTO seckill.items (item_id, title, stock, starts_at, pay_within) VALUES (%s, %s, %s, %s, %s)',
 				item, torture.token('1', '1'), torture.number(), torture.instant(), torture.period());
+		WHEN 7 THEN
+			RETURN format('INSERT INTO seckill.items (item_id, stock, version, leased, lease_id, supplied, seal) VALUES (%s, %s, %s, %s, %s, %s, %s)',
+				item, torture.number(), torture.number(), torture.number(), torture.number(), torture.number(), torture.number()) ||
+				torture.one_of('', ' ON CONFLICT DO NOTHING', ' ON CONFLICT (item_id) DO UPDATE SET stock = excluded.stock, version = excluded.version,'
+					' leased = excluded.leased, lease_id = excluded.lease_id, supplied = excluded.supplied, seal = excluded.seal');
+		WHEN 8 THEN
+			RETURN format('INSERT INTO seckill.items SELECT * FROM seckill.items WHERE item_id = %s'
+				' ON CONFLICT (item_id) DO UPDATE SET stock = excluded.stock + %s, version = excluded.version,'
+				' leased = excluded.leased, lease_id = excluded.lease_id, supplied = excluded.supplied, seal = excluded.seal',
+				item, torture.one_of('0', '1', '-1'));
 		ELSE
 			RETURN format('UPDATE seckill.orders SET %s WHERE item_id = %s AND user_id = %s',
 				torture.one_of('pay_by = ' || torture.instant(), 'quantity = ' || torture.number(), 'state = ''expired''',
-					'lease_id = ' || item, 'user_id = user_id'), item, torture.people());
+					'lease_id = ' || item, 'user_id = user_id', 'order_id = ' || torture.number(), 'limited = NOT limited',
+					'mode = ''retry''', 'request_id = NULL', 'created_at = ' || torture.instant()), item, torture.people());
 	END CASE;
 END
 $$;
