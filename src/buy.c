@@ -6,10 +6,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/timestamp.h"
 
 #include "seckill.h"
@@ -90,20 +94,43 @@ seckill_request_reused(void)
 }
 
 /*
+ * Is the call a part of a SELECT that a client has sent by itself?  It is not if
+ * somebody who uses SPI is around it, or a function in SQL: the call is then not
+ * in the executor's context of the portal's own query.  Nor is it if the portal
+ * does something with the rows that can fail, or runs at the commit.
+ */
+static bool
+is_top_level(FunctionCallInfo fcinfo)
+{
+	return SPI_unregister_relation("") == SPI_ERROR_UNCONNECTED &&
+		fcinfo->flinfo != NULL && ActivePortal != NULL &&
+		ActivePortal->strategy == PORTAL_ONE_SELECT &&
+		(ActivePortal->cursorOptions & CURSOR_OPT_HOLD) == 0 &&
+		MemoryContextGetParent(fcinfo->flinfo->fn_mcxt) ==
+		ActivePortal->portalContext;
+}
+
+/*
  * Many purchases share the worker's transaction: what it decides stands
- * whatever becomes of the caller's.  And a caller with locks would wait for a
- * worker who may be waiting for these, unseen by the deadlock detector.
+ * whatever becomes of the caller's.  So that must have nothing else to do, and
+ * in a pipeline it is committed at once.  And a caller with locks would wait for
+ * a worker who may be waiting for these, unseen by the deadlock detector.
  */
 static void
-check_outside_transaction(void)
+check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
 {
-	if (IsTransactionBlock() || IsSubTransaction() ||
-		TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	if (!is_top_level(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("the queue cannot be used inside a transaction"),
-				 errdetail("Its purchases are decided and committed by another process."),
-				 errhint("Call it as a statement of its own, before anything is written, or buy with mode \"cache\" in the transaction.")));
+				 errmsg("%s can be used only by a SELECT of its own", what),
+				 errdetail("Its purchases are committed by another process, whatever becomes of a function or command around the call."),
+				 errhint("Buy with mode \"cache\" there.")));
+	PreventInTransactionBlock(true, what);
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot be used by a statement that has written", what),
+				 errhint("Call it as a statement of its own.")));
 }
 
 /*
@@ -157,10 +184,7 @@ check_mode(SeckillMode mode)
 	if (mode == SECKILL_MODE_CACHE)
 		check_preloaded("cache");
 	if (mode == SECKILL_MODE_QUEUE)
-	{
 		seckill_check_queue();
-		check_outside_transaction();
-	}
 	return mode;
 }
 
@@ -212,6 +236,8 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
 						  PG_GETARG_INT64(3),
 						  seckill_catalog_mode(PG_GETARG_OID(2)));
+	if (p->mode == SECKILL_MODE_QUEUE)
+		check_outside_transaction(fcinfo, "mode \"queue\"");
 	read_credentials(fcinfo, 4, p);
 }
 
@@ -536,6 +562,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
 	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
 						  PG_GETARG_INT64(2), SECKILL_MODE_QUEUE);
+	check_outside_transaction(fcinfo, "seckill_submit()");
 	read_credentials(fcinfo, 3, &p);
 	outcome = seckill_check_rules(&p);
 	if (keeps_rate(&p))

@@ -33,12 +33,12 @@ $$;
 EOC
 my $pick = "\\set item random(1, 3)\n\\set user random(1, 1000000000)\n";
 my $submit = $pick . <<'EOC';
-INSERT INTO tickets
-SELECT :item, :user, outcome, ticket FROM seckill_submit(:item, :user);
+SELECT outcome, ticket FROM seckill_submit(:item, :user) \gset
+INSERT INTO tickets VALUES (:item, :user, :outcome, nullif(:ticket, '')::bigint);
 EOC
 my $buy = $pick . <<'EOC';
-INSERT INTO answers
-SELECT :item, :user, outcome, order_id FROM seckill_buy(:item, :user, 'queue');
+SELECT outcome, order_id FROM seckill_buy(:item, :user, 'queue') \gset
+INSERT INTO answers VALUES (:item, :user, :outcome, nullif(:order_id, '')::bigint);
 EOC
 
 # Run the scripts, as often as it takes, while the worker is disturbed.

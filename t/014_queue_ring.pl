@@ -63,7 +63,7 @@ is(results(@tickets), join(' ', ('sold') x 6), 'and sold in the end');
 # more buyers than the ring has place for: the answers are the orders
 $node->safe_psql('postgres', 'CREATE TABLE answers (outcome seckill_outcome)');
 crowd($node, 60, 20,
-	"INSERT INTO answers SELECT outcome FROM seckill_buy(3, :client_id, 'queue');\n");
+	"SELECT outcome FROM seckill_buy(3, :client_id, 'queue') \\gset\nINSERT INTO answers VALUES (:outcome);\n");
 is($node->safe_psql('postgres', <<'EOC'), 't|t|1200', 'each one sold has an order');
 SELECT count(*) FILTER (WHERE outcome = 'sold') = (SELECT count(*) FROM seckill.orders WHERE item_id = 3),
 	bool_and(outcome IN ('sold', 'busy')), count(*) FROM answers
@@ -83,7 +83,8 @@ crowd($node, 3, 200, <<'EOC');
 \set pause random(1, 1500)
 SELECT outcome FROM seckill_buy(2, :client_id, 'queue');
 \sleep :pause us
-INSERT INTO answers SELECT outcome FROM seckill_submit(1, :client_id);
+SELECT outcome FROM seckill_submit(1, :client_id) \gset
+INSERT INTO answers VALUES (:outcome);
 \sleep :pause us
 EOC
 $node->safe_psql('postgres', q{ALTER SYSTEM SET seckill.queue_idle_time = 60000; SELECT pg_reload_conf()});
