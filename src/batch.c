@@ -260,7 +260,7 @@ answer_twins(Purchase **list, int n)
 static void
 decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
 {
-	StockEntry *entry = seckill_stock_enter(s->item_id);
+	StockEntry *entry = seckill_entry_enter(s->item_id);
 
 	seckill_sale_begin(&s->sale, row);
 	for (int i = 0; i < s->n && seckill_xact_has_room(); i++)

@@ -274,7 +274,7 @@ check_row(Purchase *p)
 		seckill_unknown_item(p->item_id);
 
 	if (p->entry == NULL)
-		p->entry = seckill_stock_enter(p->item_id);
+		p->entry = seckill_entry_enter(p->item_id);
 	else
 		seckill_stock_learn(p->entry, generation, &row, p->now);
 	p->rules = row.rules;
@@ -302,7 +302,7 @@ seckill_check_rules(Purchase *p)
 	SeckillOutcome outcome;
 
 	p->now = now;
-	p->entry = seckill_stock_find(p->item_id);
+	p->entry = seckill_entry_find(p->item_id);
 	if (p->entry == NULL || seckill_xact_changed_row(p->item_id))
 		return check_row(p);
 
@@ -486,7 +486,7 @@ buy_in_transaction(Purchase **list, int n)
 		seckill_stock_unpin(list[0]->entry);
 		n = seckill_admit_requests(list, n, true);
 		if (n == 0)
-			return seckill_stock_find(item_id);
+			return seckill_entry_find(item_id);
 		outcome = check_rules_of_all(list, n);
 	}
 	for (int i = 0; i < n; i++)
@@ -531,7 +531,8 @@ seckill_buy(PG_FUNCTION_ARGS)
 		p.entry = buy_in_transaction(list, 1);
 	if (p.outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
-	seckill_stat_end(&call, &p, 1, p.entry);
+	seckill_stat_end(&call, &p, 1,
+					 seckill_stock_index(p.entry));
 	seckill_stock_unpin(p.entry);
 	SECKILL_FAULT("call counted");
 	return seckill_catalog_result(fcinfo, p.outcome,
@@ -571,7 +572,8 @@ seckill_submit(PG_FUNCTION_ARGS)
 		if (goes_to_worker(&p))
 			p.outcome = seckill_queue_submit(&p, &ticket);
 	}
-	seckill_stat_end(&call, &p, 1, p.entry);
+	seckill_stat_end(&call, &p, 1,
+					 seckill_stock_index(p.entry));
 	seckill_stock_unpin(p.entry);
 	SECKILL_FAULT("submission counted");
 	return seckill_catalog_result(fcinfo, p.outcome,
@@ -677,7 +679,8 @@ buy_list(Purchase *purchases, int n, const StatCall *call)
 	for (int i = 0; i < n; i++)
 		list[i] = &purchases[i];
 	seckill_answer_twins(list, n);
-	seckill_stat_end(call, purchases, n, entry);
+	seckill_stat_end(call, purchases, n,
+					 seckill_stock_index(entry));
 	seckill_stock_unpin(entry);
 	pfree(list);
 	SECKILL_FAULT("list counted");

@@ -355,7 +355,7 @@ check_no_orders(int64 item_id)
 	Purchase	p = {.item_id = item_id};
 
 	seckill_ledger_begin(&caller);
-	p.entry = seckill_stock_find(item_id);
+	p.entry = seckill_entry_find(item_id);
 	seckill_lease_vacate(&p);
 	SECKILL_FAULT("item vacated");
 	if (seckill_ledger_has_orders(item_id))

@@ -72,7 +72,7 @@ void
 seckill_lease_settle(Purchase *p, ItemRow *row)
 {
 	if (p->entry == NULL)
-		p->entry = seckill_stock_find(p->item_id);
+		p->entry = seckill_entry_find(p->item_id);
 	if (p->entry != NULL && seckill_stock_stale(p->entry, row))
 		seckill_stock_renew(p->entry, seckill_stock_lease_id(p->entry));
 	if (row->leased > 0 &&
@@ -533,7 +533,7 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 	p->item_id = item_id;
 	seckill_ledger_lock(item_id, row);
 	stock = row->stock;
-	p->entry = seckill_stock_enter(item_id);
+	p->entry = seckill_entry_enter(item_id);
 	seckill_lease_settle(p, row);
 	if (p->entry != NULL && seckill_lease_has_lost(p->entry) &&
 		!seckill_xact_uses(p->entry, 0))
@@ -580,7 +580,7 @@ seckill_lease_prepare(int64 item_id)
 
 	if (!seckill_ledger_try_lock(item_id, &row))
 		return false;
-	p.entry = seckill_stock_enter(item_id);
+	p.entry = seckill_entry_enter(item_id);
 	if (p.entry == NULL)
 		return true;
 	seckill_lease_settle(&p, &row);

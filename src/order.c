@@ -84,7 +84,7 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	.quantity = order->quantity,.mode = SECKILL_MODE_PESSIMISTIC};
 	bool		sold;
 
-	p.entry = seckill_stock_find(item_id);
+	p.entry = seckill_entry_find(item_id);
 	sold = sell_again(&p);
 	if (sold)
 		seckill_ledger_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);

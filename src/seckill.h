@@ -306,9 +306,9 @@ extern void seckill_stock_request(void);
 extern void seckill_stock_init(void);
 extern bool seckill_stock_ready(void);
 
-extern StockEntry *seckill_stock_find(int64 item_id);
-extern StockEntry *seckill_stock_find_in(Oid items, int64 item_id);
-extern StockEntry *seckill_stock_enter(int64 item_id);
+extern StockEntry *seckill_stock_find(Oid items, int64 item_id);
+extern StockEntry *seckill_stock_find_in_callback(Oid items, int64 item_id);
+extern StockEntry *seckill_stock_enter(Oid items, int64 item_id);
 extern void seckill_stock_unpin(StockEntry *entry);
 extern void seckill_stock_unpin_level(int level);
 extern bool seckill_stock_join(StockEntry *entry, int32 max_waiters);
@@ -360,7 +360,7 @@ extern void seckill_stock_drop_table(Oid items);
 extern void seckill_stock_drop_database(Oid dbid);
 extern int	seckill_stock_list(Oid items, StockLine **lines);
 extern int	seckill_stock_index(const StockEntry *entry);
-extern StockEntry *seckill_stock_next(int *next, int64 *item_id);
+extern StockEntry *seckill_stock_next(Oid items, int *next, int64 *item_id);
 
 /* Places where one transaction can hold units. */
 #define SECKILL_PLACES	256
@@ -378,6 +378,16 @@ typedef enum RowState
 } RowState;
 
 extern void seckill_xact_init(void);
+extern StockEntry *seckill_entry_find(int64 item_id);
+extern StockEntry *seckill_entry_enter(int64 item_id);
+extern void seckill_hold_end(bool committed);
+extern bool seckill_hold_any(void);
+extern void seckill_hold_commit_level(int level);
+extern void seckill_hold_abort_level(int level);
+extern void seckill_change_announce(void);
+extern void seckill_change_end(void);
+extern void seckill_change_commit_level(int level);
+extern void seckill_change_abort_level(int level);
 extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 							  StockTaken *taken);
 extern bool seckill_xact_take_some(StockEntry *entry, int32 max,
@@ -471,6 +481,8 @@ extern int	seckill_admit_users(Purchase **list, int n, bool may_wait);
  * token.c: admission tokens
  */
 extern bool seckill_token_admits(const Purchase *p);
+extern text *seckill_token_make(int64 item_id, int64 user_id,
+								TimestampTz expiry);
 
 
 /*
@@ -627,6 +639,25 @@ typedef enum SeckillStat
 
 #define SECKILL_STATS	(SECKILL_STAT_PREWARMS + 1)
 
+/* Counters of an item in one mode, in the order of the view's columns. */
+typedef enum CallStat
+{
+	CALL_CALLS,
+	CALL_OUTCOMES,				/* the first of so many */
+	CALL_UNITS = CALL_OUTCOMES + SECKILL_OUTCOMES,
+	CALL_RETRIES,
+	CALL_REFILLS,
+	CALL_WAITS,
+	CALL_WAIT_TIME,				/* nanoseconds, as all times here */
+	CALL_TOTAL_TIME,
+	CALL_MAX_TIME
+} CallStat;
+
+#define CALL_STATS		(CALL_MAX_TIME + 1)
+
+/* What is counted of an item, by mode. */
+typedef int64 StatSums[SECKILL_MODES][CALL_STATS];
+
 /* What a process has met. */
 typedef struct StatEvents
 {
@@ -645,7 +676,7 @@ typedef struct StatCall
 
 extern void seckill_stat_request(void);
 extern void seckill_stat_init(void);
-extern void seckill_stat_forget_entry(StockEntry *entry);
+extern void seckill_stat_forget(int index);
 extern void seckill_stat_drop_database(Oid dbid);
 extern void seckill_stat_count(SeckillStat what, int64 n);
 extern void seckill_stat_note_retry(void);
@@ -653,9 +684,13 @@ extern void seckill_stat_note_refill(void);
 extern void seckill_stat_note_wait(instr_time start);
 extern void seckill_stat_begin(StatCall *call);
 extern void seckill_stat_end(const StatCall *call, const Purchase *list, int n,
-							 StockEntry *entry);
-extern void seckill_stat_decided(const Purchase *p, StockEntry *entry,
-								 bool awaited);
+							 int index);
+extern void seckill_stat_decided(const Purchase *p, int index, bool awaited);
+extern bool seckill_stat_read_calls(int index, StatSums sums,
+									TimestampTz *since);
+extern void seckill_stat_reset_calls(int index);
+extern bool seckill_stat_read_counts(int64 *counts, TimestampTz *since);
+extern void seckill_stat_reset_counts(void);
 
 
 /*

@@ -38,22 +38,6 @@ PG_FUNCTION_INFO_V1(seckill_stat_reset);
 #define STAT_STRIPES	4
 #define STAT_DATABASES	32
 
-/* Counters of an item in one mode, in the order of the view's columns. */
-typedef enum CallStat
-{
-	CALL_CALLS,
-	CALL_OUTCOMES,				/* the first of so many */
-	CALL_UNITS = CALL_OUTCOMES + SECKILL_OUTCOMES,
-	CALL_RETRIES,
-	CALL_REFILLS,
-	CALL_WAITS,
-	CALL_WAIT_TIME,				/* nanoseconds, as all times here */
-	CALL_TOTAL_TIME,
-	CALL_MAX_TIME
-} CallStat;
-
-#define CALL_STATS		(CALL_MAX_TIME + 1)
-
 typedef pg_atomic_uint64 StatLine[CALL_STATS];
 
 /* What the processes of one stripe have counted. */
@@ -94,9 +78,6 @@ typedef struct Stats
 {
 	LWLock	   *lock;
 } Stats;
-
-/* The stripes of one CallStats, added up. */
-typedef int64 StatSums[SECKILL_MODES][CALL_STATS];
 
 static Stats *stats = NULL;
 static PaddedStats *items = NULL;	/* of each entry of the stock cache */
@@ -173,15 +154,15 @@ init_calls(CallStats *calls)
 	pg_atomic_init_u64(&calls->since, (uint64) GetCurrentTimestamp());
 }
 
-/* The entry is taken for another item; nobody counts there yet. */
+/* The entry of this index is taken for another item; nobody counts there yet. */
 void
-seckill_stat_forget_entry(StockEntry *entry)
+seckill_stat_forget(int index)
 {
-	init_calls(&items[seckill_stock_index(entry)].stats);
+	init_calls(&items[index].stats);
 }
 
 static void
-reset_calls(CallStats *calls)
+zero_calls(CallStats *calls)
 {
 	for (int i = 0; i < STAT_STRIPES; i++)
 		for (int mode = 0; mode < SECKILL_MODES; mode++)
@@ -303,20 +284,29 @@ seckill_stat_note_wait(instr_time start)
  * Calls
  */
 
-/* Where to count: at the entry, or else at the database; NULL is nowhere. */
-static StatLine *
-my_lines(StockEntry *entry)
+/*
+ * Counters of the entry of this index, or, for -1, of the calls of this
+ * database that had no entry; NULL if nothing is counted.
+ */
+static CallStats *
+find_calls(int index)
 {
 	DatabaseStats *database;
-	CallStats  *calls;
 
-	if (entry != NULL)
-		calls = &items[seckill_stock_index(entry)].stats;
-	else if ((database = my_database()) != NULL)
-		calls = &database->calls.stats;
-	else
-		return NULL;
-	return calls->stripes[SeckillMyProcIndex() % STAT_STRIPES].lines;
+	if (index >= 0)
+		return &items[index].stats;
+	database = my_database();
+	return database != NULL ? &database->calls.stats : NULL;
+}
+
+/* Those of them that this process adds to. */
+static StatLine *
+my_lines(int index)
+{
+	CallStats  *calls = find_calls(index);
+
+	return calls == NULL ? NULL :
+		calls->stripes[SeckillMyProcIndex() % STAT_STRIPES].lines;
 }
 
 static inline void
@@ -376,13 +366,13 @@ seckill_stat_begin(StatCall *call)
  */
 void
 seckill_stat_end(const StatCall *call, const Purchase *list, int n,
-				 StockEntry *entry)
+				 int index)
 {
 	StatLine   *lines;
 	const Purchase *served = list;
 	int64		time;
 
-	if (stats == NULL || n == 0 || (lines = my_lines(entry)) == NULL)
+	if (stats == NULL || n == 0 || (lines = my_lines(index)) == NULL)
 		return;
 	time = nanoseconds_since(call->start) / n;
 	for (int i = 0; i < n; i++)
@@ -400,15 +390,90 @@ seckill_stat_end(const StatCall *call, const Purchase *list, int n,
  * counts his call, and the outcome as that of it.
  */
 void
-seckill_stat_decided(const Purchase *p, StockEntry *entry, bool awaited)
+seckill_stat_decided(const Purchase *p, int index, bool awaited)
 {
-	StatLine   *lines = my_lines(entry);
+	StatLine   *lines = my_lines(index);
 
 	if (lines == NULL)
 		return;
 	add(lines[SECKILL_MODE_QUEUE], CALL_UNITS, units_sold(p));
 	if (!awaited)
 		add(lines[SECKILL_MODE_QUEUE], CALL_OUTCOMES + p->outcome, 1);
+}
+
+
+/*
+ * Reading
+ */
+
+static void
+add_up(CallStats *calls, StatSums sums)
+{
+	memset(sums, 0, sizeof(StatSums));
+	for (int i = 0; i < STAT_STRIPES; i++)
+		for (int mode = 0; mode < SECKILL_MODES; mode++)
+			for (int j = 0; j < CALL_STATS; j++)
+			{
+				int64		n = (int64)
+				pg_atomic_read_u64(&calls->stripes[i].lines[mode][j]);
+
+				if (j == CALL_MAX_TIME)
+					sums[mode][j] = Max(sums[mode][j], n);
+				else
+					sums[mode][j] += n;
+			}
+}
+
+/*
+ * What the entry of this index has counted, or, for -1, the calls of this
+ * database that had no entry; *since is when they were zero.  False if nothing is
+ * counted.
+ */
+bool
+seckill_stat_read_calls(int index, StatSums sums, TimestampTz *since)
+{
+	CallStats  *calls = find_calls(index);
+
+	if (calls == NULL)
+		return false;
+	*since = (TimestampTz) pg_atomic_read_u64(&calls->since);
+	add_up(calls, sums);
+	return true;
+}
+
+/* Set the counters to zero that seckill_stat_read_calls() reads. */
+void
+seckill_stat_reset_calls(int index)
+{
+	CallStats  *calls = find_calls(index);
+
+	if (calls != NULL)
+		zero_calls(calls);
+}
+
+/* What is counted of this database; false if nothing is. */
+bool
+seckill_stat_read_counts(int64 *counts, TimestampTz *since)
+{
+	DatabaseStats *database = my_database();
+
+	if (database == NULL)
+		return false;
+	for (int i = 0; i < SECKILL_STATS; i++)
+		counts[i] = (int64) pg_atomic_read_u64(&database->counts[i]);
+	*since = (TimestampTz) pg_atomic_read_u64(&database->calls.stats.since);
+	return true;
+}
+
+void
+seckill_stat_reset_counts(void)
+{
+	DatabaseStats *database = my_database();
+
+	if (database == NULL)
+		return;
+	for (int i = 0; i < SECKILL_STATS; i++)
+		pg_atomic_write_u64(&database->counts[i], 0);
 }
 
 
@@ -445,24 +510,6 @@ seckill_cache(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-static void
-add_up(CallStats *calls, StatSums sums)
-{
-	memset(sums, 0, sizeof(StatSums));
-	for (int i = 0; i < STAT_STRIPES; i++)
-		for (int mode = 0; mode < SECKILL_MODES; mode++)
-			for (int j = 0; j < CALL_STATS; j++)
-			{
-				int64		n = (int64)
-				pg_atomic_read_u64(&calls->stripes[i].lines[mode][j]);
-
-				if (j == CALL_MAX_TIME)
-					sums[mode][j] = Max(sums[mode][j], n);
-				else
-					sums[mode][j] += n;
-			}
-}
-
 static double
 milliseconds(int64 nanoseconds)
 {
@@ -490,12 +537,13 @@ check_columns(ReturnSetInfo *result, int columns)
 
 /* One line for each mode that was used; item_id NULL: without an entry. */
 static void
-put_calls(ReturnSetInfo *result, CallStats *calls, const int64 *item_id)
+put_calls(ReturnSetInfo *result, int index, const int64 *item_id)
 {
-	TimestampTz since = (TimestampTz) pg_atomic_read_u64(&calls->since);
+	TimestampTz since;
 	StatSums	sums;
 
-	add_up(calls, sums);
+	if (!seckill_stat_read_calls(index, sums, &since))
+		return;
 	for (int mode = 0; mode < SECKILL_MODES; mode++)
 	{
 		Datum		values[CALL_STATS + 3];
@@ -524,20 +572,19 @@ Datum
 seckill_stat_items(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	DatabaseStats *database = my_database();
+	Oid			items_table = seckill_catalog()->items;
 	StockEntry *entry;
 	int64		item_id;
 	int			next = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	check_columns(result, CALL_STATS + 3);
-	while ((entry = seckill_stock_next(&next, &item_id)) != NULL)
+	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
 	{
-		put_calls(result, &items[seckill_stock_index(entry)].stats, &item_id);
+		put_calls(result, seckill_stock_index(entry), &item_id);
 		seckill_stock_unpin(entry);
 	}
-	if (database != NULL)
-		put_calls(result, &database->calls.stats, NULL);
+	put_calls(result, -1, NULL);
 	return (Datum) 0;
 }
 
@@ -549,26 +596,24 @@ Datum
 seckill_stat_worker(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	DatabaseStats *database = my_database();
 	Datum		values[SECKILL_STATS + 3];
 	bool		nulls[SECKILL_STATS + 3] = {false};
+	int64		counts[SECKILL_STATS];
+	TimestampTz since;
 	int64		backlog;
 	int			pid;
 
 	InitMaterializedSRF(fcinfo, 0);
 	check_columns(result, SECKILL_STATS + 3);
-	if (database == NULL)
+	if (!seckill_stat_read_counts(counts, &since))
 		return (Datum) 0;
 	backlog = seckill_queue_backlog(&pid);
 	values[0] = Int32GetDatum(pid);
 	nulls[0] = pid == 0;
 	values[1] = Int64GetDatum(backlog);
 	for (int i = 0; i < SECKILL_STATS; i++)
-		values[2 + i] =
-			Int64GetDatum((int64) pg_atomic_read_u64(&database->counts[i]));
-	values[SECKILL_STATS + 2] =
-		TimestampTzGetDatum((TimestampTz)
-							pg_atomic_read_u64(&database->calls.stats.since));
+		values[2 + i] = Int64GetDatum(counts[i]);
+	values[SECKILL_STATS + 2] = TimestampTzGetDatum(since);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
 }
@@ -581,21 +626,17 @@ seckill_stat_worker(PG_FUNCTION_ARGS)
 Datum
 seckill_stat_reset(PG_FUNCTION_ARGS)
 {
-	DatabaseStats *database = my_database();
+	Oid			items_table = seckill_catalog()->items;
 	StockEntry *entry;
 	int64		item_id;
 	int			next = 0;
 
-	while ((entry = seckill_stock_next(&next, &item_id)) != NULL)
+	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
 	{
-		reset_calls(&items[seckill_stock_index(entry)].stats);
+		seckill_stat_reset_calls(seckill_stock_index(entry));
 		seckill_stock_unpin(entry);
 	}
-	if (database != NULL)
-	{
-		reset_calls(&database->calls.stats);
-		for (int i = 0; i < SECKILL_STATS; i++)
-			pg_atomic_write_u64(&database->counts[i], 0);
-	}
+	seckill_stat_reset_calls(-1);
+	seckill_stat_reset_counts();
 	PG_RETURN_VOID();
 }

@@ -402,24 +402,24 @@ find_entry(const StockKey *key)
 }
 
 /*
- * Find and pin the entry of an item; NULL if it has none.  A transaction that
- * emptied the table has none either: what is on its rows is not yet true.
+ * Find and pin the entry of an item of a table; NULL if it has none, or if
+ * there is no cache.
  */
 StockEntry *
-seckill_stock_find(int64 item_id)
+seckill_stock_find(Oid items, int64 item_id)
 {
 	StockKey	key;
 
-	if (stock == NULL || seckill_xact_emptied_items())
+	if (stock == NULL)
 		return NULL;
 	check_nesting();
-	set_key(&key, seckill_catalog()->items, item_id);
+	set_key(&key, items, item_id);
 	return find_entry(&key);
 }
 
-/* The same in a commit callback, which must not raise or look at catalogs. */
+/* Like seckill_stock_find(), for a commit callback, which must not raise. */
 StockEntry *
-seckill_stock_find_in(Oid items, int64 item_id)
+seckill_stock_find_in_callback(Oid items, int64 item_id)
 {
 	StockKey	key;
 
@@ -526,7 +526,7 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->hot = false;
 	entry->window = 0;
 	entry->calls = entry->conflicts = 0;
-	seckill_stat_forget_entry(entry);
+	seckill_stat_forget(seckill_stock_index(entry));
 	pg_write_barrier();
 	entry->live = true;
 	return entry;
@@ -534,22 +534,21 @@ use_entry(StockSlot *slot, int64 lease_id)
 
 /*
  * Find or make the entry of an item, and pin it.  NULL when there is no cache,
- * when it is full of entries that matter, in a transaction that emptied the
- * table, or during recovery: a standby must come up with nothing in memory.
+ * when it is full of entries that matter, or during recovery: a standby must
+ * come up with nothing in memory.
  */
 StockEntry *
-seckill_stock_enter(int64 item_id)
+seckill_stock_enter(Oid items, int64 item_id)
 {
-	StockEntry *entry = seckill_stock_find(item_id);
+	StockEntry *entry = seckill_stock_find(items, item_id);
 	StockKey	key;
 	StockSlot  *slot;
 	int64		lease_id;
 
-	if (entry != NULL || stock == NULL || RecoveryInProgress() ||
-		seckill_xact_emptied_items())
+	if (entry != NULL || stock == NULL || RecoveryInProgress())
 		return entry;
 
-	set_key(&key, seckill_catalog()->items, item_id);
+	set_key(&key, items, item_id);
 	lease_id = new_lease_id();
 	LWLockAcquire(stock->lock, LW_EXCLUSIVE);
 	slot = hash_search(directory, &key, HASH_FIND, NULL);
@@ -1225,21 +1224,21 @@ seckill_stock_list(Oid items, StockLine **lines)
 	return n;
 }
 
-/* The entry's place among all, from 0. */
+/* The number of an entry among all, from 0; -1 for NULL. */
 int
 seckill_stock_index(const StockEntry *entry)
 {
-	return (int) ((const PaddedEntry *) entry - entries);
+	return entry == NULL ? -1 :
+		(int) ((const PaddedEntry *) entry - entries);
 }
 
 /*
- * Pin the next entry of this database's items, from place *next on; NULL if
- * there are no more.
+ * Pin the next entry of a table, from place *next on; NULL if there are no
+ * more.
  */
 StockEntry *
-seckill_stock_next(int *next, int64 *item_id)
+seckill_stock_next(Oid items, int *next, int64 *item_id)
 {
-	Oid			items = seckill_catalog()->items;
 	StockEntry *entry = NULL;
 
 	if (stock == NULL)

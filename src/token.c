@@ -129,6 +129,26 @@ seckill_token_admits(const Purchase *p)
 }
 
 /*
+ * A token that lets a user try to buy an item until expiry.  Raises an error if
+ * there is no key.
+ */
+text *
+seckill_token_make(int64 item_id, int64 user_id, TimestampTz expiry)
+{
+	uint8		bytes[TOKEN_DIGITS / 2];
+	char		token[TOKEN_DIGITS + 1];
+	uint64		expiry_sent = pg_hton64((uint64) expiry);
+
+	require_key();
+	memcpy(bytes, &expiry_sent, sizeof(expiry_sent));
+	compute_code(seckill_token_key, item_id, user_id, (uint64) expiry,
+				 bytes + sizeof(expiry_sent));
+	hex_encode((char *) bytes, sizeof(bytes), token);
+	token[TOKEN_DIGITS] = '\0';
+	return cstring_to_text(token);
+}
+
+/*
  * seckill_token(item_id, user_id, valid_for) returns text
  *
  * A token for one user and item, valid from now on for so long.
@@ -138,14 +158,10 @@ seckill_token(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz expiry;
-	uint8		bytes[TOKEN_DIGITS / 2];
-	char		token[TOKEN_DIGITS + 1];
-	uint64		expiry_sent;
 
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "valid_for");
-	require_key();
 	expiry = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													 TimestampTzGetDatum(now),
 													 PG_GETARG_DATUM(2)));
@@ -153,11 +169,6 @@ seckill_token(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("valid_for must be positive and finite")));
-	expiry_sent = pg_hton64((uint64) expiry);
-	memcpy(bytes, &expiry_sent, sizeof(expiry_sent));
-	compute_code(seckill_token_key, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-				 (uint64) expiry, bytes + sizeof(expiry_sent));
-	hex_encode((char *) bytes, sizeof(bytes), token);
-	token[TOKEN_DIGITS] = '\0';
-	PG_RETURN_TEXT_P(cstring_to_text(token));
+	PG_RETURN_TEXT_P(seckill_token_make(PG_GETARG_INT64(0),
+										PG_GETARG_INT64(1), expiry));
 }

@@ -192,8 +192,8 @@ count_batch(void)
 			continue;
 		decided++;
 		reused += batch[i].outcome == SECKILL_REQUEST_REUSED;
-		entry = seckill_stock_find_in(batch_items, batch[i].item_id);
-		seckill_stat_decided(&batch[i], entry,
+		entry = seckill_stock_find_in_callback(batch_items, batch[i].item_id);
+		seckill_stat_decided(&batch[i], seckill_stock_index(entry),
 							 seckill_queue_awaited(&batch[i]));
 		seckill_stock_unpin(entry);
 	}

@@ -573,6 +573,32 @@ seckill_xact_note_drop_database(Oid dbid)
 
 
 /*
+ * Entries of the cache
+ */
+
+/*
+ * Find and pin the entry of an item; NULL if it has none.  A transaction that
+ * emptied the table has none either: what is on its rows is not yet true.
+ */
+StockEntry *
+seckill_entry_find(int64 item_id)
+{
+	if (!seckill_stock_ready() || seckill_xact_emptied_items())
+		return NULL;
+	return seckill_stock_find(seckill_catalog()->items, item_id);
+}
+
+/* Find or make the entry, as seckill_stock_enter() does, and pin it. */
+StockEntry *
+seckill_entry_enter(int64 item_id)
+{
+	if (!seckill_stock_ready() || seckill_xact_emptied_items())
+		return NULL;
+	return seckill_stock_enter(seckill_catalog()->items, item_id);
+}
+
+
+/*
  * Synchronous standbys
  */
 
@@ -602,8 +628,9 @@ seckill_xact_await_standby(void)
  * The end of a transaction
  */
 
-static void
-announce_rows(void)
+/* Tell all sessions what this transaction has changed; it has committed. */
+void
+seckill_change_announce(void)
 {
 	if (more_changed)
 		seckill_stock_changed_all(changed_items);
@@ -659,14 +686,36 @@ end_claim(Claim *claim, bool committed)
 		drop_claim(claim);
 }
 
-static void
-forget_all(void)
+/* The transaction has ended: forget what it has changed. */
+void
+seckill_change_end(void)
 {
 	nown = 0;
 	nrows = 0;
 	more_locked = more_changed = false;
 	nemptied = 0;
 	dropped_database = InvalidOid;
+}
+
+/* The transaction has ended: commit or undo all that it holds. */
+void
+seckill_hold_end(bool committed)
+{
+	while (nclaims > 0)
+		end_claim(&claims[nclaims - 1], committed);
+}
+
+/* Does this transaction hold units, or a refiller's role? */
+bool
+seckill_hold_any(void)
+{
+	return nclaims > 0;
+}
+
+static void
+forget_all(void)
+{
+	seckill_change_end();
 	seckill_stock_unpin_level(0);
 }
 
@@ -678,10 +727,9 @@ static void
 end_transaction(bool committed)
 {
 	if (committed)
-		announce_rows();
+		seckill_change_announce();
 	SECKILL_CRASH("transaction has ended");
-	while (nclaims > 0)
-		end_claim(&claims[nclaims - 1], committed);
+	seckill_hold_end(committed);
 	SECKILL_CRASH("claims have ended");
 	if (committed)
 		seckill_worker_committed();
@@ -695,7 +743,7 @@ static void
 refuse_prepare(void)
 {
 	SECKILL_FAULT("transaction is to be prepared");
-	if (nclaims == 0 && nemptied == 0)
+	if (!seckill_hold_any() && !seckill_xact_emptied_items())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -784,37 +832,65 @@ lift_rows(int level)
 	}
 }
 
-static void
-commit_level(int level)
+/* What a level holds becomes its parent's. */
+void
+seckill_hold_commit_level(int level)
 {
-	SECKILL_CRASH("level has committed");
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (i < nclaims && claims[i].level == level)
 			lift_claim(&claims[i]);
-	lift_rows(level);
-	for (int i = 0; i < nemptied; i++)
-		emptied[i].level = Min(emptied[i].level, level - 1);
 }
 
-static void
-abort_level(int level)
+/* Give back what a level and those inside it hold. */
+void
+seckill_hold_abort_level(int level)
 {
-	int			kept = 0;
-
-	while (nown > 0 && own[nown - 1].level >= level)
-		nown--;
 	for (int i = nclaims - 1; i >= 0; i--)
 		if (claims[i].level >= level)
 		{
 			abort_claim(&claims[i]);
 			drop_claim(&claims[i]);
 		}
+}
+
+/* What a level has changed becomes its parent's. */
+void
+seckill_change_commit_level(int level)
+{
+	lift_rows(level);
+	for (int i = 0; i < nemptied; i++)
+		emptied[i].level = Min(emptied[i].level, level - 1);
+}
+
+/* Forget what a level and those inside it have changed. */
+void
+seckill_change_abort_level(int level)
+{
+	int			kept = 0;
+
+	while (nown > 0 && own[nown - 1].level >= level)
+		nown--;
 	for (int i = 0; i < nrows; i++)
 		if (rows[i].level < level)
 			rows[kept++] = rows[i];
 	nrows = kept;
 	while (nemptied > 0 && emptied[nemptied - 1].level >= level)
 		nemptied--;
+}
+
+static void
+commit_level(int level)
+{
+	SECKILL_CRASH("level has committed");
+	seckill_hold_commit_level(level);
+	seckill_change_commit_level(level);
+}
+
+static void
+abort_level(int level)
+{
+	seckill_hold_abort_level(level);
+	seckill_change_abort_level(level);
 	seckill_stock_unpin_level(level);
 }
 
