@@ -19,27 +19,34 @@
  * One item
  */
 
+/*
+ * Begin to decide purchases on a row that this transaction has locked.  buyers
+ * says how to ask whether a buyer is still there; NULL: they cannot leave.
+ */
 void
-seckill_sale_begin(Sale *sale, const ItemRow *row)
+seckill_sale_begin(Sale *sale, const ItemRow *row,
+				   const BuyerCallbacks *buyers)
 {
 	sale->row = *row;
+	sale->buyers = buyers;
 	sale->from_row = 0;
 	sale->from_lease = 0;
 	sale->now = GetCurrentTimestamp();
 }
 
-/* A buyer in the queue can leave, but not while his purchase is decided. */
+/* The buyer cannot leave from here on; false if it has left. */
 static bool
-take(const Purchase *p)
+take(const BuyerCallbacks *buyers, const Purchase *p)
 {
-	return p->ticket == 0 || seckill_queue_take(p);
+	return buyers == NULL || buyers->take(p);
 }
 
+/* The buyer can leave again. */
 static void
-put_back(const Purchase *p)
+put_back(const BuyerCallbacks *buyers, const Purchase *p)
 {
-	if (p->ticket != 0)
-		seckill_queue_put_back(p);
+	if (buyers != NULL)
+		buyers->put_back(p);
 }
 
 /* Take what the row lacks from the lease on it, all or nothing. */
@@ -97,10 +104,10 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 				}
 				if (!may_wait)
 					return SECKILL_QUEUED;
-				put_back(p);
+				put_back(sale->buyers, p);
 				seckill_lease_await_holder(p->entry);
 				SECKILL_FAULT("holder awaited");
-				if (!take(p))
+				if (!take(sale->buyers, p))
 					return SECKILL_QUEUED;
 				break;
 			case STOCK_AGAIN:
@@ -217,9 +224,9 @@ cut(Purchase **sorted, int n, Stretch *stretches)
 
 /* What is decided without the row stays so, unless the buyer has left. */
 static void
-take_answered(Purchase *p)
+take_answered(const BuyerCallbacks *buyers, Purchase *p)
 {
-	if (p->outcome == SECKILL_QUEUED || take(p))
+	if (p->outcome == SECKILL_QUEUED || take(buyers, p))
 		return;
 	p->outcome = SECKILL_QUEUED;
 	p->order_id = 0;
@@ -227,7 +234,8 @@ take_answered(Purchase *p)
 
 /* Leave those of the stretch that may buy. */
 static void
-admit(Stretch *s, const SaleRules *rules, bool may_wait)
+admit(Stretch *s, const SaleRules *rules, bool may_wait,
+	  const BuyerCallbacks *buyers)
 {
 	Purchase  **all = palloc(s->n * sizeof(Purchase *));
 	int			n = s->n;
@@ -239,18 +247,18 @@ admit(Stretch *s, const SaleRules *rules, bool may_wait)
 	s->n = seckill_admit_users(s->first, s->n, may_wait);
 	for (int i = 0; i < n; i++)
 		if (!all[i]->admitted)
-			take_answered(all[i]);
+			take_answered(buyers, all[i]);
 	pfree(all);
 }
 
 /* Those whose request is in the batch twice get the answer of the first. */
 static void
-answer_twins(Purchase **list, int n)
+answer_twins(Purchase **list, int n, const BuyerCallbacks *buyers)
 {
 	seckill_answer_twins(list, n);
 	for (int i = 0; i < n; i++)
 		if (list[i]->twin != NULL)
-			take_answered(list[i]);
+			take_answered(buyers, list[i]);
 }
 
 /*
@@ -258,23 +266,24 @@ answer_twins(Purchase **list, int n)
  * except those whose buyers have left the queue.
  */
 static void
-decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
+decide_stretch(Stretch *s, const ItemRow *row, bool may_wait,
+			   const BuyerCallbacks *buyers)
 {
 	StockEntry *entry = seckill_entry_enter(s->item_id);
 
-	seckill_sale_begin(&s->sale, row);
+	seckill_sale_begin(&s->sale, row, buyers);
 	for (int i = 0; i < s->n && seckill_xact_has_room(); i++)
 	{
 		Purchase   *p = s->first[i];
 
 		p->entry = entry;
-		if (!take(p))
+		if (!take(buyers, p))
 			continue;
 		(void) seckill_sale_decide(&s->sale, p, may_wait);
 		entry = p->entry;		/* found, if it was made since */
 		if (p->outcome == SECKILL_QUEUED && !may_wait)
 		{
-			put_back(p);
+			put_back(buyers, p);
 			break;
 		}
 	}
@@ -287,7 +296,7 @@ decide_stretch(Stretch *s, const ItemRow *row, bool may_wait)
  * statement again.
  */
 static void
-decide_free(Stretch *stretches, int n)
+decide_free(Stretch *stretches, int n, const BuyerCallbacks *buyers)
 {
 	int64	   *ids = palloc(n * sizeof(int64));
 	int32	   *units = palloc(n * sizeof(int32));
@@ -304,8 +313,8 @@ decide_free(Stretch *stretches, int n)
 
 		if (!locked[i])
 			continue;
-		admit(&stretches[i], &rows[i].rules, false);
-		decide_stretch(&stretches[i], &rows[i], false);
+		admit(&stretches[i], &rows[i].rules, false, buyers);
+		decide_stretch(&stretches[i], &rows[i], false, buyers);
 		if (sale->from_lease > 0)
 			seckill_sale_end(sale, ids[i]);
 		else if (sale->from_row > 0)
@@ -322,7 +331,7 @@ decide_free(Stretch *stretches, int n)
 
 /* The same for one item, waiting for whoever has its row or holds units. */
 static void
-decide_waiting(Stretch *s)
+decide_waiting(Stretch *s, const BuyerCallbacks *buyers)
 {
 	ItemRow		row;
 	int32		limit;
@@ -330,14 +339,14 @@ decide_waiting(Stretch *s)
 	if (!seckill_ledger_peek(s->item_id, &row))
 		seckill_unknown_item(s->item_id);
 	limit = row.rules.per_user_limit;
-	admit(s, &row.rules, true);
+	admit(s, &row.rules, true, buyers);
 	seckill_lease_line_up(s->item_id);
 	seckill_ledger_lock(s->item_id, &row);
 	if (row.rules.per_user_limit != limit)
 		return;					/* they are put off */
 	for (int i = 0; i < s->n; i++)
 		s->first[i]->rules = row.rules;
-	decide_stretch(s, &row, true);
+	decide_stretch(s, &row, true, buyers);
 	seckill_sale_end(&s->sale, s->item_id);
 }
 
@@ -348,7 +357,8 @@ decide_waiting(Stretch *s)
  * one item.
  */
 void
-seckill_batch_decide(Purchase **list, int n, bool may_wait)
+seckill_batch_decide(Purchase **list, int n, bool may_wait,
+					 const BuyerCallbacks *buyers)
 {
 	Purchase  **sorted = palloc(n * sizeof(Purchase *));
 	Stretch    *stretches = palloc(n * sizeof(Stretch));
@@ -358,15 +368,15 @@ seckill_batch_decide(Purchase **list, int n, bool may_wait)
 	qsort(sorted, n, sizeof(Purchase *), compare);
 	count = cut(sorted, n, stretches);
 	if (!may_wait)
-		decide_free(stretches, count);
+		decide_free(stretches, count, buyers);
 	else
 	{
 		Assert(count == 1);
-		decide_waiting(&stretches[0]);
+		decide_waiting(&stretches[0], buyers);
 	}
 	seckill_batch_order(list, n);
 	SECKILL_FAULT("orders of the batch written");
-	answer_twins(list, n);
+	answer_twins(list, n, buyers);
 	pfree(stretches);
 	pfree(sorted);
 }

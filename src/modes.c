@@ -42,7 +42,7 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 {
 	Sale		sale;
 
-	seckill_sale_begin(&sale, row);
+	seckill_sale_begin(&sale, row, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		/* a limit that has come since counts this order, at least */

@@ -68,7 +68,7 @@ sell_again(Purchase *p)
 	p->rules = row.rules;
 	row.rules.starts_at = DT_NOBEGIN;
 	row.rules.ends_at = DT_NOEND;
-	seckill_sale_begin(&sale, &row);
+	seckill_sale_begin(&sale, &row, NULL);
 	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
 		return false;
 	seckill_sale_end(&sale, p->item_id);

@@ -230,6 +230,11 @@ notify(const Purchase *list, int n)
 	Async_Notify("seckill_queue", payload);
 }
 
+static const BuyerCallbacks buyers_of_queue = {
+	.take = seckill_queue_take,
+	.put_back = seckill_queue_put_back
+};
+
 /* Is a purchase of the same item, read before the list, undecided? */
 static bool
 is_behind(const Purchase *job, const Purchase *list)
@@ -263,7 +268,7 @@ decide(Purchase *list, int n, bool may_wait)
 	seckill_process_begin(may_wait ? patience : PATIENCE_MS);
 	ForceSyncCommit();			/* answers are given when it has committed */
 	seckill_ledger_begin(&caller);
-	seckill_batch_decide(purchases, count, may_wait);
+	seckill_batch_decide(purchases, count, may_wait, &buyers_of_queue);
 	seckill_ledger_end(&caller);
 	notify(list, n);
 	batch = list;
