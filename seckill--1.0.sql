@@ -329,6 +329,73 @@ COMMENT ON FUNCTION @extschema@.seckill_write_off(bigint, bigint) IS
 'take units from those ever supplied, as their orders have left the table; the difference that seckill_audit() shows is less by so many; returns the units supplied then';
 
 --
+-- One item
+--
+
+CREATE FUNCTION @extschema@.seckill_put_item(
+    item_id     bigint,
+    settings    jsonb)
+RETURNS boolean AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_put_item(bigint, jsonb) IS
+'create an item with the settings named and its stock, or change the settings named of one that exists (null: reset); true if it was created';
+
+CREATE FUNCTION @extschema@.seckill_restock(
+    item_id     bigint,
+    units       bigint)
+RETURNS bigint AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_restock(bigint, bigint) IS
+'put units of an item on sale or, if negative, take them off; returns how many can be bought then';
+
+CREATE FUNCTION @extschema@.seckill_set_available(
+    item_id     bigint,
+    units       bigint)
+RETURNS bigint AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_set_available(bigint, bigint) IS
+'let exactly so many units of an item be left when this transaction commits, after waiting for those who hold some; returns how many were put on sale or, negative, taken off';
+
+CREATE FUNCTION @extschema@.seckill_item(
+    item_id     bigint,
+    OUT title   text,
+    OUT starts_at timestamptz,
+    OUT ends_at timestamptz,
+    OUT per_user_limit integer,
+    OUT require_token boolean,
+    OUT pay_within interval,
+    OUT user_rate real,
+    OUT user_burst integer,
+    OUT max_waiters integer,
+    OUT state   text,
+    OUT available bigint,
+    OUT unsettled integer)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_item(bigint) IS
+'settings of an item, its state (upcoming, on_sale, sold_out, ended), units available on its row and in the stock cache, and at most how many more in an unsettled lease of a lost cache; counts no orders';
+
+CREATE FUNCTION @extschema@.seckill_order(
+    item_id     bigint,
+    order_id    bigint,
+    OUT user_id bigint,
+    OUT quantity integer,
+    OUT state   @extschema@.seckill_order_state,
+    OUT created_at timestamptz,
+    OUT pay_by  timestamptz,
+    OUT mode    @extschema@.seckill_mode,
+    OUT request_id uuid)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_order(bigint, bigint) IS
+'an order as it is now';
+
+--
 -- The stock cache, by hand
 --
 
@@ -579,6 +646,11 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_confirm(bigint, bigint),
     @extschema@.seckill_cancel(bigint, bigint, boolean),
     @extschema@.seckill_write_off(bigint, bigint),
+    @extschema@.seckill_put_item(bigint, jsonb),
+    @extschema@.seckill_restock(bigint, bigint),
+    @extschema@.seckill_set_available(bigint, bigint),
+    @extschema@.seckill_item(bigint),
+    @extschema@.seckill_order(bigint, bigint),
     @extschema@.seckill_prewarm(bigint, bigint),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),

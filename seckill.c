@@ -32,7 +32,8 @@
  * src/schedule.c when that is, src/expiry.c unpaid orders, src/process.c what
  * processes have in common,
  * src/stock.c the stock cache, src/xact.c what a transaction holds and its
- * callbacks, src/guard.c the triggers, src/stats.c the statistics and
+ * callbacks, src/guard.c the triggers, src/item.c the calls of an operator on
+ * one item, src/stats.c the statistics and
  * the views, src/catalog.c the OIDs, src/fault.c what fails on purpose.  docs/design.md has the laws and the protocol.
  *
  * Without shared_preload_libraries there is no shared memory: the modes that

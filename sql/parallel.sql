@@ -27,13 +27,25 @@ CREATE FUNCTION pg_temp.recall(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
 CREATE FUNCTION pg_temp.write_off(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT seckill_write_off(1, o::bigint)::text $$;
 
+CREATE FUNCTION pg_temp.put_item(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_put_item(o::bigint, '{"stock": 1}')::text $$;
+CREATE FUNCTION pg_temp.restock(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_restock(1, o::bigint)::text $$;
+CREATE FUNCTION pg_temp.set_available(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT seckill_set_available(1, o::bigint)::text $$;
+CREATE FUNCTION pg_temp.item(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT state FROM seckill_item(o::bigint - 1241) $$;
+CREATE FUNCTION pg_temp.order(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT state::text FROM seckill_order(1, o::bigint) $$;
+
 -- each call by a statement whose plan has a Gather
 CREATE PROCEDURE pg_temp.try_all(place text) LANGUAGE plpgsql AS $$
 DECLARE
     call text;
 BEGIN
     FOREACH call IN ARRAY ARRAY['buy', 'buy_row', 'buy_queue', 'buy_many', 'submit',
-        'result', 'confirm', 'cancel', 'prewarm', 'recall', 'write_off']
+        'result', 'confirm', 'cancel', 'prewarm', 'recall', 'write_off',
+        'put_item', 'restock', 'set_available', 'item', 'order']
     LOOP
         BEGIN
             EXECUTE format('SELECT pg_temp.%I(oid) FROM pg_catalog.pg_proc WHERE oid::text = ''1242''', call);

@@ -45,8 +45,8 @@ static bool catalog_valid = false;
 /* Has any relation changed since this was cleared? */
 static bool catalog_changed;
 
-/* Result types of functions that return (outcome, number). */
-#define RESULTS		4
+/* Result types of functions that return a row. */
+#define RESULTS		6
 
 static struct
 {
@@ -314,18 +314,25 @@ result_desc(FunctionCallInfo fcinfo)
 	return results[i].desc;
 }
 
+/* Make the row that the function returns. */
+Datum
+seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	return HeapTupleGetDatum(heap_form_tuple(result_desc(fcinfo), values,
+											 nulls));
+}
+
 /* Make the row (outcome, number), number NULL if there is none. */
 Datum
 seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 					   bool has_number, int64 number)
 {
-	TupleDesc	desc = result_desc(fcinfo);
 	Datum		values[2];
 	bool		nulls[2] = {false, !has_number};
 
 	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[outcome]);
 	values[1] = Int64GetDatum(number);
-	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	return seckill_catalog_row(fcinfo, values, nulls);
 }
 
 static void

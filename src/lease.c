@@ -505,6 +505,40 @@ seckill_lease_vacate(Purchase *p)
 	}
 }
 
+/*
+ * Take all units of an item's lease, whose row we have locked and settled, and
+ * wait for those who hold some: when it returns, nobody but us holds a unit of
+ * it, and nobody gets one until we end.  Returns how many it took, what we have
+ * leased and not sold ourselves included.  If units are lost, all are on the
+ * row then.
+ */
+int32
+seckill_lease_empty(Purchase *p, ItemRow *row)
+{
+	StockTaken	taken;
+	StockOwn	own;
+	int32		units = 0;
+
+	if (p->entry == NULL)
+		return 0;
+	for (;;)
+	{
+		seckill_xact_own(p->entry, &own);
+		if (own.credit > 0 && seckill_xact_take(p->entry, own.credit, &taken))
+			units += taken.units;
+		if (seckill_xact_take_all(p->entry, &taken))
+			units += taken.units;
+		SECKILL_FAULT("all units taken");
+		seckill_xact_own(p->entry, &own);
+		if (seckill_stock_is_vacant(p->entry, &own))
+			return units;
+		if (!seckill_lease_has_lost(p->entry))
+			seckill_lease_await_holder(p->entry);
+		else if (seckill_lease_drop_lost(p, row, units))
+			units = 0;
+	}
+}
+
 
 /*
  * By hand

@@ -86,6 +86,10 @@ typedef enum PlanId
 	PLAN_LIMIT_ORDERS,
 	PLAN_SUPPLY,
 	PLAN_WRITE_OFF,
+	PLAN_INSERT_ITEM,
+	PLAN_CHANGE_ITEM,
+	PLAN_READ_ITEM,
+	PLAN_READ_ORDER,
 	PLAN_HAS_ORDERS,
 	PLAN_ANY_LEASE,
 	PLAN_ANY_ORDER
@@ -117,6 +121,14 @@ typedef struct Statement
 #define ORDER_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
 	" lease_id, pay_by, state"
+
+/* The settings of an item, in the order of ItemSetting. */
+#define SETTING_COLUMNS \
+	"title, starts_at, ends_at, per_user_limit, require_token, pay_within," \
+	" user_rate, user_burst, max_waiters"
+#define SETTING_TYPES \
+	TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID, INTERVALOID, \
+	FLOAT4OID, INT4OID, INT4OID
 
 #define ONE_ORDER	"item_id" EQ "$1 AND order_id" EQ "$2"
 
@@ -292,6 +304,29 @@ static const Statement statements[PLANS] = {
 		" seal = $3" XOR "(supplied" MINUS "$2)"
 		" WHERE item_id" EQ "$1",
 		3, {INT8OID, INT8OID, INT8OID}
+	},
+	[PLAN_INSERT_ITEM] = {
+		"INSERT INTO seckill.items (item_id, " SETTING_COLUMNS ", stock)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+		" ON CONFLICT (item_id) DO NOTHING",
+		11, {INT8OID, SETTING_TYPES, INT4OID}
+	},
+	[PLAN_CHANGE_ITEM] = {
+		"UPDATE seckill.items SET title = $2, starts_at = $3, ends_at = $4,"
+		" per_user_limit = $5, require_token = $6, pay_within = $7,"
+		" user_rate = $8, user_burst = $9, max_waiters = $10"
+		" WHERE item_id" EQ "$1",
+		10, {INT8OID, SETTING_TYPES}
+	},
+	[PLAN_READ_ITEM] = {
+		"SELECT " SETTING_COLUMNS ", stock, leased, lease_id"
+		" FROM seckill.items WHERE item_id" EQ "$1",
+		1, {INT8OID}
+	},
+	[PLAN_READ_ORDER] = {
+		"SELECT user_id, quantity, state, created_at, pay_by, mode, request_id"
+		" FROM seckill.orders WHERE " ONE_ORDER,
+		2, {INT8OID, INT8OID}
 	},
 	[PLAN_HAS_ORDERS] = {
 		"SELECT 1 FROM seckill.orders WHERE item_id" EQ "$1 LIMIT 1",
@@ -1048,6 +1083,103 @@ seckill_ledger_write_off(int64 item_id, int64 units, int64 lease_id)
 	seal_argument(item_id, lease_id)};
 
 	update_locked(PLAN_WRITE_OFF, args);
+}
+
+/*
+ * Items and orders as a whole, see item.c
+ */
+
+/*
+ * Run a statement that writes what an administrator could write, and that the
+ * triggers follow up like his.  The arguments are an item, its settings, and
+ * for a new one the stock.  Returns how many rows it made.
+ */
+static uint64
+run_as_administrator(PlanId id, int64 item_id, const ItemDetails *item)
+{
+	Datum		args[ITEM_SETTINGS + 2];
+	char		nulls[ITEM_SETTINGS + 2];
+	int			rc;
+
+	args[0] = Int64GetDatum(item_id);
+	args[ITEM_SETTINGS + 1] = Int32GetDatum(item->stock);
+	memset(nulls, ' ', sizeof(nulls));
+	for (int i = 0; i < ITEM_SETTINGS; i++)
+	{
+		args[i + 1] = item->settings[i];
+		if (item->nulls[i])
+			nulls[i + 1] = 'n';
+	}
+	rc = SPI_execute_plan(get_plan(id), args, nulls, false, 0);
+	SECKILL_FAULT("item written");
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* Insert an item with its settings and stock, unless there is one. */
+bool
+seckill_ledger_insert_item(int64 item_id, const ItemDetails *item)
+{
+	return run_as_administrator(PLAN_INSERT_ITEM, item_id, item) > 0;
+}
+
+/* Write the settings of a locked item. */
+void
+seckill_ledger_change_item(int64 item_id, const ItemDetails *item)
+{
+	if (run_as_administrator(PLAN_CHANGE_ITEM, item_id, item) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("item " INT64_FORMAT " was not updated", item_id),
+				 errhint("Look for a trigger or rule on seckill.items that skips rows.")));
+}
+
+/*
+ * The columns of the one row that was read, for the caller of
+ * seckill_ledger_end().
+ */
+static void
+copy_columns(Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = SPI_copytuple(SPI_tuptable->vals[0]);
+
+	heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, nulls);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Read the newest committed row of an item, or our own change of it. */
+bool
+seckill_ledger_read_item(int64 item_id, ItemDetails *item)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+	Datum		values[ITEM_SETTINGS + 3];
+	bool		nulls[ITEM_SETTINGS + 3];
+
+	if (run_latest(PLAN_READ_ITEM, args, seckill_catalog()->owner) == 0)
+		return false;
+	copy_columns(values, nulls);
+	memcpy(item->settings, values, sizeof(item->settings));
+	memcpy(item->nulls, nulls, sizeof(item->nulls));
+	item->stock = DatumGetInt32(values[ITEM_SETTINGS]);
+	item->leased = DatumGetInt32(values[ITEM_SETTINGS + 1]);
+	item->lease_id = nulls[ITEM_SETTINGS + 2] ? 0 :
+		DatumGetInt64(values[ITEM_SETTINGS + 2]);
+	return true;
+}
+
+/* The same for what seckill_order() shows of an order. */
+bool
+seckill_ledger_read_order(int64 item_id, int64 order_id, Datum *values,
+						  bool *nulls)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	if (run_latest(PLAN_READ_ORDER, args,
+				   seckill_catalog()->orders_owner) == 0)
+		return false;
+	copy_columns(values, nulls);
+	return true;
 }
 
 /* Has any item an open lease? */

@@ -35,15 +35,21 @@ PG_FUNCTION_INFO_V1(seckill_write_off);
 #define ERRCODE_ORDER_EXPIRED	MAKE_SQLSTATE('S','K','0','0','3')
 
 
+void
+seckill_unknown_order(int64 item_id, int64 order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " does not exist",
+					order_id, item_id)));
+}
+
 /* Lock the order and read it; there must be one. */
 static void
 lock_order(int64 item_id, int64 order_id, OrderRow *order)
 {
 	if (!seckill_ledger_lock_order(item_id, order_id, order))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " does not exist",
-						order_id, item_id)));
+		seckill_unknown_order(item_id, order_id);
 }
 
 /*

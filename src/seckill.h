@@ -157,6 +157,8 @@ typedef struct SeckillCatalog
 
 extern const SeckillCatalog *seckill_catalog(void);
 extern SeckillMode seckill_catalog_mode(Oid value);
+extern Datum seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values,
+								 bool *nulls);
 extern Datum seckill_catalog_result(FunctionCallInfo fcinfo,
 									SeckillOutcome outcome,
 									bool has_number, int64 number);
@@ -179,6 +181,35 @@ typedef struct OrderRow
 	int32		quantity;
 	OrderState	state;
 } OrderRow;
+
+/* What an administrator may set of an item; src/item.c has the names. */
+typedef enum ItemSetting
+{
+	SETTING_TITLE,
+	SETTING_STARTS_AT,
+	SETTING_ENDS_AT,
+	SETTING_PER_USER_LIMIT,
+	SETTING_REQUIRE_TOKEN,
+	SETTING_PAY_WITHIN,
+	SETTING_USER_RATE,
+	SETTING_USER_BURST,
+	SETTING_MAX_WAITERS
+} ItemSetting;
+
+#define ITEM_SETTINGS	(SETTING_MAX_WAITERS + 1)
+
+/* An item as it is written and read by src/item.c. */
+typedef struct ItemDetails
+{
+	Datum		settings[ITEM_SETTINGS];
+	bool		nulls[ITEM_SETTINGS];
+	int32		stock;
+	int32		leased;
+	int64		lease_id;		/* 0: none */
+} ItemDetails;
+
+/* Columns of an order that seckill_order() shows. */
+#define ORDER_DETAILS	7
 
 typedef struct OrderKey
 {
@@ -251,6 +282,11 @@ extern int	seckill_ledger_opening(TimestampTz after, TimestampTz until,
 								   int64 *item_ids, int max);
 extern TimestampTz seckill_ledger_next_opening(TimestampTz after);
 extern void seckill_ledger_limit_orders(int64 item_id);
+extern bool seckill_ledger_insert_item(int64 item_id, const ItemDetails *item);
+extern void seckill_ledger_change_item(int64 item_id, const ItemDetails *item);
+extern bool seckill_ledger_read_item(int64 item_id, ItemDetails *item);
+extern bool seckill_ledger_read_order(int64 item_id, int64 order_id,
+									  Datum *values, bool *nulls);
 extern void seckill_ledger_supply(int64 item_id, int64 units);
 extern void seckill_ledger_write_off(int64 item_id, int64 units,
 									 int64 lease_id);
@@ -322,6 +358,7 @@ extern void seckill_stock_learn(StockEntry *entry, uint64 generation,
 
 extern int32 seckill_stock_avail(StockEntry *entry);
 extern int64 seckill_stock_lease_id(StockEntry *entry);
+extern void seckill_stock_read(StockEntry *entry, StockCounters *counters);
 extern void seckill_stock_take(StockEntry *entry, int32 min, int32 max,
 							   StockTaken *taken);
 extern void seckill_stock_adjust(StockEntry *entry, int64 lease_id,
@@ -443,6 +480,7 @@ extern bool seckill_lease_drop_lost(Purchase *p, ItemRow *row, int32 own);
 extern void seckill_lease_await_holder(StockEntry *entry);
 extern void seckill_lease_await_units(Purchase *p);
 extern void seckill_lease_vacate(Purchase *p);
+extern int32 seckill_lease_empty(Purchase *p, ItemRow *row);
 extern bool seckill_lease_prepare(int64 item_id);
 
 
@@ -564,6 +602,8 @@ extern void seckill_worker_committed(void);
  * order.c: the life of an order
  */
 extern void seckill_put_back(int64 item_id, int64 units);
+SECKILL_NORETURN extern void seckill_unknown_order(int64 item_id,
+												   int64 order_id);
 
 
 /*

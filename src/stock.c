@@ -708,6 +708,15 @@ seckill_stock_lease_id(StockEntry *entry)
 	return lease_id;
 }
 
+/* The counters as of one moment. */
+void
+seckill_stock_read(StockEntry *entry, StockCounters *counters)
+{
+	SpinLockAcquire(&entry->mutex);
+	*counters = entry->counters;
+	SpinLockRelease(&entry->mutex);
+}
+
 /* Has the lease nothing on sale and nothing held but own? */
 bool
 seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)

@@ -27,7 +27,8 @@ $primary->poll_query_until('postgres', 'SELECT sold > 1000 FROM seckill_audit(1)
 # on a standby every call is refused, and nothing gets into its memory
 foreach my $call ('seckill_buy(1, 1)', q{seckill_buy(1, 1, 'pessimistic')},
 	'seckill_prewarm(1)', 'seckill_recall(1)', q{seckill_buy(1, 1, 'queue')},
-	'seckill_submit(1, 1)', 'seckill_result(1)')
+	'seckill_submit(1, 1)', 'seckill_result(1)', q{seckill_put_item(1, '{}')},
+	'seckill_restock(1, 1)', 'seckill_set_available(1, 1)')
 {
 	my ($rc, $out, $err) =
 	  $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
@@ -38,6 +39,13 @@ is($standby->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache()'),
 	0, 'no entry on the standby');
 is($standby->safe_psql('postgres', 'SELECT difference FROM seckill_audit(1)'),
 	0, 'the audit works on the standby');
+
+is($standby->safe_psql('postgres', <<'EOC'), 't|t', 'an item can be looked at, its lease is in the memory of the primary');
+SELECT available = stock, unsettled = leased
+FROM seckill_item(1), LATERAL (SELECT stock, leased FROM seckill.items WHERE item_id = 1) i
+EOC
+is($standby->safe_psql('postgres', 'SELECT (seckill_order(1, min(order_id))).quantity FROM seckill.orders'),
+	1, 'and an order');
 
 $primary->stop('immediate');
 my $answered = $wait->();

@@ -55,10 +55,13 @@ my @buying = (
 	"SELECT seckill_buy(1, 1, 'cache'::text)",
 	'SELECT * FROM seckill_buy_many(1, ARRAY[1, 2])',
 	"SELECT seckill_result(ticket, '10 s') FROM seckill_submit(1, 1)");
+my @looking = ('SELECT * FROM seckill_item(1)', 'SELECT seckill_order(1, 1)');
 my @operating = (
 	'INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES (2, 10, 3, $$1 h$$)',
 	'UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2',
 	'UPDATE seckill.items SET per_user_limit = 4 WHERE item_id = 1',
+	q{SELECT seckill_put_item(2, '{"title": "x"}')},
+	'SELECT seckill_restock(2, 5)', 'SELECT seckill_set_available(2, 5)',
 	'SELECT seckill_prewarm(2)',
 	'SELECT seckill_recall(2)',
 	'DELETE FROM seckill.items WHERE item_id = 2',
@@ -77,23 +80,23 @@ my @nobody = (
 	"SET seckill.token_key = 'x'", 'SET seckill.allow_unsafe = on',
 	'SHOW seckill.token_key', 'SELECT seckill_stat_reset()');
 
-may('seckill_buyer', $_) foreach @buying;
+may('seckill_buyer', $_) foreach @buying, @looking;
 may_not('seckill_buyer', $_)
   foreach @operating, @watching, @statistics, @nobody, 'SELECT * FROM seckill.orders';
 
-may('seckill_operator', $_) foreach @operating, @watching;
+may('seckill_operator', $_) foreach @operating, @watching, @looking;
 may_not('seckill_operator', $_) foreach @buying, @statistics, @nobody;
 
 may('seckill_monitor', $_) foreach @watching, @statistics;
 may_not('seckill_monitor', $_)
-  foreach @buying, @operating, 'SELECT * FROM seckill.orders',
+  foreach @buying, @operating, @looking, 'SELECT * FROM seckill.orders',
   grep { !/SHOW/ } @nobody;
 is($node->safe_psql('postgres',
 		'SET ROLE seckill_monitor; SHOW seckill.token_key'),
 	'********', 'who reads all settings does not read the key');
 
 may_not('stranger', $_)
-  foreach @buying, @operating, @watching, @statistics, @nobody;
+  foreach @buying, @operating, @looking, @watching, @statistics, @nobody;
 
 check_audit($node, 'whoever did what');
 $node->stop;

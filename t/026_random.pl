@@ -92,6 +92,9 @@ push @scripts, (
 	"SELECT move('refund');\n",
 	"${draw}BEGIN; SELECT move('refund'); SELECT outcome FROM seckill_buy(:i, :u, 'cache'); SELECT move('confirm'); COMMIT;\n",
 	"\\set i random(1, 6)\nUPDATE seckill.items SET stock = stock + 1 WHERE item_id = :i;\n",
+	"\\set i random(1, 6)\nSELECT seckill_restock(:i, 2);\n",
+	"\\set i random(1, 6)\n\\set n random(0, 5)\nSELECT seckill_set_available(:i, :n);\n",
+	"\\set i random(1, 6)\nSELECT state, available FROM seckill_item(:i);\n",
 	"\\set i random(1, 6)\nSELECT seckill_recall(:i);\n",
 	"\\set i random(1, 6)\nSELECT seckill_prewarm(:i, 20);\n");
 

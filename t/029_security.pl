@@ -238,6 +238,13 @@ SELECT $ext.seckill_confirm(item_id, order_id), $ext.seckill_cancel(item_id, ord
 SELECT $ext.seckill_prewarm(2, 10);
 SELECT $ext.seckill_buy(2, 7, 'cache');
 SELECT $ext.seckill_recall(2);
+SELECT $ext.seckill_put_item(8, '{"stock": 1, "title": "x", "pay_within": "1 h", "user_rate": 1.5, "require_token": true}');
+SELECT $ext.seckill_put_item(8, '{"per_user_limit": 2, "ends_at": "infinity"}');
+SELECT $ext.seckill_restock(2, 1), $ext.seckill_restock(2, -1);
+SELECT $ext.seckill_prewarm(2, 10);
+SELECT $ext.seckill_set_available(2, 50);
+SELECT $ext.seckill_item(2), $ext.seckill_item(8);
+SELECT $ext.seckill_order(item_id, order_id) FROM seckill.orders;
 UPDATE seckill.items SET stock = 200, per_user_limit = 60;
 UPDATE seckill.items SET pay_within = NULL WHERE item_id OPERATOR(pg_catalog.=) 1;
 UPDATE seckill.items SET ends_at = '-infinity', per_user_limit = NULL;
@@ -458,7 +465,7 @@ my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
 EOC
-is(scalar @functions, 19, 'functions of the extension');
+is(scalar @functions, 24, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions),
 	'TABLE seckill.stock', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',

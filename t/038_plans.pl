@@ -36,6 +36,9 @@ my $calls = join('; ', 'SELECT seckill_prewarm(1, 10)',
 	(map { "SELECT seckill_buy(1, 1, '$_', 1, gen_random_uuid())" } qw(optimistic retry pessimistic advisory cache)),
 	"SELECT seckill_buy_many(1, '{1,2,3}', 'cache')",
 	'SELECT seckill_recall(1)',
+	q{SELECT seckill_put_item(1, '{"title": "x"}')}, 'SELECT seckill_restock(1, 5)', 'SELECT seckill_restock(1, -5)',
+	'SELECT seckill_set_available(1, 900)', 'SELECT * FROM seckill_item(1)',
+	'SELECT seckill_order(1, min(order_id)) FROM seckill.orders WHERE item_id = 1',
 	q{SELECT seckill_confirm(1, min(order_id)) FROM seckill.orders WHERE item_id = 1},
 	q{SELECT seckill_cancel(1, max(order_id)) FROM seckill.orders WHERE item_id = 1});
 

@@ -83,6 +83,13 @@ foreach my $bug (@bugs)
 		is(call("SELECT seckill_prewarm($item)"), $bug eq 'holder hidden' ? 2 : $left, "$name: prewarm");
 		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', $left)"), 'sold', "$name: and then a sale");
 		lose_units($bug, $end);
+		is(call("SELECT seckill_restock($item, -$left - 1)"), 'SK004', "$name: no more is taken off sale than there is");
+		is(call("SELECT seckill_restock($item, -$left)"), 0, "$name: what is left is taken off sale");
+		lose_units($bug, $end);
+		is(call("SELECT seckill_set_available($item, 5)"), 5 - $left, "$name: so many left");
+		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', 6)"), 'sold_out', "$name: and no more");
+		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', 5)"), 'sold', "$name: nor less");
+		lose_units($bug, $end);
 		is(call("DELETE FROM seckill.items WHERE item_id = $item RETURNING 'gone'"),
 			$end eq 'COMMIT' ? '23503' : 'gone', "$name: DELETE");
 		call("SELECT seckill_recall($item)");

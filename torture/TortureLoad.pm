@@ -360,14 +360,34 @@ sub restock
 	my $units = 1 + int(rand(8));
 	my $supply = $self->{supply}{$item};
 
+	return $self->take_off($item, $units) if rand() < 0.3;
 	$supply->[1] += $units;
 	return {
-		sql => "UPDATE seckill.items SET stock = stock + $units WHERE item_id = $item",
+		sql => rand() < 0.5 ? "SELECT seckill_restock($item, $units)"
+		: "UPDATE seckill.items SET stock = stock + $units WHERE item_id = $item",
 		done => sub {
 			my ($session) = @_;
 
 			return if $session->{lost};
 			$session->{error} ? ($supply->[1] -= $units) : ($supply->[0] += $units);
+			return;
+		} };
+}
+
+# Take units off sale, if there are so many.
+sub take_off
+{
+	my ($self, $item, $units) = @_;
+	my $supply = $self->{supply}{$item};
+
+	$supply->[0] -= $units;
+	return {
+		sql => "SELECT seckill_restock($item, -$units)",
+		done => sub {
+			my ($session) = @_;
+
+			return if $session->{lost};
+			$session->{error} ? ($supply->[0] += $units) : ($supply->[1] -= $units);
 			return;
 		} };
 }

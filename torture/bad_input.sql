@@ -60,7 +60,7 @@ DECLARE
 	item text := torture.item();
 	who text := torture.people();
 BEGIN
-	CASE floor(random() * 20)
+	CASE floor(random() * 22)
 		WHEN 0, 1, 2, 3 THEN
 			RETURN format('SELECT * FROM seckill_buy(%s, %s, %s, %s, %s, %s)', item, who,
 				torture.mode(), torture.number(), torture.request(), torture.token(item, who));
@@ -92,6 +92,11 @@ BEGIN
 			RETURN format('SELECT seckill_recall(%s)', item);
 		WHEN 16 THEN
 			RETURN format('SELECT count(*) FROM seckill_audit(%s)', item);
+		WHEN 20 THEN
+			RETURN format('SELECT seckill_%s(%s, %s)', torture.one_of('restock', 'restock', 'set_available', 'order'),
+				item, torture.number());
+		WHEN 21 THEN
+			RETURN format('SELECT * FROM seckill_item(%s)', item);
 		WHEN 17 THEN
 			RETURN 'SELECT count(*) FROM ' || torture.one_of('seckill_cache()', 'seckill_stat_items()',
 				'seckill_stat_worker()', 'seckill_stat_reset()', 'seckill.stock', 'seckill.stat_items',
@@ -115,7 +120,7 @@ CREATE FUNCTION torture.any_change() RETURNS text LANGUAGE plpgsql VOLATILE AS $
 DECLARE
 	item text := torture.item();
 BEGIN
-	CASE floor(random() * 10)
+	CASE floor(random() * 12)
 		WHEN 0 THEN
 			RETURN format('UPDATE seckill.items SET stock = stock + %s WHERE item_id = %s', torture.number(), item);
 		WHEN 1 THEN
@@ -131,6 +136,12 @@ BEGIN
 		WHEN 4 THEN
 			RETURN format('UPDATE seckill.items SET starts_at = NULL, ends_at = NULL, require_token = false, per_user_limit = NULL, user_rate = %s, title = %s',
 				torture.one_of('NULL', '''NaN''', '''Infinity''', '-1', '0', '1e30'), torture.token('1', '1'));
+		WHEN 9, 10 THEN
+			RETURN format('SELECT seckill_put_item(%s, %s)', item, torture.one_of('NULL', '''{}''', '''[]''', '''"x"''',
+				'''{"stock": 100}''', '''{"stock": -1}''', '''{"stock": 1e30}''', '''{"title": null}''',
+				'''{"title": {"a": [1]}}''', '''{"per_user_limit": 1.5}''', '''{"require_token": false, "x": 1}''',
+				'''{"user_rate": 1e300}''', '''{"pay_within": "x"}''', '''{"ends_at": "infinity"}''',
+				'''{"starts_at": null, "ends_at": null, "pay_within": null}'''));
 		WHEN 5 THEN
 			RETURN format('DELETE FROM seckill.items WHERE item_id = %s', item);
 		WHEN 6 THEN
