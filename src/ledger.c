@@ -8,9 +8,10 @@
  * (sub)transaction restores the user and closes SPI.
  *
  * Every name and operator is schema-qualified, so the caller's search_path
- * decides nothing.  Plans are made with sequential scans disabled: for a small items table the planner would read
- * every dead version of every item, and a serializable transaction would
- * conflict with every buyer.
+ * decides nothing.  Plans are generic ones, made with sequential scans disabled
+ * and under no setting of the caller's: for a small items table the planner
+ * would read every dead version of every item, and a serializable transaction
+ * would conflict with every buyer.
  *
  * Where orders are found by their key, 'pending' is an argument: as a constant
  * it would allow the index of pending orders, which looks cheap while there
@@ -52,6 +53,7 @@
 #include "utils/rel.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "seckill.h"
@@ -339,6 +341,7 @@ static const Statement statements[PLANS] = {
 };
 
 static SPIPlanPtr plans[PLANS];
+static int	generations[PLANS]; /* of the plans that replan() made */
 static Oid	plans_items = InvalidOid;	/* incarnation the plans are for */
 
 
@@ -411,41 +414,91 @@ prepare(PlanId id)
 }
 
 /*
- * Plan with index scans only, and joins by such, whatever the caller has set
- * for his own statements; and without JIT, which would take longer than the
- * statement, each time.
+ * What decides how a plan is made, whatever the caller has set for its own
+ * statements: index scans only, and joins by such; everything else as
+ * PostgreSQL has it by default.  Costs count, too: a page can be made so dear
+ * that a disabled scan is the cheapest.  Without JIT, which would take longer
+ * than the statement, each time.
  */
+static const char *const planner_settings[][2] = {
+	{"enable_indexscan", "on"},
+	{"enable_indexonlyscan", "on"},
+	{"enable_tidscan", "on"},
+	{"enable_nestloop", "on"},
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_material", "on"},
+	{"enable_memoize", "off"},
+	{"enable_sort", "on"},
+	{"enable_incremental_sort", "on"},
+	{"enable_hashagg", "on"},
+	{"seq_page_cost", "1"},
+	{"random_page_cost", "4"},
+	{"cpu_tuple_cost", "0.01"},
+	{"cpu_index_tuple_cost", "0.005"},
+	{"cpu_operator_cost", "0.0025"},
+	{"effective_cache_size", "4GB"},
+	{"from_collapse_limit", "8"},
+	{"join_collapse_limit", "8"},
+	{"geqo", "off"},
+	{"constraint_exclusion", "partition"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"jit", "off"}
+};
+
+/* Set something until the end of the GUC nest level. */
 static void
-replan(SPIPlanPtr plan)
+set_locally(const char *name, const char *value)
 {
-	static const char *const settings[][2] = {
-		{"enable_indexscan", "on"},
-		{"enable_nestloop", "on"},
-		{"enable_seqscan", "off"},
-		{"enable_bitmapscan", "off"},
-		{"enable_hashjoin", "off"},
-		{"enable_mergejoin", "off"},
-		{"jit", "off"}
-	};
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static CachedPlanSource *
+source_of(PlanId id)
+{
+	return linitial(SPI_plan_get_plan_sources(plans[id]));
+}
+
+/* Make the plan under our settings, and put away one made under others. */
+static void
+replan(PlanId id)
+{
+	CachedPlanSource *source = source_of(id);
 	int			nest = NewGUCNestLevel();
 
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1],
-								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
+	for (int i = 0; i < (int) lengthof(planner_settings); i++)
+		set_locally(planner_settings[i][0], planner_settings[i][1]);
+	if (source->gplan != NULL)
+		source->gplan->is_valid = false;
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(plans[id]),
+					  CurrentResourceOwner);
+	generations[id] = source->gplan->generation;
 	AtEOXact_GUC(true, nest);
 }
 
-/* Will SPI use the plan as it is? */
+/*
+ * Will SPI use the plan that we have made?  It makes another for each of these
+ * reasons, under the settings of the caller.  If one arose after we asked, as it
+ * locked the tables, the number of the plan tells next time.
+ */
 static bool
-is_planned(SPIPlanPtr plan)
+is_planned(PlanId id)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	CachedPlanSource *source = source_of(id);
+	CachedPlan *generic = source->gplan;
 
-	return source->is_valid && source->gplan != NULL &&
-		source->gplan->is_valid &&
-		SeckillSearchPathMatches(source->search_path);
+	return source->is_valid && generic != NULL && generic->is_valid &&
+		generic->generation == generations[id] &&
+		SeckillSearchPathMatches(source->search_path) &&
+		(!source->dependsOnRLS ||
+		 (source->rewriteRoleId == GetUserId() &&
+		  source->rewriteRowSecurity == row_security)) &&
+		(!generic->dependsOnRole || generic->planRoleId == GetUserId()) &&
+		(!TransactionIdIsValid(generic->saved_xmin) ||
+		 TransactionIdEquals(generic->saved_xmin, TransactionXmin));
 }
 
 /* The plan of a statement, ready to run. */
@@ -458,8 +511,8 @@ get_plan(PlanId id)
 		forget_plans(items);
 	if (plans[id] == NULL)
 		prepare(id);
-	if (!is_planned(plans[id]))
-		replan(plans[id]);
+	if (!is_planned(id))
+		replan(id);
 	SECKILL_FAULT("statement planned");
 	return plans[id];
 }
@@ -478,14 +531,41 @@ become(Oid user, LedgerCaller *self)
 }
 
 /*
+ * A caller who wants custom plans (plan_cache_mode) would have one made for each
+ * statement of ours, under settings of its own: not until end_generic().
+ * Triggers of the application's run their statements without custom plans
+ * meanwhile.  Returns the GUC nest level, or 0 if nothing was to be done.
+ */
+static int
+begin_generic(void)
+{
+	int			nest;
+
+	if (likely(plan_cache_mode != PLAN_CACHE_MODE_FORCE_CUSTOM_PLAN))
+		return 0;
+	nest = NewGUCNestLevel();
+	set_locally("plan_cache_mode", "auto");
+	return nest;
+}
+
+static void
+end_generic(int nest)
+{
+	if (nest > 0)
+		AtEOXact_GUC(true, nest);
+}
+
+/*
  * Run a statement on many items under the transaction's snapshot; the number
  * of rows it made.
  */
 static uint64
 run_many(PlanId id, Datum *args)
 {
+	int			nest = begin_generic();
 	int			rc = SPI_execute_plan(get_plan(id), args, NULL, false, 0);
 
+	end_generic(nest);
 	SECKILL_FAULT("statement run");
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
@@ -514,6 +594,7 @@ run_latest(PlanId id, Datum *args, Oid owner)
 	LedgerCaller caller;
 	SPIPlanPtr	plan;
 	Snapshot	snapshot;
+	int			nest;
 	int			rc;
 
 	become(owner, &caller);
@@ -522,8 +603,10 @@ run_latest(PlanId id, Datum *args, Oid owner)
 	plan = get_plan(id);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	nest = begin_generic();
 	rc = SPI_execute_snapshot(plan, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
+	end_generic(nest);
 	SECKILL_FAULT("statement run as owner");
 	SetUserIdAndSecContext(caller.user, caller.context);
 	UnregisterSnapshot(snapshot);
@@ -1294,6 +1377,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	char		nulls[] = "       n   ";
 	Datum		args[MAX_ARGS];
 	LedgerCaller owner;
+	int			nest;
 	int			rc;
 
 	if (lease_id != 0)
@@ -1307,9 +1391,11 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
 	args[7] = Int64GetDatum(lease_id);
 	become(c->orders_owner, &owner);
+	nest = begin_generic();
 	rc = SPI_execute_snapshot(get_plan(n == 1 ? PLAN_ORDER : PLAN_ORDERS),
 							  args, nulls, snapshot, InvalidSnapshot, false,
 							  true, 0);
+	end_generic(nest);
 	SetUserIdAndSecContext(owner.user, owner.context);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",

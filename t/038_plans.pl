@@ -13,7 +13,7 @@ my ($libdir) = run_command([ 'pg_config', '--pkglibdir' ]);
 plan skip_all => 'auto_explain is not installed' unless -e "$libdir/auto_explain.so";
 
 my $node = seckill_node('main', conf => <<'EOC');
-session_preload_libraries = 'auto_explain'
+shared_preload_libraries = 'seckill, auto_explain'
 auto_explain.log_min_duration = 0
 auto_explain.log_nested_statements = on
 auto_explain.log_analyze = on
@@ -45,16 +45,60 @@ my $calls = join('; ', 'SELECT seckill_prewarm(1, 10)',
 $node->safe_psql('postgres', q{INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES (1, 1000, 100, '1 hour')});
 $from = length(slurp_file($node->logfile));
 
+sub check_plans
+{
+	my ($message, @plans) = @_;
+
+	cmp_ok(scalar @plans, '>', 15, "$message: the plans are in the log");
+	is(join("\n", grep { /Seq Scan on (items|orders)|Bitmap/ } @plans), '', "$message: by index only");
+	is(join("\n", grep { /\bJIT:/ } @plans), '', "$message: not compiled");
+	return;
+}
+
+# Everything that a planner can be told, against what is wanted here.
+my $all = join('; ',
+	(map { "SET enable_$_ = off" } qw(indexscan indexonlyscan tidscan nestloop material sort incremental_sort memoize)),
+	(map { "SET ${_}_cost = 1e300" } qw(random_page cpu_tuple cpu_index_tuple cpu_operator)),
+	'SET seq_page_cost = 0', 'SET effective_cache_size = 8', 'SET from_collapse_limit = 1',
+	'SET join_collapse_limit = 1', 'SET geqo = on', 'SET geqo_threshold = 2', 'SET constraint_exclusion = on',
+	'SET jit = on', (map { "SET jit_${_}above_cost = 0" } '', 'inline_', 'optimize_'));
+
 foreach my $settings ('SET jit = on', 'SET jit = on; SET jit_above_cost = 0',
 	'SET jit = on; SET enable_indexscan = off',
-	'SET jit = on; SET enable_nestloop = off; SET enable_indexscan = off; SET jit_above_cost = 0')
+	'SET jit = on; SET enable_nestloop = off; SET enable_indexscan = off; SET jit_above_cost = 0',
+	$all)
 {
-	my @plans = plans_of($settings, $calls);
-
-	cmp_ok(scalar @plans, '>', 15, "$settings: the plans are in the log");
-	is(join("\n", grep { /Seq Scan on (items|orders)|Bitmap/ } @plans), '', "$settings: by index only");
-	is(join("\n", grep { /\bJIT:/ } @plans), '', "$settings: not compiled");
+	foreach my $mode (qw(auto force_custom_plan force_generic_plan))
+	{
+		check_plans("$mode; $settings", plans_of("$settings; SET plan_cache_mode = $mode", $calls));
+	}
 }
 check_audit($node, 'after all settings');
+
+# a plan that has to be made again meanwhile: the tables were analyzed, row
+# security is switched, an index is broken for older snapshots
+$node->safe_psql('postgres', 'ALTER TABLE seckill.items ENABLE ROW LEVEL SECURITY; ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY');
+check_plans('made again', plans_of($all,
+	"$calls; ANALYZE seckill.items; $calls; SET row_security = off; $calls; ANALYZE seckill.orders; RESET row_security; $calls"));
+
+# settings of the database, for worker and keeper
+(my $of_database = $all) =~ s/SET /ALTER DATABASE postgres SET /g;
+$node->safe_psql('postgres', "$of_database; ALTER DATABASE postgres SET plan_cache_mode = force_custom_plan");
+check_plans('worker and keeper', plans_of('SET auto_explain.log_min_duration = -1', <<'EOC'));
+INSERT INTO seckill.items (item_id, stock, pay_within, per_user_limit)
+	SELECT n, 10, CASE WHEN n < 7 THEN interval '200 ms' END, CASE WHEN n % 2 = 0 THEN 5 END FROM generate_series(2, 9) n;
+SELECT seckill_submit(n, 1, 1, gen_random_uuid()) FROM generate_series(2, 9) n, generate_series(1, 2);
+DO $$
+BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		EXIT WHEN (SELECT count(*) FILTER (WHERE state = 'expired') = 10 AND count(*) = 16
+			FROM seckill.orders WHERE item_id BETWEEN 2 AND 9);
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$
+EOC
+is($node->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FROM seckill.orders WHERE item_id BETWEEN 2 AND 9 AND user_id = 1}),
+	'10|16', 'worker and keeper have done their work');
+check_audit($node, 'after settings of the database');
 $node->stop;
 done_testing();
