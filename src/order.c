@@ -109,7 +109,10 @@ confirm(int64 item_id, int64 order_id)
 	switch (order.state)
 	{
 		case ORDER_PENDING:
-			seckill_ledger_not_updated(item_id, order_id);
+			/* committed since; now it is locked, and the UPDATE finds it */
+			if (!seckill_ledger_confirm(item_id, order_id))
+				seckill_ledger_not_updated(item_id, order_id);
+			return ORDER_CONFIRMED;
 		case ORDER_CONFIRMED:
 			return ORDER_CONFIRMED;
 		case ORDER_EXPIRED:
