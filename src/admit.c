@@ -158,6 +158,7 @@ answer(OrderScan *scan, Purchase *p)
 		p->outcome = SECKILL_REQUEST_REUSED;
 		return true;
 	}
+	seckill_xact_await_flush(order.xmin, p->mode == SECKILL_MODE_QUEUE);
 	seckill_xact_await_standby();
 	p->order_id = order.order_id;
 	p->outcome = SECKILL_SOLD;

@@ -1532,6 +1532,17 @@ seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id)
 	return bought;
 }
 
+/*
+ * Who wrote the order as it was found.  A frozen one is of long ago: its status
+ * may not be kept any more.
+ */
+static TransactionId
+order_xmin(OrderScan *s)
+{
+	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(s->slot, false,
+														 NULL)->t_data);
+}
+
 /* The order that a request has made, if any. */
 bool
 seckill_ledger_requested(OrderScan *s, int64 item_id,
@@ -1543,6 +1554,7 @@ seckill_ledger_requested(OrderScan *s, int64 item_id,
 	order->order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));
 	order->user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));
 	order->quantity = DatumGetInt32(order_column(s, ORDER_QUANTITY));
+	order->xmin = order_xmin(s);
 	return true;
 }
 

@@ -120,6 +120,7 @@ confirm(int64 item_id, int64 order_id)
 		case ORDER_CANCELLED:
 			break;
 	}
+	seckill_xact_flush_seen();
 	ereport(ERROR,
 			(errcode(ERRCODE_ORDER_CANCELLED),
 			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was cancelled",
@@ -154,6 +155,9 @@ cancel(int64 item_id, int64 order_id, bool refund)
 	lock_order(item_id, order_id, &order);
 	if (order.state == ORDER_CANCELLED)
 		return ORDER_CANCELLED;
+	if (order.state == ORDER_EXPIRED ||
+		(order.state == ORDER_CONFIRMED && !refund))
+		seckill_xact_flush_seen();
 	if (order.state == ORDER_EXPIRED)
 		ereport(ERROR,
 				(errcode(ERRCODE_ORDER_EXPIRED),

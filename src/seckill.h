@@ -223,6 +223,7 @@ typedef struct OrderOfRequest
 	int64		order_id;
 	int64		user_id;
 	int32		quantity;
+	TransactionId xmin;			/* who wrote it */
 } OrderOfRequest;
 
 typedef struct OrderScan OrderScan;
@@ -450,6 +451,8 @@ extern void seckill_xact_note_emptied(Oid items);
 extern void seckill_xact_note_drop_database(Oid dbid);
 extern bool seckill_xact_waits_for_standby(void);
 extern void seckill_xact_await_standby(void);
+extern void seckill_xact_await_flush(TransactionId xid, bool always);
+extern void seckill_xact_flush_seen(void);
 
 
 /*

@@ -30,6 +30,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "replication/message.h"
@@ -595,6 +596,34 @@ seckill_entry_enter(int64 item_id)
 	if (!seckill_stock_ready() || seckill_xact_emptied_items())
 		return NULL;
 	return seckill_stock_enter(seckill_catalog()->items, item_id);
+}
+
+
+/*
+ * What others have committed, told to a caller who writes nothing: with
+ * synchronous_commit off others see it before it is on disk.
+ */
+
+/*
+ * Wait until the commit of a transaction that we see is on disk; always, or
+ * unless our own commit would not wait either.  The server keeps the place of
+ * an asynchronous commit in the WAL for just such a question.
+ */
+void
+seckill_xact_await_flush(TransactionId xid, bool always)
+{
+	if (TransactionIdIsCurrentTransactionId(xid) ||
+		(!always && synchronous_commit == SYNCHRONOUS_COMMIT_OFF))
+		return;
+	XLogFlush(TransactionIdGetCommitLSN(xid));
+}
+
+/* The same for all that we see, before an error that tells of it. */
+void
+seckill_xact_flush_seen(void)
+{
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+		XLogFlush(GetXLogInsertRecPtr());
 }
 
 
