@@ -68,7 +68,7 @@ static const struct
 #define NAMES	(ITEM_SETTINGS + 1)
 
 #define HINT_SETTINGS \
-	errhint("Settings are the strings title, starts_at, ends_at and pay_within, the numbers per_user_limit, user_rate, user_burst and max_waiters, and the boolean require_token; a new item needs the number stock, too. Null resets a setting.")
+	errhint("Settings are the strings title, starts_at, ends_at and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
 
 /* What the caller has named. */
 typedef struct Change

@@ -1173,8 +1173,8 @@ seckill_ledger_write_off(int64 item_id, int64 units, int64 lease_id)
  */
 
 /*
- * Run a statement that writes what an administrator could write, and that the
- * triggers follow up like his.  The arguments are an item, its settings, and
+ * Run a statement that writes what an administrator could write; the triggers
+ * follow it up in the same way.  The arguments are an item, its settings, and
  * for a new one the stock.  Returns how many rows it made.
  */
 static uint64

@@ -489,9 +489,11 @@ EOC
 ($out, $err) = run_script(join '', 'SET ROLE buyer;',
 	(map { "SELECT outcome FROM seckill_buy(1, 5, '$_');" } sort keys %n_of),
 	'SELECT seckill_confirm(1, 1);', 'SELECT seckill_cancel(1, 1, true);',
+	q{SELECT seckill_put_item(1, '{"title": "x"}');}, 'SELECT seckill_restock(1, 1) > 0;', 'SELECT seckill_set_available(1, 5) < 0;',
+	'SELECT available FROM seckill_item(1);', 'SELECT state FROM seckill_order(1, 1);', q{SELECT seckill_put_item(77, '{"stock": 1}');},
 	'SELECT difference FROM seckill_audit(1);');
 is($err, '', 'row security: policies are not asked');
-is($out, "sold\n" x 7 . "confirmed\ncancelled\n0", 'row security: all is sold');
+is($out, "sold\n" x 7 . "confirmed\ncancelled\nf\nt\nt\n5\ncancelled\nt\n0", 'row security: all is sold');
 $node->safe_psql('postgres', <<'EOC');
 DROP POLICY nobody ON seckill.items;
 DROP POLICY nobody ON seckill.orders;
