@@ -217,7 +217,10 @@ sub by_hand
 		{ name => 'set available', more => -5, before => [ 'SELECT seckill_prewarm($item, 10)' ],
 			call => 'SELECT seckill_set_available($item, 7)',
 			done => 'SELECT stock = 7 FROM seckill.items WHERE item_id = $item' },
-		{ name => 'write off', call => 'SELECT seckill_write_off($item, 0)' },
+		{ name => 'write off', more => -3, before => [$order],
+			call => 'WITH gone AS (DELETE FROM seckill.orders WHERE item_id = $item RETURNING quantity)'
+				. ' SELECT seckill_write_off($item, sum(quantity)::bigint) FROM gone',
+			done => 'SELECT supplied = 9 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'look', call => 'SELECT available FROM seckill_item($item)' },
 		{ name => 'first limit', before => [$order],
 			call => 'UPDATE seckill.items SET per_user_limit = 3 WHERE item_id = $item RETURNING 1',
