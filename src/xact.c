@@ -618,12 +618,16 @@ seckill_xact_await_flush(TransactionId xid, bool always)
 	XLogFlush(TransactionIdGetCommitLSN(xid));
 }
 
-/* The same for all that we see, before an error that tells of it. */
+/*
+ * Wait until the commit is on disk that left an order as it is, before an error
+ * tells of that.  The caller has locked the order, and the record of that lock
+ * follows the commit in the WAL.
+ */
 void
 seckill_xact_flush_seen(void)
 {
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
-		XLogFlush(GetXLogInsertRecPtr());
+		XLogFlush(XactLastRecEnd);
 }
 
 
