@@ -36,6 +36,9 @@ PG_FUNCTION_INFO_V1(seckill_order);
 /* Fewer units are left than are to be taken; others are in order.c. */
 #define ERRCODE_UNITS_MISSING	MAKE_SQLSTATE('S','K','0','0','4')
 
+/* How often an INSERT that does nothing is tried. */
+#define TRIES	3
+
 /* How often seckill_item() tries to see row and cache as of one moment. */
 #define LOOKS	10
 
@@ -210,7 +213,9 @@ exists(int64 item_id)
 }
 
 /*
- * Make an item; false if somebody has made it meanwhile.
+ * Make an item; false if somebody has made it meanwhile.  Somebody may have
+ * deleted it again before we look: only what happens each time is a trigger's
+ * doing.
  */
 static bool
 create_item(int64 item_id, const Change *change)
@@ -231,14 +236,18 @@ create_item(int64 item_id, const Change *change)
 		else
 			reset_value(i, &item.settings[i], &item.nulls[i]);
 	item.stock = DatumGetInt32(change->values[STOCK]);
-	if (seckill_ledger_insert_item(item_id, &item))
-		return true;
-	if (!exists(item_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-				 errmsg("item " INT64_FORMAT " was not inserted", item_id),
-				 errhint("Look for a trigger or rule on seckill.items that skips rows.")));
-	return false;
+	for (int i = 0; i < TRIES; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (seckill_ledger_insert_item(item_id, &item))
+			return true;
+		if (exists(item_id))
+			return false;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("item " INT64_FORMAT " was not inserted", item_id),
+			 errhint("Look for a trigger or rule on seckill.items that skips rows.")));
 }
 
 /* Change the settings that are named, on the row as it is under its lock. */

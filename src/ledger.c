@@ -1182,6 +1182,7 @@ run_as_administrator(PlanId id, int64 item_id, const ItemDetails *item)
 {
 	Datum		args[ITEM_SETTINGS + 2];
 	char		nulls[ITEM_SETTINGS + 2];
+	int			nest = begin_generic();
 	int			rc;
 
 	args[0] = Int64GetDatum(item_id);
@@ -1194,6 +1195,7 @@ run_as_administrator(PlanId id, int64 item_id, const ItemDetails *item)
 			nulls[i + 1] = 'n';
 	}
 	rc = SPI_execute_plan(get_plan(id), args, nulls, false, 0);
+	end_generic(nest);
 	SECKILL_FAULT("item written");
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));

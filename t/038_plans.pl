@@ -35,6 +35,8 @@ sub plans_of
 my $calls = join('; ', 'SELECT seckill_prewarm(1, 10)',
 	(map { "SELECT seckill_buy(1, 1, '$_', 1, gen_random_uuid())" } qw(optimistic retry pessimistic advisory cache)),
 	"SELECT seckill_buy_many(1, '{1,2,3}', 'cache')",
+	q{SELECT seckill_put_item(1, '{"title": "x"}')}, 'SELECT seckill_restock(1, 5)',
+	'SELECT seckill_set_available(1, 500)', 'SELECT seckill_item(1)',
 	'SELECT seckill_recall(1)',
 	q{SELECT seckill_put_item(1, '{"title": "x"}')}, 'SELECT seckill_restock(1, 5)', 'SELECT seckill_restock(1, -5)',
 	'SELECT seckill_set_available(1, 900)', 'SELECT * FROM seckill_item(1)',

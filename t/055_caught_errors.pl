@@ -105,6 +105,9 @@ foreach my $trigger ('BEFORE UPDATE ON seckill.items', 'AFTER UPDATE ON seckill.
 	is_expired($third);
 	is_sound("seckill_confirm($item, $third)", 'confirmed', 'late payment');
 
+	is_sound("seckill_restock($item, 5) > 5", 't', 'restock');
+	is_sound("seckill_set_available($item, 50) < 0", 't', 'exactly so many left');
+	is_sound("seckill_put_item($item, '{\"title\": \"x\"}')", 'f', 'change');
 	is_sound("seckill_prewarm($item, 4)", 4, 'prewarm');
 	is_sound("seckill_recall($item) > 3", 't', 'recall');
 	is_sound("seckill_prewarm($item, 4)", 4, 'prewarm again');
