@@ -258,11 +258,14 @@ change_item(int64 item_id, const Change *change)
 	ItemDetails item;
 
 	if (change->named[STOCK])
+	{
+		seckill_xact_flush_seen();
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("item " INT64_FORMAT " exists, so its stock cannot be set",
 						item_id),
 				 errhint("Use seckill_restock() to add units or take some away, seckill_set_available() to say how many are left.")));
+	}
 	if (change->count == 0)
 		return;
 	seckill_lease_line_up(item_id);

@@ -88,6 +88,13 @@ check_state('cancel', 'cancel', 'cancelled', 'cancelled');
 check_state('cancel', 'confirm', 'SK002', 'cancelled');
 check_state('confirm', 'cancel', 'SK001', 'confirmed');
 
+# an item that there is
+$node->safe_psql('postgres', q{SET synchronous_commit = off; SELECT seckill_put_item(4, '{"stock": 1}')});
+my ($rc, $out, $err) = $node->psql('postgres', qq{\\set VERBOSITY verbose\nSELECT seckill_put_item(4, '{"stock": 1}')});
+like($err, qr/ERROR:  42710: /, 'created again, an item is there');
+crash();
+is($node->safe_psql('postgres', 'SELECT available FROM seckill_item(4)'), 1, 'also after a crash');
+
 # an order that is frozen, whose transaction nobody remembers
 $node->safe_psql('postgres', 'VACUUM FREEZE seckill.orders');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '${\ request(1) }')"),
