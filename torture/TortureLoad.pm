@@ -521,7 +521,7 @@ sub receive_some
 		$self->{errors}{ $session->{error} }++ if $session->{error};
 		$self->finding("$session->{error} $session->{message}: $action->{sql}")
 		  if $session->{error} && $session->{error} !~ ($action->{expects} // qr/^$/)
-		  && $session->{error} =~ /^(XX|42|0A|22(?!012)|23|08P|25P)/;
+		  && $session->{error} =~ /^(XX|42|0A|22(?!012)|23|08P|25P|55000)/;
 		my $next = $action->{done}->($session);
 		$self->start_action($session, $next) if ref $next && !$session->{lost};
 	}

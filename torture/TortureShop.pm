@@ -587,7 +587,7 @@ sub tamper
 	return {
 		sql => $sql,
 		# a constraint may speak first
-		expects => qr/^(0A000|23514|23503)/,
+		expects => qr/^(0A000|23514|23503|55000)/,
 		done => sub {
 			my ($session) = @_;
 
