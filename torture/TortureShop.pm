@@ -11,7 +11,7 @@ use warnings;
 my %weight = (
 	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
 	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 4,
-	tamper => 2, use_request_again => 2, buy_at_commit => 2, buy_by_cursor => 2, buy_in_two_phases => 3);
+	change_item => 0, tamper => 2, use_request_again => 2, buy_at_commit => 2, buy_by_cursor => 2, buy_in_two_phases => 3);
 my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
 
 #
@@ -564,6 +564,37 @@ sub use_request_again
 
 			$load->dealt($session, $user);
 			$load->finding("$outcome: $sql") if ($outcome // 'request_reused') ne 'request_reused';
+			return;
+		} };
+}
+
+# The calls for who runs the shop.  What was answered of the units supplied is
+# exact; without an answer it may be either.
+sub change_item
+{
+	my ($load) = @_;
+	my $item = 1 + int(rand(5));
+	my $supply = $load->{supply}{$item};
+	my $units = int(rand(20)) - 8;
+	my @calls = ([ "SELECT seckill_restock($item, $units), $units", sub { $units } ],
+		[ "SELECT seckill_set_available($item, " . int(rand(40)) . ')', sub { $_[0] } ],
+		[ "SELECT seckill_put_item($item, '{\"title\": \"put\", \"max_waiters\": null}')", sub { 0 } ]);
+	my ($sql, $supplied) = @{ $calls[ rand @calls ] };
+
+	return {
+		sql => $sql,
+		done => sub {
+			my ($session) = @_;
+			my ($answer) = $session->row;
+
+			if ($session->{lost})
+			{
+				@$supply = ($supply->[0] - 1000, $supply->[1] + 1000);
+			}
+			elsif (defined $answer)
+			{
+				$_ += $supplied->($answer) foreach @$supply;
+			}
 			return;
 		} };
 }
