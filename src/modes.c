@@ -250,17 +250,47 @@ drop_stale_lease(Purchase *p, const StockTaken *taken)
 		seckill_ledger_unserializable();
 }
 
+/* How many units are left for a list that was too long, as far as one sees. */
+static int32
+units_left(const Purchase *p)
+{
+	ItemRow		row;
+	StockOwn	own;
+	int64		left;
+
+	seckill_xact_own(p->entry, &own);
+	left = (int64) own.credit + seckill_stock_avail(p->entry);
+	if (seckill_ledger_peek(p->item_id, &row))
+		left += row.stock;
+	return (int32) Max(Min(left, p->quantity - 1), 1);
+}
+
+/*
+ * Put units for the first purchases of a list on hold, as many as there are.
+ * What the cache lacks is leased before any are: a buyer who has locked the row
+ * may be waiting for holders of units, so a holder must not wait for the row.
+ */
+static bool
+take_for_list(Purchase **list, int n, StockTaken *taken)
+{
+	Purchase	whole = *list[0];
+
+	for (whole.quantity = n; whole.quantity > 1;
+		 whole.quantity = units_left(&whole))
+		if (seckill_lease_obtain(&whole, taken))
+			return true;
+	return seckill_lease_obtain(list[0], taken);
+}
+
 /* Put units for the first of the list on hold, and for more if they are there. */
 static bool
 take(Purchase **list, int n, StockTaken *taken)
 {
 	Purchase   *p = list[0];
-	bool		took = n == 1 ?
-	seckill_xact_take(p->entry, p->quantity, taken) :
-	seckill_xact_take_some(p->entry, n, taken);
 
-	if (!took)
-		return seckill_lease_obtain(p, taken);
+	if (!seckill_xact_take(p->entry, n * p->quantity, taken))
+		return n == 1 ? seckill_lease_obtain(p, taken) :
+			take_for_list(list, n, taken);
 	if (taken->low)
 		seckill_lease_top_up(p);
 	return true;

@@ -428,8 +428,6 @@ extern void seckill_change_commit_level(int level);
 extern void seckill_change_abort_level(int level);
 extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
 							  StockTaken *taken);
-extern bool seckill_xact_take_some(StockEntry *entry, int32 max,
-								   StockTaken *taken);
 extern bool seckill_xact_take_all(StockEntry *entry, StockTaken *taken);
 extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
 extern bool seckill_xact_has_room(void);

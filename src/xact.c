@@ -332,18 +332,6 @@ seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
 		take_between(entry, quantity, quantity, taken);
 }
 
-/* The same for as many as there are, up to max; false if there are none. */
-bool
-seckill_xact_take_some(StockEntry *entry, int32 max, StockTaken *taken)
-{
-	int32		own = nclaims == 0 ? 0 :
-	own_credit(entry, seckill_stock_lease_id(entry));
-
-	if (own > 0)
-		return seckill_xact_take(entry, Min(own, max), taken);
-	return take_between(entry, 1, max, taken);
-}
-
 /* Put all that the cache has on hold; our credit stays what it is. */
 bool
 seckill_xact_take_all(StockEntry *entry, StockTaken *taken)
