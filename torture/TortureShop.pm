@@ -9,9 +9,9 @@ use warnings;
 
 # how often each kind of action is taken; SHOP names those that are wanted
 my %weight = (
-	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 0,
-	queue_inside => 0, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 4,
-	change_item => 0, tamper => 2, use_request_again => 2, buy_at_commit => 2, buy_by_cursor => 2, buy_in_two_phases => 3);
+	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 3,
+	queue_inside => 2, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 4,
+	change_item => 3, tamper => 2, use_request_again => 2, buy_at_commit => 2, buy_by_cursor => 2, buy_in_two_phases => 3);
 my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP}) : sort keys %weight;
 
 #
