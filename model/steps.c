@@ -249,6 +249,7 @@ coroutine(void)
 
 	if (_setjmp(t->place) == 0)
 		_longjmp(main_place, 1);
+	t->restart = false;			/* a crash before the first step ends nothing */
 	run(t);
 }
 
