@@ -69,7 +69,7 @@ MODEL_ARGS = --steps 100000000
 EXTRA_CLEAN = model/lease_model .built_with
 model: model/lease_model
 	model/lease_model $(MODEL_ARGS)
-model/lease_model: $(wildcard model/*.[ch]) src/counters.h
+model/lease_model: $(wildcard model/*.[ch]) src/counters.h src/numbers.h
 	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ $(wildcard model/*.c)
 
 # Debian has pgxs.mk in the package of the client: it takes the headers, too.

@@ -3,6 +3,8 @@
  *		The entries of the stock cache: src/stock.c of the extension.
  */
 #include "cache.h"
+#include "chance.h"
+#include "laws.h"
 #include "world.h"
 
 static int64 last_lease_id;
@@ -28,6 +30,42 @@ stock_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
 		lease_id = entry->c.lease_id;
 	if (counters_adjust(&entry->c, lease_id, avail, held))
 		next_generation(entry);
+}
+
+/* The ring alone; the caller moves the counters in the same step. */
+static bool
+has_ring(const Entry *entry, int64 lease_id, int32 n)
+{
+	if (n > NUMBERS_RING)
+		broken("more numbers come into a ring than it has places",
+			   entry->item);
+	return n > 0 &&
+		(entry->c.lease_id == lease_id || mutation == ADJUST_DEAD_LEASE);
+}
+
+/* Numbers that were taken are on sale again, before all others. */
+void
+stock_return_numbers(Entry *entry, int64 lease_id, const int32 *numbers,
+					 int32 n)
+{
+	int32		wrong;
+
+	if (!has_ring(entry, lease_id, n))
+		return;
+	ring_return(&entry->ring, numbers, n);
+	wrong = numbers[0] % NUMBERS + 1;
+	if (mutation == RETURN_WRONG_NUMBER)
+		entry->ring.numbers[entry->ring.head] = wrong;
+}
+
+/* Numbers of a refill are on sale, behind all others. */
+void
+stock_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n)
+{
+	if (has_ring(entry, lease_id, n))
+		ring_refill(&entry->ring,
+					mutation == REFILL_OVERWRITES ? 0 : entry->c.avail,
+					numbers, n);
 }
 
 void
@@ -112,6 +150,7 @@ stock_enter(Txn *t, int item)
 		entry->c.lease_id = mutation == LEASE_ID_AGAIN ? 1000 :
 			(last_lease_id += 1000);
 		entry->c.generation++;
+		entry->ring.head = below(NUMBERS_RING);
 		t->pin = entry;
 		break;
 	}

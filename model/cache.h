@@ -9,6 +9,8 @@
 
 extern void stock_start_lease(Entry *entry);
 extern void stock_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held);
+extern void stock_return_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n);
+extern void stock_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n);
 extern void stock_renew(Entry *entry, int64 lease_id);
 extern bool stock_close(Entry *entry);
 extern StockVerdict stock_judge(Entry *entry, uint64 generation, const ItemRow *row, int32 quantity, const StockOwn *own);

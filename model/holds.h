@@ -13,9 +13,13 @@ extern void publish(Claim *claim);
 extern void drop_claim(Txn *t, Claim *claim);
 extern bool xact_has_room(const Txn *t);
 extern StockOwn xact_own(const Txn *t, const Entry *entry);
-extern int32 take_between(Txn *t, Entry *entry, int32 min, int32 max, int64 *lease_id);
-extern bool xact_take(Txn *t, Entry *entry, int32 quantity, int64 *lease_id);
-extern void xact_return(Txn *t, Entry *entry, int64 lease_id, int32 units);
+extern void credit_numbers(Txn *t, Entry *entry, int64 lease_id, NumberSet numbers);
+extern int32 take_between(Txn *t, Entry *entry, int32 min, int32 max, Taken *taken);
+extern bool xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken);
+extern int32 xact_take_credit(Txn *t, Entry *entry, Taken *taken);
+extern void xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units);
+extern void undo_numbers(Txn *t);
+extern void lift_numbers(Txn *t);
 extern void undo_claim(Txn *t, Claim *claim);
 extern void commit_claim(Txn *t, Claim *claim);
 

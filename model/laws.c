@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "laws.h"
-#include "steps.h"
+#include "partition.h"
 #include "world.h"
 
 #define SHOWN		60			/* of them, printed */
@@ -25,6 +25,19 @@ Trace trace[TRACE];
  * Laws
  */
 
+/* Numbers, if it is an item that has them. */
+static void
+print_numbers(const Trace *s)
+{
+	if (!s->row.numbered)
+		return;
+	printf("  free %llx withdrawn %llx ring", (unsigned long long) s->row.free,
+		   (unsigned long long) s->row.withdrawn);
+	for (int32 i = 0; i < s->entry.c.avail && i < NUMBERS_RING; i++)
+		printf(" %d",
+			   s->entry.ring.numbers[ring_place(s->entry.ring.head + i)]);
+}
+
 static void
 print_trace(void)
 {
@@ -36,7 +49,7 @@ print_trace(void)
 
 		if (s->step != i)
 			continue;
-		printf("%10llu  txn %d item %d  %-28s row %d+%d lease %lld  cache %d held %d lease %lld gen %llu%s%s\n",
+		printf("%10llu  txn %d item %d  %-28s row %d+%d lease %lld  cache %d held %d lease %lld gen %llu%s%s",
 			   (unsigned long long) i, s->txn, s->item, s->what,
 			   s->row.stock, s->row.leased, (long long) s->row.lease_id,
 			   s->entry.c.avail, s->entry.c.held,
@@ -44,6 +57,8 @@ print_trace(void)
 			   (unsigned long long) s->entry.c.generation,
 			   s->entry.sold_out ? " SOLD OUT" : "",
 			   s->entry.live ? "" : " (none)");
+		print_numbers(s);
+		printf("\n");
 	}
 }
 
@@ -57,6 +72,13 @@ broken(const char *law, int item)
 	exit(1);
 }
 
+static void
+require(const char *broken_law, int item)
+{
+	if (broken_law != NULL)
+		broken(broken_law, item);
+}
+
 /* After each commit: conservation, and what the next checks go by. */
 void
 look_at_tables(void)
@@ -64,13 +86,13 @@ look_at_tables(void)
 	for (int i = 0; i < ITEMS; i++)
 	{
 		const ItemRow *row = &table[i];
-		int32		live = 0;
+		int32		live = 0;	/* and burnt */
 
 		sold[i] = 0;
 		for (int k = 0; k < norders; k++)
-			if (orders[k].item == i)
+			if (orders[k].item == i && orders[k].state != DELETED)
 			{
-				live += orders[k].live ? orders[k].units : 0;
+				live += orders[k].state != ENDED ? orders[k].units : 0;
 				if (row->lease_id != 0 && orders[k].lease_id == row->lease_id)
 					sold[i] += orders[k].units;
 			}
@@ -83,6 +105,8 @@ look_at_tables(void)
 			broken("oversold", i);
 		if (unsold[i] + live != supplied[i])
 			broken("conservation", i);
+		if (row->numbered)
+			require(partition_of_tables(i, row->leased - sold[i]), i);
 	}
 }
 
@@ -126,6 +150,14 @@ check_entry(const Entry *entry)
 	if (entry->refilling != refilling)
 		broken("a refill is said to be under way, or not, and is not so",
 			   entry->item);
+	require(partition_of_entry(entry), entry->item);
+}
+
+/* An order is new, or changed: with before, as others knew it. */
+void
+note_order(const Order *before, const Order *now)
+{
+	require(hand_out(before, now), now->item);
 }
 
 /*

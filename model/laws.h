@@ -26,6 +26,7 @@ extern Trace trace[TRACE];
 extern void __attribute__((noreturn)) broken(const char *law, int item);
 extern void look_at_tables(void);
 extern void check_entry(const Entry *entry);
+extern void note_order(const Order *before, const Order *now);
 extern int32 reach(const Txn *t, int item);
 extern void note_reach(void);
 

@@ -7,9 +7,24 @@
 #include "holds.h"
 #include "laws.h"
 #include "lease.h"
+#include "sets.h"
 #include "steps.h"
 #include "tables.h"
 #include "world.h"
+
+/* The numbers of a lease that is lost, and as many as the counts say. */
+static void
+settle_numbers(const Txn *t, int item, ItemRow *row, int32 left)
+{
+	NumberSet	numbers;
+
+	if (!row->numbered)
+		return;
+	numbers = unsold_on_lease(t, item, row);
+	if (set_count(numbers) != left)
+		broken("a settle finds other numbers than the counts say", item);
+	row->free |= numbers;
+}
 
 /* Make row and cache agree; the row is locked. */
 void
@@ -31,6 +46,7 @@ lease_settle(Txn *t, int item, ItemRow *row)
 	left = row->leased - sold_on_lease(t, item, row->lease_id);
 	if (left < 0)
 		broken("a settle finds more sold than leased", item);
+	settle_numbers(t, item, row, left);
 	row->stock += left;
 	row->leased = 0;
 	row->lease_id = 0;
@@ -44,6 +60,8 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 {
 	Entry	   *entry = t->pin;
 	int64		lease_id = entry->c.lease_id;
+	NumberSet	numbers = set_first(row->free, units);
+	int32		list[NUMBERS];
 	Claim	   *claim;
 
 	if (row->leased > 0 && row->lease_id != lease_id)
@@ -51,12 +69,18 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	row->stock -= units;
 	row->leased += units;
 	row->lease_id = lease_id;
+	row->free &= ~numbers;
 	write_row(t, item, row, false);
+	entry->numbered = row->numbered;
 	claim = get_claim(t, entry, lease_id);
 	if (mutation == CREDIT_BEFORE_COMMIT)
+	{
+		stock_add_numbers(entry, lease_id, list, set_list(numbers, list));
 		stock_adjust(entry, lease_id, units, 0);
+	}
 	else
 	{
+		credit_numbers(t, entry, lease_id, numbers);
 		claim->credit += units;
 		stock_adjust(entry, lease_id, 0, units);
 	}
@@ -64,8 +88,21 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	step(t, "credit");
 }
 
+/* How many of so many units may be leased: the ring must have room for all. */
+int32
+lease_at_most(const Txn *t, const ItemRow *row, int32 units)
+{
+	int32		room = ring_room(&t->pin->c);
+
+	if (units > row->stock)
+		units = row->stock;
+	if (row->numbered && units > room && mutation != REFILL_BEYOND_RING)
+		units = room;
+	return units;
+}
+
 static bool
-refill(Txn *t, int64 *lease_id)
+refill(Txn *t, Taken *taken)
 {
 	ItemRow		row = lock_row(t, t->item);
 	int32		missing;
@@ -79,9 +116,13 @@ refill(Txn *t, int64 *lease_id)
 	{
 		int32		units = missing > LEASE_UNITS ? missing : LEASE_UNITS;
 
-		lease_units(t, t->item, &row, units < row.stock ? units : row.stock);
+		units = lease_at_most(t, &row, units);
+		taken->full = units < missing && mutation != REFILL_FULL_RING;
+		if (units < missing)
+			return false;
+		lease_units(t, t->item, &row, units);
 	}
-	return xact_take(t, t->pin, t->quantity, lease_id);
+	return xact_take(t, t->pin, t->quantity, taken);
 }
 
 /* Become the refiller.  Others look at the lock for a moment only. */
@@ -141,9 +182,9 @@ line_up(Txn *t, int item)
 }
 
 static bool
-refill_in_role(Txn *t, int64 *lease_id)
+refill_in_role(Txn *t, Taken *taken)
 {
-	bool		done = t->pin->c.avail < t->quantity && refill(t, lease_id);
+	bool		done = t->pin->c.avail < t->quantity && refill(t, taken);
 
 	if (!done)
 		end_refill(t);
@@ -151,21 +192,21 @@ refill_in_role(Txn *t, int64 *lease_id)
 }
 
 static bool
-refill_in_turn(Txn *t, int64 *lease_id)
+refill_in_turn(Txn *t, Taken *taken)
 {
 	if (row_locks[t->item].owner == t->id)
-		return refill(t, lease_id);
+		return refill(t, taken);
 	if (start_refill(t, false))
-		return refill_in_role(t, lease_id);
+		return refill_in_role(t, taken);
 	if (owns_row(t, t->item))
-		return refill(t, lease_id);
+		return refill(t, taken);
 	if (t->pin->refilling)
 	{
 		await_lock(t, &roles[t->item], "wait for the refiller");
 		return false;
 	}
 	(void) start_refill(t, true);
-	return refill_in_role(t, lease_id);
+	return refill_in_role(t, taken);
 }
 
 /* Wait for a transaction that holds units; it may not show yet. */
@@ -212,16 +253,22 @@ read_generation(Txn *t)
 	return generation;
 }
 
-/* Put units on hold by whatever it takes; false: sold out. */
+/*
+ * Put units on hold by whatever it takes; false: sold out, or the ring is full
+ * and the units are on the row.
+ */
 bool
-lease_obtain(Txn *t, int64 *lease_id)
+lease_obtain(Txn *t, Taken *taken)
 {
+	taken->full = false;
 	for (;;)
 	{
 		uint64		generation = read_generation(t);
 		ItemRow		row;
 
-		if (xact_take(t, t->pin, t->quantity, lease_id))
+		if (t->turns++ > MAX_TURNS)
+			broken("a purchase looks for units for ever", t->item);
+		if (xact_take(t, t->pin, t->quantity, taken))
 			return true;
 		row = peek(t, t->item);
 		switch (lease_judge(t, &row, generation))
@@ -234,8 +281,10 @@ lease_obtain(Txn *t, int64 *lease_id)
 			case STOCK_OUT:
 				return false;
 			case STOCK_ON_ROW:
-				if (refill_in_turn(t, lease_id))
+				if (refill_in_turn(t, taken))
 					return true;
+				if (taken->full)
+					return false;
 				break;
 		}
 	}
@@ -246,6 +295,7 @@ void
 top_up(Txn *t)
 {
 	ItemRow		row;
+	int32		units;
 	bool		leased = false;
 
 	if (t->block || !start_refill(t, false))
@@ -255,10 +305,10 @@ top_up(Txn *t)
 	{
 		row = read_row(t, t->item);
 		step(t, "lock row");
-		leased = row.stock > 0 && row.lease_id == t->pin->c.lease_id;
+		units = lease_at_most(t, &row, LEASE_UNITS);
+		leased = units > 0 && row.lease_id == t->pin->c.lease_id;
 		if (leased)
-			lease_units(t, t->item, &row,
-						row.stock < LEASE_UNITS ? row.stock : LEASE_UNITS);
+			lease_units(t, t->item, &row, units);
 	}
 	if (!leased)
 		end_refill(t);

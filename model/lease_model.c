@@ -7,21 +7,26 @@
  * checked, and a seeded random scheduler picks who goes on.  What a step may
  * do at once is what the real code does under one spinlock, one snapshot or
  * one lock of a row.  The functions of the protocol are named after those that
- * they stand for, and the arithmetic of the counters is the real one,
- * src/counters.h.  Files include only files further down in this list:
+ * they stand for, and the arithmetic of counters and numbers is the real one,
+ * src/counters.h and src/numbers.h.  An item is numbered or not, at random.
+ * Files include only files further down in this list:
  *
  * lease_model.c	rounds, arguments, report
  * transactions.c	what a transaction does, and how it ends
- * orders.c			prewarm, recall, restock, cancel, expiry, late payment
+ * orders.c			prewarm, recall, restock, what becomes of orders
+ * numbered.c		numbers that are made and withdrawn
  * sale.c			purchases
  * lease.c			units between row and cache
  * tables.c			rows as a transaction sees and changes them
  * holds.c			what a transaction holds of the cache
  * cache.c			entries of the stock cache
  * steps.c			the scheduler, and waiting
+ * ring.c			the order of numbers in a ring
  * laws.c			what must hold
+ * partition.c		where each number of an item is
  * chance.c			random numbers
  * world.c			what all share
+ * sets.h			sets of numbers
  *
  * A run is a sequence of rounds.  A round has a seed of its own, so the one
  * that fails can be run alone.  It begins with new tables and an empty cache;
@@ -38,6 +43,8 @@
 
 #include "chance.h"
 #include "laws.h"
+#include "numbered.h"
+#include "ring.h"
 #include "steps.h"
 #include "transactions.h"
 #include "world.h"
@@ -63,6 +70,28 @@ static const char *const mutations[MUTATIONS] = {
 	"a change of the row is not announced",
 	"a buyer waits for the row with units of the lease on hold",
 	"a new entry has the lease_id of one before it",
+	"ROLLBACK TO SAVEPOINT puts numbers of the own credit into the ring",
+	"ROLLBACK puts numbers of the own credit into the ring",
+	"RELEASE SAVEPOINT does not lower the level that leased a number",
+	"RELEASE SAVEPOINT does not lower the level that took a number",
+	"another number is returned to the ring than was taken",
+	"a refill is written over the numbers of the ring",
+	"a refill leases more numbers than the ring has room for",
+	"a purchase that needs more than the ring has room for tries again",
+	"a recall with holders puts all unsold numbers of the lease on the row",
+	"an order that ends leaves its lease",
+	"a settle takes numbers of orders that ended for sold",
+	"a settle takes burnt numbers for unsold",
+	"a number that was told is on sale again",
+	"a number of an old version of the row is sold",
+	"a late payment brings back an order that was told its number",
+	"a late payment sells the number that the order had",
+	"a close forgets the numbers that are in the ring",
+	"a close does not wait for those who hold numbers",
+	"a number that comes back after the close is on sale",
+	"a close tells the amount of a number that was told before",
+	"an order is archived and its number is not withdrawn",
+	"an order of the open lease is archived",
 };
 
 static uint64 max_steps = 1000000;
@@ -78,14 +107,14 @@ begin_round(void)
 	state = round_seed;
 	draining = false;
 	memset(entries, 0, sizeof(entries));
-	memset(table, 0, sizeof(table));
+	forget_tables();
 	nentries = 1 + below(ITEMS);
-	norders = 0;
 	nxids = 1;
 	for (int i = 0; i < ITEMS; i++)
 	{
 		row_locks[i].owner = lines[i].owner = roles[i].owner = NOBODY;
-		table[i].stock = supplied[i] = below(9);
+		table[i] = new_item(9);
+		supplied[i] = table[i].stock;
 	}
 	for (int i = 0; i < ORDERS; i++)
 		order_locks[i].owner = NOBODY;
@@ -124,7 +153,7 @@ seconds(void)
 static void
 report(const char *what, double start)
 {
-	printf("%s: %llu steps, %llu rounds, %llu sales, %llu refusals, %llu crashes, %llu errors, %llu deadlocks, %llu settles, %llu stale; %.1f s\n",
+	printf("%s: %llu steps, %llu rounds, %llu sales, %llu refusals, %llu crashes, %llu errors, %llu deadlocks, %llu settles, %llu stale, %llu numbers, %llu burnt, %llu closes, %llu archived, %llu full rings; %.1f s\n",
 		   what, (unsigned long long) steps,
 		   (unsigned long long) counts[ROUNDS],
 		   (unsigned long long) counts[SALES],
@@ -133,7 +162,12 @@ report(const char *what, double start)
 		   (unsigned long long) counts[ERRORS],
 		   (unsigned long long) counts[DEADLOCKS],
 		   (unsigned long long) counts[SETTLES],
-		   (unsigned long long) counts[STALE], seconds() - start);
+		   (unsigned long long) counts[STALE],
+		   (unsigned long long) counts[NUMBERED],
+		   (unsigned long long) counts[BURNS],
+		   (unsigned long long) counts[CLOSES],
+		   (unsigned long long) counts[ARCHIVED],
+		   (unsigned long long) counts[FULL_RINGS], seconds() - start);
 	fflush(stdout);
 }
 
@@ -144,6 +178,7 @@ run(void)
 	static uint64 next_report;
 
 	start = seconds();
+	check_ring();
 	next_report = 10000000;
 	for (int i = 0; i < ntxns; i++)
 		start_coroutine(&txns[i], run_transactions);

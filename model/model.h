@@ -14,6 +14,17 @@ typedef int32_t int32;
 typedef int64_t int64;
 typedef uint64_t uint64;
 
+typedef uint64 NumberSet;		/* bit n - 1 is number n: see sets.h */
+
+/* When the buyer is told the code of a unit. */
+typedef enum Reveal
+{
+	REVEAL_NEVER,				/* there is no code */
+	REVEAL_PENDING,
+	REVEAL_CONFIRMED,
+	REVEALS
+} Reveal;
+
 typedef struct ItemRow
 {
 	int32		stock;
@@ -21,14 +32,30 @@ typedef struct ItemRow
 	int64		lease_id;		/* 0: none */
 	int64		version;
 	bool		mine;			/* written by the transaction that reads it */
+
+	/* of a numbered item only */
+	bool		numbered;
+	bool		closed;			/* numbers that come back are withdrawn */
+	Reveal		reveal;
+	int32		supplied;		/* as the extension counts: without withdrawn */
+	NumberSet	free;			/* numbers on the row */
+	NumberSet	withdrawn;		/* out of the sale for good */
+	NumberSet	owed;			/* of them: no close has told their amount */
 } ItemRow;
 
 #include "../src/counters.h"
+
+#define NUMBERS_RING 4
+#include "../src/numbers.h"
 
 #define MAX_TXNS	16
 #define ITEMS		2
 #define LEVELS		3			/* of savepoints, the top one included */
 #define CLAIMS		24
+#define HOLDS		64			/* numbers that a transaction can have */
+#define NUMBERS		64			/* numbers that an item can have */
+#define NEW_ORDERS	12
+#define MAX_TURNS	200			/* of one purchase, to find units */
 #define ORDERS		256
 #define XIDS		4096
 #define LEASE_UNITS 3
@@ -56,16 +83,48 @@ typedef enum Mutation
 	NO_ANNOUNCE,
 	WAIT_WITH_HOLD,
 	LEASE_ID_AGAIN,
+	SAVEPOINT_RETURNS_CREDIT,
+	ABORT_RETURNS_CREDIT,
+	RELEASE_KEEPS_LEASED_LEVEL,
+	RELEASE_KEEPS_LEVEL,
+	RETURN_WRONG_NUMBER,
+	REFILL_OVERWRITES,
+	REFILL_BEYOND_RING,
+	REFILL_FULL_RING,
+	RECALL_AS_SETTLE,
+	ORDER_LEAVES_LEASE,
+	SETTLE_ENDED_AS_SOLD,
+	SETTLE_FORGETS_BURNT,
+	SELL_TOLD_NUMBER,
+	SELL_OLD_NUMBER,
+	LATE_TAKES_BURNT,
+	LATE_KEEPS_NUMBER,
+	CLOSE_FORGETS_RING,
+	CLOSE_IGNORES_HOLDERS,
+	CLOSE_THEN_SELL,
+	CLOSE_TELLS_TWICE,
+	ARCHIVE_FORGETS_NUMBER,
+	ARCHIVE_OPEN_LEASE,
 	MUTATIONS
 } Mutation;
 
-/* A row of orders.  live: pending or confirmed. */
+typedef enum OrderState
+{
+	LIVE,						/* pending or confirmed */
+	ENDED,						/* its units are on sale again */
+	BURNT,						/* ended, and keeps its number: it was told */
+	DELETED
+} OrderState;
+
+/* A row of orders.  One of a numbered item has one unit. */
 typedef struct Order
 {
 	int			item;
 	int32		units;
 	int64		lease_id;
-	bool		live;
+	OrderState	state;
+	int32		number;			/* 0: none */
+	bool		told;			/* its code, to the buyer */
 } Order;
 
 /* A lock, to the end of the (sub)transaction that has taken it. */
@@ -82,6 +141,8 @@ typedef struct Entry
 	bool		sold_out;
 	bool		refilling;
 	StockCounters c;
+	bool		numbered;		/* as the units of the lease are */
+	NumberRing	ring;
 } Entry;
 
 typedef struct Claim
@@ -96,22 +157,40 @@ typedef struct Claim
 	bool		shown;			/* published to those who wait */
 } Claim;
 
+/* A number that a transaction has of a lease. */
+typedef struct Held
+{
+	Entry	   *entry;
+	int64		lease_id;
+	NumberHold	hold;
+} Held;
+
+/* Units of a lease that a call has put on hold. */
+typedef struct Taken
+{
+	int64		lease_id;
+	NumberSet	numbers;
+	bool		full;			/* none, as the ring cannot have so many */
+} Taken;
+
 /* What a transaction has written and not committed; copied by a savepoint. */
 typedef struct Work
 {
 	ItemRow		row[ITEMS];		/* those that are mine */
 	bool		changed[ITEMS]; /* to be announced */
-	Order		orders[8];		/* new ones */
+	Order		orders[NEW_ORDERS];
 	int			norders;
 	struct
 	{
 		int			order;
-		bool		live;
-	}			moves[8];		/* of orders into another state */
+		Order		now;
+	}			moves[8];		/* changes of orders */
 	int			nmoves;
 	int32		supplied[ITEMS];
 	int32		freed[ITEMS];	/* units supplied or given back */
-	int32		used[ITEMS];	/* units of orders */
+	int32		used[ITEMS];	/* units of orders, or withdrawn */
+	NumberSet	refunded[ITEMS];	/* numbers whose amount a close has told */
+	NumberSet	archived[ITEMS];	/* numbers of deleted orders */
 	bool		emptied;
 } Work;
 
@@ -136,6 +215,8 @@ typedef struct Txn
 	Work		saved[LEVELS];
 	Claim		claims[CLAIMS];
 	int			nclaims;
+	Held		held[HOLDS];
+	int			nheld;
 	Entry	   *pin;
 	bool		reads_table;	/* has its lock in share mode */
 
@@ -144,6 +225,8 @@ typedef struct Txn
 	int			item;
 	int32		quantity;
 	int32		least;			/* units in reach, at the worst moment */
+	int			turns;			/* in search of units */
+	NumberSet	seen;			/* free numbers of the row that it has read */
 
 	/* what it waits for; NULL and 0: nothing */
 	const Lock *wait_lock;
@@ -160,7 +243,8 @@ typedef struct Xid
 /* What is counted, for the report. */
 enum
 {
-	ROUNDS, SALES, REFUSALS, CRASHES, ERRORS, DEADLOCKS, SETTLES, STALE, COUNTS
+	ROUNDS, SALES, REFUSALS, CRASHES, ERRORS, DEADLOCKS, SETTLES, STALE,
+	NUMBERED, BURNS, CLOSES, ARCHIVED, FULL_RINGS, COUNTS
 };
 
 

@@ -8,8 +8,10 @@
 #include "holds.h"
 #include "laws.h"
 #include "lease.h"
+#include "numbered.h"
 #include "orders.h"
 #include "sale.h"
+#include "sets.h"
 #include "steps.h"
 #include "tables.h"
 #include "world.h"
@@ -22,8 +24,10 @@ prewarm(Txn *t, int item)
 
 	stock_enter(t, item);
 	lease_settle(t, item, &row);
-	if (t->pin != NULL && row.stock > 0)
-		lease_units(t, item, &row, units < row.stock ? units : row.stock);
+	if (t->pin != NULL)
+		units = lease_at_most(t, &row, units);
+	if (t->pin != NULL && units > 0)
+		lease_units(t, item, &row, units);
 	t->pin = NULL;
 }
 
@@ -32,7 +36,7 @@ void
 recall(Txn *t, int item)
 {
 	ItemRow		row = lock_row(t, item);
-	int64		lease_id;
+	Taken		taken;
 	int32		units;
 
 	stock_enter(t, item);
@@ -44,13 +48,15 @@ recall(Txn *t, int item)
 	}
 	else if (row.leased > 0)
 	{
-		units = take_between(t, t->pin, 1, INT32_MAX, &lease_id);
+		units = take_between(t, t->pin, 1, INT32_MAX, &taken);
 		row.stock += units;
 		row.leased -= units;
+		row.free |= units > 0 && mutation == RECALL_AS_SETTLE ?
+			unsold_on_lease(t, item, &row) : taken.numbers;
 		if (units > 0 && mutation == RECALL_WITHOUT_HOLD)
 		{
-			find_claim(t, t->pin, t->level, lease_id)->hold -= units;
-			stock_adjust(t->pin, lease_id, 0, -units);
+			find_claim(t, t->pin, t->level, taken.lease_id)->hold -= units;
+			stock_adjust(t->pin, taken.lease_id, 0, -units);
 		}
 		if (units > 0)
 			write_row(t, item, &row, true);
@@ -58,13 +64,15 @@ recall(Txn *t, int item)
 	t->pin = NULL;
 }
 
-/* UPDATE seckill.items SET stock = stock + n */
+/* UPDATE seckill.items SET stock = stock + n, or new numbers. */
 void
 restock(Txn *t, int item)
 {
 	ItemRow		row = lock_row(t, item);
 	int32		units = 1 + below(3);
 
+	if (row.closed || !make_numbers(&row, units))
+		return;
 	row.stock += units;
 	t->work.supplied[item] += units;
 	t->work.freed[item] += units;
@@ -88,7 +96,9 @@ truncate_tables(Txn *t)
 	t->work.emptied = true;
 	for (int i = 0; i < ITEMS; i++)
 	{
-		ItemRow		row = {.stock = below(6), .mine = true};
+		ItemRow		row = new_item(6);
+
+		row.mine = true;
 
 		t->work.row[i] = row;
 		t->work.supplied[i] = row.stock;
@@ -98,70 +108,167 @@ truncate_tables(Txn *t)
 	step(t, "truncate");
 }
 
-static bool
-is_live(const Txn *t, int k)
+/* No other transaction changes the order until we end. */
+static void
+lock_order(Txn *t, int k)
 {
-	for (int i = t->work.nmoves - 1; i >= 0; i--)
-		if (t->work.moves[i].order == k)
-			return t->work.moves[i].live;
-	return orders[k].live;
+	open_items(t);
+	t->item = order_now(t, k).item;
+	if (k < ORDERS)
+		take_lock(t, &order_locks[k], "wait for the order");
+	t->wrote = true;
 }
 
+/* A unit has come back to the locked row. */
 static void
-move_order(Txn *t, int k, bool live)
+return_units(Txn *t, ItemRow *row, const Order *order)
 {
-	t->work.moves[t->work.nmoves].order = k;
-	t->work.moves[t->work.nmoves].live = live;
-	t->work.nmoves++;
-	step(t, live ? "confirm late" : "end order");
+	NumberSet	number = row->numbered ? set_of(order->number) : 0;
+
+	if (row->closed && mutation != CLOSE_THEN_SELL)
+	{
+		row->withdrawn |= number;
+		row->owed |= number;
+		row->supplied--;
+		t->work.supplied[order->item]--;
+		t->work.used[order->item]++;
+	}
+	else
+	{
+		row->stock += order->units;
+		row->free |= number;
+	}
+	t->work.freed[order->item] += order->units;
+}
+
+/* A number that was told stays with its order; the item is not touched. */
+static bool
+burn_order(Txn *t, int k, Order *order)
+{
+	if (!order->told || mutation == SELL_TOLD_NUMBER)
+		return false;
+	order->state = BURNT;
+	change_order(t, k, order);
+	counts[BURNS]++;
+	step(t, "burn order");
+	return true;
 }
 
 /* Cancelled or, passing over what is locked, expired: units go to the row. */
 void
 end_order(Txn *t, int k, bool expire)
 {
-	int			item = orders[k].item;
+	Order		order;
 	ItemRow		row;
 
-	open_items(t);
-	t->item = item;
-	if (!expire)
-		take_lock(t, &order_locks[k], "wait for the order");
-	else if (!try_lock(t, &order_locks[k]))
+	if (expire && k < ORDERS && order_locks[k].owner != NOBODY &&
+		order_locks[k].owner != t->id)
 		return;
-	t->wrote = true;
-	if (!is_live(t, k))
+	lock_order(t, k);
+	order = order_now(t, k);
+	if (order.state != LIVE || burn_order(t, k, &order))
 		return;
-	move_order(t, k, false);
+	order.state = ENDED;
+	if (mutation == ORDER_LEAVES_LEASE)
+		order.lease_id = 0;
+	change_order(t, k, &order);
+	step(t, "end order");
 	if (!expire)
-		line_up(t, item);
-	row = lock_row(t, item);
-	row.stock += orders[k].units;
-	t->work.freed[item] += orders[k].units;
-	write_row(t, item, &row, true);
+		line_up(t, order.item);
+	row = lock_row(t, order.item);
+	return_units(t, &row, &order);
+	write_row(t, order.item, &row, true);
 }
 
-/* An order that has expired is paid: its units are taken once more. */
+/* LATE_TAKES_BURNT: what a confirmation must not do. */
+static bool
+pay_burnt(Txn *t, int k)
+{
+	Order		order = order_now(t, k);
+
+	if (order.state != BURNT || mutation != LATE_TAKES_BURNT)
+		return false;
+	order.state = LIVE;
+	change_order(t, k, &order);
+	return true;
+}
+
+/*
+ * An order that has expired is paid: its units are taken once more, whichever
+ * number that is.  One that was told its number stays what it is.
+ */
 void
 pay_late(Txn *t, int k)
 {
+	Order		order;
 	ItemRow		row;
+	Taken		taken;
 	Outcome		outcome;
 
-	open_items(t);
-	t->item = orders[k].item;
-	take_lock(t, &order_locks[k], "wait for the order");
-	t->wrote = true;
-	if (is_live(t, k))
+	lock_order(t, k);
+	order = order_now(t, k);
+	if (order.state != ENDED)
+	{
+		(void) pay_burnt(t, k);
 		return;
-	begin_call(t, orders[k].item, orders[k].units);
+	}
+	begin_call(t, order.item, order.units);
 	stock_find(t, t->item);
 	line_up(t, t->item);
 	row = lock_row(t, t->item);
-	outcome = sale_decide(t, &row);
+	outcome = sale_decide(t, &row, &taken);
 	end_call(t, outcome == SOLD_OUT);
 	if (outcome != SOLD)
 		return;
 	t->work.used[t->item] += t->quantity;
-	move_order(t, k, true);
+	order.state = LIVE;
+	if (row.numbered && mutation != LATE_KEEPS_NUMBER)
+		order.number = set_lowest(taken.numbers);
+	order.told = row.numbered && row.reveal != REVEAL_NEVER;
+	change_order(t, k, &order);
+	step(t, "confirm late");
+}
+
+/* An order is confirmed: the buyer may be told the code of his unit. */
+void
+tell_order(Txn *t, int k)
+{
+	Order		order;
+
+	lock_order(t, k);
+	order = order_now(t, k);
+	if (order.state != LIVE || read_row(t, order.item).reveal != REVEAL_CONFIRMED)
+		return;
+	order.told = true;
+	change_order(t, k, &order);
+	step(t, "confirm order");
+}
+
+/*
+ * DELETE of an order, which is not of the open lease.  Its unit, if it has one,
+ * is no longer one of those ever supplied, and its number is withdrawn.
+ */
+void
+archive_order(Txn *t, int k)
+{
+	Order		order;
+	ItemRow		row;
+
+	lock_order(t, k);
+	order = order_now(t, k);
+	if (k >= ORDERS || order.state == DELETED)
+		return;
+	row = lock_row(t, order.item);
+	if (row.lease_id != 0 && order.lease_id == row.lease_id &&
+		mutation != ARCHIVE_OPEN_LEASE)
+		raise_error(t);
+	if (order.state != ENDED)
+	{
+		archive_units(t, &row, &order);
+		write_row(t, order.item, &row, false);
+	}
+	order.state = DELETED;
+	change_order(t, k, &order);
+	counts[ARCHIVED]++;
+	step(t, "archive order");
 }

@@ -14,5 +14,7 @@ extern void restock(Txn *t, int item);
 extern void truncate_tables(Txn *t);
 extern void end_order(Txn *t, int k, bool expire);
 extern void pay_late(Txn *t, int k);
+extern void tell_order(Txn *t, int k);
+extern void archive_order(Txn *t, int k);
 
 #endif							/* MODEL_ORDERS_H */

@@ -8,16 +8,30 @@
 #include "laws.h"
 #include "lease.h"
 #include "sale.h"
+#include "sets.h"
 #include "steps.h"
 #include "tables.h"
 #include "world.h"
 
-/* Take units from the locked row, and the rest from its lease. */
+/* The first free numbers of the locked row; none of an item without. */
+static NumberSet
+row_numbers(const Txn *t, const ItemRow *row, int32 units)
+{
+	NumberSet	free = mutation == SELL_OLD_NUMBER && t->seen != 0 ?
+		t->seen : row->free;
+
+	return set_first(free, units);
+}
+
+/*
+ * Take units from the locked row, and the rest from its lease.  The order is
+ * to be none of the lease, so that what it has of it leaves the lease.
+ */
 Outcome
-sale_decide(Txn *t, ItemRow *row)
+sale_decide(Txn *t, ItemRow *row, Taken *taken)
 {
 	int32		part = 0;
-	int64		lease_id;
+	NumberSet	numbers;
 
 	if (row->stock < t->quantity)
 		lease_settle(t, t->item, row);
@@ -26,7 +40,7 @@ sale_decide(Txn *t, ItemRow *row)
 		uint64		generation;
 
 		if (t->pin != NULL && row->leased > 0 && xact_has_room(t) &&
-			xact_take(t, t->pin, t->quantity - row->stock, &lease_id))
+			xact_take(t, t->pin, t->quantity - row->stock, taken))
 		{
 			part = t->quantity - row->stock;
 			break;
@@ -44,6 +58,12 @@ sale_decide(Txn *t, ItemRow *row)
 				break;
 		}
 	}
+	if (part == 0)
+		taken->numbers = 0;
+	numbers = row_numbers(t, row, t->quantity - part);
+	taken->lease_id = 0;
+	taken->numbers |= numbers;
+	row->free &= ~numbers;
 	row->stock -= t->quantity - part;
 	row->leased -= part;
 	write_row(t, t->item, row, false);
@@ -54,12 +74,13 @@ static Outcome
 buy_locked(Txn *t, int64 version)
 {
 	ItemRow		row = lock_row(t, t->item);
+	Taken		taken;
 
-	if (version >= 0 && row.version != version)
+	if (version >= 0 && row.version != version && mutation != SELL_OLD_NUMBER)
 		return CONFLICT;
-	if (sale_decide(t, &row) == SOLD_OUT)
+	if (sale_decide(t, &row, &taken) == SOLD_OUT)
 		return SOLD_OUT;
-	write_order(t, t->item, t->quantity, 0);
+	write_order(t, t->item, t->quantity, &taken);
 	return SOLD;
 }
 
@@ -90,6 +111,7 @@ buy_optimistic(Txn *t)
 				case STOCK_ON_ROW:
 					break;
 			}
+		t->seen = row.free;
 		return buy_locked(t, row.version);
 	}
 }
@@ -98,30 +120,38 @@ buy_optimistic(Txn *t)
 static Outcome
 buy_holding(Txn *t)
 {
-	int64		lease_id;
+	Taken		taken;
 	bool		took = t->pin != NULL && !t->block &&
-		xact_take(t, t->pin, 1, &lease_id);
+		xact_take(t, t->pin, 1, &taken);
 
 	(void) lock_row(t, t->item);
 	if (took)
-		xact_return(t, t->pin, lease_id, 1);
+		xact_return(t, t->pin, &taken, 1);
 	return buy_locked(t, -1);
 }
 
 /* The fence: the row must carry the lease of the units that are on hold. */
 static bool
-order_fenced(Txn *t, int64 lease_id)
+order_fenced(Txn *t, const Taken *taken)
 {
 	bool		passed;
 
 	open_items(t);
 	passed = mutation == NO_FENCE ||
-		(t->pin->c.lease_id == lease_id &&
-		 read_row(t, t->item).lease_id == lease_id);
+		(t->pin->c.lease_id == taken->lease_id &&
+		 read_row(t, t->item).lease_id == taken->lease_id);
 	step(t, passed ? "fence" : "fence: stale");
 	if (passed)
-		write_order(t, t->item, t->quantity, lease_id);
+		write_order(t, t->item, t->quantity, taken);
 	return passed;
+}
+
+/* The ring has no room for what the purchase needs: on in mode advisory. */
+static Outcome
+buy_on_row(Txn *t)
+{
+	counts[FULL_RINGS]++;
+	return buy_pessimistic(t);
 }
 
 static Outcome
@@ -129,22 +159,22 @@ buy_cache(Txn *t)
 {
 	for (;;)
 	{
-		int64		lease_id;
+		Taken		taken;
 
-		if (!xact_take(t, t->pin, t->quantity, &lease_id))
+		if (!xact_take(t, t->pin, t->quantity, &taken))
 		{
-			if (!lease_obtain(t, &lease_id))
-				return SOLD_OUT;
+			if (!lease_obtain(t, &taken))
+				return taken.full ? buy_on_row(t) : SOLD_OUT;
 		}
 		else if (t->pin->c.avail == 0 && !t->pin->refilling && one_in(2))
 			top_up(t);
-		if (order_fenced(t, lease_id))
+		if (order_fenced(t, &taken))
 			return SOLD;
 		counts[STALE]++;
-		xact_return(t, t->pin, lease_id, t->quantity);
+		xact_return(t, t->pin, &taken, t->quantity);
 		step(t, "return");
-		if (peek(t, t->item).lease_id != lease_id)
-			stock_renew(t->pin, lease_id);
+		if (peek(t, t->item).lease_id != taken.lease_id)
+			stock_renew(t->pin, taken.lease_id);
 		step(t, "renew");
 	}
 }
@@ -191,6 +221,8 @@ begin_call(Txn *t, int item, int32 quantity)
 	t->item = item;
 	t->quantity = quantity;
 	t->least = reach(t, item);
+	t->turns = 0;
+	t->seen = 0;
 	t->calling = true;
 }
 

@@ -12,7 +12,7 @@ typedef enum Outcome
 	SOLD, SOLD_OUT, CONFLICT
 } Outcome;
 
-extern Outcome sale_decide(Txn *t, ItemRow *row);
+extern Outcome sale_decide(Txn *t, ItemRow *row, Taken *taken);
 extern void begin_call(Txn *t, int item, int32 quantity);
 extern void end_call(Txn *t, bool sold_out);
 extern Outcome buy(Txn *t, int item, int32 quantity);

@@ -99,7 +99,7 @@ void
 reset(Txn *t)
 {
 	t->running = t->visible = t->wrote = t->calling = t->reads_table = false;
-	t->nclaims = 0;
+	t->nclaims = t->nheld = 0;
 	t->pin = NULL;
 	memset(&t->work, 0, sizeof(Work));
 	stop_waiting(t);

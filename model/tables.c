@@ -4,6 +4,7 @@
  *		extension.
  */
 #include "laws.h"
+#include "sets.h"
 #include "steps.h"
 #include "tables.h"
 #include "transactions.h"
@@ -59,21 +60,115 @@ peek(Txn *t, int item)
 	return row;
 }
 
-void
-write_order(Txn *t, int item, int32 units, int64 lease_id)
+static bool
+is_sold(const Order *order, int item, int32 number)
 {
-	Order		order = {item, units, lease_id, true};
+	return order->item == item && order->number == number &&
+		order->state == LIVE;
+}
 
-	t->work.orders[t->work.norders++] = order;
-	t->work.used[item] += units;
+/*
+ * The unique index of live orders' numbers: no other order has the number, not
+ * even one that is not committed, whose end would be waited for.
+ */
+static void
+check_number(const Txn *t, int item, int32 number)
+{
+	for (int k = 0; k < norders; k++)
+	{
+		Order		order = order_now(t, k);
+
+		if (is_sold(&order, item, number))
+			broken("a number is sold that has a live order", item);
+	}
+	for (int i = 0; i < ntxns; i++)
+		if (!txns[i].visible)
+		{
+			const Work *work = &txns[i].work;
+
+			for (int k = 0; k < work->norders; k++)
+				if (is_sold(&work->orders[k], item, number))
+					broken("a number is sold that is in a new order", item);
+			for (int k = 0; k < work->nmoves; k++)
+				if (i != t->id && is_sold(&work->moves[k].now, item, number))
+					broken("a number is sold that is in a changed order",
+						   item);
+		}
+}
+
+static void
+add_order(Txn *t, const Order *order)
+{
+	if (t->work.norders == NEW_ORDERS)
+		broken("the model has too few places for new orders", order->item);
+	if (order->number != 0)
+		check_number(t, order->item, order->number);
+	t->work.orders[t->work.norders++] = *order;
+	t->work.used[order->item] += order->units;
 	counts[SALES]++;
+}
+
+/* One order, or, of a numbered item, one for each number. */
+void
+write_order(Txn *t, int item, int32 units, const Taken *taken)
+{
+	ItemRow		row = read_row(t, item);
+	Order		order = {.item = item};
+
+	order.units = units;
+	order.lease_id = taken->lease_id;
+	if (!row.numbered)
+	{
+		add_order(t, &order);
+		return;
+	}
+	if (set_count(taken->numbers) != units)
+		broken("a purchase has not as many numbers as units", item);
+	order.units = 1;
+	order.told = row.reveal == REVEAL_PENDING;
+	for (NumberSet left = taken->numbers; left != 0; left &= left - 1)
+	{
+		order.number = set_lowest(left);
+		add_order(t, &order);
+		counts[NUMBERED]++;
+	}
+}
+
+/* An order as the transaction sees it; ORDERS + n is the n-th of its own. */
+Order
+order_now(const Txn *t, int k)
+{
+	if (k >= ORDERS)
+		return t->work.orders[k - ORDERS];
+	for (int i = t->work.nmoves - 1; i >= 0; i--)
+		if (t->work.moves[i].order == k)
+			return t->work.moves[i].now;
+	return orders[k];
+}
+
+void
+change_order(Txn *t, int k, const Order *now)
+{
+	Order		before = order_now(t, k);
+
+	if (now->number != 0 && now->state == LIVE && before.state != LIVE)
+		check_number(t, now->item, now->number);
+	if (k >= ORDERS)
+		t->work.orders[k - ORDERS] = *now;
+	else
+	{
+		t->work.moves[t->work.nmoves].order = k;
+		t->work.moves[t->work.nmoves].now = *now;
+		t->work.nmoves++;
+	}
 }
 
 static int32
 count_order(const Order *order, int item, int64 lease_id)
 {
 	if (order->item != item || order->lease_id != lease_id ||
-		(mutation == SETTLE_LIVE_ORDERS && !order->live))
+		order->state == DELETED ||
+		(mutation == SETTLE_LIVE_ORDERS && order->state != LIVE))
 		return 0;
 	return order->units;
 }
@@ -84,8 +179,44 @@ sold_on_lease(const Txn *t, int item, int64 lease_id)
 	int32		units = 0;
 
 	for (int k = 0; k < norders; k++)
-		units += count_order(&orders[k], item, lease_id);
+	{
+		Order		order = order_now(t, k);
+
+		units += count_order(&order, item, lease_id);
+	}
 	for (int k = 0; k < t->work.norders; k++)
 		units += count_order(&t->work.orders[k], item, lease_id);
 	return units;
+}
+
+/* Has the order its number, so that it is not one of the lease's? */
+static NumberSet
+number_of(const Order *order, const ItemRow *row)
+{
+	bool		has = order->state == LIVE || order->state == BURNT;
+
+	if (mutation == SETTLE_FORGETS_BURNT && order->state == BURNT)
+		has = false;
+	if (mutation == SETTLE_ENDED_AS_SOLD && order->state == ENDED)
+		has = order->lease_id == row->lease_id;
+	return has ? set_of(order->number) : 0;
+}
+
+/* Numbers of the open lease that are not sold: all that are nowhere else. */
+NumberSet
+unsold_on_lease(const Txn *t, int item, const ItemRow *row)
+{
+	NumberSet	found = row->free | row->withdrawn;
+
+	for (int k = 0; k < norders; k++)
+	{
+		Order		order = order_now(t, k);
+
+		if (order.item == item)
+			found |= number_of(&order, row);
+	}
+	for (int k = 0; k < t->work.norders; k++)
+		if (t->work.orders[k].item == item)
+			found |= number_of(&t->work.orders[k], row);
+	return set_up_to(row->supplied + set_count(row->withdrawn)) & ~found;
 }

@@ -9,6 +9,7 @@
 #include "chance.h"
 #include "holds.h"
 #include "laws.h"
+#include "numbered.h"
 #include "orders.h"
 #include "sale.h"
 #include "steps.h"
@@ -70,17 +71,6 @@ end_transaction(Txn *t)
 }
 
 static void
-rollback(Txn *t)
-{
-	for_row_locks(t, 0, true);
-	memset(&t->work, 0, sizeof(Work));
-	step_on(t, "abort");
-	while (t->nclaims > 0)
-		undo_claim(t, &t->claims[t->nclaims - 1]);
-	end_transaction(t);
-}
-
-static void
 savepoint(Txn *t)
 {
 	t->saved[t->level] = t->work;
@@ -104,9 +94,23 @@ rollback_level(Txn *t)
 			else
 				undo_claim(t, &t->claims[i]);
 		}
+	undo_numbers(t);
 	for_heavy_locks(t, level, true);
 	t->pin = NULL;
 	t->level--;
+}
+
+static void
+rollback(Txn *t)
+{
+	while (t->level > 0)
+		rollback_level(t);
+	for_row_locks(t, 0, true);
+	memset(&t->work, 0, sizeof(Work));
+	step_on(t, "abort");
+	while (t->nclaims > 0)
+		undo_claim(t, &t->claims[t->nclaims - 1]);
+	end_transaction(t);
 }
 
 static void
@@ -133,6 +137,7 @@ release_level(Txn *t)
 	for (int i = t->nclaims - 1; i >= 0; i--)
 		if (i < t->nclaims && t->claims[i].level == t->level)
 			lift_claim(t, &t->claims[i]);
+	lift_numbers(t);
 	for_row_locks(t, t->level, false);
 	for_heavy_locks(t, t->level, false);
 	t->level--;
@@ -146,18 +151,28 @@ apply(Txn *t)
 	const Work *work = &t->work;
 
 	if (work->emptied)
-		norders = 0;
+		forget_tables();
+	if (norders + work->norders > ORDERS)
+		broken("the model has too few places for orders", t->item);
 	for (int i = 0; i < ITEMS; i++)
 	{
-		supplied[i] = (work->emptied ? 0 : supplied[i]) + work->supplied[i];
+		supplied[i] += work->supplied[i];
+		refunded[i] |= work->refunded[i];
+		archived[i] |= work->archived[i];
 		if (work->row[i].mine)
 			table[i] = work->row[i];
 		table[i].mine = false;
 	}
-	for (int i = 0; i < work->norders; i++)
-		orders[norders++] = work->orders[i];
 	for (int i = 0; i < work->nmoves; i++)
-		orders[work->moves[i].order].live = work->moves[i].live;
+	{
+		note_order(&orders[work->moves[i].order], &work->moves[i].now);
+		orders[work->moves[i].order] = work->moves[i].now;
+	}
+	for (int i = 0; i < work->norders; i++)
+	{
+		note_order(NULL, &work->orders[i]);
+		orders[norders++] = work->orders[i];
+	}
 	t->visible = true;
 	for_row_locks(t, 0, true);
 	look_at_tables();
@@ -193,6 +208,8 @@ release_claims(Txn *t)
 static void
 commit(Txn *t)
 {
+	while (t->level > 0)
+		release_level(t);
 	if (mutation == RELEASE_BEFORE_COMMIT)
 		release_claims(t);
 	apply(t);
@@ -202,6 +219,33 @@ commit(Txn *t)
 	announce(t);
 	release_claims(t);
 	end_transaction(t);
+}
+
+/*
+ * One that is committed, or of our own.  Orders of a table that is being
+ * truncated are out of reach.
+ */
+static void
+change_some_order(Txn *t, int what)
+{
+	int			n;
+	int			k;
+
+	open_items(t);
+	n = norders + t->work.norders;
+	if (n == 0)
+		return;
+	k = below(n);
+	if (k >= norders)
+		k += ORDERS - norders;
+	if (what == 16)
+		pay_late(t, k);
+	else if (one_in(3))
+		archive_order(t, k);
+	else if (one_in(3))
+		tell_order(t, k);
+	else
+		end_order(t, k, what == 17);
 }
 
 static void
@@ -230,19 +274,12 @@ operation(Txn *t)
 	{
 		if (one_in(2))
 			truncate_tables(t);
-	}
-	else if (what >= 16 && norders > 0)
-	{
-		/* orders of a table that is being truncated are out of reach */
-		open_items(t);
-		if (norders == 0)
-			return;
-		if (what == 16)
-			pay_late(t, below(norders));
 		else
-			end_order(t, below(norders), what == 17);
+			close_item(t, item);
 	}
-	else if (norders < ORDERS - MAX_TXNS * 8)
+	else if (what >= 16)
+		change_some_order(t, what);
+	else if (norders < ORDERS - MAX_TXNS * NEW_ORDERS)
 		(void) buy(t, item, 1 + one_in(5));
 }
 

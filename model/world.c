@@ -14,6 +14,11 @@ int32		supplied[ITEMS];
 Order		orders[ORDERS];
 int			norders;
 
+/* what was done with numbers, as committed */
+NumberSet	told[ITEMS];		/* codes, to buyers */
+NumberSet	refunded[ITEMS];	/* amounts, by a close */
+NumberSet	archived[ITEMS];	/* with their orders */
+
 /* locks */
 Lock		row_locks[ITEMS];
 Lock		lines[ITEMS];

@@ -1,0 +1,136 @@
+/*
+ * numbers.h
+ *		The arithmetic of numbered units: the ring of numbers beside a cache
+ *		entry, and what becomes of a number on hold when a level ends.
+ *
+ * A unit of a numbered item has a number.  Counters say how many units are on
+ * sale, a ring says which: entry c and its ring change under one spinlock, and
+ * the ring has c->avail numbers.  Shared by the extension and by model/, so
+ * nothing here may need PostgreSQL: the type int32 is the includer's, who
+ * includes counters.h first and may set NUMBERS_RING.
+ */
+#ifndef SECKILL_NUMBERS_H
+#define SECKILL_NUMBERS_H
+
+#include <stdbool.h>
+#include <string.h>
+
+/* Numbers that a ring can have; a power of two. */
+#ifndef NUMBERS_RING
+#define NUMBERS_RING 1024
+#endif
+
+/*
+ * Numbers leave at the head.  Those of a refill come in at the tail, those
+ * that are returned at the head: a buyer gets the one that was offered first.
+ */
+typedef struct NumberRing
+{
+	int32		head;			/* where the next one is */
+	int32		numbers[NUMBERS_RING];
+} NumberRing;
+
+/*
+ * A number that a transaction has and the ring has not.  Levels are those of
+ * subtransactions, 1 at the top.
+ */
+typedef struct NumberHold
+{
+	int32		number;
+	int32		level;			/* that took it, or can sell it */
+	int32		leased_level;	/* that moved it from the row; 0: from the ring */
+	bool		credit;			/* leased by us, and not sold yet */
+} NumberHold;
+
+/* What becomes of a number on hold when a level aborts. */
+typedef enum NumberFate
+{
+	NUMBER_STAYS,				/* with the transaction */
+	NUMBER_RETURNS,				/* to the ring */
+	NUMBER_VANISHES				/* its lease is undone: it is on the row */
+} NumberFate;
+
+static inline int32
+ring_place(int32 place)
+{
+	return place & (NUMBERS_RING - 1);
+}
+
+/*
+ * How many numbers more may be leased?  Those that are held may come back, so
+ * they keep their places.
+ */
+static inline int32
+ring_room(const StockCounters *c)
+{
+	return NUMBERS_RING - c->avail - c->held;
+}
+
+/* Copy n numbers out, the next one first; the ring has as many. */
+static inline void
+ring_take(NumberRing *ring, int32 *numbers, int32 n)
+{
+	int32		part = NUMBERS_RING - ring->head;
+
+	part = part < n ? part : n;
+	memcpy(numbers, ring->numbers + ring->head, sizeof(int32) * (size_t) part);
+	memcpy(numbers + part, ring->numbers, sizeof(int32) * (size_t) (n - part));
+	ring->head = ring_place(ring->head + n);
+}
+
+/* Write n numbers from the given place on. */
+static inline void
+ring_write(NumberRing *ring, int32 place, const int32 *numbers, int32 n)
+{
+	int32		part = NUMBERS_RING - place;
+
+	part = part < n ? part : n;
+	memcpy(ring->numbers + place, numbers, sizeof(int32) * (size_t) part);
+	memcpy(ring->numbers, numbers + part, sizeof(int32) * (size_t) (n - part));
+}
+
+/* Put n numbers before those that are there; the first one is the next one. */
+static inline void
+ring_return(NumberRing *ring, const int32 *numbers, int32 n)
+{
+	ring->head = ring_place(ring->head - n);
+	ring_write(ring, ring->head, numbers, n);
+}
+
+/* Put n numbers behind the avail ones that are there. */
+static inline void
+ring_refill(NumberRing *ring, int32 avail, const int32 *numbers, int32 n)
+{
+	ring_write(ring, ring_place(ring->head + avail), numbers, n);
+}
+
+/*
+ * A level aborts.  A number that it has leased is no longer leased.  One that
+ * it took from an outer level's credit can be sold again by that level: nobody
+ * else may see it before commit.
+ */
+static inline NumberFate
+number_abort(NumberHold *hold, int32 level)
+{
+	if (hold->leased_level >= level)
+		return NUMBER_VANISHES;
+	if (hold->level < level)
+		return NUMBER_STAYS;
+	if (hold->leased_level == 0)
+		return NUMBER_RETURNS;
+	hold->level = hold->leased_level;
+	hold->credit = true;
+	return NUMBER_STAYS;
+}
+
+/* A level commits: what it took and leased is the outer level's. */
+static inline void
+number_commit(NumberHold *hold, int32 level)
+{
+	if (hold->level >= level)
+		hold->level = level - 1;
+	if (hold->leased_level >= level)
+		hold->leased_level = level - 1;
+}
+
+#endif							/* SECKILL_NUMBERS_H */
