@@ -257,6 +257,10 @@ change_item(int64 item_id, const Change *change)
 	ItemRow		row;
 	ItemDetails item;
 
+	if (change->count == 0 && !change->named[STOCK])
+		return;
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, &row);
 	if (change->named[STOCK])
 	{
 		seckill_xact_flush_seen();
@@ -266,10 +270,6 @@ change_item(int64 item_id, const Change *change)
 						item_id),
 				 errhint("Use seckill_restock() to add units or take some away, seckill_set_available() to say how many are left.")));
 	}
-	if (change->count == 0)
-		return;
-	seckill_lease_line_up(item_id);
-	seckill_ledger_lock(item_id, &row);
 	if (!seckill_ledger_read_item(item_id, &item))
 		seckill_unknown_item(item_id);
 	for (int i = 0; i < ITEM_SETTINGS; i++)

@@ -607,9 +607,9 @@ seckill_xact_await_flush(TransactionId xid, bool always)
 }
 
 /*
- * Wait until the commit is on disk that left an order as it is, before an error
- * tells of that.  The caller has locked the order, and the record of that lock
- * follows the commit in the WAL.
+ * Wait until the commit is on disk that left an order or item as it is, before
+ * an error tells of that.  The caller has locked its row, and the record of
+ * that lock follows the commit in the WAL.
  */
 void
 seckill_xact_flush_seen(void)
