@@ -170,3 +170,19 @@ SELECT count(*) FROM generate_series(290, 299) n, seckill_buy(n, 2, 'pessimistic
 ROLLBACK;
 SELECT count(*), sum(stock), sum(cached), sum(held) FROM seckill.stock;
 TRUNCATE seckill.items, seckill.orders;
+
+-- a trigger on an order that is not written yet recalls the lease that it is of
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 1), (2, 3);
+CREATE FUNCTION recall_it() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN PERFORM seckill_recall(NEW.item_id); RETURN NEW; END $$;
+CREATE TRIGGER recall_it BEFORE INSERT ON seckill.orders FOR EACH ROW EXECUTE FUNCTION recall_it();
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(2, 1, 'cache', 2);
+SELECT outcome FROM seckill_buy(2, 1, 'cache');
+DROP TRIGGER recall_it ON seckill.orders;
+DROP FUNCTION recall_it();
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+SELECT outcome FROM seckill_buy(2, 1, 'cache');
+SELECT * FROM seckill_audit();
+SELECT seckill_recall(item_id) FROM seckill.items ORDER BY item_id;
+TRUNCATE seckill.items, seckill.orders;

@@ -657,7 +657,9 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 /*
  * Give back what the cache has.  If nobody holds units the lease is closed and
  * settled.  Otherwise it stays open for the holders, and the units that go are
- * held by this transaction until it ends, or an abort would lose them.
+ * held by this transaction until it ends, or an abort would lose them.  It also
+ * stays open if this transaction has sold of its own credit: its order may not
+ * be written yet, when a trigger on it calls us.
  */
 static int32
 recall(int64 item_id)
@@ -667,7 +669,8 @@ recall(int64 item_id)
 	StockTaken	taken = {0};
 	int32		settled = open_item(&p, item_id, &row);
 
-	if (row.leased > 0 && seckill_stock_close(p.entry))
+	if (row.leased > 0 && !seckill_xact_uses(p.entry, 0) &&
+		seckill_stock_close(p.entry))
 	{
 		int32		stock = row.stock;
 
