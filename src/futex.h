@@ -25,25 +25,46 @@
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 
-/* Sleep for a while, at most until the word is not value any more. */
+/*
+ * On systems of 32 bits SYS_futex reads seconds of 32 bits, and where time_t has
+ * 64 there, it would take a timeout for none.  Newer ones may have no other call.
+ */
+#ifndef SYS_futex
+#define FUTEX_CALL	SYS_futex_time64
+#elif defined(SYS_futex_time64)
+#define FUTEX_CALL \
+	(sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex)
+#else
+#define FUTEX_CALL	SYS_futex
+#endif
+
+/*
+ * Sleep for a while, at most until the word is not value any more.  A kernel
+ * that refuses the call must not have us look at the word all the time.
+ */
 static inline void
 seckill_futex_sleep(pg_atomic_uint32 *word, uint32 value, uint32 wait_event)
 {
-	struct timespec timeout = {0, FUTEX_SLEEP_MS * 1000000L};
+	struct timespec timeout = {.tv_nsec = FUTEX_SLEEP_MS * 1000000L};
 	long		rc;
 
 	pgstat_report_wait_start(wait_event);
-	rc = syscall(SYS_futex, &word->value, FUTEX_WAIT, value, &timeout, NULL, 0);
+	rc = syscall(FUTEX_CALL, &word->value, FUTEX_WAIT, value, &timeout, NULL, 0);
+	if (rc != 0 && errno != EAGAIN && errno != EINTR)
+	{
+		if (errno != ETIMEDOUT)
+			pg_usleep(1000);
+		if (!PostmasterIsAlive())
+			proc_exit(1);
+	}
 	pgstat_report_wait_end();
-	if (rc != 0 && errno == ETIMEDOUT && !PostmasterIsAlive())
-		proc_exit(1);
 }
 
 /* Wake the process that sleeps until the word changes. */
 static inline void
 seckill_futex_wake(pg_atomic_uint32 *word, int proc)
 {
-	(void) syscall(SYS_futex, &word->value, FUTEX_WAKE, 1, NULL, NULL, 0);
+	(void) syscall(FUTEX_CALL, &word->value, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 #else
