@@ -116,7 +116,8 @@ put_order_off(const OrderKey *order, const ErrorData *error)
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
-					order->order_id, order->item_id, error->message)));
+					order->order_id, order->item_id,
+					seckill_process_message(error))));
 	add_put_off(order->item_id, order->order_id);
 	if (count_put_off(order->item_id) < PUT_OFF_ITEM)
 		return;

@@ -96,7 +96,7 @@ report_opening(int64 item_id, const ErrorData *error)
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg("item " INT64_FORMAT " could not be prepared for its opening: %s",
-						item_id, error->message)));
+						item_id, seckill_process_message(error))));
 	reported = item_id;
 }
 

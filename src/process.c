@@ -152,6 +152,13 @@ seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
 	return error;
 }
 
+/* What the error says: code in C, a trigger's for one, can raise a bare code. */
+const char *
+seckill_process_message(const ErrorData *error)
+{
+	return error->message != NULL ? error->message : _("missing error text");
+}
+
 /* Is it an error that comes of what others do just now? */
 bool
 seckill_process_is_passing(const ErrorData *error)

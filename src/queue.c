@@ -1011,14 +1011,15 @@ void
 seckill_queue_fail(const Purchase *job, const ErrorData *error)
 {
 	QueueError *kept;
-	int			length = pg_mbcliplen(error->message, strlen(error->message),
+	const char *message = seckill_process_message(error);
+	int			length = pg_mbcliplen(message, strlen(message),
 									  sizeof(kept->message) - 1);
 
 	SpinLockAcquire(&my_queue->error_mutex);
 	kept = &my_queue->errors[my_queue->next_error];
 	my_queue->next_error = (my_queue->next_error + 1) % QUEUE_ERRORS;
 	kept->ticket = job->ticket;
-	memcpy(kept->message, error->message, length);
+	memcpy(kept->message, message, length);
 	kept->message[length] = '\0';
 	SpinLockRelease(&my_queue->error_mutex);
 	finish(job, error->sqlerrcode);

@@ -664,6 +664,7 @@ extern ErrorData *seckill_process_recover(MemoryContext context);
 extern bool seckill_process_run_soon(ProcessTask task, void *arg,
 									 int lock_timeout_ms);
 extern bool seckill_process_is_passing(const ErrorData *error);
+extern const char *seckill_process_message(const ErrorData *error);
 extern void seckill_process_sleep(TimestampTz time);
 
 

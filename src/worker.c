@@ -328,7 +328,8 @@ fail(Purchase *job, const ErrorData *error)
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("purchase of item " INT64_FORMAT " by user " INT64_FORMAT " failed in the queue: %s",
-					job->item_id, job->user_id, error->message)));
+					job->item_id, job->user_id,
+					seckill_process_message(error))));
 	seckill_stat_count(SECKILL_STAT_FAILED, 1);
 	job->outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
 	seckill_queue_fail(job, error);

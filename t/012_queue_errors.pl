@@ -116,6 +116,21 @@ foreach my $user (1 .. 3)
 }
 check_audit($node, 'nothing sold', 'shop');
 
+# code in C can raise a code without a message
+my $mute = compile_library('mute');
+$node->safe_psql('shop', <<"EOC");
+DROP TRIGGER poison ON seckill.orders;
+CREATE FUNCTION mute() RETURNS trigger LANGUAGE c AS '$mute';
+CREATE TRIGGER mute BEFORE INSERT ON seckill.orders FOR EACH ROW EXECUTE FUNCTION mute();
+EOC
+foreach my $call (q{seckill_buy(1, 1, 'queue')}, q{seckill_submit(1, 1) s, seckill_result(s.ticket, '60 s')})
+{
+	my ($rc, $out, $err) = $node->psql('shop', "\\set VERBOSITY verbose\nSELECT * FROM $call");
+	like($err, qr/ERROR:  P0001: missing error text/, "who calls $call gets it");
+}
+$node->safe_psql('shop', 'DROP TRIGGER mute ON seckill.orders');
+is($node->safe_psql('shop', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}), 'sold', 'the worker lives');
+
 # of more failures than are kept only the code is known
 my $failed = $node->safe_psql('postgres',
 	q{SELECT string_agg(ticket::text, ',') FROM generate_series(1, 40) n, seckill_submit(3, 1001, n)});

@@ -9,12 +9,24 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(seckill_node add_item crowd start_crowd buy_rest
+our @EXPORT = qw(compile_library seckill_node add_item crowd start_crowd buy_rest
   worker_pid await_worker_lock check_audit check_cache);
 
 # How often a transaction of a crowd is tried that fails by a deadlock or a
 # serialization failure.  Single purchases never do.
 our $max_tries = 1;
+
+# Compile a C file of this directory into a shared library; returns its path.
+sub compile_library
+{
+	my ($name) = @_;
+	my ($source) = map { s{[^/]*$}{$name.c}r } __FILE__;
+	my $library = PostgreSQL::Test::Utils::tempdir() . "/$name.so";
+	chomp(my $headers = `${\($ENV{PG_CONFIG} // 'pg_config')} --includedir-server`);
+
+	system_or_bail($ENV{CC} // 'cc', '-shared', '-fPIC', "-I$headers", '-o', $library, $source);
+	return $library;
+}
 
 # A new server with the library preloaded, and the extension in postgres.
 sub seckill_node
