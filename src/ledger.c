@@ -703,9 +703,13 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 	read_item_row(&columns, DatumGetTransactionId(xmin), row);
 }
 
-/* Fetch the row by its key from the table, which is open. */
+/*
+ * Fetch the row by its key from the table, which is open.  The key is unlocked
+ * again if unlock says so, not if that is NoLock.
+ */
 static bool
-fetch_item(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row)
+fetch_item(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
+		   LOCKMODE unlock)
 {
 	Relation	key = index_open(seckill_catalog()->items_key,
 								 AccessShareLock);
@@ -723,7 +727,7 @@ fetch_item(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row)
 		read_slot(slot, row);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	index_close(key, NoLock);
+	index_close(key, unlock);
 	return found;
 }
 
@@ -738,17 +742,21 @@ open_items(void)
 	return table_open(seckill_catalog()->items, AccessShareLock);
 }
 
-/* Read the row under a snapshot taken once the table is open. */
+/*
+ * Read the row under a snapshot taken once the table is open.  unlock is the
+ * lock to give up at the end, AccessShareLock or NoLock.
+ */
 static bool
-read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row)
+read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
+		  LOCKMODE unlock)
 {
 	Relation	items = open_items();
 	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
-	bool		found = fetch_item(items, item_id, snapshot, row);
+	bool		found = fetch_item(items, item_id, snapshot, row, unlock);
 
 	SECKILL_FAULT("row read");
 	UnregisterSnapshot(snapshot);
-	table_close(items, NoLock);
+	table_close(items, unlock);
 	return found;
 }
 
@@ -769,24 +777,17 @@ seckill_ledger_lock_items(void)
 bool
 seckill_ledger_peek(int64 item_id, ItemRow *row)
 {
-	return read_item(item_id, GetLatestSnapshot, row);
+	return read_item(item_id, GetLatestSnapshot, row, NoLock);
 }
 
 /*
  * The same for one who is going to wait without a lock that others see: keeps
- * no lock on the table either.
+ * no lock on table and key either, whichever key it has by now.
  */
 bool
 seckill_ledger_glimpse(int64 item_id, ItemRow *row)
 {
-	const SeckillCatalog *c = seckill_catalog();
-	Oid			items = c->items;
-	Oid			key = c->items_key;
-	bool		found = seckill_ledger_peek(item_id, row);
-
-	UnlockRelationOid(key, AccessShareLock);
-	UnlockRelationOid(items, AccessShareLock);
-	return found;
+	return read_item(item_id, GetLatestSnapshot, row, AccessShareLock);
 }
 
 /* Does this transaction have one of the tables locked? */
@@ -811,7 +812,7 @@ seckill_ledger_has_lock(void)
 bool
 seckill_ledger_read(int64 item_id, ItemRow *row)
 {
-	return read_item(item_id, GetTransactionSnapshot, row);
+	return read_item(item_id, GetTransactionSnapshot, row, NoLock);
 }
 
 /* A column of a row of the last result; if_null for a NULL. */
@@ -1430,7 +1431,7 @@ seckill_ledger_order_fenced(Purchase **list, int n, int64 lease_id)
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	ItemRow		row;
 	bool		passed = seckill_stock_lease_id(list[0]->entry) == lease_id &&
-	fetch_item(items, list[0]->item_id, snapshot, &row) &&
+	fetch_item(items, list[0]->item_id, snapshot, &row, NoLock) &&
 	row.lease_id == lease_id;
 
 	if (passed)
