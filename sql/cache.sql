@@ -141,6 +141,19 @@ ROLLBACK;
 SELECT outcome FROM seckill_buy(1, 4, 'cache');
 TRUNCATE seckill.items, seckill.orders;
 
+-- all units leased, and rolled back: the row still has some to top up with
+SET seckill.lease_units = 20;
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
+SELECT seckill_prewarm(1, 20);
+SELECT outcome FROM seckill_buy(1, 1, 'cache');
+BEGIN;
+SELECT seckill_prewarm(1);
+ROLLBACK;
+SELECT outcome FROM seckill_buy(1, 1, 'cache', 15);
+SELECT stock, cached FROM seckill.stock;
+RESET seckill.lease_units;
+TRUNCATE seckill.items, seckill.orders;
+
 -- many items in one statement, each refilled and topped up
 SET seckill.lease_units = 8;
 INSERT INTO seckill.items (item_id, stock) SELECT n, 50 FROM generate_series(1, 300) n;

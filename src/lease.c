@@ -96,7 +96,6 @@ lease_units(Purchase *p, const ItemRow *row, int32 n)
 	SECKILL_FAULT("lease written");
 	seckill_xact_credit(p->entry, lease_id, n);
 	SECKILL_FAULT("lease credited");
-	seckill_stock_set_dry(p->entry, n == row->stock);
 }
 
 /*
@@ -472,7 +471,7 @@ seckill_lease_top_up(Purchase *p)
 			seckill_stat_note_refill();
 		}
 		else
-			seckill_stock_set_dry(p->entry, row.stock == 0);
+			seckill_stock_set_dry(p->entry, row.stock == 0 && !row.mine);
 	}
 	if (!leased)
 		end_refill(p);

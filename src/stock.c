@@ -96,7 +96,7 @@ struct StockEntry
 	/* under mutex, on a cache line of their own */
 	char		pad[PG_CACHE_LINE_SIZE];
 	slock_t		mutex;
-	bool		dry;			/* the row had nothing left to lease */
+	bool		dry;			/* the committed row has nothing to lease */
 	StockCounters counters;
 	bool		refilling;		/* a transaction has the refiller's lock */
 	bool		hot;			/* see seckill_stock_heat() */

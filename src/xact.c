@@ -685,10 +685,7 @@ abort_claim(Claim *claim)
 	seckill_stock_adjust(claim->entry, claim->lease_id, claim->hold,
 						 -(claim->hold + claim->credit));
 	if (claim->refiller)
-	{
-		seckill_stock_set_dry(claim->entry, false);
 		seckill_stock_set_refilling(claim->entry, false);
-	}
 }
 
 /* Undo or keep what the last claim has, and remove it. */
