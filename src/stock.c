@@ -270,7 +270,14 @@ pin(StockEntry *entry)
 	pg_memory_barrier();
 }
 
-/* Drop the innermost pin, and leave the callers if it is counted there. */
+/*
+ * Drop the innermost pin, and leave the callers if it is counted there.
+ *
+ * Whoever finds the slot empty may give the entry to another item, so what we
+ * have read and written there must come first.  The barrier sees to it: beyond
+ * its name it keeps reads before later writes as well, as x86 does anyway, lwsync
+ * on POWER, and the release fence that it is elsewhere, on ARM for one.
+ */
 static void
 drop_pin(void)
 {
@@ -279,6 +286,7 @@ drop_pin(void)
 
 	if (pin_joined[npins])
 		pg_atomic_fetch_sub_u32(&entry->callers, 1);
+	pg_write_barrier();
 	pg_atomic_write_u32(slot, 0);
 }
 
