@@ -26,6 +26,7 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -411,6 +412,17 @@ is_item(int64 item_id, const void *id)
 {
 	return item_id == *(const int64 *) id;
 }
+/* Make room for n more items. */
+static void
+make_room_in(ItemSet *set, int n)
+{
+	Size		size = (Size) (set->n + n) * sizeof(int64);
+
+	set->ids = set->ids == NULL ?
+		MemoryContextAllocHuge(batch_context, size) :
+		repalloc_huge(set->ids, size);
+}
+
 
 /* Add the items of the undecided ones; returns how many of these there are. */
 static int
@@ -419,18 +431,15 @@ add_undecided(ItemSet *set, const Purchase *list, int n)
 	int			undecided = 0;
 
 	for (int i = 0; i < n; i++)
-	{
-		if (list[i].outcome != SECKILL_QUEUED)
-			continue;
-		undecided++;
-		if (is_in(list[i].item_id, set))
-			continue;
-		set->ids = set->ids == NULL ?
-			MemoryContextAlloc(batch_context, sizeof(int64)) :
-			repalloc(set->ids, (set->n + 1) * sizeof(int64));
-		set->ids[set->n++] = list[i].item_id;
-		qsort(set->ids, set->n, sizeof(int64), compare_ids);
-	}
+		undecided += list[i].outcome == SECKILL_QUEUED;
+	if (undecided == 0)
+		return 0;
+	make_room_in(set, undecided);
+	for (int i = 0; i < n; i++)
+		if (list[i].outcome == SECKILL_QUEUED)
+			set->ids[set->n++] = list[i].item_id;
+	qsort(set->ids, set->n, sizeof(int64), compare_ids);
+	set->n = (int) qunique(set->ids, set->n, sizeof(int64), compare_ids);
 	return undecided;
 }
 
