@@ -92,7 +92,7 @@ endif
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS) $(OBJS:.o=.bc): .built_with src/seckill.h src/compat.h src/counters.h \
+$(OBJS) $(OBJS:.o=.bc): .built_with src/seckill.h src/compat.h src/clock.h src/counters.h \
 	src/fault.h src/futex.h
 else
 .PHONY: all install uninstall installcheck tapcheck check clean

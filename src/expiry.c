@@ -11,8 +11,6 @@
 #include "postgres.h"
 
 #include "pgstat.h"
-#include "utils/timestamp.h"
-
 #include "seckill.h"
 
 /* Orders in one transaction at most. */
@@ -36,6 +34,9 @@
 #define PUT_OFF				64
 #define PUT_OFF_ITEM		4
 
+/* So many orders are named a minute that cannot be expired. */
+#define LOG_ORDERS			20
+
 /* Items that are passed over in one turn at most. */
 #define PASSED				1000
 
@@ -49,7 +50,7 @@
 static struct
 {
 	OrderKey	order;
-	TimestampTz until;
+	ClockTime	until;
 }			put_off[PUT_OFF];
 static int	next_put_off = 0;
 
@@ -57,7 +58,7 @@ static int	next_put_off = 0;
 static bool
 is_put_off(const OrderKey *order)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	ClockTime	now = seckill_clock();
 
 	for (int i = 0; i < PUT_OFF; i++)
 		if (put_off[i].until > now &&
@@ -73,7 +74,7 @@ add_put_off(int64 item_id, int64 order_id)
 {
 	put_off[next_put_off].order.item_id = item_id;
 	put_off[next_put_off].order.order_id = order_id;
-	put_off[next_put_off].until = GetCurrentTimestamp() + USECS(PUT_OFF_MS);
+	put_off[next_put_off].until = seckill_clock() + USECS(PUT_OFF_MS);
 	next_put_off = (next_put_off + 1) % PUT_OFF;
 }
 
@@ -81,7 +82,7 @@ add_put_off(int64 item_id, int64 order_id)
 static int
 count_put_off(int64 item_id)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	ClockTime	now = seckill_clock();
 	int			n = 0;
 
 	for (int i = 0; i < PUT_OFF; i++)
@@ -89,16 +90,16 @@ count_put_off(int64 item_id)
 	return n;
 }
 
-/* When the first of them is due again. */
-static TimestampTz
+/* After how many microseconds the first of them is due again. */
+static int64
 end_of_put_off(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz first = DT_NOEND;
+	ClockTime	now = seckill_clock();
+	int64		first = SECKILL_NEVER;
 
 	for (int i = 0; i < PUT_OFF; i++)
 		if (put_off[i].until > now)
-			first = Min(first, put_off[i].until);
+			first = Min(first, put_off[i].until - now);
 	return first;
 }
 
@@ -106,24 +107,29 @@ end_of_put_off(void)
 bool
 seckill_expiry_remembers(void)
 {
-	return end_of_put_off() != DT_NOEND;
+	return end_of_put_off() != SECKILL_NEVER;
 }
 
 /* The order cannot be expired: not again for a while. */
 static void
 put_order_off(const OrderKey *order, const ErrorData *error)
 {
-	ereport(LOG,
-			(errcode(error->sqlerrcode),
-			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
-					order->order_id, order->item_id,
-					seckill_process_message(error))));
+	static LogKind logged = {0};
+	bool		report = seckill_process_may_log(&logged, LOG_ORDERS);
+
+	if (report)
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
+						order->order_id, order->item_id,
+						seckill_process_message(error))));
 	add_put_off(order->item_id, order->order_id);
 	if (count_put_off(order->item_id) < PUT_OFF_ITEM)
 		return;
-	ereport(LOG,
-			(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
-					order->item_id)));
+	if (report)
+		ereport(LOG,
+				(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
+						order->item_id)));
 	add_put_off(order->item_id, ALL_ORDERS);
 }
 
@@ -392,9 +398,9 @@ expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
 static void
 expire_patiently(Batch *batch, OrderKey *orders, int n)
 {
-	static TimestampTz wait_again = 0;
+	static ClockTime wait_again = 0;
 	static int	next_patience = PATIENCE_MS;
-	TimestampTz start = GetCurrentTimestamp();
+	ClockTime	start = seckill_clock();
 	int			expired = batch->expired;
 	int			first = 0;
 	int			end;
@@ -415,11 +421,11 @@ expire_patiently(Batch *batch, OrderKey *orders, int n)
 		return;
 	next_patience = Min(2 * next_patience, MAX_PATIENCE_MS);
 	wait_again = start +
-		(WAIT_SPACING + 1) * (GetCurrentTimestamp() - start);
+		(WAIT_SPACING + 1) * (seckill_clock() - start);
 }
 
-/* Expire what is overdue; returns when to look again. */
-TimestampTz
+/* Expire what is overdue; returns after how many microseconds to look again. */
+int64
 seckill_expire_overdue(TimestampTz now)
 {
 	Batch	   *batch = palloc0(sizeof(Batch));
@@ -443,8 +449,8 @@ seckill_expire_overdue(TimestampTz now)
 						batch->items)));
 	}
 	if (batch->expired >= EXPIRY_BATCH)
-		return now;				/* there may be more */
+		return 0;				/* there may be more */
 	if (batch->found_locked || batch->waiting > 0)
-		return GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP);
+		return USECS(SECKILL_KEEPER_NAP);
 	return end_of_put_off();
 }

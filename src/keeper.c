@@ -36,8 +36,8 @@ PGDLLEXPORT void seckill_keeper_main(Datum arg);
 /* A keeper stays if something is due so soon, or was put off. */
 #define LINGER_MS			2000
 
-/* A keeper that has failed is not started again sooner. */
-#define RESTART_MS			1000
+/* So many items are named a minute that cannot be prepared. */
+#define LOG_OPENINGS		10
 
 /* What a turn allocates. */
 static MemoryContext turn_context = NULL;
@@ -53,7 +53,7 @@ typedef struct Openings
 	TimestampTz now;
 	int64	   *item_ids;
 	int			n;
-	TimestampTz next;			/* when the keeper must look again */
+	TimestampTz next;			/* when the next one is due */
 } Openings;
 
 static void
@@ -86,13 +86,14 @@ prepare_task(void *arg)
 	SECKILL_FAULT("opening prepared");
 }
 
-/* One that cannot be prepared sells from the row at first: say so, once. */
+/* One that cannot be prepared sells from the row at first: say so, if it is new. */
 static void
 report_opening(int64 item_id, const ErrorData *error)
 {
 	static int64 reported = 0;
+	static LogKind logged = {0};
 
-	if (item_id != reported)
+	if (item_id != reported && seckill_process_may_log(&logged, LOG_OPENINGS))
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg("item " INT64_FORMAT " could not be prepared for its opening: %s",
@@ -102,9 +103,9 @@ report_opening(int64 item_id, const ErrorData *error)
 
 /*
  * Give items that are about to open a first lease, where calls that do not
- * name a mode sell from the cache.  Returns when to look again.
+ * name a mode sell from the cache.  Notes when to look again.
  */
-static TimestampTz
+static void
 prepare_openings(void)
 {
 	Openings	openings = {.now = GetCurrentTimestamp()};
@@ -112,11 +113,14 @@ prepare_openings(void)
 	if (seckill_open_ahead == 0 ||
 		(seckill_default_mode != SECKILL_MODE_AUTO &&
 		 seckill_default_mode != SECKILL_MODE_CACHE))
-		return DT_NOEND;
+		return;
 	openings.item_ids = palloc(OPENING_BATCH * sizeof(int64));
-	openings.next = openings.now + USECS(SECKILL_KEEPER_NAP);
 	if (!seckill_process_run_soon(read_openings, &openings, PATIENCE_MS))
-		return openings.next;
+	{
+		seckill_schedule_look(USECS(SECKILL_KEEPER_NAP));
+		return;
+	}
+	seckill_schedule_put(openings.next);
 	for (int i = 0; i < openings.n; i++)
 	{
 		Opening		opening = {.item_id = openings.item_ids[i]};
@@ -126,9 +130,8 @@ prepare_openings(void)
 		if (error != NULL && !seckill_process_is_passing(error))
 			report_opening(opening.item_id, error);
 		else if (!opening.done)
-			openings.next = Min(openings.next, openings.now + USECS(SECKILL_KEEPER_NAP));
+			seckill_schedule_look(USECS(SECKILL_KEEPER_NAP));
 	}
-	return openings.next;
 }
 
 
@@ -136,12 +139,12 @@ prepare_openings(void)
  * The keeper
  */
 
-/* Whatever was not done is due again soon. */
+/* Whatever was not done is for the next keeper. */
 static void
 on_exit_keeper(int code, Datum arg)
 {
 	if (code != 0)
-		seckill_schedule_put(GetCurrentTimestamp() + USECS(RESTART_MS));
+		seckill_schedule_failed();
 	seckill_schedule_leave();
 }
 
@@ -174,27 +177,39 @@ read_next(void *arg)
 }
 
 /*
- * Do what is due, and note when there is more to do: soon if a batch was full,
- * else not at once, so that a sale makes batches of some size.
+ * Note when the next pending order is due, or to look again after delay at most,
+ * but not at once, so that a sale makes batches of some size.
  */
+static void
+note_next(TimestampTz after, int64 delay)
+{
+	NextOrder	next = {.after = after,.pay_by = 0};
+
+	(void) seckill_process_run_soon(read_next, &next, PATIENCE_MS);
+	if (next.pay_by > GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP))
+		seckill_schedule_put(next.pay_by);
+	else
+		delay = USECS(SECKILL_KEEPER_NAP);
+	seckill_schedule_look(Max(delay, USECS(SECKILL_KEEPER_NAP)));
+}
+
+/* Do what is due, and note when there is more to do: now if a batch was full. */
 static void
 take_turn(void)
 {
-	NextOrder	next = {.after = GetCurrentTimestamp(),.pay_by = 0};
-	TimestampTz again;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		delay;
 
 	seckill_schedule_take();
 	SECKILL_FAULT("keeper's turn has come");
-	again = seckill_expire_overdue(next.after);
-	if (again > next.after)
-	{
-		(void) seckill_process_run_soon(read_next, &next, PATIENCE_MS);
-		again = Min(again, next.pay_by);
-		again = Max(again, GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP));
-	}
-	again = Min(again, prepare_openings());
+	delay = seckill_expire_overdue(now);
+	if (delay > 0)
+		note_next(now, delay);
+	else
+		seckill_schedule_look(0);
+	seckill_schedule_worked();
+	prepare_openings();
 	SECKILL_FAULT("keeper has done its work");
-	seckill_schedule_put(again);
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -233,16 +248,14 @@ seckill_keeper_main(Datum arg)
 	MemoryContextSwitchTo(turn_context);
 	for (;;)
 	{
-		TimestampTz soon;
-
 		seckill_process_interrupts();
 		if (!has_extension())
 			proc_exit(0);		/* it was dropped */
 		take_turn();
-		soon = GetCurrentTimestamp() + USECS(LINGER_MS);
 		if (is_in_the_way() ||
-			(seckill_schedule_due() > soon && !seckill_expiry_remembers()))
+			(seckill_schedule_delay() > USECS(LINGER_MS) &&
+			 !seckill_expiry_remembers()))
 			proc_exit(0);
-		seckill_process_sleep(Min(seckill_schedule_due(), soon));
+		seckill_process_sleep(Min(seckill_schedule_delay(), USECS(LINGER_MS)));
 	}
 }

@@ -19,7 +19,6 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "seckill.h"
 
@@ -101,13 +100,14 @@ start_keeper(Keeper *keeper)
 	BackgroundWorker worker;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool		started;
+	static LogKind logged = {0};
 
 	seckill_process_describe(&worker, "seckill keeper", "seckill_keeper_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
 	worker.bgw_notify_pid = MyProcPid;
 	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);
 	MemoryContextSwitchTo(old);
-	if (!started)
+	if (!started && seckill_process_may_log(&logged, 1))
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker is left to expire orders in database %u",
@@ -117,42 +117,39 @@ start_keeper(Keeper *keeper)
 }
 
 /*
- * Start the keeper that is due by slot i; returns when to look again.  What is
- * due is taken first: it is the keeper's from then on.
+ * Start the keeper that is due by slot i; returns after how long to look again.
+ * What is due is taken first: it is the keeper's from then on.
  */
-static TimestampTz
-serve(int i, Keeper *keeper, TimestampTz now)
+static int64
+serve(int i, Keeper *keeper)
 {
-	TimestampTz again = now + USECS(RESTART_MS);
-
 	seckill_schedule_handled(i);
 	if (start_keeper(keeper))
-		return DT_NOEND;
-	seckill_schedule_visit(keeper->dbid, again);
-	return again;
+		return SECKILL_NEVER;
+	seckill_schedule_visit(keeper->dbid, USECS(RESTART_MS));
+	return USECS(RESTART_MS);
 }
 
-/* Start the keepers that are due; returns when to look again. */
-static TimestampTz
+/* Start the keepers that are due; returns after how long to look again. */
+static int64
 start_keepers(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next = DT_NOEND;
-	TimestampTz due;
+	int64		next = SECKILL_NEVER;
+	int64		delay;
 	Oid			dbid;
 
-	for (int i = 0; seckill_schedule_read(i, &dbid, &due); i++)
+	for (int i = 0; seckill_schedule_read(i, &dbid, &delay); i++)
 	{
 		Keeper	   *keeper;
 
-		if (!OidIsValid(dbid) || due == DT_NOEND)
+		if (!OidIsValid(dbid) || delay == SECKILL_NEVER)
 			continue;
 		keeper = get_keeper(i, dbid);
 		if (is_running(keeper))
 			continue;			/* we are told when it ends */
-		if (due <= now)
-			due = serve(i, keeper, now);
-		next = Min(next, due);
+		if (delay == 0)
+			delay = serve(i, keeper);
+		next = Min(next, delay);
 	}
 	return next;
 }
@@ -183,15 +180,15 @@ list_databases(void)
 static void
 visit_databases(void)
 {
-	TimestampTz time = GetCurrentTimestamp();
+	int64		delay = 0;
 	ListCell   *cell;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	foreach(cell, list_databases())
 	{
-		seckill_schedule_visit(lfirst_oid(cell), time);
-		time += USECS(VISIT_SPACING_MS);
+		seckill_schedule_visit(lfirst_oid(cell), delay);
+		delay += USECS(VISIT_SPACING_MS);
 	}
 	CommitTransactionCommand();
 }
@@ -199,24 +196,27 @@ visit_databases(void)
 void
 seckill_launcher_main(Datum arg)
 {
-	TimestampTz last_round = 0;
+	ClockTime	last_round = 0;
+	bool		started = false;
 
 	seckill_process_init();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	seckill_schedule_launcher();
 	for (;;)
 	{
-		TimestampTz next_round;
+		ClockTime	now;
+		int64		nap;
 
 		seckill_process_interrupts();
 		SECKILL_FAULT("launcher's turn has come");
-		next_round = last_round + USECS(seckill_naptime * 1000);
-		if (GetCurrentTimestamp() >= next_round)
+		now = seckill_clock();
+		nap = (int64) seckill_naptime * USECS_PER_SEC;
+		if (!started || now >= last_round + nap)
 		{
 			visit_databases();
-			last_round = GetCurrentTimestamp();
-			next_round = last_round + USECS(seckill_naptime * 1000);
+			last_round = now;
+			started = true;
 		}
-		seckill_process_sleep(Min(start_keepers(), next_round));
+		seckill_process_sleep(Min(start_keepers(), last_round + nap - now));
 	}
 }

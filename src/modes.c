@@ -332,7 +332,7 @@ choose(const Purchase *p, int n)
 	bool		can_hold = p->entry != NULL && seckill_xact_has_room();
 
 	if (p->mode == SECKILL_MODE_AUTO)
-		return can_hold && seckill_stock_heat(p->entry, n, p->now) ?
+		return can_hold && seckill_stock_heat(p->entry, n) ?
 			SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
 	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
 		return SECKILL_MODE_ADVISORY;

@@ -13,10 +13,12 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "seckill.h"
+
+/* Messages of a kind are counted for so long, see seckill_process_may_log(). */
+#define LOG_PERIOD_MS	60000
 
 /* One of our processes, for the postmaster: never started again by itself. */
 void
@@ -197,14 +199,33 @@ wait_event(void)
 	return SeckillWaitEvent(&event, "SeckillKeeper");
 }
 
-/* Sleep until a time, or until woken. */
+/* Sleep for so many microseconds, rounded up to milliseconds, or until woken. */
 void
-seckill_process_sleep(TimestampTz time)
+seckill_process_sleep(int64 delay)
 {
-	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 time);
+	int64		ms = delay / 1000 + (delay % 1000 > 0);
 
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 Min(ms, INT_MAX), wait_event());
+					 (long) Min(ms, INT_MAX), wait_event());
 	ResetLatch(MyLatch);
+}
+
+/*
+ * May a message be logged that could come again and again?  Up to max of its
+ * kind a minute.
+ */
+bool
+seckill_process_may_log(LogKind *kind, int max)
+{
+	ClockTime	now = seckill_clock();
+
+	if (kind->lines == 0 || now >= kind->since + USECS(LOG_PERIOD_MS))
+	{
+		kind->since = now;
+		kind->lines = 0;
+	}
+	if (kind->lines >= max)
+		return false;
+	kind->lines++;
+	return true;
 }

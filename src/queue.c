@@ -8,9 +8,12 @@
  * answer is published when that transaction has committed.
  *
  * There is one ring per database that uses the queue, of QUEUE_DATABASES
- * there can be.  A ticket is a position in the ring, counted on from the time
- * at which the ring was taken into use, so that a ticket of another life of
- * the server is not mistaken for one of this.
+ * there can be.  A ticket is a position in the ring, counted on from a random
+ * number when the ring is taken into use, so that a ticket of another life of
+ * the server is not mistaken for one of this, whatever the clock says.  That
+ * number is 51 random bits after a 1: a million tickets in either life meet
+ * once in 10^9 lives.  No ticket needs more than 53 bits, which a client's
+ * floating-point number can hold.
  *
  * A cell holds its ticket and its phase in one atomic word:
  *
@@ -56,7 +59,6 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "futex.h"
@@ -68,6 +70,10 @@ PG_FUNCTION_INFO_V1(seckill_result);
 #define QUEUE_ERRORS		32
 #define PHASE_BITS			2
 #define NOBODY				(-1)
+
+/* The least first ticket, and a number above all tickets. */
+#define FIRST_TICKET		(UINT64CONST(1) << 51)
+#define END_OF_TICKETS		(UINT64CONST(1) << 53)
 
 /* The error of a purchase that has committed here and maybe nowhere else. */
 #define ERRCODE_UNCONFIRMED	ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN
@@ -267,12 +273,24 @@ find_queue(Oid dbid)
 	return NULL;
 }
 
+/* The first ticket of a queue, see above. */
+static uint64
+draw_first_ticket(void)
+{
+	uint64		random;
+
+	if (!pg_strong_random(&random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random first ticket")));
+	return FIRST_TICKET | (random & (FIRST_TICKET - 1));
+}
+
 /* Under queues->lock: take an unused queue into use for my database. */
 static Queue *
-open_queue(void)
+open_queue(uint64 first)
 {
 	Queue	   *q = find_queue(InvalidOid);
-	uint64		first = (uint64) GetCurrentTimestamp();
 
 	if (q == NULL)
 		return NULL;
@@ -298,12 +316,15 @@ open_queue(void)
 static Queue *
 look_for_queue(bool open)
 {
+	uint64		first;
+
 	if (my_queue != NULL)
 		return my_queue;
+	first = draw_first_ticket();
 	LWLockAcquire(queues->lock, LW_EXCLUSIVE);
 	my_queue = find_queue(MyDatabaseId);
 	if (my_queue == NULL && open)
-		my_queue = open_queue();
+		my_queue = open_queue(first);
 	LWLockRelease(queues->lock);
 	return my_queue;
 }
@@ -646,33 +667,35 @@ look_up(Queue *q, uint64 ticket, int64 *order_id)
 
 /* Sleep until the next batch, or the end of patience: then false. */
 static bool
-await_batch(Queue *q, TimestampTz until)
+await_batch(Queue *q, ClockTime until)
 {
-	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 until);
+	ClockTime	now = seckill_clock();
 
-	if (ms <= 0)
+	if (now >= until)
 		return false;
-	(void) ConditionVariableTimedSleep(&q->decided, ms,
+	(void) ConditionVariableTimedSleep(&q->decided,
+									   (long) Min((until - now + 999) / 1000, INT_MAX),
 									   SeckillWaitEvent(&result_event,
 														"SeckillResult"));
 	return true;
 }
 
-/* A ticket of this life of the queue, or an error. */
+/*
+ * A ticket of this life of the queue, or an error.  One that this life has not
+ * handed out may be of another.
+ */
 static uint64
 check_ticket(Queue *q, int64 number)
 {
 	uint64		ticket = (uint64) number;
-	uint64		tail = q != NULL ? pg_atomic_read_u64(&q->tail) :
-	(uint64) GetCurrentTimestamp();
 
-	if (number < 0 || ticket >= tail)
+	if (number < 0 || ticket >= END_OF_TICKETS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there is no ticket " INT64_FORMAT, number),
 				 errhint("Tickets are handed out by seckill_submit().")));
-	if (q == NULL || ticket < q->first)
+	if (q == NULL || ticket < q->first ||
+		ticket >= pg_atomic_read_u64(&q->tail))
 		forgotten(ticket);
 	return ticket;
 }
@@ -688,7 +711,7 @@ Datum
 seckill_result(PG_FUNCTION_ARGS)
 {
 	uint64		ticket;
-	TimestampTz until = 0;
+	ClockTime	until = 0;
 	SeckillOutcome outcome;
 	int64		order_id = 0;
 	Queue	   *q;
@@ -700,7 +723,7 @@ seckill_result(PG_FUNCTION_ARGS)
 	q = look_for_queue(false);
 	ticket = check_ticket(q, PG_GETARG_INT64(0));
 	if (!PG_ARGISNULL(1))
-		until = GetCurrentTimestamp() +
+		until = seckill_clock() +
 			seckill_microseconds(PG_GETARG_INTERVAL_P(1));
 
 	do

@@ -38,7 +38,7 @@
 /* So many, with their lock, fill two cache lines of 64 bytes. */
 #define WAYS		7
 
-/* Clocks of sessions differ by less: one reads it and is held up. */
+/* A session that has read the clock is held up for less. */
 #define CLOCK_SLACK	USECS_PER_SEC
 
 /* The longest a call and a bucket can take: so sums of times do not overflow. */
@@ -56,7 +56,7 @@ typedef struct RateKey
 typedef struct RateBucket
 {
 	uint64		hash;			/* of the key */
-	TimestampTz full_at;		/* 0: not in use, or as good as that */
+	ClockTime	full_at;		/* 0: not in use, or as good as that */
 } RateBucket;
 
 typedef struct RateSet
@@ -174,11 +174,11 @@ find_bucket(RateSet *set, uint64 hash)
 
 /*
  * Under the mutex: take a call from the bucket, if there is one.  A bucket
- * that is to be full later than an empty one ever is has seen another rate, or
- * the clock was set back: it is empty, no worse.
+ * that is to be full later than an empty one ever is has seen another rate: it
+ * is empty, no worse.
  */
 static bool
-take(RateBucket *bucket, int64 share, int64 whole, TimestampTz now)
+take(RateBucket *bucket, int64 share, int64 whole, ClockTime now)
 {
 	if (bucket->full_at > now + whole + CLOCK_SLACK)
 		bucket->full_at = now + whole;
@@ -204,6 +204,7 @@ seckill_rate_admits(const Purchase *p)
 	double		share = rint(USECS_PER_SEC / rate_of(p));
 	double		whole;
 	RateSet    *set;
+	ClockTime	now = seckill_clock();
 	bool		admitted;
 
 	share = Min(Max(share, 1), LONGEST_SHARE);
@@ -211,7 +212,7 @@ seckill_rate_admits(const Purchase *p)
 	set = &shared->sets[((hash >> 32) * number_of_sets()) >> 32].set;
 	SpinLockAcquire(&set->mutex);
 	admitted = take(find_bucket(set, hash), (int64) share, (int64) whole,
-					p->now);
+					now);
 	SpinLockRelease(&set->mutex);
 	return admitted;
 }

@@ -15,6 +15,13 @@
  *   a keeper, and by the keeper before it takes the snapshot that it looks
  *   with.  So what it does not see is announced
  *   after, and what was announced before it sees.
+ * - look: when the tables are to be looked at in any case.  It is moved and
+ *   taken like due, by the launcher and the keeper.  due is a time of the wall
+ *   clock, as the tables have it; look is one of the clock that nobody sets, so
+ *   that rounds and retries go on when the wall clock is set back.
+ * - rest: after some keepers have failed there is no other one before that time,
+ *   even if something is due; a time of the clock that nobody sets.  Written by the
+ *   keeper, as is failures: how many in a row have failed before anything was done.
  * - awake: is there a keeper, to be told of what is due sooner?  It also looks
  *   at due after it has said that it goes, and the launcher looks when it has
  *   gone.
@@ -23,6 +30,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/int.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
@@ -34,11 +42,18 @@
 
 #define SCHEDULE_DATABASES	1024
 
+/* The least and the longest rest after a keeper has failed. */
+#define MIN_REST_MS			1000
+#define MAX_REST_MS			60000
+
 typedef struct ScheduleSlot
 {
 	Oid			dbid;			/* InvalidOid: not in use */
 	pg_atomic_uint32 awake;
 	pg_atomic_uint64 due;		/* a TimestampTz */
+	pg_atomic_uint64 look;		/* a ClockTime */
+	pg_atomic_uint64 rest;		/* a ClockTime */
+	int			failures;
 	Latch	   *latch;			/* of the keeper, or of the last one */
 } ScheduleSlot;
 
@@ -87,7 +102,9 @@ seckill_schedule_init(void)
 	for (int i = 0; i < SCHEDULE_DATABASES; i++)
 	{
 		pg_atomic_init_u32(&schedule->slots[i].awake, 0);
-		pg_atomic_init_u64(&schedule->slots[i].due, (uint64) DT_NOEND);
+		pg_atomic_init_u64(&schedule->slots[i].due, (uint64) SECKILL_NEVER);
+		pg_atomic_init_u64(&schedule->slots[i].look, (uint64) SECKILL_NEVER);
+		pg_atomic_init_u64(&schedule->slots[i].rest, 0);
 	}
 }
 
@@ -132,28 +149,54 @@ get_my_slot(void)
 	return my_slot;
 }
 
-static inline TimestampTz
-due_of(ScheduleSlot *slot)
+/* How long it is from now to a time of the same clock. */
+static int64
+left_until(pg_atomic_uint64 *time, int64 now)
 {
-	return (TimestampTz) pg_atomic_read_u64(&slot->due);
+	int64		then = (int64) pg_atomic_read_u64(time);
+	int64		left;
+
+	if (then <= now)
+		return 0;
+	return then == SECKILL_NEVER || pg_sub_s64_overflow(then, now, &left) ?
+		SECKILL_NEVER : left;
 }
 
-/* Move due to an earlier time; did that change anything? */
-static bool
-advance(ScheduleSlot *slot, TimestampTz time)
+/* In how many microseconds there is something to do. */
+static int64
+delay_of(ScheduleSlot *slot)
 {
-	uint64		due = pg_atomic_read_u64(&slot->due);
+	ClockTime	now = seckill_clock();
+	int64		delay = Min(left_until(&slot->due, GetCurrentTimestamp()),
+							left_until(&slot->look, now));
 
-	while (time < (TimestampTz) due)
-		if (pg_atomic_compare_exchange_u64(&slot->due, &due, (uint64) time))
+	return Max(delay, left_until(&slot->rest, now));
+}
+
+/* Move due or look to an earlier time; did that change anything? */
+static bool
+advance(pg_atomic_uint64 *word, int64 time)
+{
+	uint64		old = pg_atomic_read_u64(word);
+
+	while (time < (int64) old)
+		if (pg_atomic_compare_exchange_u64(word, &old, (uint64) time))
 			return true;
 	return false;
 }
 
 static void
+look_in(ScheduleSlot *slot, int64 delay)
+{
+	if (delay != SECKILL_NEVER)
+		(void) advance(&slot->look, seckill_clock() + delay);
+}
+
+static void
 take(ScheduleSlot *slot)
 {
-	(void) pg_atomic_exchange_u64(&slot->due, (uint64) DT_NOEND);
+	(void) pg_atomic_exchange_u64(&slot->due, (uint64) SECKILL_NEVER);
+	(void) pg_atomic_exchange_u64(&slot->look, (uint64) SECKILL_NEVER);
 }
 
 /* Tell whoever waits for the slot to be due. */
@@ -182,7 +225,10 @@ seckill_schedule_drop_database(Oid dbid)
 		if (slot->dbid != dbid)
 			continue;
 		slot->dbid = InvalidOid;
-		pg_atomic_write_u64(&slot->due, (uint64) DT_NOEND);
+		pg_atomic_write_u64(&slot->due, (uint64) SECKILL_NEVER);
+		pg_atomic_write_u64(&slot->look, (uint64) SECKILL_NEVER);
+		pg_atomic_write_u64(&slot->rest, 0);
+		slot->failures = 0;
 	}
 	LWLockRelease(schedule->lock);
 }
@@ -209,7 +255,7 @@ seckill_schedule_end(bool committed)
 	if (time == DT_NOEND)
 		return;
 	noted = DT_NOEND;
-	if (committed && advance(my_slot, time))
+	if (committed && advance(&my_slot->due, time))
 		wake(my_slot);
 }
 
@@ -226,6 +272,7 @@ seckill_schedule_attend(void)
 
 	if (slot == NULL)
 		return false;
+	pg_atomic_write_u64(&slot->rest, 0);
 	slot->latch = MyLatch;
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->awake, 1);
@@ -239,17 +286,48 @@ seckill_schedule_take(void)
 	take(my_slot);
 }
 
-/* That is due as far as I know. */
+/* Something is due then, as far as I know. */
 void
 seckill_schedule_put(TimestampTz time)
 {
-	(void) advance(my_slot, time);
+	(void) advance(&my_slot->due, time);
 }
 
-TimestampTz
-seckill_schedule_due(void)
+/* The tables are to be looked at in so many microseconds. */
+void
+seckill_schedule_look(int64 delay)
 {
-	return due_of(my_slot);
+	look_in(my_slot, delay);
+}
+
+/* In how many microseconds I have something to do; 0: now. */
+int64
+seckill_schedule_delay(void)
+{
+	return delay_of(my_slot);
+}
+
+/* Orders that were due are expired: should I fail now, I am the first to. */
+void
+seckill_schedule_worked(void)
+{
+	my_slot->failures = 0;
+}
+
+/*
+ * I could not do what is due: the next keeper will, after a while that is
+ * doubled with each of them that fails.  The first one alone may come sooner,
+ * if something is due: I may just have been terminated.  Raises nothing.
+ */
+void
+seckill_schedule_failed(void)
+{
+	int64		rest = USECS(MIN_REST_MS) << Min(my_slot->failures, 16);
+
+	rest = Min(rest, USECS(MAX_REST_MS));
+	if (my_slot->failures++ > 0)
+		pg_atomic_write_u64(&my_slot->rest, (uint64) (seckill_clock() + rest));
+	look_in(my_slot, rest);
 }
 
 /* I go: from now on the launcher is told.  Raises nothing. */
@@ -271,19 +349,22 @@ seckill_schedule_launcher(void)
 	schedule->launcher = MyLatch;
 }
 
-/* Have a database looked at. */
+/* Have a database looked at in so many microseconds. */
 void
-seckill_schedule_visit(Oid dbid, TimestampTz time)
+seckill_schedule_visit(Oid dbid, int64 delay)
 {
 	ScheduleSlot *slot = get_slot(dbid);
 
 	if (slot != NULL)
-		(void) advance(slot, time);
+		look_in(slot, delay);
 }
 
-/* Slot i of the table: its database and when it is due; false past the end. */
+/*
+ * Slot i of the table: its database, and in how many microseconds there is
+ * something to do; false past the end.
+ */
 bool
-seckill_schedule_read(int i, Oid *dbid, TimestampTz *due)
+seckill_schedule_read(int i, Oid *dbid, int64 *delay)
 {
 	bool		found;
 
@@ -293,7 +374,7 @@ seckill_schedule_read(int i, Oid *dbid, TimestampTz *due)
 		*dbid = schedule->slots[i].dbid;
 	LWLockRelease(schedule->lock);
 	if (found)
-		*due = due_of(&schedule->slots[i]);
+		*delay = delay_of(&schedule->slots[i]);
 	return found;
 }
 

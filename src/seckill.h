@@ -8,12 +8,12 @@
 #include "access/htup.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
-#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/uuid.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "fault.h"
 
@@ -376,8 +376,7 @@ extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
 extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
 extern bool seckill_stock_is_refilling(StockEntry *entry);
 
-extern bool seckill_stock_heat(StockEntry *entry, int32 calls,
-							   TimestampTz now);
+extern bool seckill_stock_heat(StockEntry *entry, int32 calls);
 extern void seckill_stock_note_conflict(StockEntry *entry);
 extern void seckill_stock_preheat(StockEntry *entry);
 
@@ -618,11 +617,14 @@ extern void seckill_schedule_end(bool committed);
 extern bool seckill_schedule_attend(void);
 extern void seckill_schedule_take(void);
 extern void seckill_schedule_put(TimestampTz time);
-extern TimestampTz seckill_schedule_due(void);
+extern void seckill_schedule_look(int64 delay);
+extern int64 seckill_schedule_delay(void);
+extern void seckill_schedule_worked(void);
+extern void seckill_schedule_failed(void);
 extern void seckill_schedule_leave(void);
 extern void seckill_schedule_launcher(void);
-extern void seckill_schedule_visit(Oid dbid, TimestampTz time);
-extern bool seckill_schedule_read(int i, Oid *dbid, TimestampTz *due);
+extern void seckill_schedule_visit(Oid dbid, int64 delay);
+extern bool seckill_schedule_read(int i, Oid *dbid, int64 *delay);
 extern void seckill_schedule_handled(int i);
 
 
@@ -639,7 +641,7 @@ extern void seckill_launcher_init(void);
 /* How often the keeper looks, in ms, unless there is more than a batch. */
 #define SECKILL_KEEPER_NAP	100
 
-extern TimestampTz seckill_expire_overdue(TimestampTz now);
+extern int64 seckill_expire_overdue(TimestampTz now);
 extern bool seckill_expiry_remembers(void);
 
 
@@ -650,7 +652,12 @@ extern bool seckill_expiry_remembers(void);
 /* What a transaction does. */
 typedef void (*ProcessTask) (void *arg);
 
-#define USECS(ms)	((int64) (ms) * 1000)
+/* Messages of a kind that were logged of late; zeroes at first. */
+typedef struct LogKind
+{
+	ClockTime	since;
+	int			lines;
+} LogKind;
 
 extern void seckill_process_describe(BackgroundWorker *worker,
 									 const char *type, const char *function);
@@ -665,7 +672,8 @@ extern bool seckill_process_run_soon(ProcessTask task, void *arg,
 									 int lock_timeout_ms);
 extern bool seckill_process_is_passing(const ErrorData *error);
 extern const char *seckill_process_message(const ErrorData *error);
-extern void seckill_process_sleep(TimestampTz time);
+extern void seckill_process_sleep(int64 delay);
+extern bool seckill_process_may_log(LogKind *kind, int max);
 
 
 /*

@@ -102,7 +102,7 @@ struct StockEntry
 	bool		hot;			/* see seckill_stock_heat() */
 	int32		calls;			/* of mode auto, in this window */
 	int32		conflicts;		/* lost races, in this window */
-	TimestampTz window;			/* start of it; 0: none yet */
+	ClockTime	window;			/* start of it; 0: none yet */
 
 	/* calls in a row mode, each counted by one pin; while there is a cap */
 	pg_atomic_uint32 callers;
@@ -842,7 +842,11 @@ seckill_stock_stale(StockEntry *entry, const ItemRow *row)
 	return stale;
 }
 
-/* Say whether the row has nothing more to lease. */
+/*
+ * Say whether the row has nothing more to lease.  Only of a committed row that
+ * the caller has locked: what a transaction leaves of it may be undone, and
+ * nobody would be told.
+ */
 void
 seckill_stock_set_dry(StockEntry *entry, bool dry)
 {
@@ -878,7 +882,7 @@ seckill_stock_is_refilling(StockEntry *entry)
  * been a long one: calls that wait for each other are few.
  */
 static void
-close_window(StockEntry *entry, TimestampTz now)
+close_window(StockEntry *entry, ClockTime now)
 {
 	int64		length = Max(now - entry->window, HEAT_WINDOW);
 
@@ -887,26 +891,19 @@ close_window(StockEntry *entry, TimestampTz now)
 		entry->hot = false;
 }
 
-/* Others may have read the clock a little later; it can also be set back. */
-static bool
-is_window_over(StockEntry *entry, TimestampTz now)
-{
-	return now >= entry->window + HEAT_WINDOW ||
-		now < entry->window - HEAT_WINDOW;
-}
-
 /*
  * Note calls of mode auto; is the item hot?  It gets hot as soon as a window
  * has seen seckill.hot_rate calls or HOT_CONFLICTS lost races, and cools when
  * one has seen less than half of either.  Units prewarmed make it hot.
  */
 bool
-seckill_stock_heat(StockEntry *entry, int32 calls, TimestampTz now)
+seckill_stock_heat(StockEntry *entry, int32 calls)
 {
+	ClockTime	now = seckill_clock();
 	bool		hot;
 
 	SpinLockAcquire(&entry->mutex);
-	if (is_window_over(entry, now))
+	if (now >= entry->window + HEAT_WINDOW)
 	{
 		if (entry->window != 0)
 			close_window(entry, now);

@@ -78,7 +78,7 @@ static volatile sig_atomic_t cancelled = false;
 /* The item put off that was waited for last, and when to wait again. */
 static int64 last_item = 0;
 static int	patience = PATIENCE_MS;
-static TimestampTz next_wait = 0;
+static ClockTime next_wait = 0;
 
 
 /*
@@ -341,11 +341,10 @@ fail(Purchase *job, const ErrorData *error)
  * would not wait for a lock raises the same, but sooner.
  */
 static bool
-is_impatience(const ErrorData *error, bool may_wait, TimestampTz since)
+is_impatience(const ErrorData *error, bool may_wait, ClockTime since)
 {
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
-								   may_wait ? patience : PATIENCE_MS);
+		seckill_clock() - since >= USECS(may_wait ? patience : PATIENCE_MS);
 }
 
 /*
@@ -355,7 +354,7 @@ is_impatience(const ErrorData *error, bool may_wait, TimestampTz since)
 static void
 decide_all(Purchase *list, int n, bool may_wait)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	ClockTime	since = seckill_clock();
 	ErrorData  *error = try_to_decide(list, n, may_wait);
 	bool		put_off;
 
@@ -412,6 +411,7 @@ is_item(int64 item_id, const void *id)
 {
 	return item_id == *(const int64 *) id;
 }
+
 /* Make room for n more items. */
 static void
 make_room_in(ItemSet *set, int n)
@@ -422,7 +422,6 @@ make_room_in(ItemSet *set, int n)
 		MemoryContextAllocHuge(batch_context, size) :
 		repalloc_huge(set->ids, size);
 }
-
 
 /* Add the items of the undecided ones; returns how many of these there are. */
 static int
@@ -461,7 +460,7 @@ next_item(const ItemSet *set)
 static int
 decide_patiently(int64 item_id)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	ClockTime	start = seckill_clock();
 	QueueRange	range = seckill_queue_range();
 	ItemSet		undecided = {NULL, 0};
 	int			n = seckill_queue_read(&range, jobs, max_jobs, is_item,
@@ -473,7 +472,7 @@ decide_patiently(int64 item_id)
 	decided = n - add_undecided(&undecided, jobs, n);
 	if (n > 0 && decided == 0)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		ClockTime	now = seckill_clock();
 
 		patience = Min(2 * patience, MAX_PATIENCE_MS);
 		next_wait = now + WAIT_SPACING * (now - start);
@@ -530,7 +529,7 @@ take_turn(uint64 *seen)
 		undecided += add_undecided(&put_off, jobs, n);
 	}
 	seckill_stat_count(SECKILL_STAT_PUT_OFF, undecided);
-	if (put_off.n > 0 && GetCurrentTimestamp() >= next_wait)
+	if (put_off.n > 0 && seckill_clock() >= next_wait)
 		undecided -= decide_patiently(next_item(&put_off));
 	MemoryContextReset(batch_context);
 	if (found == 0)

@@ -1,0 +1,33 @@
+/*
+ * clock.h
+ *		The clock for durations, which nobody sets.
+ *
+ * GetCurrentTimestamp() reads the wall clock, which can be set forward and
+ * back.  It is for times that tables and people know: the opening of a sale,
+ * the end of the time to pay.  How long something takes, and when to look
+ * again, is measured with the clock below.  Its times can be compared between
+ * the processes of a server; they mean nothing in the next life of it.
+ */
+#ifndef SECKILL_CLOCK_H
+#define SECKILL_CLOCK_H
+
+#include "portability/instr_time.h"
+
+/* A time of this clock, in microseconds; 0 is before any. */
+typedef int64 ClockTime;
+
+#define USECS(ms)		((int64) (ms) * 1000)
+
+/* Later than any time, and longer than any duration. */
+#define SECKILL_NEVER	PG_INT64_MAX
+
+static inline ClockTime
+seckill_clock(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (ClockTime) INSTR_TIME_GET_MICROSEC(now);
+}
+
+#endif							/* SECKILL_CLOCK_H */

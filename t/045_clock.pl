@@ -1,0 +1,184 @@
+# The wall clock is set back and forward: what is due at a time goes by the new
+# time, and what lasts for a time lasts as long as it should.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+
+plan skip_all => 'this system cannot preload a clock' if $^O ne 'linux';
+
+my $day = 86_400;
+my $file = PostgreSQL::Test::Utils::tempdir() . '/clock';
+
+# So many seconds from the real time, or standing still at a time.
+sub set_clock
+{
+	my ($offset, $stand) = @_;
+
+	open my $f, '+<', $file or die "$file: $!";
+	syswrite $f, pack('qq', $offset * 1_000_000, ($stand // 0) * 1_000_000);
+	close $f;
+	return;
+}
+
+append_to_file($file, pack 'qq', 0, 0);
+$ENV{SECKILL_CLOCK} = $file;
+my $library = compile_library('clock');
+my $node;
+my @conf = ('clock', conf => <<'EOC');
+seckill.lease_units = 20
+seckill.naptime = 1s
+seckill.hot_rate = 20
+EOC
+{
+	local $ENV{LD_PRELOAD} = join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
+	$node = seckill_node(@conf);
+}
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub await
+{
+	my ($query, $message) = @_;
+	ok($node->poll_query_until('postgres', $query), $message);
+	return;
+}
+
+sub add_paid_item
+{
+	my ($item, $within) = @_;
+	sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES ($item, 100, '$within')");
+	return;
+}
+
+sub outcome { return sql("SELECT outcome FROM seckill_buy($_[0], $_[1], '$_[2]')"); }
+
+# The seconds of processor time that a process has used.
+sub used
+{
+	my ($pid) = @_;
+	my @stat = split / /, slurp_file("/proc/$pid/stat") =~ s/.*\) //sr;
+	return ($stat[11] + $stat[12]) / 100;
+}
+
+is(sql("SELECT extract(epoch FROM clock_timestamp())::bigint / $day - " . int(time / $day)),
+	0, 'the clock is right at first');
+
+# orders expire whichever way the clock was set, announced or not
+my $item = 1;
+foreach my $offset (-$day, $day, 0, -$day)
+{
+	set_clock($offset);
+	add_paid_item($item, '300 ms');
+	sql("BEGIN; SELECT seckill_buy($item, 1, 'retry'); PREPARE TRANSACTION 'x'");
+	sql("COMMIT PREPARED 'x'");
+	await("SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND state = 'expired'",
+		"an order that nobody has announced is found, the clock set to $offset s");
+	sql("SELECT seckill_buy($item, 1, '$_')") foreach qw(cache retry queue);
+	await("SELECT count(*) = 4 FROM seckill.orders WHERE item_id = $item AND state = 'expired'",
+		'and others expire');
+	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill keeper'});
+	$item++;
+}
+add_paid_item(10, '12 hours');
+is(outcome(10, 1, 'cache'), 'sold', 'an order that is due in half a day');
+set_clock(0);
+await("SELECT state = 'expired' FROM seckill.orders WHERE item_id = 10",
+	'expires when the clock is set forward');
+
+# who waits for a ticket does so for as long as he says
+add_item($node, 20, 100);
+my $holder = $node->background_psql('postgres');
+my $asker = $node->background_psql('postgres');
+my $launcher = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'seckill launcher'});
+foreach my $offset (-$day, 0)
+{
+	$holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id = 20 FOR UPDATE');
+	my $ticket = sql('SELECT ticket FROM seckill_submit(20, 1)');
+	my ($start, $used) = (time, used($launcher));
+	$asker->query_until(qr/go/, "\\echo go\nSELECT outcome FROM seckill_result($ticket, '3 s');\n");
+	await(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%3 s%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'},
+		'somebody waits');
+	set_clock($offset);
+	like($asker->query_safe('SELECT 1'), qr/queued/, "until the end, the clock set to $offset s");
+	cmp_ok(time - $start, '<', 120, 'which is soon');
+	cmp_ok(used($launcher) - $used, '<', 0.2 + (time - $start) / 2, 'the launcher sleeps meanwhile');
+	$holder->query_safe('COMMIT');
+	is(sql("SELECT outcome FROM seckill_result($ticket, '60 s')"), 'sold', 'and is sold to');
+}
+$_->quit foreach $holder, $asker;
+
+# a sale goes on
+add_item($node, 21, 1_000_000);
+my $sold = start_crowd($node, 8, map { "SELECT outcome FROM seckill_buy(21, :client_id, '$_');\n" }
+	  qw(optimistic retry pessimistic advisory cache queue auto));
+foreach my $round (1 .. 20)
+{
+	my $n = sql('SELECT count(*) FROM seckill.orders WHERE item_id = 21');
+	set_clock($round % 2 ? -$day : $round * 1000);
+	$node->poll_query_until('postgres', "SELECT count(*) > $n + 20 FROM seckill.orders WHERE item_id = 21")
+	  or last;
+	pass("units are sold, round $round");
+}
+set_clock(0);
+
+# an item stays hot: once is enough, as it cools where this takes a second
+my $mode = '';
+sql("INSERT INTO seckill.items (item_id, stock) VALUES (22, 1000000)");
+foreach my $round (1 .. 50)
+{
+	sql('SELECT count(seckill_buy(22, n)) FROM generate_series(1, 30) n');
+	set_clock($round * $day);
+	outcome(22, 1000 + $round, 'auto');
+	$mode = sql("SELECT mode FROM seckill.orders WHERE user_id = 1000 + $round");
+	last if $mode eq 'cache';
+}
+is($mode, 'cache', 'a hot item stays hot');
+set_clock(0);
+
+# nobody gets or loses calls
+sql('INSERT INTO seckill.items (item_id, stock, user_rate, user_burst) VALUES (23, 100, 0.001, 3)');
+is(outcome(23, 1, 'retry'), 'sold', 'a call of three') foreach 1, 2;
+set_clock(-$day);
+is(outcome(23, 1, 'retry'), 'sold', 'the third, the clock set back');
+is(outcome(23, 1, 'retry'), 'rate_limited', 'there is no fourth');
+set_clock($day);
+is(outcome(23, 1, 'retry'), 'rate_limited', 'nor when it is set forward');
+set_clock(-$day);
+
+# rules that nobody has announced are found
+is(outcome(20, 1, 'cache'), 'sold', 'on sale');
+sql(q{BEGIN; UPDATE seckill.items SET ends_at = now() - interval '1 day' WHERE item_id = 20; PREPARE TRANSACTION 'x'});
+sql("COMMIT PREPARED 'x'");
+await("SELECT outcome = 'ended' FROM seckill_buy(20, 1, 'cache')", 'the sale has ended');
+
+# a queue that is taken into use at the time at which one was before
+sub open_queue
+{
+	my ($user) = @_;
+	$node->start;
+	set_clock(0, 1_900_000_000);
+	my $ticket = sql("SELECT ticket FROM seckill_submit(21, $user)");
+	set_clock(0);
+	is(sql("SELECT outcome FROM seckill_result($ticket, '60 s')"), 'sold', "user $user has bought");
+	return $ticket;
+}
+set_clock(0);
+$node->stop('immediate');
+$sold->();
+local $ENV{LD_PRELOAD} = join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
+my $old = open_queue(-2);
+$node->stop;
+my $new = open_queue(-3);
+isnt($new, $old, 'its tickets are others');
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT seckill_result($old)");
+like($err, qr/ticket $old is no longer remembered/, 'and a ticket of before is none of it');
+
+check_audit($node, 'at the end');
+check_cache($node, 'at the end');
+$node->stop;
+done_testing();
