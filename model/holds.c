@@ -253,12 +253,14 @@ xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
 static NumberFate
 fate(NumberHold *hold, int32 level)
 {
-	bool		returns = hold->leased_level > 0 && hold->level >= level &&
+	bool		drawn = hold->leased_level > 0 && hold->level >= level &&
 		!hold->credit;
 
-	if (returns && mutation == (level == 1 ? ABORT_RETURNS_CREDIT :
-								SAVEPOINT_RETURNS_CREDIT))
+	if (drawn && mutation == (level == 1 ? ABORT_RETURNS_CREDIT :
+							  SAVEPOINT_RETURNS_CREDIT))
 		return NUMBER_RETURNS;
+	if (drawn && level > 1 && mutation == SAVEPOINT_DROPS_CREDIT)
+		return NUMBER_VANISHES;
 	return number_abort(hold, level);
 }
 

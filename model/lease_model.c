@@ -71,6 +71,7 @@ static const char *const mutations[MUTATIONS] = {
 	"a buyer waits for the row with units of the lease on hold",
 	"a new entry has the lease_id of one before it",
 	"ROLLBACK TO SAVEPOINT puts numbers of the own credit into the ring",
+	"ROLLBACK TO SAVEPOINT drops numbers of an outer level's credit",
 	"ROLLBACK puts numbers of the own credit into the ring",
 	"RELEASE SAVEPOINT does not lower the level that leased a number",
 	"RELEASE SAVEPOINT does not lower the level that took a number",
@@ -87,10 +88,12 @@ static const char *const mutations[MUTATIONS] = {
 	"a late payment brings back an order that was told its number",
 	"a late payment sells the number that the order had",
 	"a close forgets the numbers that are in the ring",
+	"a close forgets the numbers of the own credit",
 	"a close does not wait for those who hold numbers",
 	"a number that comes back after the close is on sale",
 	"a close tells the amount of a number that was told before",
 	"an order is archived and its number is not withdrawn",
+	"a close tells the amount of a sold number, as its order was archived",
 	"an order of the open lease is archived",
 };
 

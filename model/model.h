@@ -55,7 +55,7 @@ typedef struct ItemRow
 #define HOLDS		64			/* numbers that a transaction can have */
 #define NUMBERS		64			/* numbers that an item can have */
 #define NEW_ORDERS	12
-#define MAX_TURNS	200			/* of one purchase, to find units */
+#define MAX_TURNS	80			/* of one purchase, to find units */
 #define ORDERS		256
 #define XIDS		4096
 #define LEASE_UNITS 3
@@ -84,6 +84,7 @@ typedef enum Mutation
 	WAIT_WITH_HOLD,
 	LEASE_ID_AGAIN,
 	SAVEPOINT_RETURNS_CREDIT,
+	SAVEPOINT_DROPS_CREDIT,
 	ABORT_RETURNS_CREDIT,
 	RELEASE_KEEPS_LEASED_LEVEL,
 	RELEASE_KEEPS_LEVEL,
@@ -100,10 +101,12 @@ typedef enum Mutation
 	LATE_TAKES_BURNT,
 	LATE_KEEPS_NUMBER,
 	CLOSE_FORGETS_RING,
+	CLOSE_FORGETS_CREDIT,
 	CLOSE_IGNORES_HOLDERS,
 	CLOSE_THEN_SELL,
 	CLOSE_TELLS_TWICE,
 	ARCHIVE_FORGETS_NUMBER,
+	ARCHIVE_OWES_AMOUNT,
 	ARCHIVE_OPEN_LEASE,
 	MUTATIONS
 } Mutation;

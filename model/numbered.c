@@ -63,6 +63,8 @@ archive_units(Txn *t, ItemRow *row, const Order *order)
 		return;
 	row->withdrawn |= set_of(order->number);
 	row->supplied--;
+	if (mutation == ARCHIVE_OWES_AMOUNT)
+		row->owed |= set_of(order->number);
 	t->work.archived[order->item] |= set_of(order->number);
 }
 
@@ -86,7 +88,8 @@ take_all(Txn *t, ItemRow *row)
 		else
 			await_holder(t);
 	}
-	if (xact_take_credit(t, t->pin, &taken) > 0)
+	if (mutation != CLOSE_FORGETS_CREDIT &&
+		xact_take_credit(t, t->pin, &taken) > 0)
 		numbers |= taken.numbers;
 	row->leased -= set_count(numbers);
 	return numbers;

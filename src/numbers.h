@@ -19,10 +19,15 @@
 #ifndef NUMBERS_RING
 #define NUMBERS_RING 1024
 #endif
+#if (NUMBERS_RING & (NUMBERS_RING - 1)) != 0
+#error "NUMBERS_RING must be a power of two"
+#endif
 
 /*
  * Numbers leave at the head.  Those of a refill come in at the tail, those
  * that are returned at the head: a buyer gets the one that was offered first.
+ * Numbers are moved in before their units are counted as on sale, and only if
+ * the lease that they are of is the entry's.
  */
 typedef struct NumberRing
 {

@@ -47,7 +47,7 @@ foreach my $txns (2, 6)
 my ($listed, $list) = run_model('--list');
 my @mutations = $list =~ /^([1-9]\d*) (.*)$/gm;
 
-ok($listed && @mutations >= 80, 'there are ways to break the protocol');
+ok($listed && @mutations >= 86, 'there are ways to break the protocol');
 while (my ($number, $name) = splice(@mutations, 0, 2))
 {
 	my ($ok, $out) =
