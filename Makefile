@@ -49,11 +49,13 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test test-all test-debug bench model torture
+.PHONY: demo test test-all test-setup test-debug bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
+test-setup:
+	@scripts/test-setup.sh $(STATES)
 test-all:
 	@scripts/test-all.sh
 # KIND is assertions, sanitizers or valgrind

@@ -6,133 +6,17 @@
 #   PARTS      what to do: the releases and upgrade
 #   ROOTS      folder of the Debians and the logs; a Debian that is there is
 #              used again as it is, remove it for a new one
-#   MIRROR     where the packages are; else as on the host, else deb.debian.org
+#   MIRROR     where the packages are; else as on the host, if that is a Debian
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
+. scripts/roots.sh
 
 releases=${RELEASES:-bookworm trixie sid}
 parts=${PARTS:-$releases upgrade}
 roots=$(realpath -m "${ROOTS:-${TMPDIR:-/var/tmp}/seckill-roots}")
-child=
 table=
 failed=0
-
-#
-# Children
-#
-
-# Run a command that ends when this script does: it is waited for, so that
-# signals are heeded meanwhile, and in a process group of its own.
-run_child() {
-    local status=0
-
-    set -m
-    "$@" < /dev/null &
-    child=$!
-    set +m
-    wait "$child" || status=$?
-    child=
-    return $status
-}
-
-end_child() {
-    [ -z "$child" ] || kill -KILL -- "-$child" 2> /dev/null || true
-}
-
-trap end_child EXIT
-trap 'exit 130' INT TERM HUP
-
-#
-# A Debian
-#
-
-# The mirror of the host's own packages, if it is a Debian.
-host_mirror() {
-    # shellcheck disable=SC2016
-    apt-get indextargets --format '$(REPO_URI)' \
-        'Created-By: Packages' 'Label: Debian' 2> /dev/null | head -n 1 || true
-}
-
-# What the host's apt is told of proxies, and of lists that are old.
-apt_settings() {
-    apt-config dump 2> /dev/null |
-        grep -E '^Acquire::(https?::Proxy|Check-)' || true
-}
-
-# debootstrap fetches without apt.
-set_proxy() {
-    local proxy
-
-    proxy=$(apt_settings | sed -n 's/^Acquire::http::Proxy "\(http.*\)";$/\1/p')
-    [ -z "$proxy" ] || export http_proxy="${http_proxy:-$proxy}"
-}
-
-ensure_debootstrap() {
-    if ! command -v debootstrap > /dev/null; then
-        say "installing debootstrap"
-        apt-get update -qq
-        install_packages debootstrap
-    fi
-}
-
-# Make the Debian of a release, unless it is there.  It has what the README asks
-# for, and starts no services.
-make_root() {
-    local root=$roots/$1 log=$roots/$1.debootstrap.log
-
-    if [ ! -e "$root" ]; then
-        ensure_debootstrap
-        say "making a $1 in $root"
-        rm -rf "$root.new"
-        run_child unshare --mount debootstrap --variant=minbase \
-            --include=make "$1" "$root.new" "$mirror" > "$log" 2>&1 || {
-            tail -n 20 "$log" >&2
-            die "debootstrap failed; see $log"
-        }
-        apt_settings > "$root.new/etc/apt/apt.conf.d/90host"
-        # what is here can be made again: no fsync for each file
-        echo force-unsafe-io > "$root.new/etc/dpkg/dpkg.cfg.d/unsafe-io"
-        printf '#!/bin/sh\nexit 101\n' > "$root.new/usr/sbin/policy-rc.d"
-        chmod 755 "$root.new/usr/sbin/policy-rc.d"
-        mv "$root.new" "$root"
-    fi
-    cp -L /etc/resolv.conf /etc/hosts "$root/etc"
-}
-
-# Put this checkout into it, without what was built here.
-copy_checkout() {
-    local copy=$roots/$1/srv/seckill
-
-    rm -rf "$copy"
-    mkdir -p "$copy"
-    tar -c --exclude-vcs --exclude-vcs-ignores . |
-        tar -x --no-same-owner -C "$copy"
-}
-
-# Process 1 of a command's world, which mounts for it and takes in orphans.
-# shellcheck disable=SC2016
-init='
-root=$0
-mount -t proc proc "$root/proc" &&
-mount --rbind /dev "$root/dev" &&
-mount -t tmpfs -o mode=1777 shm "$root/dev/shm" || exit
-chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
-    PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    ${http_proxy:+http_proxy="$http_proxy"} \
-    bash -c "cd /srv/seckill && exec \"\$@\"" bash "$@"
-exit $?
-'
-
-# Run a command in the checkout in a Debian.  Its processes, mounts and shared
-# memory are its own and end with it.
-in_root() {
-    local root=$roots/$1
-
-    shift
-    run_child unshare --mount --pid --ipc --fork --kill-child=KILL \
-        bash -c "$init" "$root" "$@"
-}
 
 #
 # Parts
@@ -227,11 +111,10 @@ upgrades() {
     done
 }
 
-[ "$(id -u)" = 0 ] || die "this needs root: it makes file systems and mounts in them"
 case $roots/ in "$PWD"/*) die "ROOTS must not be in the checkout" ;; esac
 mkdir -p "$roots"
-mirror=${MIRROR:-$(host_mirror)}
-mirror=${mirror:-http://deb.debian.org/debian}
+reason=$(why_no_roots)
+[ -z "$reason" ] || die "$reason"
 set_proxy
 
 for part in $parts; do
