@@ -176,8 +176,8 @@ has_package() {
 }
 
 # Print the packages that are missing: what a build and a server need, and
-# those named.  A package that is there is not named: apt-get would upgrade it,
-# and restart the server.
+# those named.  One that is there is not: apt-get would upgrade it, and restart
+# the server.
 missing_packages() {
     local major package
 
@@ -205,10 +205,15 @@ can_be_root() {
     [ "$(id -u)" = 0 ] || sudo -n true 2> /dev/null
 }
 
-# apt-get waits for another one that runs, as at the first boot of a machine.
-apt_get() {
+# With headers that are newer than the server apt would upgrade that, too, and
+# restart it: they are made from the same source.
+apt_install="apt-get install -y --no-install-recommends \
+-o APT::Get::Upgrade-By-Source-Package=false"
+
+# Run apt-get, which waits for another one that runs, as at a machine's first boot.
+as_apt() {
     as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
+        "$@" -qq -o DPkg::Lock::Timeout=300
 }
 
 # Debian makes and starts a cluster when a server package is first installed;
@@ -219,7 +224,8 @@ install_packages() {
     log=$(mktemp)
     as_root mkdir -p "$(dirname "$conf")"
     echo 'create_main_cluster = false' | as_root tee "$conf" > /dev/null
-    apt_get install -y --no-install-recommends "$@" > "$log" 2>&1 || status=$?
+    # shellcheck disable=SC2086
+    as_apt $apt_install "$@" > "$log" 2>&1 || status=$?
     as_root rm -f "$conf"
     if [ $status -ne 0 ]; then
         cat "$log" >&2
@@ -246,13 +252,13 @@ ensure_packages() {
     command -v apt-get > /dev/null || die "these are missing: $missing"
     can_be_root || {
         say "These packages are missing. As root, run:"
-        say "    apt-get update && apt-get install -y --no-install-recommends $missing && $(install_command)"
+        say "    apt-get update && $apt_install $missing && $(install_command)"
         say "and start again."
         exit 1
     }
     say "installing what is missing"
     # some of its sources may be broken and others good enough
-    apt_get update || say "apt-get update failed"
+    as_apt apt-get update || say "apt-get update failed"
     choose_postgres
     missing=$(missing_packages "$@" | xargs)
     say "    $missing"

@@ -85,7 +85,7 @@ set_proxy() {
 ensure_debootstrap() {
     if ! command -v debootstrap > /dev/null; then
         say "installing debootstrap"
-        apt_get update || say "apt-get update failed"
+        as_apt apt-get update || say "apt-get update failed"
         install_packages debootstrap
     fi
 }
