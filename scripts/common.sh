@@ -175,6 +175,22 @@ has_package() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]
 }
 
+# Print the package of a major version's headers.  Inline functions of newer
+# headers may call what the server does not have: those of its own version are
+# taken, if apt has them.  Before the first "apt-get update" apt does not even
+# know the major version.
+headers_package() {
+    local package=postgresql-server-dev-${1:-all} version
+
+    version=$(dpkg-query -W -f '${Version}' "postgresql-$1" 2> /dev/null) || true
+    if [ -n "$version" ] && apt-cache madison "$package" 2> /dev/null |
+        tr -d ' ' | grep -F "|$version|" > /dev/null; then
+        echo "$package=$version"
+    else
+        echo "$package"
+    fi
+}
+
 # Print the packages that are missing: what a build and a server need, and
 # those named.  One that is there is not: apt-get would upgrade it, and restart
 # the server.
@@ -184,8 +200,7 @@ missing_packages() {
     has_compiler || echo gcc libc6-dev
     major=$(debian_major "$PG_CONFIG") || true
     has_server "$PG_CONFIG" || echo "postgresql${major:+-$major}"
-    # before the first "apt-get update" apt does not know the version
-    has_headers "$PG_CONFIG" || echo "postgresql-server-dev-${major:-all}"
+    has_headers "$PG_CONFIG" || headers_package "$major"
     command -v dpkg > /dev/null || return 0
     for package in "$@"; do
         has_package "$package" || echo "$package"
@@ -278,8 +293,7 @@ is_installed() {
             "$("$PG_CONFIG" --sharedir)/extension/seckill--1.0.sql"
 }
 
-# Tell of headers of another minor version than the server's.  They are as good,
-# and the server stays as it is, but it is good to know.
+# Tell of headers of another minor version than the server's.
 say_minor() {
     local headers server
 
@@ -289,6 +303,17 @@ say_minor() {
         sed 's/.*(PostgreSQL) \([^ ]*\).*/\1/')
     [ "$headers" = "$server" ] ||
         say "the headers are of $headers, the server is $server"
+}
+
+# Tell how a server that lacks what its headers have is brought up to them.
+say_upgrade() {
+    local major
+
+    major=$(debian_major "$PG_CONFIG") || die "the server is older than its headers"
+    say "The server is older than its headers. As root, run:"
+    say "    apt-get update && apt-get install -y postgresql-$major"
+    say "and start again. That restarts the clusters of this version."
+    exit 1
 }
 
 build_and_install() {
@@ -367,6 +392,7 @@ start_server() {
     } | as_server_user tee -a "$workdir/data/postgresql.conf" > /dev/null
     control_server -w -l "$workdir/server.log" start || {
         cat "$workdir/server.log" >&2
+        ! grep -q 'undefined symbol' "$workdir/server.log" || say_upgrade
         die "the server does not start"
     }
     export PGHOST="$workdir" PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
