@@ -1,5 +1,6 @@
 MODULE_big = seckill
 OBJS = seckill.o \
+	src/base/shmem.o \
 	src/admit.o \
 	src/batch.o \
 	src/buy.o \
@@ -32,6 +33,8 @@ ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	limit_race request_race order_race deadlock delete_item wait_visible no_control rewrite \
 	queue_last_unit queue_restock stat_race owner_race truncate_order child_rows stale_save item_calls confirm_race put_race list_deadlock key_change
 ISOLATION_OPTS = --outputdir=output_iso
+
+PG_CPPFLAGS = -I$(srcdir)/src
 
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter

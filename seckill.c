@@ -86,8 +86,6 @@ static const struct config_enum_entry mode_options[] = {
 	{NULL, 0, false}
 };
 
-static shmem_request_hook_type prev_shmem_request = NULL;
-static shmem_startup_hook_type prev_shmem_startup = NULL;
 static object_access_hook_type prev_object_access = NULL;
 
 
@@ -207,34 +205,6 @@ define_settings(void)
 	MarkGUCPrefixReserved("seckill");
 }
 
-static void
-on_shmem_request(void)
-{
-	if (prev_shmem_request)
-		prev_shmem_request();
-	seckill_stock_request();
-	seckill_queue_request();
-	seckill_schedule_request();
-	seckill_rate_request();
-	seckill_stat_request();
-	seckill_fault_request();
-}
-
-static void
-on_shmem_startup(void)
-{
-	if (prev_shmem_startup)
-		prev_shmem_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	seckill_stock_init();
-	seckill_queue_init();
-	seckill_schedule_init();
-	seckill_rate_init();
-	seckill_stat_init();
-	seckill_fault_init();
-	LWLockRelease(AddinShmemInitLock);
-}
-
 /* Tables and databases that go take their entries with them, at commit. */
 static void
 on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
@@ -260,10 +230,14 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 
-	prev_shmem_request = shmem_request_hook;
-	shmem_request_hook = on_shmem_request;
-	prev_shmem_startup = shmem_startup_hook;
-	shmem_startup_hook = on_shmem_startup;
+	seckill_shmem_register(&seckill_stock_shmem);
+	seckill_shmem_register(&seckill_queue_shmem);
+	seckill_shmem_register(&seckill_schedule_shmem);
+	seckill_shmem_register(&seckill_rate_shmem);
+	seckill_shmem_register(&seckill_stat_shmem);
+#ifdef SECKILL_FAULTS
+	seckill_shmem_register(&seckill_fault_shmem);
+#endif
 	prev_object_access = object_access_hook;
 	object_access_hook = on_object_access;
 	seckill_launcher_init();

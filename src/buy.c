@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "seckill.h"
 

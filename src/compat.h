@@ -19,6 +19,11 @@ extern PGDLLEXPORT void _PG_init(void);
 #include "varatt.h"
 #endif
 
+/* descriptors of shared memory, see base/shmem.c */
+#if PG_VERSION_NUM >= 190000
+#define SECKILL_HAS_SHMEM_CALLBACKS
+#endif
+
 /* a function that does not return */
 #if PG_VERSION_NUM >= 180000
 #define SECKILL_NORETURN	pg_noreturn
@@ -27,7 +32,10 @@ extern PGDLLEXPORT void _PG_init(void);
 #endif
 
 /* begin a scan of a heap by keys of an index */
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+#define SeckillIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define SeckillIndexBeginScan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else

@@ -61,23 +61,20 @@ typedef struct Fault
 
 static Fault *fault = NULL;
 
-void
-seckill_fault_request(void)
+static void
+request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Fault)));
+	seckill_shmem_struct("seckill fault", sizeof(Fault), (void **) &fault);
 }
 
-void
-seckill_fault_init(void)
+static void
+init(void)
 {
-	bool		found;
-
-	fault = ShmemInitStruct("seckill fault", sizeof(Fault), &found);
-	if (found)
-		return;
 	memset(fault, 0, sizeof(Fault));
 	SpinLockInit(&fault->mutex);
 }
+
+const SeckillShmem seckill_fault_shmem = {NULL, request, init};
 
 /* Am I meant? */
 static bool

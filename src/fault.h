@@ -10,8 +10,9 @@
 
 #ifdef SECKILL_FAULTS
 
-extern void seckill_fault_request(void);
-extern void seckill_fault_init(void);
+#include "base/shmem.h"
+
+extern const SeckillShmem seckill_fault_shmem;
 extern void seckill_fault_step(const char *step, bool may_raise);
 extern bool seckill_fault_skips(const char *step);
 
@@ -26,8 +27,6 @@ extern bool seckill_fault_skips(const char *step);
 
 #else
 
-#define seckill_fault_request() ((void) 0)
-#define seckill_fault_init()	((void) 0)
 #define SECKILL_FAULT(step)		((void) 0)
 #define SECKILL_CRASH(step)		((void) 0)
 #define SECKILL_SKIP(step)		false

@@ -164,19 +164,14 @@ static uint32 result_event = 0;
  * Shared memory
  */
 
-static Size
-cells_size(void)
+static void
+request(void)
 {
-	return add_size(PG_CACHE_LINE_SIZE,
-					mul_size(mul_size(QUEUE_DATABASES, seckill_queue_size),
-							 sizeof(QueueCell)));
-}
-
-void
-seckill_queue_request(void)
-{
-	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(Queues)), cells_size()));
-	RequestNamedLWLockTranche("seckill_queue", 1);
+	seckill_shmem_struct("seckill queues", sizeof(Queues), (void **) &queues);
+	seckill_shmem_struct("seckill queue cells",
+						 mul_size(mul_size(QUEUE_DATABASES, seckill_queue_size),
+								  sizeof(QueueCell)),
+						 (void **) &cells);
 }
 
 static void
@@ -192,25 +187,15 @@ init_queue(Queue *q)
 	SpinLockInit(&q->error_mutex);
 }
 
-/*
- * Attach to the shared memory, and fill it in the postmaster.  Called by the
- * startup hook with AddinShmemInitLock held.
- */
-void
-seckill_queue_init(void)
+static void
+init(void)
 {
-	bool		found;
-
-	queues = ShmemInitStruct("seckill queues", sizeof(Queues), &found);
-	cells = (QueueCell *) TYPEALIGN(PG_CACHE_LINE_SIZE,
-									ShmemInitStruct("seckill queue cells",
-													cells_size(), &found));
-	if (found)
-		return;
-	queues->lock = &GetNamedLWLockTranche("seckill_queue")->lock;
+	queues->lock = seckill_shmem_lock(&seckill_queue_shmem);
 	for (int i = 0; i < QUEUE_DATABASES; i++)
 		init_queue(&queues->queue[i]);
 }
+
+const SeckillShmem seckill_queue_shmem = {"seckill_queue", request, init};
 
 
 /*
@@ -701,6 +686,28 @@ check_ticket(Queue *q, int64 number)
 }
 
 /*
+ * What was decided for a ticket; SECKILL_QUEUED if that is not known after
+ * waiting until a time by seckill_clock().  Raises the error of a purchase that
+ * failed.
+ */
+SeckillOutcome
+seckill_queue_result(int64 number, ClockTime until, int64 *order_id)
+{
+	Queue	   *q = look_for_queue(false);
+	uint64		ticket = check_ticket(q, number);
+	SeckillOutcome outcome;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		outcome = look_up(q, ticket, order_id);
+		SECKILL_FAULT("ticket looked up");
+	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
+	ConditionVariableCancelSleep();
+	return outcome;
+}
+
+/*
  * seckill_result(ticket, wait) returns (outcome, order_id)
  *
  * What was decided for a ticket, or "queued" while it is not, after waiting
@@ -710,29 +717,18 @@ check_ticket(Queue *q, int64 number)
 Datum
 seckill_result(PG_FUNCTION_ARGS)
 {
-	uint64		ticket;
 	ClockTime	until = 0;
 	SeckillOutcome outcome;
 	int64		order_id = 0;
-	Queue	   *q;
 
 	PreventCommandDuringRecovery("seckill_result()");
 	PreventCommandIfParallelMode("seckill_result()");
 	seckill_check_argument(PG_ARGISNULL(0), "ticket");
 	seckill_check_queue();
-	q = look_for_queue(false);
-	ticket = check_ticket(q, PG_GETARG_INT64(0));
 	if (!PG_ARGISNULL(1))
 		until = seckill_clock() +
 			seckill_microseconds(PG_GETARG_INTERVAL_P(1));
-
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		outcome = look_up(q, ticket, &order_id);
-		SECKILL_FAULT("ticket looked up");
-	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
-	ConditionVariableCancelSleep();
+	outcome = seckill_queue_result(PG_GETARG_INT64(0), until, &order_id);
 	if (outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
 	return seckill_catalog_result(fcinfo, outcome, outcome == SECKILL_SOLD,

@@ -98,21 +98,15 @@ table_size(void)
 					mul_size(number_of_sets(), sizeof(PaddedSet)));
 }
 
-void
-seckill_rate_request(void)
+static void
+request(void)
 {
-	RequestAddinShmemSpace(table_size());
+	seckill_shmem_struct("seckill rates", table_size(), (void **) &shared);
 }
 
-/* Attach to the table, and make it in the postmaster; see seckill.c. */
-void
-seckill_rate_init(void)
+static void
+init(void)
 {
-	bool		found;
-
-	shared = ShmemInitStruct("seckill rates", table_size(), &found);
-	if (found)
-		return;
 	memset(shared, 0, table_size());
 	if (!pg_strong_random(&shared->seed, sizeof(shared->seed)))
 		ereport(ERROR,
@@ -121,6 +115,8 @@ seckill_rate_init(void)
 	for (uint32 i = 0; i < number_of_sets(); i++)
 		SpinLockInit(&shared->sets[i].set.mutex);
 }
+
+const SeckillShmem seckill_rate_shmem = {NULL, request, init};
 
 
 /*

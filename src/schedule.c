@@ -78,27 +78,18 @@ static TimestampTz noted = DT_NOEND;
  * Shared memory
  */
 
-void
-seckill_schedule_request(void)
+static void
+request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Schedule)));
-	RequestNamedLWLockTranche("seckill_schedule", 1);
+	seckill_shmem_struct("seckill schedule", sizeof(Schedule),
+						 (void **) &schedule);
 }
 
-/*
- * Attach to the shared memory, and fill it in the postmaster.  Called by the
- * startup hook with AddinShmemInitLock held.
- */
-void
-seckill_schedule_init(void)
+static void
+init(void)
 {
-	bool		found;
-
-	schedule = ShmemInitStruct("seckill schedule", sizeof(Schedule), &found);
-	if (found)
-		return;
 	memset(schedule, 0, sizeof(Schedule));
-	schedule->lock = &GetNamedLWLockTranche("seckill_schedule")->lock;
+	schedule->lock = seckill_shmem_lock(&seckill_schedule_shmem);
 	for (int i = 0; i < SCHEDULE_DATABASES; i++)
 	{
 		pg_atomic_init_u32(&schedule->slots[i].awake, 0);
@@ -107,6 +98,10 @@ seckill_schedule_init(void)
 		pg_atomic_init_u64(&schedule->slots[i].rest, 0);
 	}
 }
+
+const SeckillShmem seckill_schedule_shmem = {
+	"seckill_schedule", request, init
+};
 
 
 /*

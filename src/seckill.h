@@ -14,6 +14,7 @@
 #include "utils/uuid.h"
 
 #include "clock.h"
+#include "base/shmem.h"
 #include "compat.h"
 #include "fault.h"
 
@@ -339,8 +340,7 @@ typedef struct StockLine
 	bool		hot;
 } StockLine;
 
-extern void seckill_stock_request(void);
-extern void seckill_stock_init(void);
+extern const SeckillShmem seckill_stock_shmem;
 extern bool seckill_stock_ready(void);
 
 extern StockEntry *seckill_stock_find(Oid items, int64 item_id);
@@ -538,8 +538,7 @@ extern text *seckill_token_make(int64 item_id, int64 user_id,
 /*
  * rate.c: how often a user may call
  */
-extern void seckill_rate_request(void);
-extern void seckill_rate_init(void);
+extern const SeckillShmem seckill_rate_shmem;
 extern bool seckill_rate_applies(const Purchase *p);
 extern bool seckill_rate_admits(const Purchase *p);
 
@@ -557,10 +556,11 @@ extern void seckill_mode_run(Purchase **list, int n);
 /* Is the item one of those to be read? */
 typedef bool (*QueueFilter) (int64 item_id, const void *arg);
 
-extern void seckill_queue_request(void);
-extern void seckill_queue_init(void);
+extern const SeckillShmem seckill_queue_shmem;
 extern SeckillOutcome seckill_queue_buy(Purchase *p);
 extern SeckillOutcome seckill_queue_submit(const Purchase *p, uint64 *ticket);
+extern SeckillOutcome seckill_queue_result(int64 number, ClockTime until,
+											 int64 *order_id);
 extern void seckill_queue_abandon(void);
 extern void seckill_queue_drop_database(Oid dbid);
 extern int64 seckill_queue_backlog(int *pid);
@@ -609,8 +609,7 @@ SECKILL_NORETURN extern void seckill_unknown_order(int64 item_id,
 /*
  * schedule.c: what is due when
  */
-extern void seckill_schedule_request(void);
-extern void seckill_schedule_init(void);
+extern const SeckillShmem seckill_schedule_shmem;
 extern void seckill_schedule_drop_database(Oid dbid);
 extern void seckill_schedule_note(TimestampTz time);
 extern void seckill_schedule_end(bool committed);
@@ -736,8 +735,7 @@ typedef struct StatCall
 	StatEvents	before;
 } StatCall;
 
-extern void seckill_stat_request(void);
-extern void seckill_stat_init(void);
+extern const SeckillShmem seckill_stat_shmem;
 extern void seckill_stat_forget(int index);
 extern void seckill_stat_drop_database(Oid dbid);
 extern void seckill_stat_count(SeckillStat what, int64 n);

@@ -27,6 +27,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "seckill.h"
 
@@ -93,51 +94,32 @@ static StatEvents events;
  * Shared memory
  */
 
-static Size
-items_size(void)
+static void
+request(void)
 {
-	return add_size(PG_CACHE_LINE_SIZE,
-					mul_size(seckill_max_items, sizeof(PaddedStats)));
-}
-
-static Size
-databases_size(void)
-{
-	return PG_CACHE_LINE_SIZE + STAT_DATABASES * sizeof(PaddedDatabase);
-}
-
-void
-seckill_stat_request(void)
-{
-	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(Stats)),
-									add_size(items_size(), databases_size())));
-	RequestNamedLWLockTranche("seckill_stats", 1);
+	seckill_shmem_struct("seckill statistics", sizeof(Stats),
+						 (void **) &stats);
+	seckill_shmem_struct("seckill item statistics",
+						 mul_size(seckill_max_items, sizeof(PaddedStats)),
+						 (void **) &items);
+	seckill_shmem_struct("seckill database statistics",
+						 STAT_DATABASES * sizeof(PaddedDatabase),
+						 (void **) &databases);
 }
 
 /*
- * Attach to the shared memory, and fill it in the postmaster.  Called by the
- * startup hook with AddinShmemInitLock held.  Counters are set to zero when
- * they are taken into use: memory that no item needs is never touched.
+ * Counters are set to zero when they are taken into use: memory that no item
+ * needs is never touched.
  */
-void
-seckill_stat_init(void)
+static void
+init(void)
 {
-	bool		found;
-
-	stats = ShmemInitStruct("seckill statistics", sizeof(Stats), &found);
-	items = (PaddedStats *) TYPEALIGN(PG_CACHE_LINE_SIZE,
-									  ShmemInitStruct("seckill item statistics",
-													  items_size(), &found));
-	databases = (PaddedDatabase *)
-		TYPEALIGN(PG_CACHE_LINE_SIZE,
-				  ShmemInitStruct("seckill database statistics",
-								  databases_size(), &found));
-	if (found)
-		return;
-	stats->lock = &GetNamedLWLockTranche("seckill_stats")->lock;
+	stats->lock = seckill_shmem_lock(&seckill_stat_shmem);
 	for (int i = 0; i < STAT_DATABASES; i++)
 		databases[i].database.dbid = InvalidOid;
 }
+
+const SeckillShmem seckill_stat_shmem = {"seckill_stats", request, init};
 
 
 /*

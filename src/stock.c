@@ -151,35 +151,22 @@ static StockEntry *last_entry = NULL;
  * Shared memory
  */
 
-static Size
-entries_size(void)
+static void
+request(void)
 {
-	return add_size(PG_CACHE_LINE_SIZE,
-					mul_size(seckill_max_items, sizeof(PaddedEntry)));
-}
+	HASHCTL		info = {.keysize = sizeof(StockKey),
+	.entrysize = sizeof(StockSlot)};
 
-static Size
-backends_size(void)
-{
-	return mul_size(MaxBackends, sizeof(StockBackend));
-}
-
-static Size
-stock_size(void)
-{
-	Size		size = MAXALIGN(sizeof(StockShared));
-
-	size = add_size(size, entries_size());
-	size = add_size(size, backends_size());
-	return add_size(size, hash_estimate_size(seckill_max_items,
-											 sizeof(StockSlot)));
-}
-
-void
-seckill_stock_request(void)
-{
-	RequestAddinShmemSpace(stock_size());
-	RequestNamedLWLockTranche("seckill_stock", 1);
+	seckill_shmem_struct("seckill stock", sizeof(StockShared),
+						 (void **) &stock);
+	seckill_shmem_struct("seckill entries",
+						 mul_size(seckill_max_items, sizeof(PaddedEntry)),
+						 (void **) &entries);
+	seckill_shmem_struct("seckill backends",
+						 mul_size(MaxBackends, sizeof(StockBackend)),
+						 (void **) &backends);
+	seckill_shmem_hash("seckill directory", seckill_max_items, &info,
+					   HASH_ELEM | HASH_BLOBS, &directory);
 }
 
 static void
@@ -204,30 +191,10 @@ init_backend(StockBackend *backend)
 		pg_atomic_init_u64(&backend->holds[i], 0);
 }
 
-/*
- * Attach to the shared memory, and fill it in the postmaster.  Called by the
- * startup hook with AddinShmemInitLock held.
- */
-void
-seckill_stock_init(void)
+static void
+init(void)
 {
-	HASHCTL		ctl;
-	bool		found;
-
-	stock = ShmemInitStruct("seckill stock", sizeof(StockShared), &found);
-	entries = (PaddedEntry *) TYPEALIGN(PG_CACHE_LINE_SIZE,
-										ShmemInitStruct("seckill entries",
-														entries_size(), &found));
-	backends = ShmemInitStruct("seckill backends", backends_size(), &found);
-	ctl.keysize = sizeof(StockKey);
-	ctl.entrysize = sizeof(StockSlot);
-	directory = ShmemInitHash("seckill directory", seckill_max_items,
-							  seckill_max_items, &ctl,
-							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
-	if (found)
-		return;
-
-	stock->lock = &GetNamedLWLockTranche("seckill_stock")->lock;
+	stock->lock = seckill_shmem_lock(&seckill_stock_shmem);
 	stock->first_free = 0;
 	stock->hand = 0;
 	for (int i = 0; i < seckill_max_items; i++)
@@ -235,6 +202,8 @@ seckill_stock_init(void)
 	for (int i = 0; i < MaxBackends; i++)
 		init_backend(&backends[i]);
 }
+
+const SeckillShmem seckill_stock_shmem = {"seckill_stock", request, init};
 
 /* Is the library preloaded, so that there is a cache at all? */
 bool

@@ -1,0 +1,189 @@
+/*
+ * shmem.c
+ *		Shared memory of the extension: requests, allocates and fills what the
+ *		descriptors say.
+ *
+ * A file describes its shared memory with a SeckillShmem, which _PG_init()
+ * registers.  From PostgreSQL 19 on the server has descriptors of this form.
+ * Before, an area is announced in one hook and allocated in another: the
+ * descriptor's request() then runs twice, first to add up the sizes, then to
+ * set the pointers.
+ *
+ * Every area begins at a cache line.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "compat.h"
+#include "base/shmem.h"
+
+#define MAX_DESCRIPTORS	8
+
+static const SeckillShmem *descriptors[MAX_DESCRIPTORS];
+static int	ndescriptors = 0;
+
+static shmem_request_hook_type prev_shmem_request = NULL;
+
+
+/* Only this hook may ask for locks. */
+static void
+request_locks(void)
+{
+	for (int i = 0; i < ndescriptors; i++)
+		if (descriptors[i]->tranche != NULL)
+			RequestNamedLWLockTranche(descriptors[i]->tranche, 1);
+}
+
+/* The lock of a descriptor; for its init(). */
+LWLock *
+seckill_shmem_lock(const SeckillShmem *shmem)
+{
+	return &GetNamedLWLockTranche(shmem->tranche)->lock;
+}
+
+#ifdef SECKILL_HAS_SHMEM_CALLBACKS
+
+static ShmemCallbacks callbacks[MAX_DESCRIPTORS];
+
+static void
+on_shmem_request(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+	request_locks();
+}
+
+static void
+request(void *shmem)
+{
+	((const SeckillShmem *) shmem)->request();
+}
+
+static void
+init(void *shmem)
+{
+	((const SeckillShmem *) shmem)->init();
+}
+
+/* Ask for an area; *ptr points to it from init() on.  For request() only. */
+void
+seckill_shmem_struct(const char *name, Size size, void **ptr)
+{
+	ShmemRequestStruct(.name = name,.size = size,
+					   .alignment = PG_CACHE_LINE_SIZE,.ptr = ptr);
+}
+
+/* Ask for a hash table of fixed size, as seckill_shmem_struct() does. */
+void
+seckill_shmem_hash(const char *name, int64 max_entries, HASHCTL *info,
+				   int flags, HTAB **ptr)
+{
+	ShmemRequestHash(.name = name,.nelems = max_entries,.hash_info = *info,
+					 .hash_flags = flags | HASH_FIXED_SIZE,.ptr = ptr);
+}
+
+static void
+add_callbacks(const SeckillShmem *shmem)
+{
+	ShmemCallbacks *c = &callbacks[ndescriptors];
+
+	c->request_fn = request;
+	c->init_fn = init;
+	c->opaque_arg = (void *) shmem;
+	RegisterShmemCallbacks(c);
+}
+
+#else
+
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+
+static bool allocating = false; /* else sizes are added up */
+static bool found_all;			/* somebody has filled the areas before */
+
+static void
+on_shmem_request(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+	request_locks();
+	allocating = false;
+	for (int i = 0; i < ndescriptors; i++)
+		descriptors[i]->request();
+}
+
+static void
+on_shmem_startup(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	allocating = true;
+	for (int i = 0; i < ndescriptors; i++)
+	{
+		found_all = true;
+		descriptors[i]->request();
+		if (!found_all)
+			descriptors[i]->init();
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Ask for an area; *ptr points to it from init() on.  For request() only. */
+void
+seckill_shmem_struct(const char *name, Size size, void **ptr)
+{
+	Size		padded = add_size(size, PG_CACHE_LINE_SIZE);
+	bool		found;
+
+	if (!allocating)
+	{
+		RequestAddinShmemSpace(padded);
+		return;
+	}
+	*ptr = (void *) TYPEALIGN(PG_CACHE_LINE_SIZE,
+							  ShmemInitStruct(name, padded, &found));
+	found_all &= found;
+}
+
+/* Ask for a hash table of fixed size, as seckill_shmem_struct() does. */
+void
+seckill_shmem_hash(const char *name, int64 max_entries, HASHCTL *info,
+				   int flags, HTAB **ptr)
+{
+	if (!allocating)
+		RequestAddinShmemSpace(hash_estimate_size(max_entries,
+												  info->entrysize));
+	else
+		*ptr = ShmemInitHash(name, max_entries, max_entries, info,
+							 flags | HASH_FIXED_SIZE);
+}
+
+static void
+add_callbacks(const SeckillShmem *shmem)
+{
+	if (ndescriptors > 0)
+		return;
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = on_shmem_startup;
+}
+
+#endif
+
+/* Register a descriptor; for _PG_init() of a preloaded library only. */
+void
+seckill_shmem_register(const SeckillShmem *shmem)
+{
+	if (ndescriptors >= MAX_DESCRIPTORS)
+		elog(ERROR, "too many descriptors of shared memory");
+	if (ndescriptors == 0)
+	{
+		prev_shmem_request = shmem_request_hook;
+		shmem_request_hook = on_shmem_request;
+	}
+	add_callbacks(shmem);
+	descriptors[ndescriptors++] = shmem;
+}
