@@ -8,6 +8,7 @@ use warnings;
 use Digest::MD5 'md5_hex';
 use IO::Select;
 use Time::HiRes qw(time sleep);
+use TortureAdmin;
 use TortureSession;
 use TortureShop;
 
@@ -132,7 +133,7 @@ EOC
 	$self->{deals} = {};		# user -> what a user who does nothing else did
 	$self->{moves} = {};		# order id -> state that was answered
 	$self->{open} = [];			# purchases with a request that were not answered
-	TortureShop::restart($self);
+	TortureAdmin::restart($self);
 	$self->{supply} = { map { ($_ => [ $items{$_}[0], $items{$_}[0] ]) } keys %items };
 	return;
 }
