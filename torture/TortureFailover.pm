@@ -14,6 +14,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use TortureLoad;
 use TortureParts qw(seed torture_node report tell_findings pid_of);
+use TortureShop;
 
 our @EXPORT = qw(torture_failover);
 
@@ -298,9 +299,9 @@ sub read_commits
 	# it ends with an error at the end of the WAL
 	IPC::Run::run([ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-t', $timeline,
 			'-s', $from, '-r', 'Transaction' ], '>', \$out, '2>', \$err);
-	while ($out =~ /tx:\s+(\d+), lsn: ([0-9A-F\/]+),.*desc: COMMIT/g)
+	while ($out =~ /tx:\s+(\d+), lsn: ([0-9A-F\/]+),.*desc: COMMIT(?:_PREPARED (\d+))?/g)
 	{
-		$commit{$1} = lsn($2);
+		$commit{ $3 // $1 } = lsn($2);
 	}
 	die "no commits in the WAL: $err\n" unless %commit;
 	return \%commit;
@@ -403,6 +404,7 @@ sub failover_round
 	$done->{$_}++ foreach "primary: $end", "process: $state", $kind eq 'asynchronous' ? "standby: $lag" : ();
 	$load->check_log;
 	$load->move_to($standby);
+	TortureShop::roll_back_prepared($load);
 	set_synchronous($load, '') if $kind eq 'synchronous';
 
 	# of a standby that was cut off; the next one would have it, too

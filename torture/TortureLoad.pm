@@ -74,12 +74,14 @@ sub control
 	return $self->{control};
 }
 
-# Go to another server, with all that the crowd was told.
+# Go to another server, with all that the crowd was told, but without the rows
+# that it has read to save them: there may be others of the same version.
 sub move_to
 {
 	my ($self, $node) = @_;
 
 	$self->{node} = $node;
+	$self->{forms} = [];
 	$self->{control} = $self->connect;
 	return;
 }

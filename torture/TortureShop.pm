@@ -467,6 +467,18 @@ sub settle_doubts
 	return;
 }
 
+# The crowd goes to another server: what is prepared there is rolled back.  What
+# was told of it was told by the server before.
+sub roll_back_prepared
+{
+	my ($load) = @_;
+
+	@{ $load->{in_doubt} } = ();
+	$load->control->ask("ROLLBACK PREPARED '$_->[0]'")
+	  foreach @{ $load->control->ask('SELECT gid FROM pg_prepared_xacts') };
+	return;
+}
+
 # Many calls in one statement.
 sub buy_in_one_statement
 {
