@@ -6,7 +6,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
@@ -103,7 +102,7 @@ seckill_request_reused(void)
 static bool
 is_top_level(FunctionCallInfo fcinfo)
 {
-	return SPI_unregister_relation("") == SPI_ERROR_UNCONNECTED &&
+	return !seckill_ledger_is_nested() &&
 		fcinfo->flinfo != NULL && ActivePortal != NULL &&
 		ActivePortal->strategy == PORTAL_ONE_SELECT &&
 		(ActivePortal->cursorOptions & CURSOR_OPT_HOLD) == 0 &&

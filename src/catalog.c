@@ -149,6 +149,20 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 					 errhint("A column that was renamed or given another type can be changed back. One that was dropped cannot: copy what is left, and create the extension again.")));
 }
 
+/* The number of a column of one of the two tables. */
+int
+seckill_catalog_column(Oid table, const char *name)
+{
+	bool		is_items = table == seckill_catalog()->items;
+	const Column *columns = is_items ? item_columns : order_columns;
+	int			n = is_items ? lengthof(item_columns) : lengthof(order_columns);
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(columns[i].name, name) == 0)
+			return i + 1;
+	elog(ERROR, "there is no column \"%s\"", name);
+}
+
 static Oid
 table_owner(Oid table)
 {

@@ -19,7 +19,6 @@
 
 #include "access/htup_details.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
@@ -80,18 +79,12 @@ is_on(const TriggerData *trigger, Oid table)
 	return RelationGetRelid(trigger->tg_relation) == table;
 }
 
+/* Where a column is; the catalog has checked that it is there. */
 static int
 column_number(TriggerData *trigger, const char *name)
 {
-	int			number = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
-									 name);
-
-	if (number <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" has no column \"%s\"",
-						RelationGetRelationName(trigger->tg_relation), name)));
-	return number;
+	return seckill_catalog_column(RelationGetRelid(trigger->tg_relation),
+								  name);
 }
 
 /* A column as a number; a NULL counts as 0. */

@@ -30,6 +30,7 @@
 PG_FUNCTION_INFO_V1(seckill_put_item);
 PG_FUNCTION_INFO_V1(seckill_restock);
 PG_FUNCTION_INFO_V1(seckill_set_available);
+PG_FUNCTION_INFO_V1(seckill_write_off);
 PG_FUNCTION_INFO_V1(seckill_item);
 PG_FUNCTION_INFO_V1(seckill_order);
 
@@ -402,6 +403,18 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 }
 
 static int64
+write_off(int64 item_id, int64 units)
+{
+	ItemRow		row;
+
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, &row);
+	seckill_ledger_write_off(item_id, units, row.lease_id);
+	SECKILL_FAULT("units written off");
+	return row.supplied - units;
+}
+
+static int64
 restock(int64 item_id, int32 units)
 {
 	Purchase	p;
@@ -503,6 +516,28 @@ seckill_set_available(PG_FUNCTION_ARGS)
 	added = set_available(PG_GETARG_INT64(0), units);
 	seckill_ledger_end(&caller);
 	PG_RETURN_INT64(added);
+}
+
+/*
+ * seckill_write_off(item_id, units) returns bigint
+ *
+ * Orders have left the table, to an archive: their units leave the books.  Also
+ * for what an audit shows that has been looked into.  Returns the units
+ * supplied.
+ */
+Datum
+seckill_write_off(PG_FUNCTION_ARGS)
+{
+	LedgerCaller caller;
+	int64		supplied;
+
+	seckill_check_writable("seckill_write_off()");
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "units");
+	seckill_ledger_begin(&caller);
+	supplied = write_off(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	seckill_ledger_end(&caller);
+	PG_RETURN_INT64(supplied);
 }
 
 

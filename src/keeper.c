@@ -219,14 +219,11 @@ take_turn(void)
 static bool
 is_in_the_way(void)
 {
-	LOCKTAG		tag;
 	bool		locked;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-	locked = LockAcquire(&tag, RowExclusiveLock, false, true) ==
-		LOCKACQUIRE_NOT_AVAIL;
+	locked = seckill_lock_database_is_taken();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
 	return locked;

@@ -22,6 +22,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 
@@ -163,6 +164,55 @@ seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
 	return true;
 }
 
+/* Release a lock before the end of the transaction. */
+void
+seckill_unlock(const LOCKTAG *tag, LOCKMODE mode)
+{
+	(void) LockRelease(tag, mode, false);
+}
+
+/*
+ * Wait for the end of a transaction or subtransaction that is not ours.  The
+ * wait ends after its callbacks, and is counted.
+ */
+void
+seckill_lock_await_xact(TransactionId xid)
+{
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	if (!TransactionIdIsCurrentTransactionId(xid))
+		XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	seckill_stat_note_wait(start);
+}
+
+/* Does this transaction have a lock on the table, in any mode? */
+bool
+seckill_lock_has_table(Oid table)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, table);
+	for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; mode++)
+		if (SeckillLockHeldByMe(&tag, mode))
+			return true;
+	return false;
+}
+
+/*
+ * Has somebody locked this database to drop, rename or copy it?  Takes the lock
+ * that a session has as it connects, if not.
+ */
+bool
+seckill_lock_database_is_taken(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	return LockAcquire(&tag, RowExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
 /*
  * Become the one refiller of the item; without leave to wait, unless somebody
  * has the lock.  The role is a heavyweight lock, held until the end of this
@@ -191,7 +241,7 @@ end_refill(Purchase *p)
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	seckill_xact_end_refill(p->entry);
 	SECKILL_FAULT("refiller's role given up");
-	(void) LockRelease(&tag, ExclusiveLock, false);
+	seckill_unlock(&tag, ExclusiveLock);
 }
 
 /* Wait until the refiller has ended or given up.  All who wait wake at once. */
@@ -206,7 +256,7 @@ await_refiller(Purchase *p)
 	if (seckill_stock_is_refilling(p->entry))
 		seckill_stock_set_refilling(p->entry, false);
 	SECKILL_FAULT("refiller awaited");
-	(void) LockRelease(&tag, ShareLock, false);
+	seckill_unlock(&tag, ShareLock);
 }
 
 /*
@@ -375,16 +425,12 @@ seckill_lease_await_holder(StockEntry *entry)
 {
 	StockHolder holder;
 	TransactionId xid;
-	instr_time	start;
 
 	CHECK_FOR_INTERRUPTS();
 	if (!seckill_stock_other_holder(entry, &holder))
 		return;
 	xid = (TransactionId) holder.shown;
-	INSTR_TIME_SET_CURRENT(start);
-	if (!TransactionIdIsCurrentTransactionId(xid))
-		XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	seckill_stat_note_wait(start);
+	seckill_lock_await_xact(xid);
 	seckill_stock_forget_holder(&holder);
 }
 

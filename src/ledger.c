@@ -371,6 +371,14 @@ seckill_ledger_end(const LedgerCaller *caller)
 }
 
 
+/* Is somebody who uses SPI around the call that runs? */
+bool
+seckill_ledger_is_nested(void)
+{
+	return SPI_unregister_relation("") != SPI_ERROR_UNCONNECTED;
+}
+
+
 /*
  * Plans
  */
@@ -794,18 +802,8 @@ seckill_ledger_glimpse(int64 item_id, ItemRow *row)
 bool
 seckill_ledger_has_lock(void)
 {
-	const Oid	tables[] = {seckill_catalog()->items, seckill_catalog()->orders};
-
-	for (int i = 0; i < (int) lengthof(tables); i++)
-	{
-		LOCKTAG		tag;
-
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables[i]);
-		for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; mode++)
-			if (SeckillLockHeldByMe(&tag, mode))
-				return true;
-	}
-	return false;
+	return seckill_lock_has_table(seckill_catalog()->items) ||
+		seckill_lock_has_table(seckill_catalog()->orders);
 }
 
 /* The row as the transaction's snapshot sees it, or a new one's. */

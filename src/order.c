@@ -27,7 +27,6 @@
 
 PG_FUNCTION_INFO_V1(seckill_confirm);
 PG_FUNCTION_INFO_V1(seckill_cancel);
-PG_FUNCTION_INFO_V1(seckill_write_off);
 
 /* What is refused, and why, has a SQLSTATE for each state. */
 #define ERRCODE_ORDER_CONFIRMED MAKE_SQLSTATE('S','K','0','0','1')
@@ -226,38 +225,4 @@ seckill_cancel(PG_FUNCTION_ARGS)
 				   PG_GETARG_BOOL(2));
 	seckill_ledger_end(&caller);
 	PG_RETURN_OID(seckill_catalog()->state[state]);
-}
-
-static int64
-write_off(int64 item_id, int64 units)
-{
-	ItemRow		row;
-
-	seckill_lease_line_up(item_id);
-	seckill_ledger_lock(item_id, &row);
-	seckill_ledger_write_off(item_id, units, row.lease_id);
-	SECKILL_FAULT("units written off");
-	return row.supplied - units;
-}
-
-/*
- * seckill_write_off(item_id, units) returns bigint
- *
- * Orders have left the table, to an archive: their units leave the books.  Also
- * for what an audit shows that has been looked into.  Returns the units
- * supplied.
- */
-Datum
-seckill_write_off(PG_FUNCTION_ARGS)
-{
-	LedgerCaller caller;
-	int64		supplied;
-
-	seckill_check_writable("seckill_write_off()");
-	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_check_argument(PG_ARGISNULL(1), "units");
-	seckill_ledger_begin(&caller);
-	supplied = write_off(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	seckill_ledger_end(&caller);
-	PG_RETURN_INT64(supplied);
 }

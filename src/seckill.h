@@ -157,6 +157,7 @@ typedef struct SeckillCatalog
 } SeckillCatalog;
 
 extern const SeckillCatalog *seckill_catalog(void);
+extern int	seckill_catalog_column(Oid table, const char *name);
 extern SeckillMode seckill_catalog_mode(Oid value);
 extern Datum seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values,
 								 bool *nulls);
@@ -231,6 +232,7 @@ typedef struct OrderScan OrderScan;
 
 extern void seckill_ledger_begin(LedgerCaller *caller);
 extern void seckill_ledger_end(const LedgerCaller *caller);
+extern bool seckill_ledger_is_nested(void);
 SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
 extern void seckill_ledger_lock_items(void);
 extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
@@ -467,6 +469,10 @@ extern void seckill_xact_flush_seen(void);
 
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
+extern void seckill_unlock(const LOCKTAG *tag, LOCKMODE mode);
+extern void seckill_lock_await_xact(TransactionId xid);
+extern bool seckill_lock_has_table(Oid table);
+extern bool seckill_lock_database_is_taken(void);
 extern bool seckill_lease_owns_row(int64 item_id);
 extern void seckill_lease_line_up(int64 item_id);
 extern uint64 seckill_lease_generation(const Purchase *p);
