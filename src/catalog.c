@@ -278,6 +278,17 @@ seckill_catalog_mode(Oid value)
 			 errhint("Values added to seckill_mode have no meaning to this version.")));
 }
 
+/* The value of seckill_mode that a label stands for; InvalidOid: none. */
+Oid
+seckill_catalog_find_mode(const char *label, size_t length)
+{
+	for (int i = 0; i < SECKILL_MODES; i++)
+		if (strlen(mode_names[i]) == length &&
+			memcmp(mode_names[i], label, length) == 0)
+			return seckill_catalog()->mode[i];
+	return InvalidOid;
+}
+
 /*
  * seckill_mode(text) returns seckill_mode
  *
@@ -288,12 +299,11 @@ Datum
 seckill_mode(PG_FUNCTION_ARGS)
 {
 	text	   *label = PG_GETARG_TEXT_PP(0);
-	size_t		length = VARSIZE_ANY_EXHDR(label);
+	Oid			value = seckill_catalog_find_mode(VARDATA_ANY(label),
+												  VARSIZE_ANY_EXHDR(label));
 
-	for (int i = 0; i < SECKILL_MODES; i++)
-		if (strlen(mode_names[i]) == length &&
-			memcmp(mode_names[i], VARDATA_ANY(label), length) == 0)
-			PG_RETURN_OID(seckill_catalog()->mode[i]);
+	if (OidIsValid(value))
+		PG_RETURN_OID(value);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("invalid input value for enum %s: \"%s\"",

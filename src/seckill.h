@@ -158,6 +158,7 @@ typedef struct SeckillCatalog
 
 extern const SeckillCatalog *seckill_catalog(void);
 extern int	seckill_catalog_column(Oid table, const char *name);
+extern Oid	seckill_catalog_find_mode(const char *label, size_t length);
 extern SeckillMode seckill_catalog_mode(Oid value);
 extern Datum seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values,
 								 bool *nulls);
