@@ -51,6 +51,7 @@ static bool catalog_changed;
 static struct
 {
 	Oid			function;
+	Oid			items;			/* incarnation of seckill.items */
 	TupleDesc	desc;
 }			results[RESULTS];
 static int	next_result = 0;
@@ -248,9 +249,6 @@ load_catalog(void)
 		fresh = read_catalog();
 	} while (catalog_changed && debug_discard_caches == 0);
 
-	if (fresh.items != catalog.items)
-		for (int i = 0; i < RESULTS; i++)
-			results[i].function = InvalidOid;
 	catalog = fresh;
 	catalog_valid = true;
 }
@@ -317,10 +315,12 @@ result_desc(FunctionCallInfo fcinfo)
 {
 	TupleDesc	desc;
 	MemoryContext old;
+	Oid			items = seckill_catalog()->items;
 	int			i;
 
 	for (i = 0; i < RESULTS; i++)
-		if (results[i].function == fcinfo->flinfo->fn_oid)
+		if (results[i].function == fcinfo->flinfo->fn_oid &&
+			results[i].items == items)
 			return results[i].desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -335,6 +335,7 @@ result_desc(FunctionCallInfo fcinfo)
 	results[i].desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	MemoryContextSwitchTo(old);
 	results[i].function = fcinfo->flinfo->fn_oid;
+	results[i].items = items;
 	return results[i].desc;
 }
 
