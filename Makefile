@@ -1,28 +1,7 @@
 MODULE_big = seckill
-OBJS = seckill.o \
-	src/base/shmem.o \
-	src/admit.o \
-	src/batch.o \
-	src/buy.o \
-	src/catalog.o \
-	src/expiry.o \
-	src/guard.o \
-	src/item.o \
-	src/keeper.o \
-	src/launcher.o \
-	src/lease.o \
-	src/ledger.o \
-	src/modes.o \
-	src/order.o \
-	src/process.o \
-	src/queue.o \
-	src/rate.o \
-	src/schedule.o \
-	src/stats.o \
-	src/stock.o \
-	src/token.o \
-	src/worker.o \
-	src/xact.o
+SOURCES = $(filter-out src/base/fault.c, $(wildcard src/*.c src/*/*.c))
+HEADERS = $(wildcard src/*.h src/*/*.h)
+OBJS = seckill.o $(SOURCES:.c=.o)
 
 EXTENSION = seckill
 DATA = seckill--1.0.sql
@@ -39,10 +18,10 @@ PG_CPPFLAGS = -I$(srcdir)/src
 # the callback and header signatures of PostgreSQL have parameters to spare
 PG_CFLAGS = -Wno-unused-parameter
 
-# a build for tests, which fails where it is told to (src/fault.h)
+# a build for tests, which fails where it is told to (src/base/fault.h)
 ifdef WITH_FAULTS
 PG_CFLAGS += -DSECKILL_FAULTS
-OBJS += src/fault.o
+OBJS += src/base/fault.o
 endif
 
 PG_CONFIG ?= pg_config
@@ -74,7 +53,7 @@ MODEL_ARGS = --steps 100000000
 EXTRA_CLEAN = model/lease_model .built_with
 model: model/lease_model
 	model/lease_model $(MODEL_ARGS)
-model/lease_model: $(wildcard model/*.[ch]) src/counters.h src/numbers.h
+model/lease_model: $(wildcard model/*.[ch]) src/shmem/counters.h src/shmem/numbers.h
 	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ $(wildcard model/*.c)
 
 # Debian has pgxs.mk in the package of the client: it takes the headers, too.
@@ -97,8 +76,7 @@ endif
 tapcheck:
 	$(prove_installcheck)
 
-$(OBJS) $(OBJS:.o=.bc): .built_with src/seckill.h src/compat.h src/clock.h src/counters.h \
-	src/fault.h src/futex.h
+$(OBJS) $(OBJS:.o=.bc): .built_with $(HEADERS)
 else
 .PHONY: all install uninstall installcheck tapcheck check clean
 all install uninstall installcheck tapcheck check clean:

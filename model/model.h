@@ -43,10 +43,10 @@ typedef struct ItemRow
 	NumberSet	owed;			/* of them: no close has told their amount */
 } ItemRow;
 
-#include "../src/counters.h"
+#include "../src/shmem/counters.h"
 
 #define NUMBERS_RING 4
-#include "../src/numbers.h"
+#include "../src/shmem/numbers.h"
 
 #define MAX_TXNS	16
 #define ITEMS		2

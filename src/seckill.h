@@ -13,10 +13,10 @@
 #include "storage/proc.h"
 #include "utils/uuid.h"
 
-#include "clock.h"
+#include "base/clock.h"
 #include "base/shmem.h"
-#include "compat.h"
-#include "fault.h"
+#include "base/compat.h"
+#include "base/fault.h"
 
 /* Order of the labels of the SQL type seckill_mode. */
 typedef enum SeckillMode
@@ -306,7 +306,7 @@ extern bool seckill_ledger_any_order(void);
  * stock.c: the stock cache in shared memory; never calls SPI
  */
 
-#include "counters.h"
+#include "shmem/counters.h"
 
 /* What an entry tells without a lock. */
 typedef struct StockGlance

@@ -74,7 +74,7 @@ is_deeply([ unqualified($_->[0]) ], [ $_->[1] ], "found: $_->[0]")
 # The SQL of the ledger is strings, some of them macros of one line or more.
 sub ledger_statements
 {
-	my $text = slurp_file("$top/src/ledger.c");
+	my $text = slurp_file("$top/src/table/items.c");
 	my $string = qr/"(?:[^"\\]|\\.)*"/;
 	my %macro;
 
@@ -99,7 +99,7 @@ $script =~ s/^\\echo.*$//m;
 is_deeply([ unqualified($script) ], [], 'the script is qualified');
 unlike(slurp_file($_), qr/SPI_(?:prepare|execute|exec|cursor_open)\w*\s*\(/,
 	"$_ has no SQL")
-  foreach grep { !/ledger\.c$/ } glob("$top/src/*.c $top/*.c");
+  foreach grep { !/table\/items\.c$/ } glob("$top/src/*.c $top/src/*/*.c $top/*.c");
 
 #
 # By what happens: a schema that is first in everybody's search_path has a trap

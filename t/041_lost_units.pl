@@ -1,6 +1,6 @@
 # A bug leaves units on hold for no transaction: whoever would wait for them
 # gives them back within a second, in every mode, and the tables tell what was
-# sold.  The bugs are made with a build that leaves steps out, see src/fault.h.
+# sold.  The bugs are made with a build that leaves steps out, see src/base/fault.h.
 use strict;
 use warnings;
 use FindBin;

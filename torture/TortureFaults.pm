@@ -2,7 +2,7 @@
 # each step it passes, one after the other; then everything must be as if the
 # call had not been, and the item must sell to its last unit.
 #
-# The server is one of its own with a build that can fail, see src/fault.h.
+# The server is one of its own with a build that can fail, see src/base/fault.h.
 package TortureFaults;
 
 use strict;
@@ -725,11 +725,11 @@ sub strike_processes
 		$self->finding($name, 'it does not end') if $pass == $most_passes;
 	}
 	$self->strike_process($due{worker}, 'worker', $_, 1, $action)
-	  foreach $self->untried_steps('src/batch.c', 'src/worker.c');
+	  foreach $self->untried_steps('src/sale/decide.c', 'src/worker/queue_worker.c');
 	$self->strike_process($due{ /opening/ ? 'opening' : 'keeper' }, 'keeper', $_, 1, $action)
-	  foreach $self->untried_steps('src/expiry.c', 'src/keeper.c');
+	  foreach $self->untried_steps('src/worker/expiry.c', 'src/worker/maintenance.c');
 	$self->strike_process($due{keeper}, 'launcher', $_, 1, $action)
-	  foreach $self->untried_steps('src/launcher.c');
+	  foreach $self->untried_steps('src/worker/launcher.c');
 	return;
 }
 
@@ -794,7 +794,7 @@ sub torture_faults
 	}
 	diag(sprintf('%-36s %6d', $_, $self->{struck}{$_})) foreach sort keys %{ $self->{struck} };
 	is(join("\n", @{ $self->{findings} }), '', 'everything is as if the call had not been');
-	is(join(', ', $self->untried_steps('seckill.c', glob('src/*.c'))), '', 'every step was tried');
+	is(join(', ', $self->untried_steps('seckill.c', glob('src/*.c src/*/*.c'))), '', 'every step was tried');
 	check_audit($node, 'after all faults');
 	$node->stop;
 	return;

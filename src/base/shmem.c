@@ -18,7 +18,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
-#include "compat.h"
+#include "base/compat.h"
 #include "base/shmem.h"
 
 #define MAX_DESCRIPTORS	8

@@ -61,7 +61,7 @@
 #include "storage/spin.h"
 #include "utils/wait_event.h"
 
-#include "futex.h"
+#include "base/futex.h"
 #include "seckill.h"
 
 PG_FUNCTION_INFO_V1(seckill_result);
