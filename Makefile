@@ -31,13 +31,15 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test test-all test-setup test-debug bench model torture
+.PHONY: demo test check-layers test-all test-setup test-debug bench model torture
 demo:
 	@scripts/demo.sh
 test:
 	@scripts/test.sh
 test-setup:
 	@scripts/test-setup.sh $(STATES)
+check-layers:
+	@scripts/check-layers.sh
 test-all:
 	@scripts/test-all.sh
 # KIND is assertions, sanitizers or valgrind

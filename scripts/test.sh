@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every test: warnings of two compilers, pg_regress, pg_isolation_regress and
+# Every test: the layers of the sources, warnings of two compilers, pg_regress, pg_isolation_regress and
 # TAP, on a throw-away server; or the TAP tests that are named as arguments.
 # PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, REGRESS and ISOLATION
 # some of their tests, CONF adds settings of that server, and LOGS is where to
@@ -9,7 +9,7 @@
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-checks=${CHECKS:-warnings regress tap}
+checks=${CHECKS:-layers warnings regress tap}
 [ $# -eq 0 ] || checks=tap
 failed=0
 passed=0

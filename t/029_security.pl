@@ -71,25 +71,27 @@ is_deeply([ unqualified($_->[0]) ], [ $_->[1] ], "found: $_->[0]")
 	[ 'SELECT pg_catalog.sum(f(1))', 'f()' ],
 	[ 'SELECT a BETWEEN 1 AND 2', 'between' ]);
 
-# The SQL of the ledger is strings, some of them macros of one line or more.
-sub ledger_statements
+# Statements are strings behind .sql, some of them macros of one line or more.
+sub statements
 {
-	my $text = slurp_file("$top/src/table/items.c");
+	my $text = join '', map { slurp_file($_) } sort glob("$top/src/table/*.[ch]");
 	my $string = qr/"(?:[^"\\]|\\.)*"/;
 	my %macro;
 
 	$text =~ s/\\\n/ /g;
 	$macro{$1} = $2
 	  while $text =~ /^#define\s+(\w+)[ \t]+((?:$string|\w+|\s)*?$string(?:$string|\w+|[ \t])*)$/mg;
-	my ($table) = $text =~ /^static const Statement statements\[PLANS\] = \{\n(.*?)^\};/ms;
 	my $names = join '|', sort { length $b <=> length $a } keys %macro;
-	1 while $table =~ s/\b($names)\b(?=(?:[^"]*"[^"]*")*[^"]*$)/$macro{$1}/g;
-	return map { join ' ', map { s/^"|"$//gr } /($string)/g }
-	  split /^\s*\[PLAN_/m, $table;
+	my @sql = $text =~ /^\t\.sql = ((?:$string|\w+|\s)+)(?:,|\n\};)/mg;
+	foreach (@sql)
+	{
+		1 while s/\b($names)\b(?=(?:[^"]*"[^"]*")*[^"]*$)/$macro{$1}/g;
+	}
+	return map { join ' ', map { s/^"|"$//gr } /($string)/g } @sql;
 }
 
-my @statements = grep { /\S/ } ledger_statements();
-cmp_ok(scalar @statements, '>=', 30, 'the statements of the ledger are found');
+my @statements = grep { /\S/ } statements();
+cmp_ok(scalar @statements, '>=', 30, 'the statements are found');
 is(scalar(grep { /^(?:SELECT|UPDATE|INSERT|WITH) / } @statements),
 	scalar @statements, 'each is a statement');
 is_deeply([ unqualified($_) ], [], "qualified: $_") foreach @statements;
@@ -99,7 +101,7 @@ $script =~ s/^\\echo.*$//m;
 is_deeply([ unqualified($script) ], [], 'the script is qualified');
 unlike(slurp_file($_), qr/SPI_(?:prepare|execute|exec|cursor_open)\w*\s*\(/,
 	"$_ has no SQL")
-  foreach grep { !/table\/items\.c$/ } glob("$top/src/*.c $top/src/*/*.c $top/*.c");
+  foreach grep { !m{/table/} } glob("$top/src/*.c $top/src/*/*.c $top/*.c");
 
 #
 # By what happens: a schema that is first in everybody's search_path has a trap

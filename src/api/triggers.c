@@ -22,9 +22,22 @@
 #include "miscadmin.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
+#include "base/catalog.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "sale/lease.h"
 #include "seckill.h"
+#include "shmem/cache.h"
+#include "shmem/cache_counters.h"
+#include "shmem/schedule.h"
+#include "table/item_row.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "table/plan.h"
+#include "xact/changes.h"
+#include "xact/entry.h"
 
 PG_FUNCTION_INFO_V1(seckill_is_own);
 PG_FUNCTION_INFO_V1(seckill_items_changed);

@@ -15,15 +15,12 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "base/catalog.h"
 #include "seckill.h"
-
-PG_FUNCTION_INFO_V1(seckill_mode);
 
 static const char *const mode_names[SECKILL_MODES] = {
 	"none", "optimistic", "retry", "pessimistic", "advisory", "cache", "queue",
@@ -44,18 +41,6 @@ static bool catalog_valid = false;
 
 /* Has any relation changed since this was cleared? */
 static bool catalog_changed;
-
-/* Result types of functions that return a row. */
-#define RESULTS		6
-
-static struct
-{
-	Oid			function;
-	Oid			items;			/* incarnation of seckill.items */
-	TupleDesc	desc;
-}			results[RESULTS];
-static int	next_result = 0;
-
 
 static Oid
 relation_oid(const char *name)
@@ -285,79 +270,6 @@ seckill_catalog_find_mode(const char *label, size_t length)
 			memcmp(mode_names[i], label, length) == 0)
 			return seckill_catalog()->mode[i];
 	return InvalidOid;
-}
-
-/*
- * seckill_mode(text) returns seckill_mode
- *
- * The function behind the implicit casts, for callers who declare the type of
- * what they send.  Says what enum_in() says, and what the labels are.
- */
-Datum
-seckill_mode(PG_FUNCTION_ARGS)
-{
-	text	   *label = PG_GETARG_TEXT_PP(0);
-	Oid			value = seckill_catalog_find_mode(VARDATA_ANY(label),
-												  VARSIZE_ANY_EXHDR(label));
-
-	if (OidIsValid(value))
-		PG_RETURN_OID(value);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("invalid input value for enum %s: \"%s\"",
-					"seckill_mode", text_to_cstring(label)),
-			 errhint("The modes are auto, cache, queue, retry, optimistic, pessimistic, advisory and none.")));
-}
-
-/* The row type of the function that is called, blessed and kept. */
-static TupleDesc
-result_desc(FunctionCallInfo fcinfo)
-{
-	TupleDesc	desc;
-	MemoryContext old;
-	Oid			items = seckill_catalog()->items;
-	int			i;
-
-	for (i = 0; i < RESULTS; i++)
-		if (results[i].function == fcinfo->flinfo->fn_oid &&
-			results[i].items == items)
-			return results[i].desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "function must return a row");
-	i = next_result;
-	next_result = (next_result + 1) % RESULTS;
-	results[i].function = InvalidOid;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	if (results[i].desc != NULL)
-		FreeTupleDesc(results[i].desc);
-	results[i].desc = NULL;		/* the copy may fail */
-	results[i].desc = BlessTupleDesc(CreateTupleDescCopy(desc));
-	MemoryContextSwitchTo(old);
-	results[i].function = fcinfo->flinfo->fn_oid;
-	results[i].items = items;
-	return results[i].desc;
-}
-
-/* Make the row that the function returns. */
-Datum
-seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	return HeapTupleGetDatum(heap_form_tuple(result_desc(fcinfo), values,
-											 nulls));
-}
-
-/* Make the row (outcome, number), number NULL if there is none. */
-Datum
-seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
-					   bool has_number, int64 number)
-{
-	Datum		values[2];
-	bool		nulls[2] = {false, !has_number};
-
-	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[outcome]);
-	values[1] = Int64GetDatum(number);
-	return seckill_catalog_row(fcinfo, values, nulls);
 }
 
 static void

@@ -5,6 +5,10 @@
 #ifndef SECKILL_COMPAT_H
 #define SECKILL_COMPAT_H
 
+#include "catalog/namespace.h"
+#include "storage/proc.h"
+#include "utils/wait_event.h"
+
 #if PG_VERSION_NUM < 150000
 #error "seckill needs PostgreSQL 15 or later"
 #endif

@@ -17,12 +17,11 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
-#include "storage/ipc.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
 
-#include "seckill.h"
+#include "base/fault.h"
+#include "base/shmem.h"
 
 PG_FUNCTION_INFO_V1(seckill_fault_arm);
 PG_FUNCTION_INFO_V1(seckill_fault_struck);

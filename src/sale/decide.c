@@ -12,8 +12,23 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "base/check.h"
+#include "base/fault.h"
+#include "sale/await.h"
+#include "sale/decide.h"
+#include "sale/item_lock.h"
+#include "sale/limits.h"
+#include "sale/rules.h"
+#include "sale/settle.h"
 #include "seckill.h"
-
+#include "shmem/cache.h"
+#include "shmem/cache_counters.h"
+#include "shmem/counters.h"
+#include "table/item_row.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "xact/entry.h"
+#include "xact/hold.h"
 
 /*
  * One item

@@ -25,33 +25,17 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 
+#include "base/fault.h"
+#include "sale/limits.h"
 #include "seckill.h"
-
+#include "table/order_scan.h"
+#include "xact/lock.h"
+#include "xact/standby.h"
 
 /*
  * Locks
  */
-
-/* Lock a hash until the end of the transaction; false if that means to wait. */
-static bool
-lock_hash(uint64 hash, uint16 class, bool may_wait)
-{
-	LOCKTAG		tag;
-
-	seckill_lock_tag(&tag, (int64) hash, class);
-	return seckill_lock(&tag, ExclusiveLock, may_wait);
-}
-
-static bool
-has_hash(uint64 hash, uint16 class)
-{
-	LOCKTAG		tag;
-
-	seckill_lock_tag(&tag, (int64) hash, class);
-	return SeckillLockHeldByMe(&tag, ExclusiveLock);
-}
 
 static uint64
 hash_user(const Purchase *p)
@@ -73,8 +57,8 @@ hash_request(const Purchase *p)
 bool
 seckill_admit_has_lock(const Purchase *p)
 {
-	return has_hash(hash_user(p), SECKILL_LOCK_USER) ||
-		(p->has_request && has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
+	return seckill_has_hash(hash_user(p), SECKILL_LOCK_USER) ||
+		(p->has_request && seckill_has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
 }
 
 
@@ -223,7 +207,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 		else
 		{
 			first = p;
-			p->admitted = lock_hash(hash_request(p), SECKILL_LOCK_REQUEST,
+			p->admitted = seckill_lock_hash(hash_request(p), SECKILL_LOCK_REQUEST,
 									may_wait);
 		}
 	}
@@ -314,7 +298,7 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 
 	for (int first = 0; first < n; first = end)
 	{
-		bool		locked = lock_hash(hash_user(sorted[first]),
+		bool		locked = seckill_lock_hash(hash_user(sorted[first]),
 									   SECKILL_LOCK_USER, may_wait);
 
 		end = end_of_user(sorted, n, first);

@@ -17,10 +17,25 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "utils/timestamp.h"
 
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "sale/await.h"
+#include "sale/decide.h"
+#include "sale/item_lock.h"
+#include "sale/modes.h"
+#include "sale/refill.h"
 #include "seckill.h"
-
+#include "shmem/cache.h"
+#include "shmem/cache_counters.h"
+#include "shmem/cache_heat.h"
+#include "shmem/counters.h"
+#include "shmem/stat.h"
+#include "table/item_row.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "xact/hold.h"
 
 static void
 set_outcome(Purchase **list, int n, SeckillOutcome outcome)

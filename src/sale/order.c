@@ -21,27 +21,25 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/timestamp.h"
 
+#include "base/check.h"
+#include "base/fault.h"
+#include "sale/decide.h"
+#include "sale/item_lock.h"
+#include "sale/limits.h"
+#include "sale/order.h"
 #include "seckill.h"
-
-PG_FUNCTION_INFO_V1(seckill_confirm);
-PG_FUNCTION_INFO_V1(seckill_cancel);
+#include "shmem/cache.h"
+#include "table/item_row.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "xact/entry.h"
+#include "xact/standby.h"
 
 /* What is refused, and why, has a SQLSTATE for each state. */
 #define ERRCODE_ORDER_CONFIRMED MAKE_SQLSTATE('S','K','0','0','1')
 #define ERRCODE_ORDER_CANCELLED MAKE_SQLSTATE('S','K','0','0','2')
 #define ERRCODE_ORDER_EXPIRED	MAKE_SQLSTATE('S','K','0','0','3')
-
-
-void
-seckill_unknown_order(int64 item_id, int64 order_id)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " does not exist",
-					order_id, item_id)));
-}
 
 /* Lock the order and read it; there must be one. */
 static void
@@ -97,8 +95,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
 }
 
-static OrderState
-confirm(int64 item_id, int64 order_id)
+OrderState
+seckill_order_confirm(int64 item_id, int64 order_id)
 {
 	OrderRow	order;
 
@@ -146,8 +144,8 @@ seckill_put_back(int64 item_id, int64 units)
 	SECKILL_FAULT("units put back");
 }
 
-static OrderState
-cancel(int64 item_id, int64 order_id, bool refund)
+OrderState
+seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 {
 	OrderRow	order;
 
@@ -174,55 +172,4 @@ cancel(int64 item_id, int64 order_id, bool refund)
 	seckill_lease_line_up(item_id);
 	seckill_put_back(item_id, order.quantity);
 	return ORDER_CANCELLED;
-}
-
-static void
-check_call(FunctionCallInfo fcinfo, const char *function)
-{
-	seckill_check_writable(function);
-	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_check_argument(PG_ARGISNULL(1), "order_id");
-}
-
-/*
- * seckill_confirm(item_id, order_id) returns seckill_order_state
- *
- * The order is paid.  "confirmed", also if it was before; or "expired": it was
- * paid too late, and there are no units left for it, or none that its user may
- * have besides what he has bought since.
- */
-Datum
-seckill_confirm(PG_FUNCTION_ARGS)
-{
-	LedgerCaller caller;
-	OrderState	state;
-
-	check_call(fcinfo, "seckill_confirm()");
-	seckill_ledger_begin(&caller);
-	seckill_ledger_lock_items();
-	state = confirm(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	seckill_ledger_end(&caller);
-	PG_RETURN_OID(seckill_catalog()->state[state]);
-}
-
-/*
- * seckill_cancel(item_id, order_id, refund) returns seckill_order_state
- *
- * "cancelled", also if it was before.  A confirmed order is cancelled with
- * refund only, so that who cancels does not undo a payment that came first.
- */
-Datum
-seckill_cancel(PG_FUNCTION_ARGS)
-{
-	LedgerCaller caller;
-	OrderState	state;
-
-	check_call(fcinfo, "seckill_cancel()");
-	seckill_check_argument(PG_ARGISNULL(2), "refund");
-	seckill_ledger_begin(&caller);
-	seckill_ledger_lock_items();
-	state = cancel(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-				   PG_GETARG_BOOL(2));
-	seckill_ledger_end(&caller);
-	PG_RETURN_OID(seckill_catalog()->state[state]);
 }

@@ -19,11 +19,10 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
+#include "base/settings.h"
+#include "sale/token.h"
 #include "seckill.h"
-
-PG_FUNCTION_INFO_V1(seckill_token);
 
 #define EXPIRY_DIGITS	16
 #define TOKEN_DIGITS	(EXPIRY_DIGITS + 2 * PG_SHA256_DIGEST_LENGTH)
@@ -146,29 +145,4 @@ seckill_token_make(int64 item_id, int64 user_id, TimestampTz expiry)
 	hex_encode((char *) bytes, sizeof(bytes), token);
 	token[TOKEN_DIGITS] = '\0';
 	return cstring_to_text(token);
-}
-
-/*
- * seckill_token(item_id, user_id, valid_for) returns text
- *
- * A token for one user and item, valid from now on for so long.
- */
-Datum
-seckill_token(PG_FUNCTION_ARGS)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz expiry;
-
-	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_check_argument(PG_ARGISNULL(1), "user_id");
-	seckill_check_argument(PG_ARGISNULL(2), "valid_for");
-	expiry = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													 TimestampTzGetDatum(now),
-													 PG_GETARG_DATUM(2)));
-	if (expiry <= now || TIMESTAMP_NOT_FINITE(expiry))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("valid_for must be positive and finite")));
-	PG_RETURN_TEXT_P(seckill_token_make(PG_GETARG_INT64(0),
-										PG_GETARG_INT64(1), expiry));
 }

@@ -28,12 +28,13 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/timestamp.h"
 
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/shmem.h"
 #include "seckill.h"
+#include "shmem/rate.h"
 
 /* So many, with their lock, fill two cache lines of 64 bytes. */
 #define WAYS		7

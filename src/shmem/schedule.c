@@ -29,16 +29,16 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/int.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "seckill.h"
+#include "base/clock.h"
+#include "base/shmem.h"
+#include "shmem/schedule.h"
 
 #define SCHEDULE_DATABASES	1024
 

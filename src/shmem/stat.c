@@ -25,60 +25,21 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
+#include "base/compat.h"
+#include "base/settings.h"
+#include "base/shmem.h"
 #include "seckill.h"
+#include "shmem/stat.h"
 
-PG_FUNCTION_INFO_V1(seckill_cache);
-PG_FUNCTION_INFO_V1(seckill_stat_items);
-PG_FUNCTION_INFO_V1(seckill_stat_worker);
-PG_FUNCTION_INFO_V1(seckill_stat_reset);
-
-#define STAT_STRIPES	4
 #define STAT_DATABASES	32
-
-typedef pg_atomic_uint64 StatLine[CALL_STATS];
-
-/* What the processes of one stripe have counted. */
-typedef union StatStripe
-{
-	StatLine	lines[SECKILL_MODES];
-	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE,
-							  sizeof(StatLine) * SECKILL_MODES)];
-} StatStripe;
-
-typedef struct CallStats
-{
-	StatStripe	stripes[STAT_STRIPES];
-	pg_atomic_uint64 since;		/* when they were zero */
-} CallStats;
-
-typedef union PaddedStats
-{
-	CallStats	stats;
-	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CallStats))];
-} PaddedStats;
-
-/* What is counted of a database. */
-typedef struct DatabaseStats
-{
-	PaddedStats calls;			/* that had no entry */
-	Oid			dbid;			/* InvalidOid: not in use; under stats->lock */
-	pg_atomic_uint64 counts[SECKILL_STATS];
-} DatabaseStats;
 
 typedef union PaddedDatabase
 {
 	DatabaseStats database;
 	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(DatabaseStats))];
 } PaddedDatabase;
-
-typedef struct Stats
-{
-	LWLock	   *lock;
-} Stats;
 
 static Stats *stats = NULL;
 static PaddedStats *items = NULL;	/* of each entry of the stock cache */
@@ -456,169 +417,4 @@ seckill_stat_reset_counts(void)
 		return;
 	for (int i = 0; i < SECKILL_STATS; i++)
 		pg_atomic_write_u64(&database->counts[i], 0);
-}
-
-
-/*
- * Looking at it
- */
-
-/*
- * seckill_cache() returns setof (item_id, lease_id, cached, held, sold_out, hot)
- */
-Datum
-seckill_cache(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	StockLine  *lines;
-	int			n;
-
-	InitMaterializedSRF(fcinfo, 0);
-	n = seckill_stock_list(seckill_catalog()->items, &lines);
-	for (int i = 0; i < n; i++)
-	{
-		Datum		values[6];
-		bool		nulls[6] = {false};
-
-		values[0] = Int64GetDatum(lines[i].item_id);
-		values[1] = Int64GetDatum(lines[i].lease_id);
-		values[2] = Int32GetDatum(lines[i].avail);
-		values[3] = Int32GetDatum(lines[i].held);
-		values[4] = BoolGetDatum(lines[i].sold_out);
-		values[5] = BoolGetDatum(lines[i].hot);
-		tuplestore_putvalues(result->setResult, result->setDesc, values,
-							 nulls);
-	}
-	return (Datum) 0;
-}
-
-static double
-milliseconds(int64 nanoseconds)
-{
-	return nanoseconds / 1e6;
-}
-
-/* Was there a call, or a decision, in this mode? */
-static bool
-is_used(const int64 *sums)
-{
-	for (int i = CALL_CALLS; i < CALL_UNITS; i++)
-		if (sums[i] != 0)
-			return true;
-	return false;
-}
-
-/* Check that the function is declared as this library knows it. */
-static void
-check_columns(ReturnSetInfo *result, int columns)
-{
-	if (result->setDesc->natts != columns)
-		elog(ERROR, "function has %d columns instead of %d",
-			 result->setDesc->natts, columns);
-}
-
-/* One line for each mode that was used; item_id NULL: without an entry. */
-static void
-put_calls(ReturnSetInfo *result, int index, const int64 *item_id)
-{
-	TimestampTz since;
-	StatSums	sums;
-
-	if (!seckill_stat_read_calls(index, sums, &since))
-		return;
-	for (int mode = 0; mode < SECKILL_MODES; mode++)
-	{
-		Datum		values[CALL_STATS + 3];
-		bool		nulls[CALL_STATS + 3] = {false};
-
-		if (!is_used(sums[mode]))
-			continue;
-		nulls[0] = item_id == NULL;
-		values[0] = item_id != NULL ? Int64GetDatum(*item_id) : (Datum) 0;
-		values[1] = ObjectIdGetDatum(seckill_catalog()->mode[mode]);
-		for (int i = 0; i < CALL_STATS; i++)
-			values[2 + i] = i < CALL_WAIT_TIME ?
-				Int64GetDatum(sums[mode][i]) :
-				Float8GetDatum(milliseconds(sums[mode][i]));
-		values[CALL_STATS + 2] = TimestampTzGetDatum(since);
-		tuplestore_putvalues(result->setResult, result->setDesc, values,
-							 nulls);
-	}
-}
-
-/*
- * seckill_stat_items() returns setof (item_id, mode, the counters in the order
- * of CallStat, stats_reset)
- */
-Datum
-seckill_stat_items(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			items_table = seckill_catalog()->items;
-	StockEntry *entry;
-	int64		item_id;
-	int			next = 0;
-
-	InitMaterializedSRF(fcinfo, 0);
-	check_columns(result, CALL_STATS + 3);
-	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
-	{
-		put_calls(result, seckill_stock_index(entry), &item_id);
-		seckill_stock_unpin(entry);
-	}
-	put_calls(result, -1, NULL);
-	return (Datum) 0;
-}
-
-/*
- * seckill_stat_worker() returns setof (pid, backlog, the counters in the order
- * of SeckillStat, stats_reset), one row
- */
-Datum
-seckill_stat_worker(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[SECKILL_STATS + 3];
-	bool		nulls[SECKILL_STATS + 3] = {false};
-	int64		counts[SECKILL_STATS];
-	TimestampTz since;
-	int64		backlog;
-	int			pid;
-
-	InitMaterializedSRF(fcinfo, 0);
-	check_columns(result, SECKILL_STATS + 3);
-	if (!seckill_stat_read_counts(counts, &since))
-		return (Datum) 0;
-	backlog = seckill_queue_backlog(&pid);
-	values[0] = Int32GetDatum(pid);
-	nulls[0] = pid == 0;
-	values[1] = Int64GetDatum(backlog);
-	for (int i = 0; i < SECKILL_STATS; i++)
-		values[2 + i] = Int64GetDatum(counts[i]);
-	values[SECKILL_STATS + 2] = TimestampTzGetDatum(since);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	return (Datum) 0;
-}
-
-/*
- * seckill_stat_reset() returns void
- *
- * Set all counters of this database to zero.
- */
-Datum
-seckill_stat_reset(PG_FUNCTION_ARGS)
-{
-	Oid			items_table = seckill_catalog()->items;
-	StockEntry *entry;
-	int64		item_id;
-	int			next = 0;
-
-	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
-	{
-		seckill_stat_reset_calls(seckill_stock_index(entry));
-		seckill_stock_unpin(entry);
-	}
-	seckill_stat_reset_calls(-1);
-	seckill_stat_reset_counts();
-	PG_RETURN_VOID();
 }

@@ -11,7 +11,18 @@
 #include "postgres.h"
 
 #include "pgstat.h"
-#include "seckill.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "sale/item_lock.h"
+#include "sale/order.h"
+#include "shmem/stat.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "table/relation.h"
+#include "worker/expiry.h"
+#include "worker/process.h"
 
 /* Orders in one transaction at most. */
 #define EXPIRY_BATCH		1000

@@ -20,7 +20,13 @@
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
 
-#include "seckill.h"
+#include "base/bgworker.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "shmem/schedule.h"
+#include "worker/launcher.h"
+#include "worker/process.h"
 
 PGDLLEXPORT void seckill_launcher_main(Datum arg);
 

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -23,7 +22,18 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "sale/lease.h"
 #include "seckill.h"
+#include "shmem/schedule.h"
+#include "table/items.h"
+#include "table/orders.h"
+#include "worker/expiry.h"
+#include "worker/process.h"
+#include "xact/lock.h"
 
 PGDLLEXPORT void seckill_keeper_main(Datum arg);
 

@@ -13,30 +13,16 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
-#include "utils/wait_event.h"
 
-#include "seckill.h"
+#include "base/catalog.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/fault.h"
+#include "table/plan.h"
+#include "worker/process.h"
 
 /* Messages of a kind are counted for so long, see seckill_process_may_log(). */
 #define LOG_PERIOD_MS	60000
-
-/* One of our processes, for the postmaster: never started again by itself. */
-void
-seckill_process_describe(BackgroundWorker *worker, const char *type,
-						 const char *function)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker->bgw_library_name, "seckill",
-			sizeof(worker->bgw_library_name));
-	strlcpy(worker->bgw_function_name, function,
-			sizeof(worker->bgw_function_name));
-	strlcpy(worker->bgw_name, type, sizeof(worker->bgw_name));
-	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
-}
 
 /*
  * Called first, in each of our processes.  Their transactions wait for so long
@@ -152,13 +138,6 @@ seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
 	}
 	PG_END_TRY();
 	return error;
-}
-
-/* What the error says: code in C, a trigger's for one, can raise a bare code. */
-const char *
-seckill_process_message(const ErrorData *error)
-{
-	return error->message != NULL ? error->message : _("missing error text");
 }
 
 /* Is it an error that comes of what others do just now? */

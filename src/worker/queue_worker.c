@@ -30,16 +30,26 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/wait_event.h"
 
+#include "base/catalog.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "sale/decide.h"
 #include "seckill.h"
+#include "shmem/cache.h"
+#include "shmem/ring.h"
+#include "shmem/ring_worker.h"
+#include "shmem/stat.h"
+#include "table/plan.h"
+#include "worker/process.h"
+#include "worker/queue_worker.h"
+#include "xact/standby.h"
 
 PGDLLEXPORT void seckill_worker_main(Datum arg);
 
@@ -85,36 +95,12 @@ static ClockTime next_wait = 0;
  * Starting and ending
  */
 
-/*
- * Ask the postmaster for a worker for this database.  False if all its places
- * for workers are taken.
- */
-bool
-seckill_worker_register(void)
-{
-	BackgroundWorker worker;
-
-	seckill_process_describe(&worker, "seckill worker", "seckill_worker_main");
-	worker.bgw_restart_time = 0;	/* at once, when it is terminated */
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return RegisterDynamicBackgroundWorker(&worker, NULL);
-}
-
 /* An exit other than by retiring makes the postmaster start a new worker. */
 static void
 on_exit_worker(int code, Datum arg)
 {
 	if (code != 0)
 		seckill_queue_release(true);
-}
-
-/* What the worker waits for when it has nothing to do. */
-uint32
-seckill_worker_wait_event(void)
-{
-	static uint32 event = 0;
-
-	return SeckillWaitEvent(&event, "SeckillWorker");
 }
 
 /* Claim the queue and connect, not too often if that fails. */

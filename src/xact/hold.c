@@ -30,19 +30,15 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_database.h"
-#include "replication/message.h"
-#include "replication/syncrep.h"
 #include "replication/walsender.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "base/fault.h"
 #include "seckill.h"
-
-#define ROWS	64
-#define EMPTIED 16
+#include "shmem/cache_counters.h"
+#include "shmem/counters.h"
+#include "shmem/holders.h"
+#include "xact/hold.h"
 
 typedef struct Claim
 {
@@ -56,51 +52,8 @@ typedef struct Claim
 	bool		refiller;
 } Claim;
 
-typedef struct RowNote
-{
-	int64		item_id;
-	int			level;
-	RowState	state;
-} RowNote;
-
-/* A statement of the extension's own on the row of an item, or its orders. */
-typedef struct OwnStatement
-{
-	int			level;			/* transaction nest level */
-	int			depth;			/* of triggers around it */
-	int64		item_id;
-} OwnStatement;
-
 static Claim claims[SECKILL_PLACES];
 static int	nclaims = 0;
-
-/*
- * Statements of the extension's own that run, the innermost last, see guard.c.
- * An error caught by a trigger of the application's leaves those of the levels
- * that it aborts to abort_level(); those around them still run.
- */
-static OwnStatement *own = NULL;
-static int	nown = 0;
-static int	max_own = 0;
-
-static RowNote rows[ROWS];
-static int	nrows = 0;
-
-/* Rows that the notes had no place for: taken for all rows. */
-static bool more_locked = false;
-static bool more_changed = false;
-
-
-static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
-
-/* Incarnations of seckill.items that were truncated or dropped. */
-static struct
-{
-	Oid			items;
-	int			level;			/* by this nest level */
-}			emptied[EMPTIED];
-static int	nemptied = 0;
-static Oid	dropped_database = InvalidOid;
 
 
 /*
@@ -403,272 +356,8 @@ seckill_xact_end_refill(StockEntry *entry)
 
 
 /*
- * Rows
- */
-
-/* How many triggers run around us. */
-static int
-trigger_depth(void)
-{
-	return DatumGetInt32(pg_trigger_depth(NULL));
-}
-
-/* Make room for one more statement. */
-static void
-grow_own(void)
-{
-	int			max = Max(2 * max_own, 8);
-
-	own = own == NULL ?
-		MemoryContextAlloc(TopMemoryContext, max * sizeof(OwnStatement)) :
-		repalloc(own, max * sizeof(OwnStatement));
-	max_own = max;
-}
-
-/*
- * Tell the triggers that the extension itself changes the row of an item, or
- * orders of it, until seckill_xact_end_own().  Statements nest, as a trigger
- * may buy.
- */
-void
-seckill_xact_begin_own(int64 item_id)
-{
-	if (nown == max_own)
-		grow_own();
-	own[nown].level = GetCurrentTransactionNestLevel();
-	own[nown].depth = trigger_depth();
-	own[nown].item_id = item_id;
-	nown++;
-}
-
-/* The innermost statement has ended without an error. */
-void
-seckill_xact_end_own(void)
-{
-	Assert(nown > 0 && own[nown - 1].level == GetCurrentTransactionNestLevel());
-	nown--;
-}
-
-/*
- * Has our own statement on the item called this trigger?  Other triggers may
- * run statements of the application's meanwhile, one level deeper.
- */
-bool
-seckill_xact_is_own(int64 item_id)
-{
-	return nown > 0 && own[nown - 1].item_id == item_id &&
-		trigger_depth() == own[nown - 1].depth + 1;
-}
-
-/*
- * Does a statement of our own write a row at this moment?  Asked for each row,
- * before its triggers run.
- */
-bool
-seckill_xact_in_own(void)
-{
-	return nown > 0 && trigger_depth() == own[nown - 1].depth;
-}
-
-static RowNote *
-find_row(int64 item_id, int level)
-{
-	for (int i = 0; i < nrows; i++)
-		if (rows[i].item_id == item_id && rows[i].level == level)
-			return &rows[i];
-	return NULL;
-}
-
-/* Remember what this transaction did to the row of an item. */
-void
-seckill_xact_note_row(int64 item_id, RowState state)
-{
-	int			level = GetCurrentTransactionNestLevel();
-	RowNote    *note;
-
-	if (!seckill_stock_ready())
-		return;
-	changed_items = seckill_catalog()->items;
-	note = find_row(item_id, level);
-	if (note != NULL)
-	{
-		note->state = Max(note->state, state);
-		return;
-	}
-	if (nrows == ROWS)
-	{
-		more_locked = true;
-		more_changed |= state == ROW_CHANGED;
-		return;
-	}
-	rows[nrows].item_id = item_id;
-	rows[nrows].level = level;
-	rows[nrows].state = state;
-	nrows++;
-}
-
-static bool
-row_has_state(int64 item_id, RowState state)
-{
-	if (state == ROW_CHANGED ? more_changed : more_locked)
-		return true;
-	for (int i = 0; i < nrows; i++)
-		if (rows[i].item_id == item_id && rows[i].state >= state)
-			return true;
-	return false;
-}
-
-bool
-seckill_xact_locked_row(int64 item_id)
-{
-	return row_has_state(item_id, ROW_LOCKED);
-}
-
-bool
-seckill_xact_changed_row(int64 item_id)
-{
-	return row_has_state(item_id, ROW_CHANGED);
-}
-
-/*
- * seckill.items is truncated or dropped: forget its entries at commit.  More
- * than a few in one transaction only leave entries behind.
- */
-void
-seckill_xact_note_emptied(Oid items)
-{
-	if (!seckill_stock_ready() || nemptied == EMPTIED)
-		return;
-	for (int i = 0; i < nemptied; i++)
-		if (emptied[i].items == items)
-			return;
-	emptied[nemptied].items = items;
-	emptied[nemptied].level = GetCurrentTransactionNestLevel();
-	nemptied++;
-}
-
-bool
-seckill_xact_emptied_items(void)
-{
-	return nemptied > 0;
-}
-
-/* A database is dropped: forget its entries at commit. */
-void
-seckill_xact_note_drop_database(Oid dbid)
-{
-	dropped_database = dbid;
-}
-
-
-/*
- * Entries of the cache
- */
-
-/*
- * Find and pin the entry of an item; NULL if it has none.  A transaction that
- * emptied the table has none either: what is on its rows is not yet true.
- */
-StockEntry *
-seckill_entry_find(int64 item_id)
-{
-	if (!seckill_stock_ready() || seckill_xact_emptied_items())
-		return NULL;
-	return seckill_stock_find(seckill_catalog()->items, item_id);
-}
-
-/* Find or make the entry, as seckill_stock_enter() does, and pin it. */
-StockEntry *
-seckill_entry_enter(int64 item_id)
-{
-	if (!seckill_stock_ready() || seckill_xact_emptied_items())
-		return NULL;
-	return seckill_stock_enter(seckill_catalog()->items, item_id);
-}
-
-
-/*
- * What others have committed, told to a caller who writes nothing: with
- * synchronous_commit off others see it before it is on disk.
- */
-
-/*
- * Wait until the commit of a transaction that we see is on disk; always, or
- * unless our own commit would not wait either.  The server keeps the place of
- * an asynchronous commit in the WAL for just such a question.
- */
-void
-seckill_xact_await_flush(TransactionId xid, bool always)
-{
-	if (TransactionIdIsCurrentTransactionId(xid) ||
-		(!always && synchronous_commit == SYNCHRONOUS_COMMIT_OFF))
-		return;
-	XLogFlush(TransactionIdGetCommitLSN(xid));
-}
-
-/*
- * Wait until the commit is on disk that left an order or item as it is, before
- * an error tells of that.  The caller has locked its row, and the record of
- * that lock follows the commit in the WAL.
- */
-void
-seckill_xact_flush_seen(void)
-{
-	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
-		XLogFlush(XactLastRecEnd);
-}
-
-
-/*
- * Synchronous standbys
- */
-
-/* Do commits wait for a synchronous standby? */
-bool
-seckill_xact_waits_for_standby(void)
-{
-	return SyncRepRequested() && SyncRepStandbyNames != NULL &&
-		SyncRepStandbyNames[0] != '\0';
-}
-
-/*
- * The caller is about to be told what others have written.  Committed and seen
- * is not yet confirmed by the synchronous standby: who waited for that may have
- * been terminated, or the server restarted.  So our own commit shall wait, also
- * if there is nothing else to write: it is behind theirs in the WAL.
- */
-void
-seckill_xact_await_standby(void)
-{
-	if (seckill_xact_waits_for_standby())
-		SeckillLogMessage("seckill");
-}
-
-
-/*
  * The end of a transaction
  */
-
-/* Tell all sessions what this transaction has changed; it has committed. */
-void
-seckill_change_announce(void)
-{
-	if (more_changed)
-		seckill_stock_changed_all(changed_items);
-	else
-		for (int i = 0; i < nrows; i++)
-			if (rows[i].state == ROW_CHANGED)
-				seckill_stock_changed(changed_items, rows[i].item_id);
-	for (int i = 0; i < nemptied; i++)
-		seckill_stock_drop_table(emptied[i].items);
-	if (OidIsValid(dropped_database))
-	{
-		seckill_stock_drop_database(dropped_database);
-		seckill_schedule_drop_database(dropped_database);
-		seckill_queue_drop_database(dropped_database);
-		seckill_stat_drop_database(dropped_database);
-	}
-}
 
 static void
 commit_claim(Claim *claim)
@@ -704,17 +393,6 @@ end_claim(Claim *claim, bool committed)
 		drop_claim(claim);
 }
 
-/* The transaction has ended: forget what it has changed. */
-void
-seckill_change_end(void)
-{
-	nown = 0;
-	nrows = 0;
-	more_locked = more_changed = false;
-	nemptied = 0;
-	dropped_database = InvalidOid;
-}
-
 /* The transaction has ended: commit or undo all that it holds. */
 void
 seckill_hold_end(bool committed)
@@ -728,75 +406,6 @@ bool
 seckill_hold_any(void)
 {
 	return nclaims > 0;
-}
-
-static void
-forget_all(void)
-{
-	seckill_change_end();
-	seckill_stock_unpin_level(0);
-}
-
-/*
- * Units are given to the cache after the rows are announced: who proves
- * "sold out" must not find them gone from both (see seckill_stock_judge).
- */
-static void
-end_transaction(bool committed)
-{
-	if (committed)
-		seckill_change_announce();
-	SECKILL_CRASH("transaction has ended");
-	seckill_hold_end(committed);
-	SECKILL_CRASH("claims have ended");
-	if (committed)
-		seckill_worker_committed();
-	else
-		seckill_queue_abandon();
-	seckill_schedule_end(committed);
-	forget_all();
-}
-
-static void
-refuse_prepare(void)
-{
-	SECKILL_FAULT("transaction is to be prepared");
-	if (!seckill_hold_any() && !seckill_xact_emptied_items())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot prepare a transaction that holds units of the stock cache or empties its tables"),
-			 errdetail("The cache would not hear of COMMIT PREPARED."),
-			 errhint("In transactions that are to be prepared, buy with a mode that works on the row, after SELECT seckill_recall(item_id).")));
-}
-
-static void
-on_xact_event(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-			end_transaction(true);
-			break;
-		case XACT_EVENT_ABORT:
-			end_transaction(false);
-			break;
-		case XACT_EVENT_PRE_PREPARE:
-			refuse_prepare();
-			break;
-		case XACT_EVENT_PREPARE:
-			seckill_schedule_end(false);
-			forget_all();
-			break;
-		case XACT_EVENT_PARALLEL_COMMIT:
-		case XACT_EVENT_PARALLEL_ABORT:
-			/* a parallel worker writes no order: what it has goes back */
-			end_transaction(false);
-			break;
-		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PARALLEL_PRE_COMMIT:
-			break;
-	}
 }
 
 
@@ -828,28 +437,6 @@ lift_claim(Claim *claim)
 	drop_claim(claim);
 }
 
-/* The same for notes on rows: one note per item and level is enough. */
-static void
-lift_rows(int level)
-{
-	int			n = nrows;
-
-	nrows = 0;
-	for (int i = 0; i < n; i++)
-	{
-		RowNote		note = rows[i];
-		RowNote    *outer = find_row(note.item_id, Min(note.level, level - 1));
-
-		if (outer != NULL)
-			outer->state = Max(outer->state, note.state);
-		else
-		{
-			note.level = Min(note.level, level - 1);
-			rows[nrows++] = note;
-		}
-	}
-}
-
 /* What a level holds becomes its parent's. */
 void
 seckill_hold_commit_level(int level)
@@ -869,70 +456,4 @@ seckill_hold_abort_level(int level)
 			abort_claim(&claims[i]);
 			drop_claim(&claims[i]);
 		}
-}
-
-/* What a level has changed becomes its parent's. */
-void
-seckill_change_commit_level(int level)
-{
-	lift_rows(level);
-	for (int i = 0; i < nemptied; i++)
-		emptied[i].level = Min(emptied[i].level, level - 1);
-}
-
-/* Forget what a level and those inside it have changed. */
-void
-seckill_change_abort_level(int level)
-{
-	int			kept = 0;
-
-	while (nown > 0 && own[nown - 1].level >= level)
-		nown--;
-	for (int i = 0; i < nrows; i++)
-		if (rows[i].level < level)
-			rows[kept++] = rows[i];
-	nrows = kept;
-	while (nemptied > 0 && emptied[nemptied - 1].level >= level)
-		nemptied--;
-}
-
-static void
-commit_level(int level)
-{
-	SECKILL_CRASH("level has committed");
-	seckill_hold_commit_level(level);
-	seckill_change_commit_level(level);
-}
-
-static void
-abort_level(int level)
-{
-	seckill_hold_abort_level(level);
-	seckill_change_abort_level(level);
-	seckill_stock_unpin_level(level);
-}
-
-static void
-on_subxact_event(SubXactEvent event, SubTransactionId mySubid,
-				 SubTransactionId parentSubid, void *arg)
-{
-	switch (event)
-	{
-		case SUBXACT_EVENT_COMMIT_SUB:
-			commit_level(GetCurrentTransactionNestLevel());
-			break;
-		case SUBXACT_EVENT_ABORT_SUB:
-			abort_level(GetCurrentTransactionNestLevel());
-			break;
-		case SUBXACT_EVENT_START_SUB:
-		case SUBXACT_EVENT_PRE_COMMIT_SUB:
-			break;
-	}
-}
-
-void
-seckill_xact_init(void)
-{
-	RegisterXactCallback(on_xact_event, NULL);
-	RegisterSubXactCallback(on_subxact_event, NULL);
 }

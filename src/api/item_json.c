@@ -1,0 +1,154 @@
+/*
+ * item_json.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+
+#include "api/item_json.h"
+#include "base/compat.h"
+#include "sale/item.h"
+#include "table/item_settings.h"
+
+/*
+ * Settings
+ */
+
+/* What can be named in the settings of an item, and its type in JSON. */
+static const struct
+{
+	const char *name;
+	Oid			type;
+	enum jbvType json;
+}			settings[] = {
+	[SETTING_TITLE] = {"title", TEXTOID, jbvString},
+	[SETTING_STARTS_AT] = {"starts_at", TIMESTAMPTZOID, jbvString},
+	[SETTING_ENDS_AT] = {"ends_at", TIMESTAMPTZOID, jbvString},
+	[SETTING_PER_USER_LIMIT] = {"per_user_limit", INT4OID, jbvNumeric},
+	[SETTING_REQUIRE_TOKEN] = {"require_token", BOOLOID, jbvBool},
+	[SETTING_PAY_WITHIN] = {"pay_within", INTERVALOID, jbvString},
+	[SETTING_USER_RATE] = {"user_rate", FLOAT4OID, jbvNumeric},
+	[SETTING_USER_BURST] = {"user_burst", INT4OID, jbvNumeric},
+	[SETTING_MAX_WAITERS] = {"max_waiters", INT4OID, jbvNumeric},
+	/* not a setting: how many units a new item has */
+	[ITEM_SETTINGS] = {"stock", INT4OID, jbvNumeric}
+};
+
+#define HINT_SETTINGS \
+	errhint("Settings are the strings title, starts_at, ends_at and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
+
+static int
+find_setting(const char *name)
+{
+	for (int i = 0; i < NAMES; i++)
+		if (strcmp(settings[i].name, name) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("an item has no setting \"%s\"", name),
+			 HINT_SETTINGS));
+}
+
+SECKILL_NORETURN static void
+wrong_type(int setting)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("setting \"%s\" has a value of the wrong type",
+					settings[setting].name),
+			 HINT_SETTINGS));
+}
+
+/* A value of JSON, of the type that the setting wants, as text. */
+static char *
+json_text(int setting, JsonbValue *value)
+{
+	char	   *text = NULL;
+
+	if (value->type == jbvString)
+		text = pnstrdup(value->val.string.val, value->val.string.len);
+	else if (value->type == jbvBool)
+		text = value->val.boolean ? "true" : "false";
+	else if (value->type == jbvNumeric)
+		text = DatumGetCString(DirectFunctionCall1(numeric_out,
+												   NumericGetDatum(value->val.numeric)));
+	if (value->type != settings[setting].json ||
+		(settings[setting].type == INT4OID &&
+		 strspn(text, "-0123456789") != strlen(text)))
+		wrong_type(setting);
+	return text;
+}
+
+static void
+say_setting(void *setting)
+{
+	errcontext("setting \"%s\"", settings[*(int *) setting].name);
+}
+
+/* What the type of the setting makes of the text; its own errors. */
+static Datum
+read_value(int setting, char *text)
+{
+	ErrorContextCallback context;
+	Oid			input;
+	Oid			parameter;
+	Datum		value;
+
+	context.callback = say_setting;
+	context.arg = &setting;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	getTypeInputInfo(settings[setting].type, &input, &parameter);
+	value = OidInputFunctionCall(input, text, parameter, -1);
+	error_context_stack = context.previous;
+	return value;
+}
+
+/* Take note of one setting and its value. */
+static void
+read_setting(Change *change, int setting, JsonbValue *value)
+{
+	change->named[setting] = true;
+	change->count += setting != STOCK;
+	change->nulls[setting] = false;
+	if (value->type != jbvNull)
+		change->values[setting] = read_value(setting,
+											 json_text(setting, value));
+	else if (setting != STOCK)
+		seckill_item_reset_setting(setting, &change->values[setting],
+					&change->nulls[setting]);
+	else
+		wrong_type(setting);
+}
+
+void
+seckill_read_settings(Jsonb *json, Change *change)
+{
+	JsonbIterator *iterator;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	memset(change, 0, sizeof(*change));
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("settings must be a JSON object"),
+				 HINT_SETTINGS));
+	iterator = JsonbIteratorInit(&json->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+		{
+			int			setting = find_setting(pnstrdup(value.val.string.val,
+														value.val.string.len));
+
+			(void) JsonbIteratorNext(&iterator, &value, true);
+			read_setting(change, setting, &value);
+		}
+}

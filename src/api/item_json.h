@@ -1,0 +1,14 @@
+/*
+ * item_json.h
+ *		TODO
+ */
+#ifndef SECKILL_API_ITEM_JSON_H
+#define SECKILL_API_ITEM_JSON_H
+
+#include "utils/jsonb.h"
+
+#include "sale/item.h"
+
+extern void seckill_read_settings(Jsonb *json, Change *change);
+
+#endif							/* SECKILL_API_ITEM_JSON_H */

@@ -1,0 +1,122 @@
+/*
+ * purchase_args.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#include "api/purchase_args.h"
+#include "base/catalog.h"
+#include "base/check.h"
+#include "base/settings.h"
+#include "seckill.h"
+#include "shmem/cache.h"
+#include "table/plan.h"
+
+/*
+ * Arguments
+ */
+
+/*
+ * Is the call a part of a SELECT that a client has sent by itself?  It is not if
+ * somebody who uses SPI is around it, or a function in SQL: the call is then not
+ * in the executor's context of the portal's own query.  Nor is it if the portal
+ * does something with the rows that can fail, or runs at the commit.
+ */
+static bool
+is_top_level(FunctionCallInfo fcinfo)
+{
+	return !seckill_ledger_is_nested() &&
+		fcinfo->flinfo != NULL && ActivePortal != NULL &&
+		ActivePortal->strategy == PORTAL_ONE_SELECT &&
+		(ActivePortal->cursorOptions & CURSOR_OPT_HOLD) == 0 &&
+		MemoryContextGetParent(fcinfo->flinfo->fn_mcxt) ==
+		ActivePortal->portalContext;
+}
+
+/*
+ * Many purchases share the worker's transaction: what it decides stands
+ * whatever becomes of the caller's.  So that must have nothing else to do, and
+ * in a pipeline it is committed at once.  And a caller with locks would wait for
+ * a worker who may be waiting for these, unseen by the deadlock detector.
+ */
+void
+seckill_check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
+{
+	if (!is_top_level(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s can be used only by a SELECT of its own", what),
+				 errdetail("Its purchases are committed by another process, whatever becomes of a function or command around the call."),
+				 errhint("Buy with mode \"cache\" there.")));
+	PreventInTransactionBlock(true, what);
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot be used by a statement that has written", what),
+				 errhint("Call it as a statement of its own.")));
+}
+
+/* The mode that a call asks for, if it may and can be used here. */
+static SeckillMode
+check_mode(SeckillMode mode)
+{
+	if (mode == SECKILL_MODE_AUTO)
+		mode = (SeckillMode) seckill_default_mode;
+	if (mode == SECKILL_MODE_NONE && !seckill_allow_unsafe)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("mode \"none\" is not allowed"),
+				 errdetail("It has no concurrency control and oversells."),
+				 errhint("A superuser can set seckill.allow_unsafe to show what goes wrong.")));
+	if (mode == SECKILL_MODE_CACHE)
+		seckill_check_preloaded("cache");
+	if (mode == SECKILL_MODE_QUEUE)
+		seckill_check_queue();
+	return mode;
+}
+
+/* A purchase as a caller asks for it. */
+void
+seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+					  int64 quantity, SeckillMode mode)
+{
+	memset(p, 0, sizeof(*p));
+	p->item_id = item_id;
+	p->user_id = user_id;
+	p->quantity = seckill_check_units(quantity, "quantity");
+	p->mode = check_mode(mode);
+	p->outcome = SECKILL_QUEUED;
+}
+
+/* The arguments request_id and token, in this order from i on, or NULL. */
+void
+seckill_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
+{
+	p->has_request = !PG_ARGISNULL(i);
+	if (p->has_request)
+		p->request = *PG_GETARG_UUID_P(i);
+	if (!PG_ARGISNULL(i + 1))
+		p->token = PG_GETARG_TEXT_PP(i + 1);
+}
+
+void
+seckill_read_arguments(FunctionCallInfo fcinfo, Purchase *p)
+{
+	seckill_check_writable("seckill_buy()");
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_check_argument(PG_ARGISNULL(1), "user_id");
+	seckill_check_argument(PG_ARGISNULL(2), "mode");
+	seckill_check_argument(PG_ARGISNULL(3), "quantity");
+	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+						  PG_GETARG_INT64(3),
+						  seckill_catalog_mode(PG_GETARG_OID(2)));
+	if (p->mode == SECKILL_MODE_QUEUE)
+		seckill_check_outside_transaction(fcinfo, "mode \"queue\"");
+	seckill_read_credentials(fcinfo, 4, p);
+}

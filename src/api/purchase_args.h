@@ -1,0 +1,20 @@
+/*
+ * purchase_args.h
+ *		TODO
+ */
+#ifndef SECKILL_API_PURCHASE_ARGS_H
+#define SECKILL_API_PURCHASE_ARGS_H
+
+#include "fmgr.h"
+
+#include "seckill.h"
+
+extern void seckill_check_outside_transaction(FunctionCallInfo fcinfo,
+											  const char *what);
+extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+								  int64 quantity, SeckillMode mode);
+extern void seckill_read_credentials(FunctionCallInfo fcinfo, int i,
+									 Purchase *p);
+extern void seckill_read_arguments(FunctionCallInfo fcinfo, Purchase *p);
+
+#endif							/* SECKILL_API_PURCHASE_ARGS_H */

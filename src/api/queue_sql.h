@@ -1,0 +1,12 @@
+/*
+ * queue_sql.h
+ *		TODO
+ */
+#ifndef SECKILL_API_QUEUE_SQL_H
+#define SECKILL_API_QUEUE_SQL_H
+
+#include "seckill.h"
+
+extern void seckill_buy_in_queue(Purchase *p);
+
+#endif							/* SECKILL_API_QUEUE_SQL_H */

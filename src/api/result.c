@@ -1,0 +1,75 @@
+/*
+ * result.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "utils/memutils.h"
+
+#include "api/result.h"
+#include "base/catalog.h"
+#include "seckill.h"
+
+/* Result types of functions that return a row. */
+#define RESULTS		6
+
+static struct
+{
+	Oid			function;
+	Oid			items;			/* incarnation of seckill.items */
+	TupleDesc	desc;
+}			results[RESULTS];
+static int	next_result = 0;
+
+/* The row type of the function that is called, blessed and kept. */
+static TupleDesc
+result_desc(FunctionCallInfo fcinfo)
+{
+	TupleDesc	desc;
+	MemoryContext old;
+	Oid			items = seckill_catalog()->items;
+	int			i;
+
+	for (i = 0; i < RESULTS; i++)
+		if (results[i].function == fcinfo->flinfo->fn_oid &&
+			results[i].items == items)
+			return results[i].desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "function must return a row");
+	i = next_result;
+	next_result = (next_result + 1) % RESULTS;
+	results[i].function = InvalidOid;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (results[i].desc != NULL)
+		FreeTupleDesc(results[i].desc);
+	results[i].desc = NULL;		/* the copy may fail */
+	results[i].desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+	MemoryContextSwitchTo(old);
+	results[i].function = fcinfo->flinfo->fn_oid;
+	results[i].items = items;
+	return results[i].desc;
+}
+
+/* Make the row that the function returns. */
+Datum
+seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	return HeapTupleGetDatum(heap_form_tuple(result_desc(fcinfo), values,
+											 nulls));
+}
+
+/* Make the row (outcome, number), number NULL if there is none. */
+Datum
+seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
+					   bool has_number, int64 number)
+{
+	Datum		values[2];
+	bool		nulls[2] = {false, !has_number};
+
+	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[outcome]);
+	values[1] = Int64GetDatum(number);
+	return seckill_catalog_row(fcinfo, values, nulls);
+}

@@ -1,0 +1,18 @@
+/*
+ * result.h
+ *		TODO
+ */
+#ifndef SECKILL_API_RESULT_H
+#define SECKILL_API_RESULT_H
+
+#include "fmgr.h"
+
+#include "seckill.h"
+
+extern Datum seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values,
+								 bool *nulls);
+extern Datum seckill_catalog_result(FunctionCallInfo fcinfo,
+									SeckillOutcome outcome, bool has_number,
+									int64 number);
+
+#endif							/* SECKILL_API_RESULT_H */

@@ -1,0 +1,36 @@
+/*
+ * catalog.h
+ *		TODO
+ */
+#ifndef SECKILL_BASE_CATALOG_H
+#define SECKILL_BASE_CATALOG_H
+
+#include "seckill.h"
+
+/*
+ * catalog.c: OIDs of the extension's objects in this database
+ */
+typedef struct SeckillCatalog
+{
+	Oid			items;			/* seckill.items */
+	Oid			items_key;		/* its primary key */
+	Oid			orders;			/* seckill.orders */
+	Oid			orders_user;	/* its index of limited orders by user */
+	Oid			orders_request; /* its index by request */
+	Oid			order_ids;		/* the sequence behind its order_id */
+	Oid			owner;			/* of seckill.items: whom statements run as */
+	Oid			orders_owner;	/* whom the triggers on orders run as */
+	Oid			mode_type;		/* seckill_mode */
+	Oid			mode[SECKILL_MODES];	/* its values */
+	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */
+	Oid			state_type;		/* seckill_order_state */
+	Oid			state[ORDER_STATES];	/* its values */
+} SeckillCatalog;
+
+extern int seckill_catalog_column(Oid table, const char *name);
+extern const SeckillCatalog *seckill_catalog(void);
+extern SeckillMode seckill_catalog_mode(Oid value);
+extern Oid seckill_catalog_find_mode(const char *label, size_t length);
+extern void seckill_catalog_init(void);
+
+#endif							/* SECKILL_BASE_CATALOG_H */

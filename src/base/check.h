@@ -1,0 +1,24 @@
+/*
+ * check.h
+ *		TODO
+ */
+#ifndef SECKILL_BASE_CHECK_H
+#define SECKILL_BASE_CHECK_H
+
+#include "datatype/timestamp.h"
+#include "utils/elog.h"
+
+#include "base/compat.h"
+
+extern void seckill_check_argument(bool isnull, const char *name);
+extern int32 seckill_check_units(int64 units, const char *name);
+extern int64 seckill_microseconds(const Interval *interval);
+SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
+SECKILL_NORETURN extern void seckill_request_reused(void);
+extern void seckill_check_writable(const char *function);
+SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
+SECKILL_NORETURN extern void seckill_unknown_order(int64 item_id,
+												   int64 order_id);
+extern const char *seckill_process_message(const ErrorData *error);
+
+#endif							/* SECKILL_BASE_CHECK_H */

@@ -1,0 +1,10 @@
+/*
+ * callbacks.h
+ *		TODO
+ */
+#ifndef SECKILL_CALLBACKS_H
+#define SECKILL_CALLBACKS_H
+
+extern void seckill_xact_init(void);
+
+#endif							/* SECKILL_CALLBACKS_H */

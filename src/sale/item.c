@@ -1,0 +1,353 @@
+/*
+ * item.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/check.h"
+#include "base/fault.h"
+#include "sale/decide.h"
+#include "sale/item.h"
+#include "sale/item_lock.h"
+#include "sale/lease.h"
+#include "sale/rules.h"
+#include "sale/settle.h"
+#include "seckill.h"
+#include "shmem/cache.h"
+#include "shmem/cache_counters.h"
+#include "shmem/counters.h"
+#include "table/item_row.h"
+#include "table/item_settings.h"
+#include "table/items.h"
+#include "xact/changes.h"
+#include "xact/entry.h"
+#include "xact/hold.h"
+#include "xact/standby.h"
+
+/* Fewer units are left than are to be taken; others are in order.c. */
+#define ERRCODE_UNITS_MISSING	MAKE_SQLSTATE('S','K','0','0','4')
+
+/* How often an INSERT that does nothing is tried. */
+#define TRIES	3
+
+/* How often seckill_item() tries to see row and cache as of one moment. */
+#define LOOKS	10
+
+
+/*
+ * Settings
+ */
+
+/* The value of a setting that is not set, which only one cannot be. */
+void
+seckill_item_reset_setting(int setting, Datum *value, bool *isnull)
+{
+	*value = BoolGetDatum(false);
+	*isnull = setting != SETTING_REQUIRE_TOKEN;
+}
+
+
+/*
+ * Create and change
+ */
+
+bool
+seckill_item_exists(int64 item_id)
+{
+	ItemRow		row;
+
+	return seckill_ledger_peek(item_id, &row);
+}
+
+/*
+ * Make an item; false if somebody has made it meanwhile.  Somebody may have
+ * deleted it again before we look: only what happens each time is a trigger's
+ * doing.
+ */
+bool
+seckill_item_create(int64 item_id, const Change *change)
+{
+	ItemDetails item;
+
+	if (!change->named[STOCK])
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("item " INT64_FORMAT " does not exist", item_id),
+				 errhint("To create it, give its \"stock\", too.")));
+	for (int i = 0; i < ITEM_SETTINGS; i++)
+		if (change->named[i])
+		{
+			item.settings[i] = change->values[i];
+			item.nulls[i] = change->nulls[i];
+		}
+		else
+			seckill_item_reset_setting(i, &item.settings[i], &item.nulls[i]);
+	item.stock = DatumGetInt32(change->values[STOCK]);
+	for (int i = 0; i < TRIES; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (seckill_ledger_insert_item(item_id, &item))
+			return true;
+		if (seckill_item_exists(item_id))
+			return false;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("item " INT64_FORMAT " was not inserted", item_id),
+			 errhint("Look for a trigger or rule on seckill.items that skips rows.")));
+}
+
+/* Change the settings that are named, on the row as it is under its lock. */
+void
+seckill_item_change(int64 item_id, const Change *change)
+{
+	ItemRow		row;
+	ItemDetails item;
+
+	if (change->count == 0 && !change->named[STOCK])
+		return;
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, &row);
+	if (change->named[STOCK])
+	{
+		seckill_xact_flush_seen();
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("item " INT64_FORMAT " exists, so its stock cannot be set",
+						item_id),
+				 errhint("Use seckill_restock() to add units or take some away, seckill_set_available() to say how many are left.")));
+	}
+	if (!seckill_ledger_read_item(item_id, &item))
+		seckill_unknown_item(item_id);
+	for (int i = 0; i < ITEM_SETTINGS; i++)
+		if (change->named[i])
+		{
+			item.settings[i] = change->values[i];
+			item.nulls[i] = change->nulls[i];
+		}
+	seckill_ledger_change_item(item_id, &item);
+	SECKILL_FAULT("settings written");
+}
+
+
+/*
+ * Units
+ */
+
+/*
+ * Lock an item behind those who are in line for it and settle it; leaves its
+ * entry, if it has one, pinned in p.
+ */
+static void
+open_item(Purchase *p, int64 item_id, ItemRow *row)
+{
+	memset(p, 0, sizeof(*p));
+	p->item_id = item_id;
+	p->entry = seckill_entry_find(item_id);
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, row);
+	seckill_lease_settle(p, row);
+}
+
+/*
+ * Put units on the locked row, or take them from it, and take units of its
+ * lease that we hold out of the books: the difference is supplied.
+ */
+static void
+supply(int64 item_id, int32 to_row, int32 from_lease)
+{
+	if (to_row == 0 && from_lease == 0)
+		return;
+	seckill_ledger_sell_locked(item_id, -to_row, from_lease);
+	SECKILL_FAULT("units moved");
+	seckill_ledger_supply(item_id, (int64) to_row - from_lease);
+	seckill_xact_note_row(item_id, ROW_CHANGED);
+	SECKILL_FAULT("supply counted");
+}
+
+/* Units that can be bought now, by us if the row is our own. */
+static int64
+available(StockEntry *entry, int32 stock, int64 lease_id)
+{
+	StockCounters counters;
+	StockOwn	own;
+
+	if (entry == NULL)
+		return stock;
+	seckill_stock_read(entry, &counters);
+	if (counters.lease_id != lease_id)
+		return stock;
+	seckill_xact_own(entry, &own);
+	return (int64) stock + counters.avail +
+		(own.lease_id == lease_id ? own.credit : 0);
+}
+
+/* Put units on sale; the locked row is updated in *row, too. */
+static void
+add_units(int64 item_id, ItemRow *row, int32 units)
+{
+	if (row->stock > PG_INT32_MAX - units)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("item " INT64_FORMAT " would have too many units",
+						item_id),
+				 errdetail("%d are left, %d are the most.", row->stock,
+						   PG_INT32_MAX)));
+	supply(item_id, units, 0);
+	row->stock += units;
+}
+
+/*
+ * Take units off sale, waiting for those who hold some if there are too few.
+ * The window of the sale does not matter.
+ */
+static void
+remove_units(Purchase *p, ItemRow *row, int32 units)
+{
+	Sale		sale;
+
+	p->quantity = units;
+	row->rules.starts_at = DT_NOBEGIN;
+	row->rules.ends_at = DT_NOEND;
+	seckill_sale_begin(&sale, row, NULL);
+	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNITS_MISSING),
+				 errmsg("fewer than %d units of item " INT64_FORMAT " are left",
+						units, p->item_id),
+				 errhint("To take all that are left, call seckill_set_available(" INT64_FORMAT ", 0).",
+						 p->item_id)));
+	supply(p->item_id, -sale.from_row, sale.from_lease);
+	*row = sale.row;
+}
+
+int64
+seckill_item_write_off(int64 item_id, int64 units)
+{
+	ItemRow		row;
+
+	seckill_lease_line_up(item_id);
+	seckill_ledger_lock(item_id, &row);
+	seckill_ledger_write_off(item_id, units, row.lease_id);
+	SECKILL_FAULT("units written off");
+	return row.supplied - units;
+}
+
+int64
+seckill_item_restock(int64 item_id, int32 units)
+{
+	Purchase	p;
+	ItemRow		row;
+	int64		left;
+
+	open_item(&p, item_id, &row);
+	if (units >= 0)
+		add_units(item_id, &row, units);
+	else
+		remove_units(&p, &row, -units);
+	left = available(p.entry, row.stock, row.lease_id);
+	seckill_stock_unpin(p.entry);
+	return left;
+}
+
+/*
+ * Until the end of our transaction nobody gets a unit: the row is locked, and
+ * the cache is emptied and has no holder but us.
+ */
+int64
+seckill_item_set_available(int64 item_id, int32 units)
+{
+	Purchase	p;
+	ItemRow		row;
+	int32		from_lease;
+	int64		left;
+
+	open_item(&p, item_id, &row);
+	from_lease = seckill_lease_empty(&p, &row);
+	left = (int64) row.stock + from_lease;
+	supply(item_id, units - row.stock, from_lease);
+	seckill_stock_unpin(p.entry);
+	return units - left;
+}
+
+
+/*
+ * Looking at it
+ */
+
+/*
+ * Add what the entry says to what the row says, which was read after the given
+ * generation; false if that is not of one moment.
+ */
+static bool
+locate(StockEntry *entry, uint64 generation, const ItemDetails *item,
+	   Whereabouts *units)
+{
+	StockCounters counters = {0};
+
+	if (entry != NULL)
+		seckill_stock_read(entry, &counters);
+	units->available = available(entry, item->stock, item->lease_id);
+	units->held = counters.lease_id == item->lease_id ? counters.held : 0;
+	units->unsettled = item->leased > 0 &&
+		(entry == NULL || counters.lease_id != item->lease_id) ? item->leased : 0;
+	return counters.generation == generation;
+}
+
+/*
+ * Read an item and the counters of its entry as of one moment.  While units of
+ * it come back all the time there may be no such moment to be found: then the
+ * last try is good enough for who looks without a lock.
+ */
+void
+seckill_item_look(int64 item_id, ItemDetails *item, Whereabouts *units)
+{
+	StockEntry *entry = seckill_entry_find(item_id);
+
+	for (int i = 0; i < LOOKS; i++)
+	{
+		uint64		generation = entry != NULL ?
+		seckill_stock_generation(entry) : 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!seckill_ledger_read_item(item_id, item))
+			seckill_unknown_item(item_id);
+		if (locate(entry, generation, item, units))
+			break;
+	}
+	seckill_stock_unpin(entry);
+}
+
+static TimestampTz
+time_of(const ItemDetails *item, int setting, TimestampTz if_null)
+{
+	return item->nulls[setting] ? if_null :
+		DatumGetTimestampTz(item->settings[setting]);
+}
+
+/* As in the view seckill.stock. */
+const char *
+seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
+{
+	SaleRules	rules = {
+		.starts_at = time_of(item, SETTING_STARTS_AT, DT_NOBEGIN),
+		.ends_at = time_of(item, SETTING_ENDS_AT, DT_NOEND)
+	};
+
+	switch (seckill_check_window(&rules, GetCurrentTimestamp()))
+	{
+		case SECKILL_NOT_STARTED:
+			return "upcoming";
+		case SECKILL_ENDED:
+			return "ended";
+		default:
+			return units->available + units->held + units->unsettled > 0 ?
+				"on_sale" : "sold_out";
+	}
+}

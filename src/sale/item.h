@@ -1,0 +1,44 @@
+/*
+ * item.h
+ *		TODO
+ */
+#ifndef SECKILL_SALE_ITEM_H
+#define SECKILL_SALE_ITEM_H
+
+#include "table/item_settings.h"
+
+#define STOCK	ITEM_SETTINGS
+
+#define NAMES	(ITEM_SETTINGS + 1)
+
+/* What the caller has named. */
+typedef struct Change
+{
+	int			count;			/* settings named; stock is none */
+	bool		named[NAMES];
+	Datum		values[NAMES];
+	bool		nulls[NAMES];
+} Change;
+
+/* Where the units of an item are. */
+typedef struct Whereabouts
+{
+	int64		available;		/* on the row and in the cache */
+	int32		held;			/* of the cache, by running transactions */
+	int32		unsettled;		/* leased to a memory that is not ours */
+} Whereabouts;
+
+extern void seckill_item_reset_setting(int setting, Datum *value,
+									   bool *isnull);
+extern bool seckill_item_exists(int64 item_id);
+extern bool seckill_item_create(int64 item_id, const Change *change);
+extern void seckill_item_change(int64 item_id, const Change *change);
+extern int64 seckill_item_write_off(int64 item_id, int64 units);
+extern int64 seckill_item_restock(int64 item_id, int32 units);
+extern int64 seckill_item_set_available(int64 item_id, int32 units);
+extern void seckill_item_look(int64 item_id, ItemDetails *item,
+							  Whereabouts *units);
+extern const char *seckill_item_state_of(const ItemDetails *item,
+										 const Whereabouts *units);
+
+#endif							/* SECKILL_SALE_ITEM_H */

@@ -1,0 +1,11 @@
+/*
+ * item_lock.h
+ *		TODO
+ */
+#ifndef SECKILL_SALE_ITEM_LOCK_H
+#define SECKILL_SALE_ITEM_LOCK_H
+
+extern bool seckill_lease_owns_row(int64 item_id);
+extern void seckill_lease_line_up(int64 item_id);
+
+#endif							/* SECKILL_SALE_ITEM_LOCK_H */

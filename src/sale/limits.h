@@ -1,0 +1,16 @@
+/*
+ * limits.h
+ *		TODO
+ */
+#ifndef SECKILL_SALE_LIMITS_H
+#define SECKILL_SALE_LIMITS_H
+
+#include "seckill.h"
+
+extern bool seckill_admit_has_lock(const Purchase *p);
+extern bool seckill_answer_request(Purchase *p);
+extern int seckill_admit_requests(Purchase * *list, int n, bool may_wait);
+extern void seckill_answer_twins(Purchase * *list, int n);
+extern int seckill_admit_users(Purchase * *list, int n, bool may_wait);
+
+#endif							/* SECKILL_SALE_LIMITS_H */

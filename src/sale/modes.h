@@ -1,0 +1,12 @@
+/*
+ * modes.h
+ *		TODO
+ */
+#ifndef SECKILL_SALE_MODES_H
+#define SECKILL_SALE_MODES_H
+
+#include "seckill.h"
+
+extern void seckill_mode_run(Purchase * *list, int n);
+
+#endif							/* SECKILL_SALE_MODES_H */

@@ -1,0 +1,15 @@
+/*
+ * order.h
+ *		TODO
+ */
+#ifndef SECKILL_SALE_ORDER_H
+#define SECKILL_SALE_ORDER_H
+
+#include "seckill.h"
+
+extern OrderState seckill_order_confirm(int64 item_id, int64 order_id);
+extern void seckill_put_back(int64 item_id, int64 units);
+extern OrderState seckill_order_cancel(int64 item_id, int64 order_id,
+									   bool refund);
+
+#endif							/* SECKILL_SALE_ORDER_H */

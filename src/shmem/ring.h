@@ -1,0 +1,26 @@
+/*
+ * ring.h
+ *		TODO
+ */
+#ifndef SECKILL_SHMEM_RING_H
+#define SECKILL_SHMEM_RING_H
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "seckill.h"
+#include "shmem/ring_private.h"
+
+extern const SeckillShmem seckill_queue_shmem;
+extern Queue *seckill_ring_find(Oid dbid);
+extern Queue *seckill_ring_look_up(bool open);
+extern Queue *seckill_ring_get(void);
+extern void seckill_queue_drop_database(Oid dbid);
+extern bool seckill_ring_ensure_worker(Queue *q);
+SECKILL_NORETURN extern void seckill_ring_no_worker(void);
+extern void seckill_ring_need_worker(Queue *q);
+extern bool seckill_ring_put(Queue *q, const Purchase *p, int waiter,
+							 uint64 *ticket);
+extern int64 seckill_queue_backlog(int *pid);
+extern uint32 seckill_worker_wait_event(void);
+
+#endif							/* SECKILL_SHMEM_RING_H */

@@ -1,0 +1,17 @@
+/*
+ * ring_wait.h
+ *		TODO
+ */
+#ifndef SECKILL_SHMEM_RING_WAIT_H
+#define SECKILL_SHMEM_RING_WAIT_H
+
+#include "base/clock.h"
+#include "seckill.h"
+
+extern SeckillOutcome seckill_queue_buy(Purchase *p);
+extern SeckillOutcome seckill_queue_submit(const Purchase *p, uint64 *ticket);
+extern void seckill_queue_abandon(void);
+extern SeckillOutcome seckill_queue_result(int64 number, ClockTime until,
+										   int64 *order_id);
+
+#endif							/* SECKILL_SHMEM_RING_WAIT_H */

@@ -1,0 +1,301 @@
+/*
+ * ring_worker.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/futex.h"
+#include "seckill.h"
+#include "shmem/ring.h"
+#include "shmem/ring_private.h"
+#include "shmem/ring_worker.h"
+
+/*
+ * The worker's side
+ */
+
+/*
+ * Become the worker of the database's queue; false if it has one, or no
+ * queue.  failures is how often others have failed to start before.
+ */
+bool
+seckill_queue_claim(Oid dbid, uint32 *failures)
+{
+	Queue	   *q;
+	bool		claimed;
+
+	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
+	q = seckill_ring_find(dbid);
+	claimed = q != NULL && pg_atomic_read_u32(&q->worker) != WORKER_RUNNING;
+	if (claimed)
+	{
+		q->pid = MyProcPid;
+		q->latch = MyLatch;
+		pg_atomic_write_u32(&q->sleeping, 0);
+		pg_atomic_write_u32(&q->worker, WORKER_RUNNING);
+		seckill_my_ring = q;
+		*failures = pg_atomic_fetch_add_u32(&q->failures, 1);
+	}
+	LWLockRelease(seckill_rings->lock);
+	return claimed;
+}
+
+/* The worker has started well. */
+void
+seckill_queue_started(void)
+{
+	pg_atomic_write_u32(&seckill_my_ring->failures, 0);
+}
+
+/*
+ * The worker ends: for good, or to be started again by the postmaster.  If the
+ * database was dropped meanwhile, the queue may be that of another by now.
+ */
+void
+seckill_queue_release(bool restart)
+{
+	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
+	if (seckill_my_ring->pid == MyProcPid)
+	{
+		seckill_my_ring->pid = 0;
+		pg_atomic_write_u32(&seckill_my_ring->sleeping, 0);
+		pg_atomic_write_u32(&seckill_my_ring->worker,
+							restart ? WORKER_STARTING : WORKER_NONE);
+	}
+	LWLockRelease(seckill_rings->lock);
+}
+
+/* Move head past all that is decided. */
+static uint64
+advance_head(Queue *q)
+{
+	uint64		head = pg_atomic_read_u64(&q->head);
+	uint64		tail = pg_atomic_read_u64(&q->tail);
+
+	while (head < tail)
+	{
+		uint64		state = pg_atomic_read_u64(&cell_of(q, head)->state);
+
+		if (ticket_in(state) < head ||
+			(ticket_in(state) == head && !is_over(state)))
+			break;
+		head++;
+	}
+	pg_atomic_write_u64(&q->head, head);
+	return head;
+}
+
+/* Is there a purchase to decide?  One that is still being put in will tell. */
+static bool
+has_work(Queue *q)
+{
+	uint64		head = advance_head(q);
+
+	return ticket_in(pg_atomic_read_u64(&cell_of(q, head)->state)) == head;
+}
+
+/*
+ * The idle worker wants to end: only if no purchase has come in meanwhile.  A
+ * producer looks for a worker after his cell is READY, so either he finds none
+ * or we find his cell.
+ */
+bool
+seckill_queue_retire(void)
+{
+	seckill_queue_release(false);
+	pg_memory_barrier();
+	if (!has_work(seckill_my_ring))
+		return true;
+	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&seckill_my_ring->worker) == WORKER_RUNNING)
+	{
+		LWLockRelease(seckill_rings->lock);
+		return true;
+	}
+	seckill_my_ring->pid = MyProcPid;
+	pg_atomic_write_u32(&seckill_my_ring->worker, WORKER_RUNNING);
+	LWLockRelease(seckill_rings->lock);
+	return false;
+}
+
+/* Sleep until a producer wakes me; false if none has for so long. */
+static bool
+await_producer(int timeout_ms)
+{
+	int			events = WaitLatch(MyLatch,
+								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								   timeout_ms, seckill_worker_wait_event());
+
+	ResetLatch(MyLatch);
+	return (events & WL_LATCH_SET) != 0;
+}
+
+/* Sleep until there is a purchase; false if there was none for so long. */
+bool
+seckill_queue_sleep(int timeout_ms)
+{
+	bool		woken = true;
+
+	pg_atomic_write_u32(&seckill_my_ring->sleeping, 1);
+	pg_memory_barrier();
+	if (!has_work(seckill_my_ring))
+		woken = await_producer(timeout_ms);
+	pg_atomic_write_u32(&seckill_my_ring->sleeping, 0);
+	return woken;
+}
+
+/* Sleep for so long, or until there is a ticket beyond those seen. */
+void
+seckill_queue_nap(uint64 seen, int timeout_ms)
+{
+	pg_atomic_write_u32(&seckill_my_ring->sleeping, 1);
+	pg_memory_barrier();
+	if (pg_atomic_read_u64(&seckill_my_ring->tail) == seen)
+		(void) await_producer(timeout_ms);
+	pg_atomic_write_u32(&seckill_my_ring->sleeping, 0);
+}
+
+/* All that is in the ring now. */
+QueueRange
+seckill_queue_range(void)
+{
+	QueueRange	range;
+
+	range.next = advance_head(seckill_my_ring);
+	range.end = pg_atomic_read_u64(&seckill_my_ring->tail);
+	return range;
+}
+
+/*
+ * Read purchases of the range, in ticket order, up to max of them, of the
+ * items that are accepted.  A cell that its producer has not finished yet
+ * ends the range: no later ticket may overtake it.  A buyer who leaves
+ * meanwhile leaves nonsense behind, which cannot be taken.
+ */
+int
+seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
+				   QueueFilter accept, const void *arg)
+{
+	int			n = 0;
+
+	while (range->next < range->end && n < max)
+	{
+		uint64		ticket = range->next++;
+		QueueCell  *cell = cell_of(seckill_my_ring, ticket);
+		uint64		state = pg_atomic_read_u64(&cell->state);
+
+		if (ticket_in(state) < ticket)
+		{
+			range->end = ticket;
+			break;
+		}
+		if (ticket_in(state) > ticket || is_over(state))
+			continue;
+		pg_read_barrier();
+		if (!accept(cell->item_id, arg))
+			continue;
+		memset(&jobs[n], 0, sizeof(Purchase));
+		jobs[n].ticket = ticket;
+		jobs[n].item_id = cell->item_id;
+		jobs[n].user_id = cell->user_id;
+		jobs[n].quantity = cell->quantity;
+		jobs[n].has_request = cell->has_request;
+		jobs[n].request = cell->request;
+		jobs[n].mode = SECKILL_MODE_QUEUE;
+		jobs[n].outcome = SECKILL_QUEUED;
+		n++;
+	}
+	return n;
+}
+
+/* It is decided now: false if the buyer has left. */
+bool
+seckill_queue_take(const Purchase *job)
+{
+	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+
+	return move_cell(cell, job->ticket, QUEUE_READY, QUEUE_TAKEN) ||
+		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, QUEUE_TAKEN);
+}
+
+/* Does somebody wait for the decision? */
+bool
+seckill_queue_awaited(const Purchase *job)
+{
+	return pg_atomic_read_u32(&cell_of(seckill_my_ring, job->ticket)->waiter) != 0;
+}
+
+/* Not decided now: the buyer may leave again. */
+void
+seckill_queue_put_back(const Purchase *job)
+{
+	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+
+	(void) move_cell(cell, job->ticket, QUEUE_TAKEN, QUEUE_READY);
+}
+
+static void
+finish(const Purchase *job, int error)
+{
+	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+	uint32		waiter;
+
+	SECKILL_CRASH("decision committed");
+	cell->outcome = job->outcome;
+	cell->order_id = job->order_id;
+	cell->error = error;
+	/* a full barrier, so that the waiter is read after */
+	(void) pg_atomic_exchange_u64(&cell->state,
+								  state_of(job->ticket, QUEUE_DECIDED));
+	waiter = pg_atomic_read_u32(&cell->waiter);
+	if (waiter != 0 &&
+		pg_atomic_compare_exchange_u32(&cell->waiter, &waiter,
+									   waiter | ANSWERED))
+		seckill_futex_wake(&cell->waiter, (waiter & ~ANSWERED) - 1);
+}
+
+/*
+ * The transaction that decided these has committed: tell the buyers, those
+ * who are left undecided excepted.  If a synchronous standby has not confirmed
+ * it, nobody is told that he has bought, nor that he has not.  Raises nothing.
+ */
+void
+seckill_queue_publish(const Purchase *jobs, int n, bool confirmed)
+{
+	for (int i = 0; i < n; i++)
+		if (jobs[i].outcome != SECKILL_QUEUED)
+			finish(&jobs[i], confirmed || jobs[i].outcome != SECKILL_SOLD ?
+				   0 : ERRCODE_UNCONFIRMED);
+	SECKILL_CRASH("decisions published");
+	ConditionVariableBroadcast(&seckill_my_ring->decided);
+}
+
+/* The purchase cannot be decided: hand the error to its buyer. */
+void
+seckill_queue_fail(const Purchase *job, const ErrorData *error)
+{
+	QueueError *kept;
+	const char *message = seckill_process_message(error);
+	int			length = pg_mbcliplen(message, strlen(message),
+									  sizeof(kept->message) - 1);
+
+	SpinLockAcquire(&seckill_my_ring->error_mutex);
+	kept = &seckill_my_ring->errors[seckill_my_ring->next_error];
+	seckill_my_ring->next_error = (seckill_my_ring->next_error + 1) % QUEUE_ERRORS;
+	kept->ticket = job->ticket;
+	memcpy(kept->message, message, length);
+	kept->message[length] = '\0';
+	SpinLockRelease(&seckill_my_ring->error_mutex);
+	finish(job, error->sqlerrcode);
+	ConditionVariableBroadcast(&seckill_my_ring->decided);
+}

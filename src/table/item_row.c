@@ -1,0 +1,158 @@
+/*
+ * item_row.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/catalog.h"
+#include "base/check.h"
+#include "base/compat.h"
+#include "base/fault.h"
+#include "seckill.h"
+#include "table/item_row.h"
+#include "table/relation.h"
+
+/*
+ * seckill.items.  Functions that read return false if there is no such item.
+ */
+
+/* A column; if_null for a NULL. */
+Datum
+seckill_item_column(const ItemColumns *c, int column, Datum if_null)
+{
+	return c->nulls[column - 1] ? if_null : c->values[column - 1];
+}
+
+static void
+read_rules(const ItemColumns *c, SaleRules *rules)
+{
+	rules->starts_at =
+		DatumGetTimestampTz(seckill_item_column(c, ITEM_STARTS_AT,
+										TimestampTzGetDatum(DT_NOBEGIN)));
+	rules->ends_at =
+		DatumGetTimestampTz(seckill_item_column(c, ITEM_ENDS_AT,
+										TimestampTzGetDatum(DT_NOEND)));
+	rules->per_user_limit =
+		DatumGetInt32(seckill_item_column(c, ITEM_PER_USER_LIMIT, 0));
+	rules->require_token =
+		DatumGetBool(seckill_item_column(c, ITEM_REQUIRE_TOKEN, 0));
+	rules->pay_within = c->nulls[ITEM_PAY_WITHIN - 1] ? 0 :
+		seckill_microseconds(DatumGetIntervalP(c->values[ITEM_PAY_WITHIN - 1]));
+	rules->user_rate =
+		DatumGetFloat4(seckill_item_column(c, ITEM_USER_RATE, Float4GetDatum(-1)));
+	rules->user_burst = DatumGetInt32(seckill_item_column(c, ITEM_USER_BURST, 0));
+	rules->max_waiters =
+		DatumGetInt32(seckill_item_column(c, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
+}
+
+void
+seckill_read_item_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
+{
+	row->stock = DatumGetInt32(seckill_item_column(c, ITEM_STOCK, 0));
+	row->version = DatumGetInt64(seckill_item_column(c, ITEM_VERSION, 0));
+	row->leased = DatumGetInt32(seckill_item_column(c, ITEM_LEASED, 0));
+	row->lease_id = DatumGetInt64(seckill_item_column(c, ITEM_LEASE_ID,
+											  Int64GetDatum(0)));
+	row->supplied = DatumGetInt64(seckill_item_column(c, ITEM_SUPPLIED,
+											  Int64GetDatum(0)));
+	read_rules(c, &row->rules);
+	row->mine = TransactionIdIsCurrentTransactionId(xmin);
+}
+
+static void
+read_slot(TupleTableSlot *slot, ItemRow *row)
+{
+	ItemColumns columns = {slot->tts_values, slot->tts_isnull};
+	bool		isnull;
+	Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+									   &isnull);
+
+	slot_getsomeattrs(slot, ITEM_COLUMNS);
+	seckill_read_item_row(&columns, DatumGetTransactionId(xmin), row);
+}
+
+/*
+ * Fetch the row by its key from the table, which is open.  The key is unlocked
+ * again if unlock says so, not if that is NoLock.
+ */
+bool
+seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
+		   LOCKMODE unlock)
+{
+	Relation	key = index_open(seckill_catalog()->items_key,
+								 AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(items, NULL);
+	IndexScanDesc scan;
+	ScanKeyData equal;
+	bool		found;
+
+	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	scan = SeckillIndexBeginScan(items, key, snapshot, 1);
+	index_rescan(scan, &equal, 1, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	if (found)
+		read_slot(slot, row);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(key, unlock);
+	return found;
+}
+
+/*
+ * Read the row under a snapshot taken once the table is open.  unlock is the
+ * lock to give up at the end, AccessShareLock or NoLock.
+ */
+static bool
+read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
+		  LOCKMODE unlock)
+{
+	Relation	items = seckill_open_items();
+	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
+	bool		found = seckill_item_fetch(items, item_id, snapshot, row, unlock);
+
+	SECKILL_FAULT("row read");
+	UnregisterSnapshot(snapshot);
+	table_close(items, unlock);
+	return found;
+}
+
+/*
+ * The newest committed row, or our own change of it.  Needs no
+ * seckill_ledger_begin().
+ */
+bool
+seckill_ledger_peek(int64 item_id, ItemRow *row)
+{
+	return read_item(item_id, GetLatestSnapshot, row, NoLock);
+}
+
+/*
+ * The same for one who is going to wait without a lock that others see: keeps
+ * no lock on table and key either, whichever key it has by now.
+ */
+bool
+seckill_ledger_glimpse(int64 item_id, ItemRow *row)
+{
+	return read_item(item_id, GetLatestSnapshot, row, AccessShareLock);
+}
+
+/* The row as the transaction's snapshot sees it, or a new one's. */
+bool
+seckill_ledger_read(int64 item_id, ItemRow *row)
+{
+	return read_item(item_id, GetTransactionSnapshot, row, NoLock);
+}

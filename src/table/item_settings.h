@@ -1,0 +1,38 @@
+/*
+ * item_settings.h
+ *		TODO
+ */
+#ifndef SECKILL_TABLE_ITEM_SETTINGS_H
+#define SECKILL_TABLE_ITEM_SETTINGS_H
+
+/* What an administrator may set of an item; src/item.c has the names. */
+typedef enum ItemSetting
+{
+	SETTING_TITLE,
+	SETTING_STARTS_AT,
+	SETTING_ENDS_AT,
+	SETTING_PER_USER_LIMIT,
+	SETTING_REQUIRE_TOKEN,
+	SETTING_PAY_WITHIN,
+	SETTING_USER_RATE,
+	SETTING_USER_BURST,
+	SETTING_MAX_WAITERS
+} ItemSetting;
+
+#define ITEM_SETTINGS	(SETTING_MAX_WAITERS + 1)
+
+/* An item as it is written and read by src/item.c. */
+typedef struct ItemDetails
+{
+	Datum		settings[ITEM_SETTINGS];
+	bool		nulls[ITEM_SETTINGS];
+	int32		stock;
+	int32		leased;
+	int64		lease_id;		/* 0: none */
+} ItemDetails;
+
+extern bool seckill_ledger_insert_item(int64 item_id, const ItemDetails *item);
+extern void seckill_ledger_change_item(int64 item_id, const ItemDetails *item);
+extern bool seckill_ledger_read_item(int64 item_id, ItemDetails *item);
+
+#endif							/* SECKILL_TABLE_ITEM_SETTINGS_H */

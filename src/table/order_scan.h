@@ -1,0 +1,29 @@
+/*
+ * order_scan.h
+ *		TODO
+ */
+#ifndef SECKILL_TABLE_ORDER_SCAN_H
+#define SECKILL_TABLE_ORDER_SCAN_H
+
+#include "access/transam.h"
+#include "utils/uuid.h"
+
+/* The order that a request has made. */
+typedef struct OrderOfRequest
+{
+	int64		order_id;
+	int64		user_id;
+	int32		quantity;
+	TransactionId xmin;			/* who wrote it */
+} OrderOfRequest;
+
+typedef struct OrderScan OrderScan;
+
+extern OrderScan *seckill_ledger_begin_scan(bool by_request);
+extern void seckill_ledger_end_scan(OrderScan *s);
+extern int64 seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id);
+extern bool seckill_ledger_requested(OrderScan *s, int64 item_id,
+									 const pg_uuid_t *request,
+									 OrderOfRequest *order);
+
+#endif							/* SECKILL_TABLE_ORDER_SCAN_H */

@@ -1,0 +1,10 @@
+/*
+ * launcher.h
+ *		TODO
+ */
+#ifndef SECKILL_WORKER_LAUNCHER_H
+#define SECKILL_WORKER_LAUNCHER_H
+
+extern void seckill_launcher_init(void);
+
+#endif							/* SECKILL_WORKER_LAUNCHER_H */

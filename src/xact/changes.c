@@ -1,0 +1,313 @@
+/*
+ * changes.c
+ *		TODO
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "replication/walsender.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+
+#include "base/catalog.h"
+#include "shmem/cache.h"
+#include "shmem/cache_scan.h"
+#include "shmem/ring.h"
+#include "shmem/schedule.h"
+#include "shmem/stat.h"
+#include "xact/changes.h"
+
+#define ROWS	64
+#define EMPTIED 16
+
+typedef struct RowNote
+{
+	int64		item_id;
+	int			level;
+	RowState	state;
+} RowNote;
+
+/* A statement of the extension's own on the row of an item, or its orders. */
+typedef struct OwnStatement
+{
+	int			level;			/* transaction nest level */
+	int			depth;			/* of triggers around it */
+	int64		item_id;
+} OwnStatement;
+
+/*
+ * Statements of the extension's own that run, the innermost last, see guard.c.
+ * An error caught by a trigger of the application's leaves those of the levels
+ * that it aborts to abort_level(); those around them still run.
+ */
+static OwnStatement *own = NULL;
+static int	nown = 0;
+static int	max_own = 0;
+
+static RowNote rows[ROWS];
+static int	nrows = 0;
+
+/* Rows that the notes had no place for: taken for all rows. */
+static bool more_locked = false;
+static bool more_changed = false;
+
+
+static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
+
+/* Incarnations of seckill.items that were truncated or dropped. */
+static struct
+{
+	Oid			items;
+	int			level;			/* by this nest level */
+}			emptied[EMPTIED];
+static int	nemptied = 0;
+static Oid	dropped_database = InvalidOid;
+
+
+/*
+ * Rows
+ */
+
+/* How many triggers run around us. */
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(pg_trigger_depth(NULL));
+}
+
+/* Make room for one more statement. */
+static void
+grow_own(void)
+{
+	int			max = Max(2 * max_own, 8);
+
+	own = own == NULL ?
+		MemoryContextAlloc(TopMemoryContext, max * sizeof(OwnStatement)) :
+		repalloc(own, max * sizeof(OwnStatement));
+	max_own = max;
+}
+
+/*
+ * Tell the triggers that the extension itself changes the row of an item, or
+ * orders of it, until seckill_xact_end_own().  Statements nest, as a trigger
+ * may buy.
+ */
+void
+seckill_xact_begin_own(int64 item_id)
+{
+	if (nown == max_own)
+		grow_own();
+	own[nown].level = GetCurrentTransactionNestLevel();
+	own[nown].depth = trigger_depth();
+	own[nown].item_id = item_id;
+	nown++;
+}
+
+/* The innermost statement has ended without an error. */
+void
+seckill_xact_end_own(void)
+{
+	Assert(nown > 0 && own[nown - 1].level == GetCurrentTransactionNestLevel());
+	nown--;
+}
+
+/*
+ * Has our own statement on the item called this trigger?  Other triggers may
+ * run statements of the application's meanwhile, one level deeper.
+ */
+bool
+seckill_xact_is_own(int64 item_id)
+{
+	return nown > 0 && own[nown - 1].item_id == item_id &&
+		trigger_depth() == own[nown - 1].depth + 1;
+}
+
+/*
+ * Does a statement of our own write a row at this moment?  Asked for each row,
+ * before its triggers run.
+ */
+bool
+seckill_xact_in_own(void)
+{
+	return nown > 0 && trigger_depth() == own[nown - 1].depth;
+}
+
+static RowNote *
+find_row(int64 item_id, int level)
+{
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].item_id == item_id && rows[i].level == level)
+			return &rows[i];
+	return NULL;
+}
+
+/* Remember what this transaction did to the row of an item. */
+void
+seckill_xact_note_row(int64 item_id, RowState state)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	RowNote    *note;
+
+	if (!seckill_stock_ready())
+		return;
+	changed_items = seckill_catalog()->items;
+	note = find_row(item_id, level);
+	if (note != NULL)
+	{
+		note->state = Max(note->state, state);
+		return;
+	}
+	if (nrows == ROWS)
+	{
+		more_locked = true;
+		more_changed |= state == ROW_CHANGED;
+		return;
+	}
+	rows[nrows].item_id = item_id;
+	rows[nrows].level = level;
+	rows[nrows].state = state;
+	nrows++;
+}
+
+static bool
+row_has_state(int64 item_id, RowState state)
+{
+	if (state == ROW_CHANGED ? more_changed : more_locked)
+		return true;
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].item_id == item_id && rows[i].state >= state)
+			return true;
+	return false;
+}
+
+bool
+seckill_xact_locked_row(int64 item_id)
+{
+	return row_has_state(item_id, ROW_LOCKED);
+}
+
+bool
+seckill_xact_changed_row(int64 item_id)
+{
+	return row_has_state(item_id, ROW_CHANGED);
+}
+
+/*
+ * seckill.items is truncated or dropped: forget its entries at commit.  More
+ * than a few in one transaction only leave entries behind.
+ */
+void
+seckill_xact_note_emptied(Oid items)
+{
+	if (!seckill_stock_ready() || nemptied == EMPTIED)
+		return;
+	for (int i = 0; i < nemptied; i++)
+		if (emptied[i].items == items)
+			return;
+	emptied[nemptied].items = items;
+	emptied[nemptied].level = GetCurrentTransactionNestLevel();
+	nemptied++;
+}
+
+bool
+seckill_xact_emptied_items(void)
+{
+	return nemptied > 0;
+}
+
+/* A database is dropped: forget its entries at commit. */
+void
+seckill_xact_note_drop_database(Oid dbid)
+{
+	dropped_database = dbid;
+}
+
+
+/*
+ * The end of a transaction
+ */
+
+/* Tell all sessions what this transaction has changed; it has committed. */
+void
+seckill_change_announce(void)
+{
+	if (more_changed)
+		seckill_stock_changed_all(changed_items);
+	else
+		for (int i = 0; i < nrows; i++)
+			if (rows[i].state == ROW_CHANGED)
+				seckill_stock_changed(changed_items, rows[i].item_id);
+	for (int i = 0; i < nemptied; i++)
+		seckill_stock_drop_table(emptied[i].items);
+	if (OidIsValid(dropped_database))
+	{
+		seckill_stock_drop_database(dropped_database);
+		seckill_schedule_drop_database(dropped_database);
+		seckill_queue_drop_database(dropped_database);
+		seckill_stat_drop_database(dropped_database);
+	}
+}
+
+/* The transaction has ended: forget what it has changed. */
+void
+seckill_change_end(void)
+{
+	nown = 0;
+	nrows = 0;
+	more_locked = more_changed = false;
+	nemptied = 0;
+	dropped_database = InvalidOid;
+}
+
+
+/*
+ * The end of a subtransaction
+ */
+
+/* The same for notes on rows: one note per item and level is enough. */
+static void
+lift_rows(int level)
+{
+	int			n = nrows;
+
+	nrows = 0;
+	for (int i = 0; i < n; i++)
+	{
+		RowNote		note = rows[i];
+		RowNote    *outer = find_row(note.item_id, Min(note.level, level - 1));
+
+		if (outer != NULL)
+			outer->state = Max(outer->state, note.state);
+		else
+		{
+			note.level = Min(note.level, level - 1);
+			rows[nrows++] = note;
+		}
+	}
+}
+
+/* What a level has changed becomes its parent's. */
+void
+seckill_change_commit_level(int level)
+{
+	lift_rows(level);
+	for (int i = 0; i < nemptied; i++)
+		emptied[i].level = Min(emptied[i].level, level - 1);
+}
+
+/* Forget what a level and those inside it have changed. */
+void
+seckill_change_abort_level(int level)
+{
+	int			kept = 0;
+
+	while (nown > 0 && own[nown - 1].level >= level)
+		nown--;
+	for (int i = 0; i < nrows; i++)
+		if (rows[i].level < level)
+			rows[kept++] = rows[i];
+	nrows = kept;
+	while (nemptied > 0 && emptied[nemptied - 1].level >= level)
+		nemptied--;
+}

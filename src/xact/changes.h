@@ -1,0 +1,30 @@
+/*
+ * changes.h
+ *		TODO
+ */
+#ifndef SECKILL_XACT_CHANGES_H
+#define SECKILL_XACT_CHANGES_H
+
+/* What this transaction did to an item's row, each including the former. */
+typedef enum RowState
+{
+	ROW_LOCKED,
+	ROW_CHANGED					/* the cache must hear of it at commit */
+} RowState;
+
+extern void seckill_xact_begin_own(int64 item_id);
+extern void seckill_xact_end_own(void);
+extern bool seckill_xact_is_own(int64 item_id);
+extern bool seckill_xact_in_own(void);
+extern void seckill_xact_note_row(int64 item_id, RowState state);
+extern bool seckill_xact_locked_row(int64 item_id);
+extern bool seckill_xact_changed_row(int64 item_id);
+extern void seckill_xact_note_emptied(Oid items);
+extern bool seckill_xact_emptied_items(void);
+extern void seckill_xact_note_drop_database(Oid dbid);
+extern void seckill_change_announce(void);
+extern void seckill_change_end(void);
+extern void seckill_change_commit_level(int level);
+extern void seckill_change_abort_level(int level);
+
+#endif							/* SECKILL_XACT_CHANGES_H */
