@@ -545,7 +545,7 @@ CREATE FUNCTION @extschema@.seckill_stat_worker(
     OUT starts      bigint,
     OUT batches     bigint,
     OUT decided     bigint,
-    OUT put_off     bigint,
+    OUT deferred     bigint,
     OUT failed      bigint,
     OUT settles     bigint,
     OUT settled_units bigint,
@@ -569,7 +569,7 @@ COMMENT ON COLUMN seckill.stat_worker.backlog IS 'purchases in the queue that ar
 COMMENT ON COLUMN seckill.stat_worker.starts IS 'starts of such a process';
 COMMENT ON COLUMN seckill.stat_worker.batches IS 'its transactions that decided something';
 COMMENT ON COLUMN seckill.stat_worker.decided IS 'purchases that these decided';
-COMMENT ON COLUMN seckill.stat_worker.put_off IS 'times that a purchase was not decided in a batch, as it would have had to wait';
+COMMENT ON COLUMN seckill.stat_worker.deferred IS 'times that a purchase was deferred to a later batch, as it would have had to wait';
 COMMENT ON COLUMN seckill.stat_worker.failed IS 'purchases that were answered with an error';
 COMMENT ON COLUMN seckill.stat_worker.settles IS 'leases of a lost or closed cache that were settled, by any process';
 COMMENT ON COLUMN seckill.stat_worker.settled_units IS 'units that went back to their rows in this way';

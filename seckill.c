@@ -76,10 +76,10 @@ on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
 	if (access != OAT_DROP || subid != 0)
 		return;
 	if (classid == DatabaseRelationId)
-		seckill_xact_note_drop_database(objectid);
+		seckill_change_note_drop_database(objectid);
 	else if (classid == RelationRelationId &&
-			 seckill_stock_has_table(objectid))
-		seckill_xact_note_emptied(objectid);
+			 seckill_cache_has_table(objectid))
+		seckill_change_note_emptied(objectid);
 }
 
 void
@@ -87,12 +87,12 @@ _PG_init(void)
 {
 	seckill_settings_define();
 	seckill_catalog_init();
-	seckill_xact_init();
+	seckill_callbacks_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 
-	seckill_shmem_register(&seckill_stock_shmem);
-	seckill_shmem_register(&seckill_queue_shmem);
+	seckill_shmem_register(&seckill_cache_shmem);
+	seckill_shmem_register(&seckill_ring_shmem);
 	seckill_shmem_register(&seckill_schedule_shmem);
 	seckill_shmem_register(&seckill_rate_shmem);
 	seckill_shmem_register(&seckill_stat_shmem);

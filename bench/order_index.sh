@@ -35,7 +35,7 @@ sell() {
     }
     # the worker's time counts when it has ended
     while [ "$(sql "SELECT count(*) FROM pg_stat_activity
-            WHERE backend_type IN ('client backend', 'seckill worker')")" != 1 ]; do
+            WHERE backend_type IN ('client backend', 'seckill queue worker')")" != 1 ]; do
         sleep 0.1
     done
     after="$(server_ticks) $(sql 'SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $$0/0$$), count(*) FROM seckill.orders' | tr '|' ' ')"

@@ -85,11 +85,11 @@ stock_close(Entry *entry)
 	return closed;
 }
 
-StockVerdict
+UnitsVerdict
 stock_judge(Entry *entry, uint64 generation, const ItemRow *row,
-			int32 quantity, const StockOwn *own)
+			int32 quantity, const OwnUnits *own)
 {
-	StockVerdict verdict;
+	UnitsVerdict verdict;
 	ItemRow		seen = *row;
 
 	if (mutation == JUDGE_WITHOUT_GENERATION)
@@ -97,9 +97,9 @@ stock_judge(Entry *entry, uint64 generation, const ItemRow *row,
 	if (mutation == FLAG_FROM_OWN_CHANGE)
 		seen.mine = false;
 	verdict = counters_judge(&entry->c, generation, &seen, quantity, own);
-	if (mutation == JUDGE_WITHOUT_HOLDERS && verdict == STOCK_AWAIT)
-		verdict = STOCK_OUT;
-	if (verdict == STOCK_OUT && counters_all_gone(&entry->c, &seen))
+	if (mutation == JUDGE_WITHOUT_HOLDERS && verdict == UNITS_WAIT)
+		verdict = UNITS_SOLD_OUT;
+	if (verdict == UNITS_SOLD_OUT && counters_all_gone(&entry->c, &seen))
 		entry->sold_out = true;
 	return verdict;
 }

@@ -13,7 +13,7 @@ extern void stock_return_numbers(Entry *entry, int64 lease_id, const int32 *numb
 extern void stock_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n);
 extern void stock_renew(Entry *entry, int64 lease_id);
 extern bool stock_close(Entry *entry);
-extern StockVerdict stock_judge(Entry *entry, uint64 generation, const ItemRow *row, int32 quantity, const StockOwn *own);
+extern UnitsVerdict stock_judge(Entry *entry, uint64 generation, const ItemRow *row, int32 quantity, const OwnUnits *own);
 extern void evict(Entry *entry);
 extern Entry *stock_find(Txn *t, int item);
 extern Entry *stock_enter(Txn *t, int item);

@@ -5,10 +5,10 @@
 #include "chance.h"
 
 /* parameters */
-uint64 seed = 1;
+uint64		seed = 1;
 
 /* the run */
-uint64 state;		/* of the random numbers */
+uint64		state;				/* of the random numbers */
 
 static uint64
 next_random(void)

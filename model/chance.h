@@ -9,7 +9,7 @@
 
 extern uint64 seed;
 extern uint64 state;
-extern int below(int n);
+extern int	below(int n);
 extern bool one_in(int n);
 
 #endif							/* MODEL_CHANCE_H */

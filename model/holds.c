@@ -11,49 +11,49 @@
 #include "steps.h"
 #include "world.h"
 
-Claim *
-find_claim(Txn *t, Entry *entry, int level, int64 lease_id)
+Hold *
+find_hold(Txn *t, Entry *entry, int level, int64 lease_id)
 {
-	for (int i = 0; i < t->nclaims; i++)
-		if (t->claims[i].entry == entry && t->claims[i].level == level &&
-			t->claims[i].lease_id == lease_id)
-			return &t->claims[i];
+	for (int i = 0; i < t->nholds; i++)
+		if (t->holds[i].entry == entry && t->holds[i].level == level &&
+			t->holds[i].lease_id == lease_id)
+			return &t->holds[i];
 	return NULL;
 }
 
-Claim *
-get_claim(Txn *t, Entry *entry, int64 lease_id)
+Hold *
+get_hold(Txn *t, Entry *entry, int64 lease_id)
 {
-	Claim	   *claim = find_claim(t, entry, t->level, lease_id);
+	Hold	   *hold = find_hold(t, entry, t->level, lease_id);
 
-	if (claim != NULL)
-		return claim;
+	if (hold != NULL)
+		return hold;
 	t->wrote = true;
-	claim = &t->claims[t->nclaims++];
-	memset(claim, 0, sizeof(Claim));
-	claim->entry = entry;
-	claim->level = t->level;
-	claim->xid = t->xid[t->level];
-	claim->lease_id = lease_id;
-	return claim;
+	hold = &t->holds[t->nholds++];
+	memset(hold, 0, sizeof(Hold));
+	hold->entry = entry;
+	hold->level = t->level;
+	hold->xid = t->xid[t->level];
+	hold->lease_id = lease_id;
+	return hold;
 }
 
 void
-publish(Claim *claim)
+publish(Hold *hold)
 {
-	claim->shown = claim->hold > 0 || claim->credit > 0;
+	hold->shown = hold->hold > 0 || hold->credit > 0;
 }
 
 void
-drop_claim(Txn *t, Claim *claim)
+drop_hold(Txn *t, Hold *hold)
 {
-	*claim = t->claims[--t->nclaims];
+	*hold = t->holds[--t->nholds];
 }
 
 bool
 xact_has_room(const Txn *t)
 {
-	return t->nclaims <= CLAIMS - 3;
+	return t->nholds <= MAX_HOLDS - 3;
 }
 
 static int32
@@ -61,23 +61,23 @@ own_credit(const Txn *t, const Entry *entry, int64 lease_id)
 {
 	int32		credit = 0;
 
-	for (int i = 0; i < t->nclaims; i++)
-		if (t->claims[i].entry == entry && t->claims[i].lease_id == lease_id)
-			credit += t->claims[i].credit;
+	for (int i = 0; i < t->nholds; i++)
+		if (t->holds[i].entry == entry && t->holds[i].lease_id == lease_id)
+			credit += t->holds[i].credit;
 	return credit;
 }
 
-StockOwn
+OwnUnits
 xact_own(const Txn *t, const Entry *entry)
 {
-	StockOwn	own = {.lease_id = entry->c.lease_id};
+	OwnUnits	own = {.lease_id = entry->c.lease_id};
 
 	own.credit = own_credit(t, entry, own.lease_id);
 	own.held = own.credit;
-	for (int i = 0; i < t->nclaims; i++)
-		if (t->claims[i].entry == entry &&
-			t->claims[i].lease_id == own.lease_id)
-			own.held += t->claims[i].hold;
+	for (int i = 0; i < t->nholds; i++)
+		if (t->holds[i].entry == entry &&
+			t->holds[i].lease_id == own.lease_id)
+			own.held += t->holds[i].hold;
 	return own;
 }
 
@@ -163,11 +163,11 @@ take_between(Txn *t, Entry *entry, int32 min, int32 max, Taken *taken)
 	units = counters_take(&entry->c, min, max);
 	if (units > 0)
 	{
-		get_claim(t, entry, taken->lease_id)->hold += units;
+		get_hold(t, entry, taken->lease_id)->hold += units;
 		take_numbers(t, entry, units, taken);
 		step_on(t, "take");
-		/* a level cannot end meanwhile: the claim is still there */
-		publish(find_claim(t, entry, t->level, taken->lease_id));
+		/* a level cannot end meanwhile: the hold is still there */
+		publish(find_hold(t, entry, t->level, taken->lease_id));
 		step(t, "publish");
 	}
 	return units;
@@ -178,7 +178,7 @@ bool
 xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
 {
 	int32		drawn = own_credit(t, entry, entry->c.lease_id);
-	Claim	   *claim;
+	Hold	   *hold;
 
 	if (drawn == 0)
 		return take_between(t, entry, quantity, quantity, taken) > 0;
@@ -188,13 +188,13 @@ xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
 	if (drawn < quantity &&
 		counters_take(&entry->c, quantity - drawn, quantity - drawn) == 0)
 		return false;
-	claim = get_claim(t, entry, taken->lease_id);
-	claim->hold += quantity - drawn;
-	claim->credit -= drawn;
+	hold = get_hold(t, entry, taken->lease_id);
+	hold->hold += quantity - drawn;
+	hold->credit -= drawn;
 	stock_adjust(entry, taken->lease_id, 0, -drawn);
 	draw_numbers(t, entry, drawn, taken);
 	take_numbers(t, entry, quantity - drawn, taken);
-	publish(claim);
+	publish(hold);
 	step(t, "take with credit");
 	return true;
 }
@@ -234,20 +234,20 @@ forget_numbers(Txn *t, const Entry *entry, const Taken *taken)
 void
 xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
 {
-	Claim	   *claim = find_claim(t, entry, t->level, taken->lease_id);
+	Hold	   *hold = find_hold(t, entry, t->level, taken->lease_id);
 	int32		numbers[NUMBERS];
 
-	if (claim == NULL || claim->hold < units)
+	if (hold == NULL || hold->hold < units)
 		raise_error(t);
 	if (!forget_numbers(t, entry, taken))
 		broken("units of the credit are given back", entry->item);
-	claim->hold -= units;
+	hold->hold -= units;
 	stock_return_numbers(entry, taken->lease_id, numbers,
 						 set_list(taken->numbers, numbers));
 	stock_adjust(entry, taken->lease_id, units, -units);
-	publish(claim);
-	if (claim->hold == 0 && claim->credit == 0 && !claim->refiller)
-		drop_claim(t, claim);
+	publish(hold);
+	if (hold->hold == 0 && hold->credit == 0 && !hold->refiller)
+		drop_hold(t, hold);
 }
 
 static NumberFate
@@ -292,25 +292,25 @@ abort_numbers(Txn *t, const Entry *entry, int64 lease_id, int32 level,
 }
 
 void
-undo_claim(Txn *t, Claim *claim)
+undo_hold(Txn *t, Hold *hold)
 {
 	int32		numbers[HOLDS];
-	int32		n = abort_numbers(t, claim->entry, claim->lease_id,
-								  claim->level + 1, numbers);
+	int32		n = abort_numbers(t, hold->entry, hold->lease_id,
+								  hold->level + 1, numbers);
 
-	if (n > claim->hold && mutation == SOUND)
-		broken("more numbers than units come back", claim->entry->item);
-	stock_return_numbers(claim->entry, claim->lease_id, numbers, n);
-	stock_adjust(claim->entry, claim->lease_id,
-				 n > claim->hold ? n : claim->hold,
-				 -(claim->hold + claim->credit));
-	if (claim->refiller)
-		claim->entry->refilling = false;
-	drop_claim(t, claim);
+	if (n > hold->hold && mutation == SOUND)
+		broken("more numbers than units come back", hold->entry->item);
+	stock_return_numbers(hold->entry, hold->lease_id, numbers, n);
+	stock_adjust(hold->entry, hold->lease_id,
+				 n > hold->hold ? n : hold->hold,
+				 -(hold->hold + hold->credit));
+	if (hold->refiller)
+		hold->entry->refilling = false;
+	drop_hold(t, hold);
 	step_on(t, "abort: give back");
 }
 
-/* The claims of the level are undone; the ring has got what it gets. */
+/* The holds of the level are undone; the ring has got what it gets. */
 void
 undo_numbers(Txn *t)
 {
@@ -338,7 +338,7 @@ lift_numbers(Txn *t)
 
 /* Commit: numbers of orders are forgotten, those of credit are listed. */
 static int32
-commit_numbers(Txn *t, const Claim *claim, int32 *numbers)
+commit_numbers(Txn *t, const Hold *hold, int32 *numbers)
 {
 	int			kept = 0;
 	int32		n = 0;
@@ -347,7 +347,7 @@ commit_numbers(Txn *t, const Claim *claim, int32 *numbers)
 	{
 		Held		held = t->held[i];
 
-		if (!is_of(&held, claim->entry, claim->lease_id))
+		if (!is_of(&held, hold->entry, hold->lease_id))
 			t->held[kept++] = held;
 		else if (held.hold.credit)
 			numbers[n++] = held.hold.number;
@@ -357,17 +357,17 @@ commit_numbers(Txn *t, const Claim *claim, int32 *numbers)
 }
 
 void
-commit_claim(Txn *t, Claim *claim)
+commit_hold(Txn *t, Hold *hold)
 {
-	int32		credit = mutation == CREDIT_BEFORE_COMMIT ? 0 : claim->credit;
+	int32		credit = mutation == CREDIT_BEFORE_COMMIT ? 0 : hold->credit;
 	int32		numbers[HOLDS];
-	int32		n = commit_numbers(t, claim, numbers);
+	int32		n = commit_numbers(t, hold, numbers);
 
-	stock_add_numbers(claim->entry, claim->lease_id, numbers, n);
-	stock_adjust(claim->entry, claim->lease_id, credit,
-				 -(claim->hold + claim->credit));
-	if (claim->refiller)
-		claim->entry->refilling = false;
-	drop_claim(t, claim);
-	step_on(t, "commit: release claim");
+	stock_add_numbers(hold->entry, hold->lease_id, numbers, n);
+	stock_adjust(hold->entry, hold->lease_id, credit,
+				 -(hold->hold + hold->credit));
+	if (hold->refiller)
+		hold->entry->refilling = false;
+	drop_hold(t, hold);
+	step_on(t, "commit: release hold");
 }

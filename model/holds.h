@@ -7,12 +7,12 @@
 
 #include "model.h"
 
-extern Claim *find_claim(Txn *t, Entry *entry, int level, int64 lease_id);
-extern Claim *get_claim(Txn *t, Entry *entry, int64 lease_id);
-extern void publish(Claim *claim);
-extern void drop_claim(Txn *t, Claim *claim);
+extern Hold *find_hold(Txn *t, Entry *entry, int level, int64 lease_id);
+extern Hold *get_hold(Txn *t, Entry *entry, int64 lease_id);
+extern void publish(Hold *hold);
+extern void drop_hold(Txn *t, Hold *hold);
 extern bool xact_has_room(const Txn *t);
-extern StockOwn xact_own(const Txn *t, const Entry *entry);
+extern OwnUnits xact_own(const Txn *t, const Entry *entry);
 extern void credit_numbers(Txn *t, Entry *entry, int64 lease_id, NumberSet numbers);
 extern int32 take_between(Txn *t, Entry *entry, int32 min, int32 max, Taken *taken);
 extern bool xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken);
@@ -20,7 +20,7 @@ extern int32 xact_take_credit(Txn *t, Entry *entry, Taken *taken);
 extern void xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units);
 extern void undo_numbers(Txn *t);
 extern void lift_numbers(Txn *t);
-extern void undo_claim(Txn *t, Claim *claim);
-extern void commit_claim(Txn *t, Claim *claim);
+extern void undo_hold(Txn *t, Hold *hold);
+extern void commit_hold(Txn *t, Hold *hold);
 
 #endif							/* MODEL_HOLDS_H */

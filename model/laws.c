@@ -13,12 +13,12 @@
 
 /* derived from the tables by look_at_tables() */
 static int32 sold[ITEMS];		/* on the open lease */
-int32 unsold[ITEMS];		/* on the row and in its lease */
+int32		unsold[ITEMS];		/* on the row and in its lease */
 
-uint64 round_seed;
-uint64 steps;
+uint64		round_seed;
+uint64		steps;
 
-Trace trace[TRACE];
+Trace		trace[TRACE];
 
 
 /*
@@ -62,7 +62,8 @@ print_trace(void)
 	}
 }
 
-void __attribute__((noreturn))
+void
+__attribute__((noreturn))
 broken(const char *law, int item)
 {
 	print_trace();
@@ -129,17 +130,17 @@ check_entry(const Entry *entry)
 
 		if (t->visible && t->work.emptied)
 			return;				/* about to drop the entry */
-		for (int k = 0; k < t->nclaims; k++)
+		for (int k = 0; k < t->nholds; k++)
 		{
-			const Claim *claim = &t->claims[k];
+			const Hold *hold = &t->holds[k];
 
-			if (claim->entry != entry)
+			if (hold->entry != entry)
 				continue;
-			refilling |= claim->refiller;
-			if (claim->lease_id != entry->c.lease_id)
+			refilling |= hold->refiller;
+			if (hold->lease_id != entry->c.lease_id)
 				continue;
-			held += claim->hold + claim->credit;
-			units += t->visible ? claim->credit : claim->hold;
+			held += hold->hold + hold->credit;
+			units += t->visible ? hold->credit : hold->hold;
 		}
 	}
 	if (entry->c.held != held)

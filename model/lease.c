@@ -62,7 +62,7 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	int64		lease_id = entry->c.lease_id;
 	NumberSet	numbers = set_first(row->free, units);
 	int32		list[NUMBERS];
-	Claim	   *claim;
+	Hold	   *hold;
 
 	if (row->leased > 0 && row->lease_id != lease_id)
 		broken("a refill meets another lease", item);
@@ -72,7 +72,7 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	row->free &= ~numbers;
 	write_row(t, item, row, false);
 	entry->numbered = row->numbered;
-	claim = get_claim(t, entry, lease_id);
+	hold = get_hold(t, entry, lease_id);
 	if (mutation == CREDIT_BEFORE_COMMIT)
 	{
 		stock_add_numbers(entry, lease_id, list, set_list(numbers, list));
@@ -81,10 +81,10 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	else
 	{
 		credit_numbers(t, entry, lease_id, numbers);
-		claim->credit += units;
+		hold->credit += units;
 		stock_adjust(entry, lease_id, 0, units);
 	}
-	publish(claim);
+	publish(hold);
 	step(t, "credit");
 }
 
@@ -134,7 +134,7 @@ start_refill(Txn *t, bool may_wait)
 	else if (one_in(8) || !try_lock(t, &roles[t->item]))
 		return false;
 	t->pin->refilling = true;
-	get_claim(t, t->pin, t->pin->c.lease_id)->refiller = true;
+	get_hold(t, t->pin, t->pin->c.lease_id)->refiller = true;
 	step(t, "start refill");
 	return true;
 }
@@ -142,17 +142,17 @@ start_refill(Txn *t, bool may_wait)
 static void
 end_refill(Txn *t)
 {
-	for (int i = 0; i < t->nclaims; i++)
+	for (int i = 0; i < t->nholds; i++)
 	{
-		Claim	   *claim = &t->claims[i];
+		Hold	   *hold = &t->holds[i];
 
-		if (claim->entry != t->pin || claim->level != t->level ||
-			!claim->refiller)
+		if (hold->entry != t->pin || hold->level != t->level ||
+			!hold->refiller)
 			continue;
-		claim->refiller = false;
+		hold->refiller = false;
 		t->pin->refilling = false;
-		if (claim->hold == 0 && claim->credit == 0)
-			drop_claim(t, claim);
+		if (hold->hold == 0 && hold->credit == 0)
+			drop_hold(t, hold);
 		break;
 	}
 	step(t, "end refill");
@@ -214,13 +214,13 @@ void
 await_holder(Txn *t)
 {
 	for (int i = 0; i < ntxns; i++)
-		for (int k = 0; i != t->id && k < txns[i].nclaims; k++)
+		for (int k = 0; i != t->id && k < txns[i].nholds; k++)
 		{
-			Claim	   *claim = &txns[i].claims[k];
+			Hold	   *hold = &txns[i].holds[k];
 
-			if (claim->entry != t->pin || !claim->shown)
+			if (hold->entry != t->pin || !hold->shown)
 				continue;
-			t->wait_xid = claim->xid;
+			t->wait_xid = hold->xid;
 			detect_deadlock(t);
 			step(t, "wait for a holder");
 			stop_waiting(t);
@@ -229,14 +229,14 @@ await_holder(Txn *t)
 	step(t, "look for a holder");
 }
 
-StockVerdict
+UnitsVerdict
 lease_judge(Txn *t, const ItemRow *row, uint64 generation)
 {
-	StockVerdict verdict;
-	StockOwn	own;
+	UnitsVerdict verdict;
+	OwnUnits	own;
 
 	if (t->pin == NULL)
-		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
+		return row->leased > 0 ? UNITS_REFILL : UNITS_SOLD_OUT;
 	own = xact_own(t, t->pin);
 	step(t, "what is our own");
 	verdict = stock_judge(t->pin, generation, row, t->quantity, &own);
@@ -273,14 +273,14 @@ lease_obtain(Txn *t, Taken *taken)
 		row = peek(t, t->item);
 		switch (lease_judge(t, &row, generation))
 		{
-			case STOCK_AGAIN:
+			case UNITS_RETRY:
 				break;
-			case STOCK_AWAIT:
+			case UNITS_WAIT:
 				await_holder(t);
 				break;
-			case STOCK_OUT:
+			case UNITS_SOLD_OUT:
 				return false;
-			case STOCK_ON_ROW:
+			case UNITS_REFILL:
 				if (refill_in_turn(t, taken))
 					return true;
 				if (taken->full)

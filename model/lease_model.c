@@ -199,7 +199,8 @@ run(void)
 	report("all laws hold", start);
 }
 
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 usage(void)
 {
 	fprintf(stderr, "usage: lease_model [--seed N] [--steps N] [--txns 1..%d] [--mutate 0..%d] [--list]\n",

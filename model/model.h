@@ -51,7 +51,7 @@ typedef struct ItemRow
 #define MAX_TXNS	16
 #define ITEMS		2
 #define LEVELS		3			/* of savepoints, the top one included */
-#define CLAIMS		24
+#define MAX_HOLDS		24
 #define HOLDS		64			/* numbers that a transaction can have */
 #define NUMBERS		64			/* numbers that an item can have */
 #define NEW_ORDERS	12
@@ -143,12 +143,12 @@ typedef struct Entry
 	int			item;
 	bool		sold_out;
 	bool		refilling;
-	StockCounters c;
+	LeaseCounters c;
 	bool		numbered;		/* as the units of the lease are */
 	NumberRing	ring;
 } Entry;
 
-typedef struct Claim
+typedef struct Hold
 {
 	Entry	   *entry;
 	int			level;
@@ -158,7 +158,7 @@ typedef struct Claim
 	int32		credit;
 	bool		refiller;
 	bool		shown;			/* published to those who wait */
-} Claim;
+} Hold;
 
 /* A number that a transaction has of a lease. */
 typedef struct Held
@@ -216,8 +216,8 @@ typedef struct Txn
 	int			xid[LEVELS];
 	Work		work;
 	Work		saved[LEVELS];
-	Claim		claims[CLAIMS];
-	int			nclaims;
+	Hold		holds[MAX_HOLDS];
+	int			nholds;
 	Held		held[HOLDS];
 	int			nheld;
 	Entry	   *pin;
@@ -240,7 +240,7 @@ typedef struct Txn
 typedef struct Xid
 {
 	int			txn;
-	int			level;			/* of the claims that may show it; -1: ended */
+	int			level;			/* of the holds that may show it; -1: ended */
 } Xid;
 
 /* What is counted, for the report. */

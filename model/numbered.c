@@ -18,7 +18,7 @@
 ItemRow
 new_item(int most)
 {
-	ItemRow		row = {.stock = below(most), .numbered = one_in(2)};
+	ItemRow		row = {.stock = below(most),.numbered = one_in(2)};
 
 	if (!row.numbered)
 		return row;
@@ -77,7 +77,7 @@ take_all(Txn *t, ItemRow *row)
 
 	for (;;)
 	{
-		StockOwn	own = xact_own(t, t->pin);
+		OwnUnits	own = xact_own(t, t->pin);
 
 		if (counters_vacant(&t->pin->c, &own))
 			break;

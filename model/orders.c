@@ -55,7 +55,7 @@ recall(Txn *t, int item)
 			unsold_on_lease(t, item, &row) : taken.numbers;
 		if (units > 0 && mutation == RECALL_WITHOUT_HOLD)
 		{
-			find_claim(t, t->pin, t->level, taken.lease_id)->hold -= units;
+			find_hold(t, t->pin, t->level, taken.lease_id)->hold -= units;
 			stock_adjust(t->pin, taken.lease_id, 0, -units);
 		}
 		if (units > 0)

@@ -48,13 +48,13 @@ sale_decide(Txn *t, ItemRow *row, Taken *taken)
 		generation = read_generation(t);
 		switch (lease_judge(t, row, generation))
 		{
-			case STOCK_OUT:
+			case UNITS_SOLD_OUT:
 				return SOLD_OUT;
-			case STOCK_AWAIT:
+			case UNITS_WAIT:
 				await_holder(t);
 				break;
-			case STOCK_AGAIN:
-			case STOCK_ON_ROW:
+			case UNITS_RETRY:
+			case UNITS_REFILL:
 				break;
 		}
 	}
@@ -102,13 +102,13 @@ buy_optimistic(Txn *t)
 		if (row.stock < t->quantity)
 			switch (lease_judge(t, &row, generation))
 			{
-				case STOCK_OUT:
+				case UNITS_SOLD_OUT:
 					return SOLD_OUT;
-				case STOCK_AWAIT:
+				case UNITS_WAIT:
 					await_holder(t);
 					continue;
-				case STOCK_AGAIN:
-				case STOCK_ON_ROW:
+				case UNITS_RETRY:
+				case UNITS_REFILL:
 					break;
 			}
 		t->seen = row.free;

@@ -54,14 +54,16 @@ pick(void)
 	return NULL;
 }
 
-static void __attribute__((noreturn))
+static void
+__attribute__((noreturn))
 go_to(Txn *t)
 {
 	_longjmp(t->place, 1);
 }
 
 /* Leave for the next; returns when t is gone back to. */
-static void __attribute__((noinline))
+static void
+__attribute__((noinline))
 leave(Txn *t, Txn *next)
 {
 	if (_setjmp(t->place) != 0)
@@ -99,7 +101,7 @@ void
 reset(Txn *t)
 {
 	t->running = t->visible = t->wrote = t->calling = t->reads_table = false;
-	t->nclaims = t->nheld = 0;
+	t->nholds = t->nheld = 0;
 	t->pin = NULL;
 	memset(&t->work, 0, sizeof(Work));
 	stop_waiting(t);

@@ -86,13 +86,13 @@ rollback_level(Txn *t)
 	for_row_locks(t, level, true);
 	t->work = t->saved[level - 1];
 	step_on(t, "rollback to savepoint");
-	for (int i = t->nclaims - 1; i >= 0; i--)
-		if (t->claims[i].level >= level)
+	for (int i = t->nholds - 1; i >= 0; i--)
+		if (t->holds[i].level >= level)
 		{
 			if (mutation == SAVEPOINT_KEEPS_HOLD)
-				drop_claim(t, &t->claims[i]);
+				drop_hold(t, &t->holds[i]);
 			else
-				undo_claim(t, &t->claims[i]);
+				undo_hold(t, &t->holds[i]);
 		}
 	undo_numbers(t);
 	for_heavy_locks(t, level, true);
@@ -108,35 +108,35 @@ rollback(Txn *t)
 	for_row_locks(t, 0, true);
 	memset(&t->work, 0, sizeof(Work));
 	step_on(t, "abort");
-	while (t->nclaims > 0)
-		undo_claim(t, &t->claims[t->nclaims - 1]);
+	while (t->nholds > 0)
+		undo_hold(t, &t->holds[t->nholds - 1]);
 	end_transaction(t);
 }
 
 static void
-lift_claim(Txn *t, Claim *claim)
+lift_hold(Txn *t, Hold *hold)
 {
-	Claim	   *outer = find_claim(t, claim->entry, claim->level - 1,
-								   claim->lease_id);
+	Hold	   *outer = find_hold(t, hold->entry, hold->level - 1,
+								  hold->lease_id);
 
 	if (outer == NULL)
 	{
-		claim->level--;
+		hold->level--;
 		return;
 	}
-	outer->hold += claim->hold;
-	outer->credit += claim->credit;
-	outer->refiller |= claim->refiller;
+	outer->hold += hold->hold;
+	outer->credit += hold->credit;
+	outer->refiller |= hold->refiller;
 	publish(outer);
-	drop_claim(t, claim);
+	drop_hold(t, hold);
 }
 
 static void
 release_level(Txn *t)
 {
-	for (int i = t->nclaims - 1; i >= 0; i--)
-		if (i < t->nclaims && t->claims[i].level == t->level)
-			lift_claim(t, &t->claims[i]);
+	for (int i = t->nholds - 1; i >= 0; i--)
+		if (i < t->nholds && t->holds[i].level == t->level)
+			lift_hold(t, &t->holds[i]);
 	lift_numbers(t);
 	for_row_locks(t, t->level, false);
 	for_heavy_locks(t, t->level, false);
@@ -198,10 +198,10 @@ announce(Txn *t)
 }
 
 static void
-release_claims(Txn *t)
+release_holds(Txn *t)
 {
-	while (t->nclaims > 0)
-		commit_claim(t, &t->claims[t->nclaims - 1]);
+	while (t->nholds > 0)
+		commit_hold(t, &t->holds[t->nholds - 1]);
 }
 
 /* The order of steps at COMMIT: visible, announced, given up, unlocked. */
@@ -211,13 +211,13 @@ commit(Txn *t)
 	while (t->level > 0)
 		release_level(t);
 	if (mutation == RELEASE_BEFORE_COMMIT)
-		release_claims(t);
+		release_holds(t);
 	apply(t);
 	step_on(t, "commit: visible");
 	if (mutation == RELEASE_BEFORE_ANNOUNCE)
-		release_claims(t);
+		release_holds(t);
 	announce(t);
-	release_claims(t);
+	release_holds(t);
 	end_transaction(t);
 }
 

@@ -24,7 +24,7 @@ Lock		row_locks[ITEMS];
 Lock		lines[ITEMS];
 Lock		roles[ITEMS];
 Lock		order_locks[ORDERS];
-Lock		table_lock;		/* exclusively */
+Lock		table_lock;			/* exclusively */
 
 /* shared memory */
 Entry		entries[ITEMS];
@@ -36,7 +36,7 @@ Xid			xids[XIDS];
 int			nxids;
 
 uint64		counts[COUNTS];
-bool		draining;		/* the end of a round: no crash, no error */
+bool		draining;			/* the end of a round: no crash, no error */
 
 Entry *
 entry_of(int item)

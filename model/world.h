@@ -8,27 +8,27 @@
 
 #include "model.h"
 
-extern int			ntxns;
-extern Mutation	mutation;
-extern ItemRow		table[ITEMS];
-extern int32		supplied[ITEMS];
-extern Order		orders[ORDERS];
-extern int			norders;
-extern NumberSet	told[ITEMS];
-extern NumberSet	refunded[ITEMS];
-extern NumberSet	archived[ITEMS];
-extern Lock		row_locks[ITEMS];
-extern Lock		lines[ITEMS];
-extern Lock		roles[ITEMS];
-extern Lock		order_locks[ORDERS];
-extern Lock		table_lock;
-extern Entry		entries[ITEMS];
-extern int			nentries;
-extern Txn			txns[MAX_TXNS];
-extern Xid			xids[XIDS];
-extern int			nxids;
-extern uint64		counts[COUNTS];
-extern bool		draining;
+extern int	ntxns;
+extern Mutation mutation;
+extern ItemRow table[ITEMS];
+extern int32 supplied[ITEMS];
+extern Order orders[ORDERS];
+extern int	norders;
+extern NumberSet told[ITEMS];
+extern NumberSet refunded[ITEMS];
+extern NumberSet archived[ITEMS];
+extern Lock row_locks[ITEMS];
+extern Lock lines[ITEMS];
+extern Lock roles[ITEMS];
+extern Lock order_locks[ORDERS];
+extern Lock table_lock;
+extern Entry entries[ITEMS];
+extern int	nentries;
+extern Txn	txns[MAX_TXNS];
+extern Xid	xids[XIDS];
+extern int	nxids;
+extern uint64 counts[COUNTS];
+extern bool draining;
 extern Entry *entry_of(int item);
 
 #endif							/* MODEL_WORLD_H */

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every test: the layers of the sources, warnings of two compilers, pg_regress, pg_isolation_regress and
-# TAP, on a throw-away server; or the TAP tests that are named as arguments.
+# Every test: the layers of the sources, warnings of two compilers, pg_regress,
+# pg_isolation_regress and TAP, on a throw-away server; or the TAP tests that are named as arguments.
 # PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, REGRESS and ISOLATION
 # some of their tests, CONF adds settings of that server, and LOGS is where to
 # keep logs.  PACKAGES are Debian packages to install besides: the drivers that
@@ -73,6 +73,7 @@ packages="libipc-run-perl ${PACKAGES:-}"
 # shellcheck disable=SC2086
 ensure_packages $packages
 build_and_install
+! wanted layers || part layers scripts/check-layers.sh
 if wanted warnings; then
     part 'gcc -Wall -Wextra -Werror' warnings gcc ''
     part 'clang -Wall -Wextra -Werror' warnings clang \

@@ -126,6 +126,6 @@ SELECT item_id, supplied, sold, difference FROM seckill_audit();
 
 -- the worker shows
 SELECT backend_type, datname, application_name FROM pg_stat_activity
-WHERE backend_type = 'seckill worker' AND datname = current_database();
+WHERE backend_type = 'seckill queue worker' AND datname = current_database();
 SET seckill.queue_size = 5;
 TRUNCATE seckill.items, seckill.orders;

@@ -103,7 +103,7 @@ SELECT * FROM counted;
 SELECT backlog, batches, decided, failed, settles, refills FROM seckill.stat_worker;
 SELECT outcome FROM seckill_buy(1, 1, 'queue', 3);
 SELECT pid = (SELECT a.pid FROM pg_stat_activity a
-        WHERE backend_type = 'seckill worker' AND datname = current_database()) AS pid_is_his,
+        WHERE backend_type = 'seckill queue worker' AND datname = current_database()) AS pid_is_his,
     batches, decided
 FROM seckill.stat_worker;
 -- an error

@@ -24,12 +24,12 @@ static void
 forget_all(void)
 {
 	seckill_change_end();
-	seckill_stock_unpin_level(0);
+	seckill_cache_unpin_level(0);
 }
 
 /*
  * Units are given to the cache after the rows are announced: who proves
- * "sold out" must not find them gone from both (see seckill_stock_judge).
+ * "sold out" must not find them gone from both (see seckill_cache_judge).
  */
 static void
 end_transaction(bool committed)
@@ -38,11 +38,11 @@ end_transaction(bool committed)
 		seckill_change_announce();
 	SECKILL_CRASH("transaction has ended");
 	seckill_hold_end(committed);
-	SECKILL_CRASH("claims have ended");
+	SECKILL_CRASH("holds have ended");
 	if (committed)
-		seckill_worker_committed();
+		seckill_queue_worker_committed();
 	else
-		seckill_queue_abandon();
+		seckill_ring_abandon();
 	seckill_schedule_end(committed);
 	forget_all();
 }
@@ -51,7 +51,7 @@ static void
 refuse_prepare(void)
 {
 	SECKILL_FAULT("transaction is to be prepared");
-	if (!seckill_hold_any() && !seckill_xact_emptied_items())
+	if (!seckill_hold_any() && !seckill_change_emptied_items())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -107,7 +107,7 @@ abort_level(int level)
 {
 	seckill_hold_abort_level(level);
 	seckill_change_abort_level(level);
-	seckill_stock_unpin_level(level);
+	seckill_cache_unpin_level(level);
 }
 
 static void
@@ -129,7 +129,7 @@ on_subxact_event(SubXactEvent event, SubTransactionId mySubid,
 }
 
 void
-seckill_xact_init(void)
+seckill_callbacks_init(void)
 {
 	RegisterXactCallback(on_xact_event, NULL);
 	RegisterSubXactCallback(on_subxact_event, NULL);

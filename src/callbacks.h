@@ -5,6 +5,6 @@
 #ifndef SECKILL_CALLBACKS_H
 #define SECKILL_CALLBACKS_H
 
-extern void seckill_xact_init(void);
+extern void seckill_callbacks_init(void);
 
 #endif							/* SECKILL_CALLBACKS_H */

@@ -39,7 +39,8 @@ typedef enum SeckillOutcome
 	SECKILL_LIMIT_REACHED,
 	SECKILL_DENIED,
 	SECKILL_RATE_LIMITED,
-	SECKILL_REQUEST_REUSED		/* an error of a call that asks for one purchase */
+	SECKILL_REQUEST_REUSED		/* an error of a call that asks for one
+								 * purchase */
 } SeckillOutcome;
 
 #define SECKILL_OUTCOMES	(SECKILL_REQUEST_REUSED + 1)
@@ -55,7 +56,7 @@ typedef enum OrderState
 
 #define ORDER_STATES	(ORDER_EXPIRED + 1)
 
-typedef struct StockEntry StockEntry;
+typedef struct CacheEntry CacheEntry;
 
 /* What an item's row says of its sale. */
 typedef struct SaleRules
@@ -89,9 +90,9 @@ typedef struct Purchase
 	int64		user_id;
 	int32		quantity;
 	SeckillMode mode;			/* the one that sells: never auto */
-	StockEntry *entry;			/* pinned; NULL: the cache has no place */
+	CacheEntry *entry;			/* pinned; NULL: the cache has no place */
 	TimestampTz now;			/* of the call */
-	int			company;		/* purchases that it leads in a list, or 0 */
+	int			batch_size;		/* purchases that it leads in a list, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
@@ -102,10 +103,10 @@ typedef struct Purchase
 	bool		token_checked;	/* is the next one known? */
 	bool		token_valid;
 	bool		admitted;		/* may be served, see admit.c */
-	struct Purchase *twin;		/* the same request, served instead */
+	struct Purchase *duplicate_of;	/* the same request, served instead */
 } Purchase;
 
 /* Places where one transaction can hold units. */
-#define SECKILL_PLACES	256
+#define SECKILL_MAX_HOLDS	256
 
 #endif							/* SECKILL_H */

@@ -73,7 +73,7 @@ EOC
 foreach my $round (1 .. 3)
 {
 	ok( $node->poll_query_until('postgres',
-			q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'seckill worker'}),
+			q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'seckill queue worker'}),
 		'the idle worker ends');
 	is($node->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(2, 9, 'queue')}),
 		'sold', 'another one serves');

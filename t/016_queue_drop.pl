@@ -26,7 +26,7 @@ SELECT outcome FROM seckill_buy(1, $_, 'queue');
 EOC
 	ok($node->poll_query_until($db, <<"EOC"), "$n purchases wait");
 SELECT count(*) = 1 FROM pg_stat_activity
-WHERE backend_type = 'seckill worker' AND datname = '$db'
+WHERE backend_type = 'seckill queue worker' AND datname = '$db'
 	AND wait_event_type = 'Lock' AND query = 'deciding $n purchases'
 EOC
 	return @sessions;
@@ -62,7 +62,7 @@ foreach my $round (1 .. 2)
 				q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'}),
 			'and who wants the tables');
 		ok( $node->poll_query_until('postgres',
-				q{SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE backend_type = 'seckill worker' AND NOT granted AND locktype = 'relation'}),
+				q{SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE backend_type = 'seckill queue worker' AND NOT granted AND locktype = 'relation'}),
 			'and the worker, behind him');
 		my @answers = end_sale($holder, @buyers);
 		is(grep(/ERROR:  (item 1 does not exist|relation .* does not exist|could not open relation)/, @answers),

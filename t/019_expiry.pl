@@ -239,7 +239,7 @@ foreach my $round (1 .. 10)
 	ok( $node->poll_query_until('postgres',
 			"SELECT count(*) > $count + 100 FROM seckill.orders WHERE item_id = 9"),
 		"units are sold again and again, round $round");
-	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill keeper'");
+	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill maintenance worker'");
 	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill launcher'")
 	  if $round % 3 == 0;
 }

@@ -76,7 +76,7 @@ $holder->query_safe('BEGIN; SELECT 1 FROM seckill.items WHERE item_id = 3 FOR UP
 sql('SELECT count(*) FROM generate_series(1, 130) n, seckill_submit(3, n)');
 is(total(3, 'calls, queued, busy, sold, units'), '130|100|30|0|0', 'busy');
 is(sql('SELECT backlog FROM seckill.stat_worker'), 100, 'the backlog shows');
-$node->poll_query_until('postgres', 'SELECT put_off > 0 FROM seckill.stat_worker');
+$node->poll_query_until('postgres', 'SELECT deferred > 0 FROM seckill.stat_worker');
 is(sql('SELECT pid FROM seckill.stat_worker'), worker_pid($node), 'and whose it is');
 $holder->query_safe('COMMIT');
 ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'it is worked off');
@@ -125,15 +125,15 @@ check_audit($node, 'before the crash');
 
 # the log tells of the worker, and of the one after it
 my $log = slurp_file($node->logfile);
-like($log, qr/LOG:  seckill worker started in database \d+\n/, 'a start is logged');
+like($log, qr/LOG:  seckill queue worker started in database \d+\n/, 'a start is logged');
 unlike($log, qr/Starts that failed/, 'as one that succeeded at once');
 sql(q{UPDATE seckill.items SET stock = stock + 5 WHERE item_id = 3; SELECT seckill_buy(3, 1, 'queue')});
 my $starts = sql('SELECT starts FROM seckill.stat_worker');
-my $logged = () = slurp_file($node->logfile) =~ /seckill worker started/g;
+my $logged = () = slurp_file($node->logfile) =~ /seckill queue worker started/g;
 sql('SELECT pg_terminate_backend(' . worker_pid($node) . ', 60000)');
 sql(q{SELECT seckill_buy(3, 1, 'queue')});
 is(sql('SELECT starts FROM seckill.stat_worker'), $starts + 1, 'a restart is counted');
-my $again = () = slurp_file($node->logfile) =~ /seckill worker started/g;
+my $again = () = slurp_file($node->logfile) =~ /seckill queue worker started/g;
 is($again, $logged + 1, 'and logged');
 
 # a crash takes the counters along

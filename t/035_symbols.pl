@@ -21,7 +21,7 @@ my @functions = $script =~ /^CREATE FUNCTION \@extschema\@\.(\w+)\((?:(?!^CREATE
 cmp_ok(scalar @functions, '>=', 17, 'the script has functions in C');
 
 my @wanted = sort '_PG_init', 'Pg_magic_func',
-  'seckill_worker_main', 'seckill_launcher_main', 'seckill_keeper_main',
+  'seckill_queue_worker_main', 'seckill_launcher_main', 'seckill_maintenance_main',
   map { ($_, "pg_finfo_$_") } @functions;
 my %is_exported = map { ($_ => 1) } @exported;
 is(join("\n", grep { !$is_exported{$_} } @wanted), '', 'functions of SQL and mains of processes are exported');

@@ -127,12 +127,12 @@ sub buy_in_queue
 	return;
 }
 buy_in_queue(1000);
-my $worker = pid_of('worker');
+my $worker = pid_of('queue worker');
 my @before = ($session->query_safe($memory), used_by($worker));
 buy_in_queue($purchases);
 is_flat($before[0], $session->query_safe($memory), 'session that submits');
-is_flat($before[1], used_by($worker), 'worker');
-is(pid_of('worker'), $worker, 'it is the same worker');
+is_flat($before[1], used_by($worker), 'queue worker');
+is(pid_of('queue worker'), $worker, 'it is the same worker');
 
 # expiry; an order that cannot be expired makes the keeper stay
 sub expire
@@ -146,13 +146,13 @@ sub expire
 }
 sql('SELECT seckill_buy(3, -1)');
 expire(2000);
-my $keeper = pid_of('keeper');
+my $keeper = pid_of('maintenance worker');
 my $launcher = pid_of('launcher');
 @before = (used_by($keeper), used_by($launcher));
 expire($purchases);
-is_flat($before[0], used_by($keeper), 'keeper');
+is_flat($before[0], used_by($keeper), 'maintenance worker');
 is_flat($before[1], used_by($launcher), 'launcher');
-is(pid_of('keeper'), $keeper, 'it is the same keeper');
+is(pid_of('maintenance worker'), $keeper, 'it is the same keeper');
 
 # the row of an item
 cmp_ok(sql(q{SELECT pg_relation_size('seckill.items') / 8192}), '<=', 8, 'the items have few pages');

@@ -81,7 +81,7 @@ foreach my $offset (-$day, $day, 0, -$day)
 	sql("SELECT seckill_buy($item, 1, '$_')") foreach qw(cache retry queue);
 	await("SELECT count(*) = 4 FROM seckill.orders WHERE item_id = $item AND state = 'expired'",
 		'and others expire');
-	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill keeper'});
+	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill maintenance worker'});
 	$item++;
 }
 add_paid_item(10, '12 hours');

@@ -56,7 +56,7 @@ SELECT seckill_buy(1, 2, 'retry');
 ALTER TABLE seckill.orders RENAME pay_by TO renamed;
 COMMIT;
 EOC
-my $failed = qr/"seckill keeper" \(PID \d+\) exited with exit code 1/;
+my $failed = qr/"seckill maintenance worker" \(PID \d+\) exited with exit code 1/;
 $node->wait_for_log($failed, $offset);
 $start = time;
 $node->poll_query_until('postgres', "SELECT extract(epoch FROM clock_timestamp()) > $start + 10")

@@ -130,7 +130,7 @@ EOC
 sub worker_pid
 {
 	my ($node, $db) = @_;
-	my $one = sprintf q{FROM pg_stat_activity WHERE backend_type = 'seckill worker' AND datname = '%s'},
+	my $one = sprintf q{FROM pg_stat_activity WHERE backend_type = 'seckill queue worker' AND datname = '%s'},
 	  $db // 'postgres';
 
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 $one")
@@ -144,7 +144,7 @@ sub await_worker_lock
 	my ($node, $n) = @_;
 	ok( $node->poll_query_until('postgres', <<"EOC"), "the worker waits with $n purchases");
 SELECT count(*) > 0 FROM pg_stat_activity
-WHERE backend_type = 'seckill worker' AND wait_event_type = 'Lock'
+WHERE backend_type = 'seckill queue worker' AND wait_event_type = 'Lock'
 	AND query = 'deciding $n purchases'
 EOC
 	return;

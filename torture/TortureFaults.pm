@@ -654,7 +654,7 @@ my %due = (
 	keeper => { name => 'expiry', columns => q{pay_within = '1 ms'},
 		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
-	opening => { name => 'opening', victim => 'keeper', may_fail => 1,
+	opening => { name => 'opening', victim => 'maintenance worker', may_fail => 1,
 		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '1 s' WHERE item_id = $item}) },
 		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
 
@@ -724,9 +724,9 @@ sub strike_processes
 		$pass++ while $pass < $most_passes && $self->strike_process($case, $victim, '*', $pass, $action);
 		$self->finding($name, 'it does not end') if $pass == $most_passes;
 	}
-	$self->strike_process($due{worker}, 'worker', $_, 1, $action)
+	$self->strike_process($due{worker}, 'queue worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/sale/decide.c', 'src/worker/queue_worker.c');
-	$self->strike_process($due{ /opening/ ? 'opening' : 'keeper' }, 'keeper', $_, 1, $action)
+	$self->strike_process($due{ /opening/ ? 'opening' : 'keeper' }, 'maintenance worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/expiry.c', 'src/worker/maintenance.c');
 	$self->strike_process($due{keeper}, 'launcher', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/launcher.c');
@@ -745,7 +745,7 @@ sub strike_anybody
 	my $dice = rand();
 	my @busy = grep { $_->{busy} && !$_->{lost} && $_->{pid} } @{ $load->{sessions} };
 	my $victim = $dice < 0.6 && @busy ? $busy[ rand @busy ]{pid}
-	  : 'seckill ' . ($dice < 0.85 ? 'worker' : $dice < 0.98 ? 'keeper' : 'launcher');
+	  : 'seckill ' . ($dice < 0.85 ? 'queue worker' : $dice < 0.98 ? 'maintenance worker' : 'launcher');
 	my $action = (qw(error error error fatal late))[ rand 5 ];
 	my $pass = $action eq 'late' ? -5 : 1 + int(rand(30));
 

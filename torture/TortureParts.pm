@@ -18,7 +18,7 @@ our @EXPORT = qw(torture_crash torture_interrupts);
 our @EXPORT_OK = qw(disturb_crowd seed torture_node report tell_findings pid_of);
 
 my %process = (
-	worker => 'seckill worker', keeper => 'seckill keeper',
+	'queue worker' => 'seckill queue worker', 'maintenance worker' => 'seckill maintenance worker',
 	launcher => 'seckill launcher', backend => 'client backend');
 
 # A seed that is printed; the random numbers of the clients repeat with it, the
@@ -209,7 +209,7 @@ sub interrupt
 	my ($load, $done) = @_;
 	my $how = rand() < 0.6 ? 'cancel' : 'terminate';
 	my $dice = rand();
-	my $whom = $dice < 0.9 ? 'client' : $dice < 0.96 ? 'worker' : $dice < 0.99 ? 'keeper' : 'launcher';
+	my $whom = $dice < 0.9 ? 'client' : $dice < 0.96 ? 'queue worker' : $dice < 0.99 ? 'maintenance worker' : 'launcher';
 	my $pid;
 
 	if ($whom eq 'client')

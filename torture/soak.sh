@@ -323,7 +323,7 @@ watch_load() {
         sample_items
         [ $n -eq 0 ] || sample_horizon "$horizon"
         [ $((n % 4)) -ne 0 ] ||
-            progress "$(awk -F '|' '$2 == "seckill worker" { m = $4 } END { print m }' "$workdir/processes")"
+            progress "$(awk -F '|' '$2 == "seckill queue worker" { m = $4 } END { print m }' "$workdir/processes")"
         n=$((n + 1))
         [ $((soon - SECONDS)) -le 10 ] || sleep $((soon - SECONDS - 10))
         horizon=$(next_xid)
@@ -440,7 +440,7 @@ SELECT mode, sum(calls) AS calls, sum(sold) AS sold, sum(sold_out) AS sold_out, 
 	sum(not_started + ended) AS closed, sum(busy) AS busy, sum(limit_reached) AS limit_reached,
 	sum(rate_limited) AS rate_limited, sum(refills) AS refills
 FROM seckill.stat_items GROUP BY mode ORDER BY mode;
-SELECT starts, batches, decided, put_off, failed, settles, expired_orders, expiry_batches, prewarms FROM seckill.stat_worker;
+SELECT starts, batches, decided, deferred, failed, settles, expired_orders, expiry_batches, prewarms FROM seckill.stat_worker;
 SELECT sum(orders) AS orders_cleared_out, sum(units) AS units FROM archived;
 SQL
     echo "lines in the log: $(wc -l < "$workdir/server.log"), of the extension: $(grep -cE 'LOG:  (expired|settled|seckill)' "$workdir/server.log")"

@@ -40,15 +40,15 @@ PG_FUNCTION_INFO_V1(seckill_buy_many);
 static void
 run_mode(Purchase **list, int n)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 
-	n = seckill_admit_users(list, n, true);
+	n = seckill_limits_admit_users(list, n, true);
 	if (n == 0)
 		return;
-	seckill_ledger_begin(&caller);
-	seckill_mode_run(list, n);
+	seckill_table_begin(&caller);
+	seckill_modes_run(list, n);
 	SECKILL_FAULT("mode has run");
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 }
 
 static bool
@@ -66,28 +66,28 @@ has_requests(Purchase **list, int n)
  * wait, so the others look at the rules again.  The list is reordered.
  * Returns the item's entry, pinned.
  */
-static StockEntry *
+static CacheEntry *
 buy_in_transaction(Purchase **list, int n)
 {
 	SeckillOutcome outcome;
 	int64		item_id = list[0]->item_id;
 	int			admitted = 0;
 
-	outcome = seckill_check_rules_of_all(list, n);
-	n = seckill_drop_rate_limited(list, n);
+	outcome = seckill_rules_check_all(list, n);
+	n = seckill_rules_drop_rate_limited(list, n);
 	if (has_requests(list, n))
 	{
-		seckill_stock_unpin(list[0]->entry);
-		n = seckill_admit_requests(list, n, true);
+		seckill_cache_unpin(list[0]->entry);
+		n = seckill_limits_admit_requests(list, n, true);
 		if (n == 0)
 			return seckill_entry_find(item_id);
-		outcome = seckill_check_rules_of_all(list, n);
+		outcome = seckill_rules_check_all(list, n);
 	}
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
 
-		p->outcome = seckill_check_token(p, outcome);
+		p->outcome = seckill_rules_check_token(p, outcome);
 		p->admitted = p->outcome == SECKILL_SOLD;
 		if (p->admitted)
 			list[admitted++] = p;
@@ -118,18 +118,18 @@ seckill_buy(PG_FUNCTION_ARGS)
 	StatCall	call;
 
 	seckill_stat_begin(&call);
-	seckill_read_arguments(fcinfo, &p);
+	seckill_args_read(fcinfo, &p);
 	if (p.mode == SECKILL_MODE_QUEUE)
-		seckill_buy_in_queue(&p);
+		seckill_queue_sql_buy(&p);
 	else
 		p.entry = buy_in_transaction(list, 1);
 	if (p.outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
 	seckill_stat_end(&call, &p, 1,
-					 seckill_stock_index(p.entry));
-	seckill_stock_unpin(p.entry);
+					 seckill_cache_index(p.entry));
+	seckill_cache_unpin(p.entry);
 	SECKILL_FAULT("call counted");
-	return seckill_catalog_result(fcinfo, p.outcome,
+	return seckill_result_outcome(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);
 }
 
@@ -211,8 +211,8 @@ make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 	for (int i = 0; i < *n; i++)
 	{
 		seckill_check_argument(nulls[i], "an element of user_ids");
-		seckill_init_purchase(&purchases[i], item_id,
-							  DatumGetInt64(values[i]), 1, mode);
+		seckill_args_init_purchase(&purchases[i], item_id,
+								   DatumGetInt64(values[i]), 1, mode);
 	}
 	return purchases;
 }
@@ -223,17 +223,17 @@ buy_list(Purchase *purchases, int n, const StatCall *call)
 {
 	Purchase  **list = palloc_extended(n * sizeof(Purchase *),
 									   MCXT_ALLOC_HUGE);
-	StockEntry *entry;
+	CacheEntry *entry;
 
 	for (int i = 0; i < n; i++)
 		list[i] = &purchases[i];
 	entry = buy_in_transaction(list, n);
 	for (int i = 0; i < n; i++)
 		list[i] = &purchases[i];
-	seckill_answer_twins(list, n);
+	seckill_limits_answer_duplicates(list, n);
 	seckill_stat_end(call, purchases, n,
-					 seckill_stock_index(entry));
-	seckill_stock_unpin(entry);
+					 seckill_cache_index(entry));
+	seckill_cache_unpin(entry);
 	pfree(list);
 	SECKILL_FAULT("list counted");
 }

@@ -74,11 +74,14 @@ json_text(int setting, JsonbValue *value)
 
 	if (value->type == jbvString)
 		text = pnstrdup(value->val.string.val, value->val.string.len);
+
 	else if (value->type == jbvBool)
 		text = value->val.boolean ? "true" : "false";
+
 	else if (value->type == jbvNumeric)
 		text = DatumGetCString(DirectFunctionCall1(numeric_out,
 												   NumericGetDatum(value->val.numeric)));
+
 	if (value->type != settings[setting].json ||
 		(settings[setting].type == INT4OID &&
 		 strspn(text, "-0123456789") != strlen(text)))
@@ -123,13 +126,13 @@ read_setting(Change *change, int setting, JsonbValue *value)
 											 json_text(setting, value));
 	else if (setting != STOCK)
 		seckill_item_reset_setting(setting, &change->values[setting],
-					&change->nulls[setting]);
+								   &change->nulls[setting]);
 	else
 		wrong_type(setting);
 }
 
 void
-seckill_read_settings(Jsonb *json, Change *change)
+seckill_json_read_settings(Jsonb *json, Change *change)
 {
 	JsonbIterator *iterator;
 	JsonbValue	value;

@@ -9,6 +9,6 @@
 
 #include "sale/item.h"
 
-extern void seckill_read_settings(Jsonb *json, Change *change);
+extern void seckill_json_read_settings(Jsonb *json, Change *change);
 
 #endif							/* SECKILL_API_ITEM_JSON_H */

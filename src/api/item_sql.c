@@ -51,7 +51,7 @@ PG_FUNCTION_INFO_V1(seckill_order);
 Datum
 seckill_put_item(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	Change		change;
 	int64		item_id;
 	bool		created;
@@ -60,12 +60,12 @@ seckill_put_item(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "settings");
 	item_id = PG_GETARG_INT64(0);
-	seckill_read_settings(PG_GETARG_JSONB_P(1), &change);
-	seckill_ledger_begin(&caller);
+	seckill_json_read_settings(PG_GETARG_JSONB_P(1), &change);
+	seckill_table_begin(&caller);
 	created = !seckill_item_exists(item_id) && seckill_item_create(item_id, &change);
 	if (!created)
 		seckill_item_change(item_id, &change);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_BOOL(created);
 }
 
@@ -101,15 +101,15 @@ read_units(FunctionCallInfo fcinfo)
 Datum
 seckill_restock(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	int32		units;
 	int64		left;
 
 	seckill_check_writable("seckill_restock()");
 	units = read_units(fcinfo);
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	left = seckill_item_restock(PG_GETARG_INT64(0), units);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_INT64(left);
 }
 
@@ -123,7 +123,7 @@ seckill_restock(PG_FUNCTION_ARGS)
 Datum
 seckill_set_available(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	int32		units;
 	int64		added;
 
@@ -135,9 +135,9 @@ seckill_set_available(PG_FUNCTION_ARGS)
 				 errmsg("units must not be negative"),
 				 errdetail("It is %d.", units),
 				 errhint("To take units off sale, call seckill_restock() with a negative number.")));
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	added = seckill_item_set_available(PG_GETARG_INT64(0), units);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_INT64(added);
 }
 
@@ -151,15 +151,15 @@ seckill_set_available(PG_FUNCTION_ARGS)
 Datum
 seckill_write_off(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	int64		supplied;
 
 	seckill_check_writable("seckill_write_off()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "units");
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	supplied = seckill_item_write_off(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_INT64(supplied);
 }
 
@@ -177,7 +177,7 @@ seckill_write_off(PG_FUNCTION_ARGS)
 Datum
 seckill_item(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	ItemDetails item;
 	Whereabouts units;
 	Datum		values[ITEM_SETTINGS + 3];
@@ -185,15 +185,15 @@ seckill_item(PG_FUNCTION_ARGS)
 
 	PreventCommandIfParallelMode("seckill_item()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	seckill_item_look(PG_GETARG_INT64(0), &item, &units);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	memcpy(values, item.settings, sizeof(item.settings));
 	memcpy(nulls, item.nulls, sizeof(item.nulls));
 	values[ITEM_SETTINGS] = CStringGetTextDatum(seckill_item_state_of(&item, &units));
 	values[ITEM_SETTINGS + 1] = Int64GetDatum(units.available);
 	values[ITEM_SETTINGS + 2] = Int32GetDatum(units.unsettled);
-	return seckill_catalog_row(fcinfo, values, nulls);
+	return seckill_result_row(fcinfo, values, nulls);
 }
 
 /*
@@ -203,17 +203,17 @@ seckill_item(PG_FUNCTION_ARGS)
 Datum
 seckill_order(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	Datum		values[ORDER_DETAILS];
 	bool		nulls[ORDER_DETAILS];
 
 	PreventCommandIfParallelMode("seckill_order()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "order_id");
-	seckill_ledger_begin(&caller);
-	if (!seckill_ledger_read_order(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-								   values, nulls))
+	seckill_table_begin(&caller);
+	if (!seckill_orders_read(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+							 values, nulls))
 		seckill_unknown_order(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	seckill_ledger_end(&caller);
-	return seckill_catalog_row(fcinfo, values, nulls);
+	seckill_table_end(&caller);
+	return seckill_result_row(fcinfo, values, nulls);
 }

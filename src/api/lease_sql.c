@@ -27,17 +27,17 @@ Datum
 seckill_prewarm(PG_FUNCTION_ARGS)
 {
 	int32		units;
-	LedgerCaller caller;
+	TableCaller caller;
 	int32		leased;
 
 	seckill_check_writable("seckill_prewarm()");
-	seckill_require_cache();
+	seckill_cache_require();
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	units = PG_ARGISNULL(1) ? PG_INT32_MAX :
 		seckill_check_units(PG_GETARG_INT64(1), "units");
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	leased = seckill_lease_prewarm(PG_GETARG_INT64(0), units);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_INT32(leased);
 }
 
@@ -50,14 +50,14 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 Datum
 seckill_recall(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	int32		units;
 
 	seckill_check_writable("seckill_recall()");
-	seckill_require_cache();
+	seckill_cache_require();
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	units = seckill_lease_recall(PG_GETARG_INT64(0));
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_INT32(units);
 }

@@ -32,14 +32,14 @@ check_call(FunctionCallInfo fcinfo, const char *function)
 Datum
 seckill_confirm(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	OrderState	state;
 
 	check_call(fcinfo, "seckill_confirm()");
-	seckill_ledger_begin(&caller);
-	seckill_ledger_lock_items();
+	seckill_table_begin(&caller);
+	seckill_relation_lock_items();
 	state = seckill_order_confirm(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	PG_RETURN_OID(seckill_catalog()->state[state]);
 }
 
@@ -52,15 +52,15 @@ seckill_confirm(PG_FUNCTION_ARGS)
 Datum
 seckill_cancel(PG_FUNCTION_ARGS)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	OrderState	state;
 
 	check_call(fcinfo, "seckill_cancel()");
 	seckill_check_argument(PG_ARGISNULL(2), "refund");
-	seckill_ledger_begin(&caller);
-	seckill_ledger_lock_items();
+	seckill_table_begin(&caller);
+	seckill_relation_lock_items();
 	state = seckill_order_cancel(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-				   PG_GETARG_BOOL(2));
-	seckill_ledger_end(&caller);
+								 PG_GETARG_BOOL(2));
+	seckill_table_end(&caller);
 	PG_RETURN_OID(seckill_catalog()->state[state]);
 }

@@ -31,7 +31,7 @@
 static bool
 is_top_level(FunctionCallInfo fcinfo)
 {
-	return !seckill_ledger_is_nested() &&
+	return !seckill_table_spi_in_use() &&
 		fcinfo->flinfo != NULL && ActivePortal != NULL &&
 		ActivePortal->strategy == PORTAL_ONE_SELECT &&
 		(ActivePortal->cursorOptions & CURSOR_OPT_HOLD) == 0 &&
@@ -46,7 +46,7 @@ is_top_level(FunctionCallInfo fcinfo)
  * a worker who may be waiting for these, unseen by the deadlock detector.
  */
 void
-seckill_check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
+seckill_args_check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
 {
 	if (!is_top_level(fcinfo))
 		ereport(ERROR,
@@ -75,16 +75,16 @@ check_mode(SeckillMode mode)
 				 errdetail("It has no concurrency control and oversells."),
 				 errhint("A superuser can set seckill.allow_unsafe to show what goes wrong.")));
 	if (mode == SECKILL_MODE_CACHE)
-		seckill_check_preloaded("cache");
+		seckill_cache_check_preloaded("cache");
 	if (mode == SECKILL_MODE_QUEUE)
-		seckill_check_queue();
+		seckill_ring_check_preloaded();
 	return mode;
 }
 
 /* A purchase as a caller asks for it. */
 void
-seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-					  int64 quantity, SeckillMode mode)
+seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+						   int64 quantity, SeckillMode mode)
 {
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
@@ -96,7 +96,7 @@ seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 
 /* The arguments request_id and token, in this order from i on, or NULL. */
 void
-seckill_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
+seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 {
 	p->has_request = !PG_ARGISNULL(i);
 	if (p->has_request)
@@ -106,17 +106,17 @@ seckill_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 }
 
 void
-seckill_read_arguments(FunctionCallInfo fcinfo, Purchase *p)
+seckill_args_read(FunctionCallInfo fcinfo, Purchase *p)
 {
 	seckill_check_writable("seckill_buy()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
 	seckill_check_argument(PG_ARGISNULL(3), "quantity");
-	seckill_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT64(3),
-						  seckill_catalog_mode(PG_GETARG_OID(2)));
+	seckill_args_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+							   PG_GETARG_INT64(3),
+							   seckill_catalog_mode(PG_GETARG_OID(2)));
 	if (p->mode == SECKILL_MODE_QUEUE)
-		seckill_check_outside_transaction(fcinfo, "mode \"queue\"");
-	seckill_read_credentials(fcinfo, 4, p);
+		seckill_args_check_outside_transaction(fcinfo, "mode \"queue\"");
+	seckill_args_read_credentials(fcinfo, 4, p);
 }

@@ -9,12 +9,12 @@
 
 #include "seckill.h"
 
-extern void seckill_check_outside_transaction(FunctionCallInfo fcinfo,
-											  const char *what);
-extern void seckill_init_purchase(Purchase *p, int64 item_id, int64 user_id,
-								  int64 quantity, SeckillMode mode);
-extern void seckill_read_credentials(FunctionCallInfo fcinfo, int i,
-									 Purchase *p);
-extern void seckill_read_arguments(FunctionCallInfo fcinfo, Purchase *p);
+extern void seckill_args_check_outside_transaction(FunctionCallInfo fcinfo,
+												   const char *what);
+extern void seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
+									   int64 quantity, SeckillMode mode);
+extern void seckill_args_read_credentials(FunctionCallInfo fcinfo, int i,
+										  Purchase *p);
+extern void seckill_args_read(FunctionCallInfo fcinfo, Purchase *p);
 
 #endif							/* SECKILL_API_PURCHASE_ARGS_H */

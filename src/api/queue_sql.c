@@ -36,12 +36,12 @@ PG_FUNCTION_INFO_V1(seckill_submit);
 static void
 check_without_locks(const Purchase *p)
 {
-	if (seckill_ledger_has_lock())
+	if (seckill_relation_locked_by_me())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("mode \"queue\" cannot be used by a statement that reads seckill.items or seckill.orders"),
 				 errhint("Read the tables in a statement before, or use seckill_submit().")));
-	if (seckill_admit_has_lock(p))
+	if (seckill_limits_locked_by_me(p))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("mode \"queue\" cannot be used by a statement that has tried to buy the same in another mode"),
@@ -63,7 +63,7 @@ goes_to_worker(Purchase *p)
 {
 	if (p->outcome == SECKILL_SOLD)
 		return true;
-	return p->has_request && p->outcome != SECKILL_DENIED && seckill_has_token(p);
+	return p->has_request && p->outcome != SECKILL_DENIED && seckill_rules_has_token(p);
 }
 
 /*
@@ -79,18 +79,18 @@ answers_request(const Purchase *p, SeckillOutcome outcome)
 
 /* In the queue the worker looks at request and limit. */
 void
-seckill_buy_in_queue(Purchase *p)
+seckill_queue_sql_buy(Purchase *p)
 {
-	SeckillOutcome outcome = seckill_check_rules(p);
+	SeckillOutcome outcome = seckill_rules_check(p);
 
-	if (!seckill_keeps_rate(p) ||
-		(answers_request(p, outcome) && seckill_answer_request(p)))
+	if (!seckill_rules_keeps_rate(p) ||
+		(answers_request(p, outcome) && seckill_limits_answer_request(p)))
 		return;
-	p->outcome = seckill_check_token(p, outcome);
+	p->outcome = seckill_rules_check_token(p, outcome);
 	if (!goes_to_worker(p))
 		return;
 	check_without_locks(p);
-	p->outcome = seckill_queue_buy(p);
+	p->outcome = seckill_ring_buy(p);
 }
 
 /*
@@ -115,22 +115,22 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "quantity");
-	seckill_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-						  PG_GETARG_INT64(2), SECKILL_MODE_QUEUE);
-	seckill_check_outside_transaction(fcinfo, "seckill_submit()");
-	seckill_read_credentials(fcinfo, 3, &p);
-	outcome = seckill_check_rules(&p);
-	if (seckill_keeps_rate(&p))
+	seckill_args_init_purchase(&p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+							   PG_GETARG_INT64(2), SECKILL_MODE_QUEUE);
+	seckill_args_check_outside_transaction(fcinfo, "seckill_submit()");
+	seckill_args_read_credentials(fcinfo, 3, &p);
+	outcome = seckill_rules_check(&p);
+	if (seckill_rules_keeps_rate(&p))
 	{
-		p.outcome = seckill_check_token(&p, outcome);
+		p.outcome = seckill_rules_check_token(&p, outcome);
 		if (goes_to_worker(&p))
-			p.outcome = seckill_queue_submit(&p, &ticket);
+			p.outcome = seckill_ring_submit(&p, &ticket);
 	}
 	seckill_stat_end(&call, &p, 1,
-					 seckill_stock_index(p.entry));
-	seckill_stock_unpin(p.entry);
+					 seckill_cache_index(p.entry));
+	seckill_cache_unpin(p.entry);
 	SECKILL_FAULT("submission counted");
-	return seckill_catalog_result(fcinfo, p.outcome,
+	return seckill_result_outcome(fcinfo, p.outcome,
 								  p.outcome == SECKILL_QUEUED,
 								  (int64) ticket);
 }
@@ -159,13 +159,13 @@ seckill_result(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("seckill_result()");
 	PreventCommandIfParallelMode("seckill_result()");
 	seckill_check_argument(PG_ARGISNULL(0), "ticket");
-	seckill_check_queue();
+	seckill_ring_check_preloaded();
 	if (!PG_ARGISNULL(1))
 		until = seckill_clock() +
 			seckill_microseconds(PG_GETARG_INTERVAL_P(1));
-	outcome = seckill_queue_result(PG_GETARG_INT64(0), until, &order_id);
+	outcome = seckill_ring_result(PG_GETARG_INT64(0), until, &order_id);
 	if (outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
-	return seckill_catalog_result(fcinfo, outcome, outcome == SECKILL_SOLD,
+	return seckill_result_outcome(fcinfo, outcome, outcome == SECKILL_SOLD,
 								  order_id);
 }

@@ -7,6 +7,6 @@
 
 #include "seckill.h"
 
-extern void seckill_buy_in_queue(Purchase *p);
+extern void seckill_queue_sql_buy(Purchase *p);
 
 #endif							/* SECKILL_API_QUEUE_SQL_H */

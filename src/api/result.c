@@ -55,7 +55,7 @@ result_desc(FunctionCallInfo fcinfo)
 
 /* Make the row that the function returns. */
 Datum
-seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+seckill_result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	return HeapTupleGetDatum(heap_form_tuple(result_desc(fcinfo), values,
 											 nulls));
@@ -63,7 +63,7 @@ seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 
 /* Make the row (outcome, number), number NULL if there is none. */
 Datum
-seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
+seckill_result_outcome(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 					   bool has_number, int64 number)
 {
 	Datum		values[2];
@@ -71,5 +71,5 @@ seckill_catalog_result(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 
 	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[outcome]);
 	values[1] = Int64GetDatum(number);
-	return seckill_catalog_row(fcinfo, values, nulls);
+	return seckill_result_row(fcinfo, values, nulls);
 }

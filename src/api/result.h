@@ -9,9 +9,9 @@
 
 #include "seckill.h"
 
-extern Datum seckill_catalog_row(FunctionCallInfo fcinfo, Datum *values,
-								 bool *nulls);
-extern Datum seckill_catalog_result(FunctionCallInfo fcinfo,
+extern Datum seckill_result_row(FunctionCallInfo fcinfo, Datum *values,
+								bool *nulls);
+extern Datum seckill_result_outcome(FunctionCallInfo fcinfo,
 									SeckillOutcome outcome, bool has_number,
 									int64 number);
 

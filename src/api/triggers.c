@@ -11,7 +11,7 @@
  * is refused.  What an INSERT or COPY sends in them is not looked at, but for
  * one case: a dump is restored by INSERT or COPY, too, and its leases and units
  * supplied must come along.  So the extension seals a row when it writes what
- * those rest on (seckill_ledger_seal()), and a row whose seal is right comes in
+ * those rest on (seckill_item_seal()), and a row whose seal is right comes in
  * as it is.  A seal is no secret: it keeps forms, imports and copies of a row
  * under another number out of the books, not one who means to be in them.
  */
@@ -168,7 +168,7 @@ note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
 Datum
 seckill_is_own(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(seckill_xact_in_own());
+	PG_RETURN_BOOL(seckill_change_in_own());
 }
 
 
@@ -181,9 +181,9 @@ static bool
 is_sealed(TriggerData *trigger, HeapTuple tuple)
 {
 	return number_of(trigger, tuple, "seal") ==
-		seckill_ledger_seal(number_of(trigger, tuple, "item_id"),
-							number_of(trigger, tuple, "lease_id"),
-							number_of(trigger, tuple, "supplied"));
+		seckill_item_seal(number_of(trigger, tuple, "item_id"),
+						  number_of(trigger, tuple, "lease_id"),
+						  number_of(trigger, tuple, "supplied"));
 }
 
 /*
@@ -202,7 +202,7 @@ item_as_new(TriggerData *trigger)
 	Datum		values[] = {
 		Int64GetDatum(0), Int32GetDatum(0), Int64GetDatum(0),
 		Int64GetDatum(stock),
-		Int64GetDatum(seckill_ledger_seal(item_id, 0, stock))
+		Int64GetDatum(seckill_item_seal(item_id, 0, stock))
 	};
 	bool		nulls[] = {false, false, true, false, false};
 	int			columns[lengthof(names)];
@@ -262,31 +262,31 @@ refuse_change(TriggerData *trigger, int64 item_id)
 static void
 add_supply(int64 item_id, int64 units)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 
 	if (units == 0)
 		return;
-	seckill_ledger_begin(&caller);
-	seckill_ledger_supply(item_id, units);
-	seckill_ledger_end(&caller);
+	seckill_table_begin(&caller);
+	seckill_item_add_supply(item_id, units);
+	seckill_table_end(&caller);
 }
 
 /* An item gets a limit: the orders that it has count, too. */
 static void
 limit_orders(int64 item_id)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 
-	seckill_ledger_begin(&caller);
-	seckill_ledger_limit_orders(item_id);
-	seckill_ledger_end(&caller);
+	seckill_table_begin(&caller);
+	seckill_orders_mark_limited(item_id);
+	seckill_table_end(&caller);
 }
 
 static void
 item_updated(TriggerData *trigger, int64 item_id)
 {
 	int64		units = number_of(trigger, trigger->tg_newtuple, "stock") -
-	number_of(trigger, trigger->tg_trigtuple, "stock");
+		number_of(trigger, trigger->tg_trigtuple, "stock");
 
 	refuse_change(trigger, item_id);
 	add_supply(item_id, units);
@@ -345,7 +345,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 			return PointerGetDatum(tuple);
 		SECKILL_FAULT("change of an item followed up");
 	}
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 	note_time(trigger, changed, "starts_at", USECS(seckill_open_ahead));
 	return PointerGetDatum(tuple);
 }
@@ -357,22 +357,22 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 static void
 check_no_orders(int64 item_id)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	Purchase	p = {.item_id = item_id};
 
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	p.entry = seckill_entry_find(item_id);
-	seckill_lease_vacate(&p);
+	seckill_lease_drain(&p);
 	SECKILL_FAULT("item vacated");
-	if (seckill_ledger_has_orders(item_id))
+	if (seckill_orders_exist(item_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
 	if (p.entry != NULL)
-		seckill_stock_renew(p.entry, seckill_stock_lease_id(p.entry));
-	seckill_stock_unpin(p.entry);
-	seckill_ledger_end(&caller);
+		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
+	seckill_cache_unpin(p.entry);
+	seckill_table_end(&caller);
 }
 
 /* BEFORE DELETE FOR EACH ROW: the row is locked by now */
@@ -389,7 +389,7 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 	item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
 	if (!is_replica())
 		check_no_orders(item_id);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
@@ -407,7 +407,7 @@ check_lease_closed(int64 item_id, int64 lease_id)
 {
 	ItemRow		row;
 
-	if (seckill_ledger_peek(item_id, &row) && row.leased > 0 &&
+	if (seckill_item_read_latest(item_id, &row) && row.leased > 0 &&
 		row.lease_id == lease_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -443,7 +443,7 @@ order_updated(TriggerData *trigger, int64 item_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item_id, order_id, user_id, quantity, mode, lease_id, created_at and request_id of an order cannot be changed")));
-	if (seckill_xact_is_own(item_id))
+	if (seckill_change_is_own(item_id))
 		return;
 	if (differs(trigger, "state") || differs(trigger, "limited"))
 		ereport(ERROR,
@@ -489,20 +489,20 @@ seckill_orders_guard(PG_FUNCTION_ARGS)
 static void
 check_truncated(Oid table)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 
-	seckill_ledger_begin(&caller);
-	if (table == seckill_catalog()->items && seckill_ledger_any_order())
+	seckill_table_begin(&caller);
+	if (table == seckill_catalog()->items && seckill_orders_any())
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("cannot truncate items that still have orders"),
 				 errhint("Truncate both: TRUNCATE seckill.items, seckill.orders.")));
-	if (table == seckill_catalog()->orders && seckill_ledger_any_lease())
+	if (table == seckill_catalog()->orders && seckill_items_any_lease())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot truncate orders while a lease is open"),
 				 errhint("Close leases with seckill_recall(), or truncate both: TRUNCATE seckill.items, seckill.orders.")));
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 }
 
 /* AFTER TRUNCATE FOR EACH STATEMENT */
@@ -521,7 +521,7 @@ seckill_truncated(PG_FUNCTION_ARGS)
 	if (!is_replica())
 		check_truncated(table);
 	if (table == seckill_catalog()->items)
-		seckill_xact_note_emptied(table);
+		seckill_change_note_emptied(table);
 	SECKILL_FAULT("tables emptied");
 	return PointerGetDatum(NULL);
 }

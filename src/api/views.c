@@ -33,11 +33,11 @@ Datum
 seckill_cache(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	StockLine  *lines;
+	CacheInfo  *lines;
 	int			n;
 
 	InitMaterializedSRF(fcinfo, 0);
-	n = seckill_stock_list(seckill_catalog()->items, &lines);
+	n = seckill_cache_list(seckill_catalog()->items, &lines);
 	for (int i = 0; i < n; i++)
 	{
 		Datum		values[6];
@@ -118,16 +118,16 @@ seckill_stat_items(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			items_table = seckill_catalog()->items;
-	StockEntry *entry;
+	CacheEntry *entry;
 	int64		item_id;
 	int			next = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	check_columns(result, CALL_STATS + 3);
-	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
+	while ((entry = seckill_cache_next(items_table, &next, &item_id)) != NULL)
 	{
-		put_calls(result, seckill_stock_index(entry), &item_id);
-		seckill_stock_unpin(entry);
+		put_calls(result, seckill_cache_index(entry), &item_id);
+		seckill_cache_unpin(entry);
 	}
 	put_calls(result, -1, NULL);
 	return (Datum) 0;
@@ -152,7 +152,7 @@ seckill_stat_worker(PG_FUNCTION_ARGS)
 	check_columns(result, SECKILL_STATS + 3);
 	if (!seckill_stat_read_counts(counts, &since))
 		return (Datum) 0;
-	backlog = seckill_queue_backlog(&pid);
+	backlog = seckill_ring_backlog(&pid);
 	values[0] = Int32GetDatum(pid);
 	nulls[0] = pid == 0;
 	values[1] = Int64GetDatum(backlog);
@@ -172,14 +172,14 @@ Datum
 seckill_stat_reset(PG_FUNCTION_ARGS)
 {
 	Oid			items_table = seckill_catalog()->items;
-	StockEntry *entry;
+	CacheEntry *entry;
 	int64		item_id;
 	int			next = 0;
 
-	while ((entry = seckill_stock_next(items_table, &next, &item_id)) != NULL)
+	while ((entry = seckill_cache_next(items_table, &next, &item_id)) != NULL)
 	{
-		seckill_stat_reset_calls(seckill_stock_index(entry));
-		seckill_stock_unpin(entry);
+		seckill_stat_reset_calls(seckill_cache_index(entry));
+		seckill_cache_unpin(entry);
 	}
 	seckill_stat_reset_calls(-1);
 	seckill_stat_reset_counts();

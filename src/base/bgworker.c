@@ -40,11 +40,11 @@ seckill_process_describe(BackgroundWorker *worker, const char *type,
  * for workers are taken.
  */
 bool
-seckill_worker_register(void)
+seckill_queue_worker_register(void)
 {
 	BackgroundWorker worker;
 
-	seckill_process_describe(&worker, "seckill worker", "seckill_worker_main");
+	seckill_process_describe(&worker, "seckill queue worker", "seckill_queue_worker_main");
 	worker.bgw_restart_time = 0;	/* at once, when it is terminated */
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
 	return RegisterDynamicBackgroundWorker(&worker, NULL);

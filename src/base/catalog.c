@@ -47,7 +47,7 @@ relation_oid(const char *name)
 {
 	Oid			schema = get_namespace_oid("seckill", true);
 	Oid			relation = OidIsValid(schema) ?
-	get_relname_relid(name, schema) : InvalidOid;
+		get_relname_relid(name, schema) : InvalidOid;
 
 	if (!OidIsValid(relation))
 		ereport(ERROR,

@@ -27,10 +27,10 @@ typedef struct SeckillCatalog
 	Oid			state[ORDER_STATES];	/* its values */
 } SeckillCatalog;
 
-extern int seckill_catalog_column(Oid table, const char *name);
+extern int	seckill_catalog_column(Oid table, const char *name);
 extern const SeckillCatalog *seckill_catalog(void);
 extern SeckillMode seckill_catalog_mode(Oid value);
-extern Oid seckill_catalog_find_mode(const char *label, size_t length);
+extern Oid	seckill_catalog_find_mode(const char *label, size_t length);
 extern void seckill_catalog_init(void);
 
 #endif							/* SECKILL_BASE_CATALOG_H */

@@ -54,7 +54,7 @@ int64
 seckill_microseconds(const Interval *interval)
 {
 	double		days = interval->day +
-	(double) interval->month * DAYS_PER_MONTH;
+		(double) interval->month * DAYS_PER_MONTH;
 	double		total = interval->time + days * USECS_PER_DAY;
 
 	return (int64) Max(Min(total, DAYS_PER_YEAR * (double) USECS_PER_DAY), 0.0);
@@ -99,7 +99,7 @@ seckill_check_writable(const char *function)
  */
 
 void
-seckill_ledger_unserializable(void)
+seckill_serialization_failure(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

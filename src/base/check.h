@@ -16,7 +16,7 @@ extern int64 seckill_microseconds(const Interval *interval);
 SECKILL_NORETURN extern void seckill_unknown_item(int64 item_id);
 SECKILL_NORETURN extern void seckill_request_reused(void);
 extern void seckill_check_writable(const char *function);
-SECKILL_NORETURN extern void seckill_ledger_unserializable(void);
+SECKILL_NORETURN extern void seckill_serialization_failure(void);
 SECKILL_NORETURN extern void seckill_unknown_order(int64 item_id,
 												   int64 order_id);
 extern const char *seckill_process_message(const ErrorData *error);

@@ -5,24 +5,24 @@
 #ifndef SECKILL_BASE_SETTINGS_H
 #define SECKILL_BASE_SETTINGS_H
 
-extern int			seckill_default_mode;
-extern bool		seckill_allow_unsafe;
-extern int			seckill_max_retries;
-extern int			seckill_lease_units;
-extern int			seckill_max_items;
-extern char	   *seckill_token_key;
-extern char	   *seckill_token_old_key;
-extern int			seckill_hot_rate;
-extern int			seckill_queue_size;
-extern int			seckill_queue_batch;
-extern int			seckill_queue_idle_time;
-extern int			seckill_open_ahead;
-extern int			seckill_naptime;
-extern bool		seckill_queue_notify;
-extern double		seckill_user_rate;
-extern int			seckill_user_burst;
-extern int			seckill_max_users;
-extern int			seckill_max_waiters;
+extern int	seckill_default_mode;
+extern bool seckill_allow_unsafe;
+extern int	seckill_max_retries;
+extern int	seckill_lease_units;
+extern int	seckill_max_items;
+extern char *seckill_token_key;
+extern char *seckill_token_old_key;
+extern int	seckill_hot_rate;
+extern int	seckill_queue_size;
+extern int	seckill_queue_batch;
+extern int	seckill_queue_idle_time;
+extern int	seckill_open_ahead;
+extern int	seckill_naptime;
+extern bool seckill_queue_notify;
+extern double seckill_user_rate;
+extern int	seckill_user_burst;
+extern int	seckill_max_users;
+extern int	seckill_max_waiters;
 extern void seckill_settings_define(void);
 
 #endif							/* SECKILL_BASE_SETTINGS_H */

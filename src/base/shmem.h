@@ -17,7 +17,10 @@ typedef struct SeckillShmem
 	/* ask for areas with seckill_shmem_struct() and seckill_shmem_hash() */
 	void		(*request) (void);
 
-	/* fill the areas; called once, in the postmaster, before anybody uses them */
+	/*
+	 * fill the areas; called once, in the postmaster, before anybody uses
+	 * them
+	 */
 	void		(*init) (void);
 } SeckillShmem;
 

@@ -21,21 +21,21 @@
  */
 
 uint64
-seckill_lease_generation(const Purchase *p)
+seckill_await_generation(const Purchase *p)
 {
-	return p->entry != NULL ? seckill_stock_generation(p->entry) : 0;
+	return p->entry != NULL ? seckill_cache_generation(p->entry) : 0;
 }
 
 /* What is to be done about a row that is short, read after generation. */
-StockVerdict
-seckill_lease_judge(const Purchase *p, const ItemRow *row, uint64 generation)
+UnitsVerdict
+seckill_await_judge(const Purchase *p, const ItemRow *row, uint64 generation)
 {
-	StockOwn	own;
+	OwnUnits	own;
 
 	if (p->entry == NULL)
-		return row->leased > 0 ? STOCK_ON_ROW : STOCK_OUT;
-	seckill_xact_own(p->entry, &own);
-	return seckill_stock_judge(p->entry, generation, row, p->quantity, &own);
+		return row->leased > 0 ? UNITS_REFILL : UNITS_SOLD_OUT;
+	seckill_hold_own_units(p->entry, &own);
+	return seckill_cache_judge(p->entry, generation, row, p->quantity, &own);
 }
 
 
@@ -48,15 +48,15 @@ seckill_lease_judge(const Purchase *p, const ItemRow *row, uint64 generation)
  * bug: whoever waited for their holder would wait forever.
  */
 bool
-seckill_lease_has_lost(StockEntry *entry)
+seckill_await_has_lost(CacheEntry *entry)
 {
-	StockHolder holder;
-	StockOwn	own;
+	Holder		holder;
+	OwnUnits	own;
 
-	if (seckill_stock_other_holder(entry, &holder))
+	if (seckill_holder_find(entry, &holder))
 		return false;
-	seckill_xact_own(entry, &own);
-	return seckill_stock_has_lost(entry, &own);
+	seckill_hold_own_units(entry, &own);
+	return seckill_holder_has_lost(entry, &own);
 }
 
 /*
@@ -65,9 +65,9 @@ seckill_lease_has_lost(StockEntry *entry)
  * on hold, not written to any order.  False if none are lost by now.
  */
 bool
-seckill_lease_end_lost(Purchase *p, ItemRow *row, int32 own)
+seckill_await_end_lost(Purchase *p, ItemRow *row, int32 own)
 {
-	int32		units = seckill_stock_drop_lost(p->entry, own);
+	int32		units = seckill_holder_drop_lost(p->entry, own);
 
 	if (units == 0)
 		return false;
@@ -76,7 +76,7 @@ seckill_lease_end_lost(Purchase *p, ItemRow *row, int32 own)
 			 errmsg("%d units of item " INT64_FORMAT " were on hold for no transaction",
 					units, p->item_id),
 			 errdetail("The lease is ended and settled by its orders.")));
-	seckill_lease_settle(p, row);
+	seckill_settle(p, row);
 	return true;
 }
 
@@ -88,7 +88,7 @@ seckill_lease_end_lost(Purchase *p, ItemRow *row, int32 own)
 static void
 check_unused(Purchase *p, int32 own)
 {
-	if (seckill_xact_uses(p->entry, own))
+	if (seckill_hold_uses(p->entry, own))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("units of item " INT64_FORMAT " are on hold for no transaction",
@@ -98,12 +98,12 @@ check_unused(Purchase *p, int32 own)
 						 p->item_id)));
 }
 
-/* The same as seckill_lease_end_lost(), or an error. */
+/* The same as seckill_await_end_lost(), or an error. */
 bool
-seckill_lease_drop_lost(Purchase *p, ItemRow *row, int32 own)
+seckill_await_drop_lost(Purchase *p, ItemRow *row, int32 own)
 {
 	check_unused(p, own);
-	return seckill_lease_end_lost(p, row, own);
+	return seckill_await_end_lost(p, row, own);
 }
 
 /*
@@ -111,17 +111,17 @@ seckill_lease_drop_lost(Purchase *p, ItemRow *row, int32 own)
  * one.  The wait ends after the callbacks of that transaction.
  */
 void
-seckill_lease_await_holder(StockEntry *entry)
+seckill_await_holder(CacheEntry *entry)
 {
-	StockHolder holder;
+	Holder		holder;
 	TransactionId xid;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!seckill_stock_other_holder(entry, &holder))
+	if (!seckill_holder_find(entry, &holder))
 		return;
 	xid = (TransactionId) holder.shown;
 	seckill_lock_await_xact(xid);
-	seckill_stock_forget_holder(&holder);
+	seckill_holder_forget(&holder);
 }
 
 /*
@@ -129,16 +129,16 @@ seckill_lease_await_holder(StockEntry *entry)
  * which is locked for that.
  */
 void
-seckill_lease_await_units(Purchase *p)
+seckill_await_units(Purchase *p)
 {
 	ItemRow		row;
 
-	if (!seckill_lease_has_lost(p->entry))
+	if (!seckill_await_has_lost(p->entry))
 	{
-		seckill_lease_await_holder(p->entry);
+		seckill_await_holder(p->entry);
 		return;
 	}
 	check_unused(p, 0);
-	seckill_ledger_lock(p->item_id, &row);
-	(void) seckill_lease_end_lost(p, &row, 0);
+	seckill_item_lock_row(p->item_id, &row);
+	(void) seckill_await_end_lost(p, &row, 0);
 }

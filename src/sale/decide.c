@@ -39,8 +39,8 @@
  * says how to ask whether a buyer is still there; NULL: they cannot leave.
  */
 void
-seckill_sale_begin(Sale *sale, const ItemRow *row,
-				   const BuyerCallbacks *buyers)
+seckill_decide_begin(Sale *sale, const ItemRow *row,
+					 const BuyerCallbacks *buyers)
 {
 	sale->row = *row;
 	sale->buyers = buyers;
@@ -66,11 +66,11 @@ put_back(const BuyerCallbacks *buyers, const Purchase *p)
 
 /* Take what the row lacks from the lease on it, all or nothing. */
 static bool
-take_rest(const Sale *sale, const Purchase *p, StockTaken *part)
+take_rest(const Sale *sale, const Purchase *p, TakenUnits *part)
 {
 	if (p->entry == NULL || sale->row.leased == 0)
 		return false;
-	return seckill_xact_take(p->entry, p->quantity - sale->row.stock, part);
+	return seckill_hold_take(p->entry, p->quantity - sale->row.stock, part);
 }
 
 /*
@@ -83,7 +83,7 @@ drop_lost(Sale *sale, Purchase *p)
 	int32		taken = sale->from_lease;
 
 	sale->row.leased += taken;
-	if (!seckill_lease_drop_lost(p, &sale->row, taken))
+	if (!seckill_await_drop_lost(p, &sale->row, taken))
 	{
 		sale->row.leased -= taken;
 		return;
@@ -99,20 +99,20 @@ drop_lost(Sale *sale, Purchase *p)
  * taken from the lease.
  */
 static SeckillOutcome
-find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
+find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 {
 	ItemRow    *row = &sale->row;
 
-	seckill_lease_settle(p, row);
+	seckill_settle(p, row);
 	while (row->stock < p->quantity && !take_rest(sale, p, part))
 	{
 		CHECK_FOR_INTERRUPTS();
-		switch (seckill_lease_judge(p, row, seckill_lease_generation(p)))
+		switch (seckill_await_judge(p, row, seckill_await_generation(p)))
 		{
-			case STOCK_OUT:
+			case UNITS_SOLD_OUT:
 				return SECKILL_SOLD_OUT;
-			case STOCK_AWAIT:
-				if (seckill_lease_has_lost(p->entry))
+			case UNITS_WAIT:
+				if (seckill_await_has_lost(p->entry))
 				{
 					drop_lost(sale, p);
 					break;
@@ -120,13 +120,13 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
 				if (!may_wait)
 					return SECKILL_QUEUED;
 				put_back(sale->buyers, p);
-				seckill_lease_await_holder(p->entry);
+				seckill_await_holder(p->entry);
 				SECKILL_FAULT("holder awaited");
 				if (!take(sale->buyers, p))
 					return SECKILL_QUEUED;
 				break;
-			case STOCK_AGAIN:
-			case STOCK_ON_ROW:
+			case UNITS_RETRY:
+			case UNITS_REFILL:
 				break;
 		}
 	}
@@ -139,11 +139,11 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, StockTaken *part)
  * its buyer leaves the queue meanwhile.
  */
 SeckillOutcome
-seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
+seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 {
-	StockTaken	part = {0};
+	TakenUnits	part = {0};
 
-	p->outcome = seckill_check_window(&sale->row.rules, sale->now);
+	p->outcome = seckill_rules_check_window(&sale->row.rules, sale->now);
 	if (p->outcome == SECKILL_SOLD && sale->row.stock < p->quantity)
 		p->outcome = find_rest(sale, p, may_wait, &part);
 	if (p->outcome == SECKILL_SOLD)
@@ -162,10 +162,10 @@ seckill_sale_decide(Sale *sale, Purchase *p, bool may_wait)
 
 /* Write to the row what was sold. */
 void
-seckill_sale_end(const Sale *sale, int64 item_id)
+seckill_decide_end(const Sale *sale, int64 item_id)
 {
 	if (sale->from_row > 0 || sale->from_lease > 0)
-		seckill_ledger_sell_locked(item_id, sale->from_row, sale->from_lease);
+		seckill_item_sell_locked(item_id, sale->from_row, sale->from_lease);
 }
 
 
@@ -178,7 +178,7 @@ seckill_sale_end(const Sale *sale, int64 item_id)
  * in this order; for units of the row.
  */
 void
-seckill_batch_order(Purchase **list, int n)
+seckill_decide_orders(Purchase **list, int n)
 {
 	Purchase  **sold = palloc(n * sizeof(Purchase *));
 	int			nsold = 0;
@@ -187,7 +187,7 @@ seckill_batch_order(Purchase **list, int n)
 		if (list[i]->outcome == SECKILL_SOLD && list[i]->order_id == 0)
 			sold[nsold++] = list[i];
 	if (nsold > 0)
-		seckill_ledger_order(sold, nsold);
+		seckill_orders_insert(sold, nsold);
 	pfree(sold);
 }
 
@@ -197,13 +197,13 @@ seckill_batch_order(Purchase **list, int n)
  */
 
 /* The purchases of one item within a batch: a stretch of the sorted list. */
-typedef struct Stretch
+typedef struct ItemBatch
 {
 	int64		item_id;
 	Purchase  **first;
 	int			n;
 	Sale		sale;
-} Stretch;
+} ItemBatch;
 
 /* By item; of one item, in the order given, which is that of the addresses. */
 static int
@@ -217,9 +217,9 @@ compare(const void *a, const void *b)
 	return p < q ? -1 : p > q;
 }
 
-/* Cut the sorted list into stretches; returns their number. */
+/* Cut the sorted list into items_of_batch; returns their number. */
 static int
-cut(Purchase **sorted, int n, Stretch *stretches)
+cut(Purchase **sorted, int n, ItemBatch *items_of_batch)
 {
 	int			count = 0;
 
@@ -227,12 +227,12 @@ cut(Purchase **sorted, int n, Stretch *stretches)
 	{
 		if (i == 0 || sorted[i]->item_id != sorted[i - 1]->item_id)
 		{
-			stretches[count].item_id = sorted[i]->item_id;
-			stretches[count].first = &sorted[i];
-			stretches[count].n = 0;
+			items_of_batch[count].item_id = sorted[i]->item_id;
+			items_of_batch[count].first = &sorted[i];
+			items_of_batch[count].n = 0;
 			count++;
 		}
-		stretches[count - 1].n++;
+		items_of_batch[count - 1].n++;
 	}
 	return count;
 }
@@ -249,7 +249,7 @@ take_answered(const BuyerCallbacks *buyers, Purchase *p)
 
 /* Leave those of the stretch that may buy. */
 static void
-admit(Stretch *s, const SaleRules *rules, bool may_wait,
+admit(ItemBatch *s, const SaleRules *rules, bool may_wait,
 	  const BuyerCallbacks *buyers)
 {
 	Purchase  **all = palloc(s->n * sizeof(Purchase *));
@@ -258,8 +258,8 @@ admit(Stretch *s, const SaleRules *rules, bool may_wait,
 	memcpy(all, s->first, n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
 		all[i]->rules = *rules;
-	s->n = seckill_admit_requests(s->first, s->n, may_wait);
-	s->n = seckill_admit_users(s->first, s->n, may_wait);
+	s->n = seckill_limits_admit_requests(s->first, s->n, may_wait);
+	s->n = seckill_limits_admit_users(s->first, s->n, may_wait);
 	for (int i = 0; i < n; i++)
 		if (!all[i]->admitted)
 			take_answered(buyers, all[i]);
@@ -270,9 +270,9 @@ admit(Stretch *s, const SaleRules *rules, bool may_wait,
 static void
 answer_twins(Purchase **list, int n, const BuyerCallbacks *buyers)
 {
-	seckill_answer_twins(list, n);
+	seckill_limits_answer_duplicates(list, n);
 	for (int i = 0; i < n; i++)
-		if (list[i]->twin != NULL)
+		if (list[i]->duplicate_of != NULL)
 			take_answered(buyers, list[i]);
 }
 
@@ -281,20 +281,20 @@ answer_twins(Purchase **list, int n, const BuyerCallbacks *buyers)
  * except those whose buyers have left the queue.
  */
 static void
-decide_stretch(Stretch *s, const ItemRow *row, bool may_wait,
+decide_stretch(ItemBatch *s, const ItemRow *row, bool may_wait,
 			   const BuyerCallbacks *buyers)
 {
-	StockEntry *entry = seckill_entry_enter(s->item_id);
+	CacheEntry *entry = seckill_entry_enter(s->item_id);
 
-	seckill_sale_begin(&s->sale, row, buyers);
-	for (int i = 0; i < s->n && seckill_xact_has_room(); i++)
+	seckill_decide_begin(&s->sale, row, buyers);
+	for (int i = 0; i < s->n && seckill_hold_has_slot(); i++)
 	{
 		Purchase   *p = s->first[i];
 
 		p->entry = entry;
 		if (!take(buyers, p))
 			continue;
-		(void) seckill_sale_decide(&s->sale, p, may_wait);
+		(void) seckill_decide(&s->sale, p, may_wait);
 		entry = p->entry;		/* found, if it was made since */
 		if (p->outcome == SECKILL_QUEUED && !may_wait)
 		{
@@ -302,7 +302,7 @@ decide_stretch(Stretch *s, const ItemRow *row, bool may_wait,
 			break;
 		}
 	}
-	seckill_stock_unpin(entry);
+	seckill_cache_unpin(entry);
 }
 
 /*
@@ -311,7 +311,7 @@ decide_stretch(Stretch *s, const ItemRow *row, bool may_wait,
  * statement again.
  */
 static void
-decide_free(Stretch *stretches, int n, const BuyerCallbacks *buyers)
+decide_free(ItemBatch *items_of_batch, int n, const BuyerCallbacks *buyers)
 {
 	int64	   *ids = palloc(n * sizeof(int64));
 	int32	   *units = palloc(n * sizeof(int32));
@@ -320,18 +320,18 @@ decide_free(Stretch *stretches, int n, const BuyerCallbacks *buyers)
 	int			nsold = 0;
 
 	for (int i = 0; i < n; i++)
-		ids[i] = stretches[i].item_id;
-	seckill_ledger_try_lock_many(ids, n, rows, locked);
+		ids[i] = items_of_batch[i].item_id;
+	seckill_items_try_lock_rows(ids, n, rows, locked);
 	for (int i = 0; i < n; i++)
 	{
-		Sale	   *sale = &stretches[i].sale;
+		Sale	   *sale = &items_of_batch[i].sale;
 
 		if (!locked[i])
 			continue;
-		admit(&stretches[i], &rows[i].rules, false, buyers);
-		decide_stretch(&stretches[i], &rows[i], false, buyers);
+		admit(&items_of_batch[i], &rows[i].rules, false, buyers);
+		decide_stretch(&items_of_batch[i], &rows[i], false, buyers);
 		if (sale->from_lease > 0)
-			seckill_sale_end(sale, ids[i]);
+			seckill_decide_end(sale, ids[i]);
 		else if (sale->from_row > 0)
 		{
 			ids[nsold] = ids[i];
@@ -340,29 +340,29 @@ decide_free(Stretch *stretches, int n, const BuyerCallbacks *buyers)
 	}
 	SECKILL_FAULT("batch decided");
 	if (nsold > 0)
-		seckill_ledger_sell_many(ids, units, nsold);
+		seckill_items_sell(ids, units, nsold);
 	SECKILL_FAULT("rows of the batch written");
 }
 
 /* The same for one item, waiting for whoever has its row or holds units. */
 static void
-decide_waiting(Stretch *s, const BuyerCallbacks *buyers)
+decide_waiting(ItemBatch *s, const BuyerCallbacks *buyers)
 {
 	ItemRow		row;
 	int32		limit;
 
-	if (!seckill_ledger_peek(s->item_id, &row))
+	if (!seckill_item_read_latest(s->item_id, &row))
 		seckill_unknown_item(s->item_id);
 	limit = row.rules.per_user_limit;
 	admit(s, &row.rules, true, buyers);
-	seckill_lease_line_up(s->item_id);
-	seckill_ledger_lock(s->item_id, &row);
+	seckill_item_lock_acquire(s->item_id);
+	seckill_item_lock_row(s->item_id, &row);
 	if (row.rules.per_user_limit != limit)
 		return;					/* they are put off */
 	for (int i = 0; i < s->n; i++)
 		s->first[i]->rules = row.rules;
 	decide_stretch(s, &row, true, buyers);
-	seckill_sale_end(&s->sale, s->item_id);
+	seckill_decide_end(&s->sale, s->item_id);
 }
 
 /*
@@ -372,26 +372,26 @@ decide_waiting(Stretch *s, const BuyerCallbacks *buyers)
  * one item.
  */
 void
-seckill_batch_decide(Purchase **list, int n, bool may_wait,
+seckill_decide_batch(Purchase **list, int n, bool may_wait,
 					 const BuyerCallbacks *buyers)
 {
 	Purchase  **sorted = palloc(n * sizeof(Purchase *));
-	Stretch    *stretches = palloc(n * sizeof(Stretch));
+	ItemBatch  *items_of_batch = palloc(n * sizeof(ItemBatch));
 	int			count;
 
 	memcpy(sorted, list, n * sizeof(Purchase *));
 	qsort(sorted, n, sizeof(Purchase *), compare);
-	count = cut(sorted, n, stretches);
+	count = cut(sorted, n, items_of_batch);
 	if (!may_wait)
-		decide_free(stretches, count, buyers);
+		decide_free(items_of_batch, count, buyers);
 	else
 	{
 		Assert(count == 1);
-		decide_waiting(&stretches[0], buyers);
+		decide_waiting(&items_of_batch[0], buyers);
 	}
-	seckill_batch_order(list, n);
+	seckill_decide_orders(list, n);
 	SECKILL_FAULT("orders of the batch written");
 	answer_twins(list, n, buyers);
-	pfree(stretches);
+	pfree(items_of_batch);
 	pfree(sorted);
 }

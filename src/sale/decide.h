@@ -28,13 +28,13 @@ typedef struct Sale
 	TimestampTz now;
 } Sale;
 
-extern void seckill_sale_begin(Sale *sale, const ItemRow *row,
-							   const BuyerCallbacks *buyers);
-extern SeckillOutcome seckill_sale_decide(Sale *sale, Purchase *p,
-										  bool may_wait);
-extern void seckill_sale_end(const Sale *sale, int64 item_id);
-extern void seckill_batch_order(Purchase * *list, int n);
-extern void seckill_batch_decide(Purchase * *list, int n, bool may_wait,
+extern void seckill_decide_begin(Sale *sale, const ItemRow *row,
+								 const BuyerCallbacks *buyers);
+extern SeckillOutcome seckill_decide(Sale *sale, Purchase *p,
+									 bool may_wait);
+extern void seckill_decide_end(const Sale *sale, int64 item_id);
+extern void seckill_decide_orders(Purchase **list, int n);
+extern void seckill_decide_batch(Purchase **list, int n, bool may_wait,
 								 const BuyerCallbacks *buyers);
 
 #endif							/* SECKILL_SALE_DECIDE_H */

@@ -62,7 +62,7 @@ seckill_item_exists(int64 item_id)
 {
 	ItemRow		row;
 
-	return seckill_ledger_peek(item_id, &row);
+	return seckill_item_read_latest(item_id, &row);
 }
 
 /*
@@ -92,7 +92,7 @@ seckill_item_create(int64 item_id, const Change *change)
 	for (int i = 0; i < TRIES; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (seckill_ledger_insert_item(item_id, &item))
+		if (seckill_item_insert(item_id, &item))
 			return true;
 		if (seckill_item_exists(item_id))
 			return false;
@@ -112,18 +112,18 @@ seckill_item_change(int64 item_id, const Change *change)
 
 	if (change->count == 0 && !change->named[STOCK])
 		return;
-	seckill_lease_line_up(item_id);
-	seckill_ledger_lock(item_id, &row);
+	seckill_item_lock_acquire(item_id);
+	seckill_item_lock_row(item_id, &row);
 	if (change->named[STOCK])
 	{
-		seckill_xact_flush_seen();
+		seckill_standby_flush_seen();
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("item " INT64_FORMAT " exists, so its stock cannot be set",
 						item_id),
 				 errhint("Use seckill_restock() to add units or take some away, seckill_set_available() to say how many are left.")));
 	}
-	if (!seckill_ledger_read_item(item_id, &item))
+	if (!seckill_item_read_settings(item_id, &item))
 		seckill_unknown_item(item_id);
 	for (int i = 0; i < ITEM_SETTINGS; i++)
 		if (change->named[i])
@@ -131,7 +131,7 @@ seckill_item_change(int64 item_id, const Change *change)
 			item.settings[i] = change->values[i];
 			item.nulls[i] = change->nulls[i];
 		}
-	seckill_ledger_change_item(item_id, &item);
+	seckill_item_update_settings(item_id, &item);
 	SECKILL_FAULT("settings written");
 }
 
@@ -150,9 +150,9 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
 	p->entry = seckill_entry_find(item_id);
-	seckill_lease_line_up(item_id);
-	seckill_ledger_lock(item_id, row);
-	seckill_lease_settle(p, row);
+	seckill_item_lock_acquire(item_id);
+	seckill_item_lock_row(item_id, row);
+	seckill_settle(p, row);
 }
 
 /*
@@ -164,26 +164,26 @@ supply(int64 item_id, int32 to_row, int32 from_lease)
 {
 	if (to_row == 0 && from_lease == 0)
 		return;
-	seckill_ledger_sell_locked(item_id, -to_row, from_lease);
+	seckill_item_sell_locked(item_id, -to_row, from_lease);
 	SECKILL_FAULT("units moved");
-	seckill_ledger_supply(item_id, (int64) to_row - from_lease);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_item_add_supply(item_id, (int64) to_row - from_lease);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 	SECKILL_FAULT("supply counted");
 }
 
 /* Units that can be bought now, by us if the row is our own. */
 static int64
-available(StockEntry *entry, int32 stock, int64 lease_id)
+available(CacheEntry *entry, int32 stock, int64 lease_id)
 {
-	StockCounters counters;
-	StockOwn	own;
+	LeaseCounters counters;
+	OwnUnits	own;
 
 	if (entry == NULL)
 		return stock;
-	seckill_stock_read(entry, &counters);
+	seckill_cache_read_counters(entry, &counters);
 	if (counters.lease_id != lease_id)
 		return stock;
-	seckill_xact_own(entry, &own);
+	seckill_hold_own_units(entry, &own);
 	return (int64) stock + counters.avail +
 		(own.lease_id == lease_id ? own.credit : 0);
 }
@@ -215,8 +215,8 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 	p->quantity = units;
 	row->rules.starts_at = DT_NOBEGIN;
 	row->rules.ends_at = DT_NOEND;
-	seckill_sale_begin(&sale, row, NULL);
-	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
+	seckill_decide_begin(&sale, row, NULL);
+	if (seckill_decide(&sale, p, true) != SECKILL_SOLD)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNITS_MISSING),
 				 errmsg("fewer than %d units of item " INT64_FORMAT " are left",
@@ -232,9 +232,9 @@ seckill_item_write_off(int64 item_id, int64 units)
 {
 	ItemRow		row;
 
-	seckill_lease_line_up(item_id);
-	seckill_ledger_lock(item_id, &row);
-	seckill_ledger_write_off(item_id, units, row.lease_id);
+	seckill_item_lock_acquire(item_id);
+	seckill_item_lock_row(item_id, &row);
+	seckill_item_subtract_supply(item_id, units, row.lease_id);
 	SECKILL_FAULT("units written off");
 	return row.supplied - units;
 }
@@ -252,7 +252,7 @@ seckill_item_restock(int64 item_id, int32 units)
 	else
 		remove_units(&p, &row, -units);
 	left = available(p.entry, row.stock, row.lease_id);
-	seckill_stock_unpin(p.entry);
+	seckill_cache_unpin(p.entry);
 	return left;
 }
 
@@ -272,7 +272,7 @@ seckill_item_set_available(int64 item_id, int32 units)
 	from_lease = seckill_lease_empty(&p, &row);
 	left = (int64) row.stock + from_lease;
 	supply(item_id, units - row.stock, from_lease);
-	seckill_stock_unpin(p.entry);
+	seckill_cache_unpin(p.entry);
 	return units - left;
 }
 
@@ -286,13 +286,13 @@ seckill_item_set_available(int64 item_id, int32 units)
  * generation; false if that is not of one moment.
  */
 static bool
-locate(StockEntry *entry, uint64 generation, const ItemDetails *item,
+locate(CacheEntry *entry, uint64 generation, const ItemDetails *item,
 	   Whereabouts *units)
 {
-	StockCounters counters = {0};
+	LeaseCounters counters = {0};
 
 	if (entry != NULL)
-		seckill_stock_read(entry, &counters);
+		seckill_cache_read_counters(entry, &counters);
 	units->available = available(entry, item->stock, item->lease_id);
 	units->held = counters.lease_id == item->lease_id ? counters.held : 0;
 	units->unsettled = item->leased > 0 &&
@@ -308,20 +308,20 @@ locate(StockEntry *entry, uint64 generation, const ItemDetails *item,
 void
 seckill_item_look(int64 item_id, ItemDetails *item, Whereabouts *units)
 {
-	StockEntry *entry = seckill_entry_find(item_id);
+	CacheEntry *entry = seckill_entry_find(item_id);
 
 	for (int i = 0; i < LOOKS; i++)
 	{
 		uint64		generation = entry != NULL ?
-		seckill_stock_generation(entry) : 0;
+			seckill_cache_generation(entry) : 0;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!seckill_ledger_read_item(item_id, item))
+		if (!seckill_item_read_settings(item_id, item))
 			seckill_unknown_item(item_id);
 		if (locate(entry, generation, item, units))
 			break;
 	}
-	seckill_stock_unpin(entry);
+	seckill_cache_unpin(entry);
 }
 
 static TimestampTz
@@ -340,7 +340,7 @@ seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 		.ends_at = time_of(item, SETTING_ENDS_AT, DT_NOEND)
 	};
 
-	switch (seckill_check_window(&rules, GetCurrentTimestamp()))
+	switch (seckill_rules_check_window(&rules, GetCurrentTimestamp()))
 	{
 		case SECKILL_NOT_STARTED:
 			return "upcoming";

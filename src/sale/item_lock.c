@@ -26,13 +26,13 @@
  * line, where somebody may be waiting for just that lock.
  */
 bool
-seckill_lease_owns_row(int64 item_id)
+seckill_item_lock_has_row(int64 item_id)
 {
 	ItemRow		row;
 
-	return seckill_xact_locked_row(item_id) ||
+	return seckill_change_locked_row(item_id) ||
 		(TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
-		 seckill_ledger_try_lock(item_id, &row));
+		 seckill_item_try_lock_row(item_id, &row));
 }
 
 /*
@@ -43,13 +43,13 @@ seckill_lease_owns_row(int64 item_id)
  * Who has the row already must not stand behind those who wait for it.
  */
 void
-seckill_lease_line_up(int64 item_id)
+seckill_item_lock_acquire(int64 item_id)
 {
 	LOCKTAG		tag;
 
-	if (seckill_lease_owns_row(item_id))
+	if (seckill_item_lock_has_row(item_id))
 		return;
-	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_BUYERS);
-	(void) seckill_lock(&tag, ExclusiveLock, true);
+	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_ITEM);
+	(void) seckill_lock_acquire(&tag, ExclusiveLock, true);
 	SECKILL_FAULT("line joined");
 }

@@ -5,7 +5,7 @@
 #ifndef SECKILL_SALE_ITEM_LOCK_H
 #define SECKILL_SALE_ITEM_LOCK_H
 
-extern bool seckill_lease_owns_row(int64 item_id);
-extern void seckill_lease_line_up(int64 item_id);
+extern bool seckill_item_lock_has_row(int64 item_id);
+extern void seckill_item_lock_acquire(int64 item_id);
 
 #endif							/* SECKILL_SALE_ITEM_LOCK_H */

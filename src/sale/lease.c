@@ -30,7 +30,7 @@
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
-#include "shmem/cache_heat.h"
+#include "shmem/cache_calls.h"
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 #include "table/items.h"
@@ -44,13 +44,13 @@
 
 /* Move n units of the locked row to the cache; it gets them at commit. */
 void
-seckill_lease_units_to_cache(Purchase *p, const ItemRow *row, int32 n)
+seckill_lease_move_to_cache(Purchase *p, const ItemRow *row, int32 n)
 {
-	int64		lease_id = seckill_stock_lease_id(p->entry);
+	int64		lease_id = seckill_cache_lease_id(p->entry);
 
-	seckill_ledger_lease(p->item_id, n, lease_id);
+	seckill_item_lease(p->item_id, n, lease_id);
 	SECKILL_FAULT("lease written");
-	seckill_xact_credit(p->entry, lease_id, n);
+	seckill_hold_credit(p->entry, lease_id, n);
 	SECKILL_FAULT("lease credited");
 }
 
@@ -67,22 +67,22 @@ seckill_lease_units_to_cache(Purchase *p, const ItemRow *row, int32 n)
  * those of lost units, whose transactions have ended.
  */
 void
-seckill_lease_vacate(Purchase *p)
+seckill_lease_drain(Purchase *p)
 {
-	StockTaken	taken;
-	StockOwn	own;
+	TakenUnits	taken;
+	OwnUnits	own;
 
 	if (p->entry == NULL)
 		return;
-	while (!seckill_stock_close(p->entry))
+	while (!seckill_cache_close_lease(p->entry))
 	{
-		(void) seckill_xact_take_all(p->entry, &taken);
+		(void) seckill_hold_take_all(p->entry, &taken);
 		SECKILL_FAULT("lease emptied");
-		seckill_xact_own(p->entry, &own);
-		if (seckill_stock_is_vacant(p->entry, &own) ||
-			seckill_lease_has_lost(p->entry))
+		seckill_hold_own_units(p->entry, &own);
+		if (seckill_cache_is_vacant(p->entry, &own) ||
+			seckill_await_has_lost(p->entry))
 			return;
-		seckill_lease_await_holder(p->entry);
+		seckill_await_holder(p->entry);
 	}
 }
 
@@ -96,26 +96,26 @@ seckill_lease_vacate(Purchase *p)
 int32
 seckill_lease_empty(Purchase *p, ItemRow *row)
 {
-	StockTaken	taken;
-	StockOwn	own;
+	TakenUnits	taken;
+	OwnUnits	own;
 	int32		units = 0;
 
 	if (p->entry == NULL)
 		return 0;
 	for (;;)
 	{
-		seckill_xact_own(p->entry, &own);
-		if (own.credit > 0 && seckill_xact_take(p->entry, own.credit, &taken))
+		seckill_hold_own_units(p->entry, &own);
+		if (own.credit > 0 && seckill_hold_take(p->entry, own.credit, &taken))
 			units += taken.units;
-		if (seckill_xact_take_all(p->entry, &taken))
+		if (seckill_hold_take_all(p->entry, &taken))
 			units += taken.units;
 		SECKILL_FAULT("all units taken");
-		seckill_xact_own(p->entry, &own);
-		if (seckill_stock_is_vacant(p->entry, &own))
+		seckill_hold_own_units(p->entry, &own);
+		if (seckill_cache_is_vacant(p->entry, &own))
 			return units;
-		if (!seckill_lease_has_lost(p->entry))
-			seckill_lease_await_holder(p->entry);
-		else if (seckill_lease_drop_lost(p, row, units))
+		if (!seckill_await_has_lost(p->entry))
+			seckill_await_holder(p->entry);
+		else if (seckill_await_drop_lost(p, row, units))
 			units = 0;
 	}
 }
@@ -136,13 +136,13 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
-	seckill_ledger_lock(item_id, row);
+	seckill_item_lock_row(item_id, row);
 	stock = row->stock;
 	p->entry = seckill_entry_enter(item_id);
-	seckill_lease_settle(p, row);
-	if (p->entry != NULL && seckill_lease_has_lost(p->entry) &&
-		!seckill_xact_uses(p->entry, 0))
-		(void) seckill_lease_end_lost(p, row, 0);
+	seckill_settle(p, row);
+	if (p->entry != NULL && seckill_await_has_lost(p->entry) &&
+		!seckill_hold_uses(p->entry, 0))
+		(void) seckill_await_end_lost(p, row, 0);
 	return row->stock - stock;
 }
 
@@ -152,7 +152,7 @@ seckill_lease_prewarm(int64 item_id, int32 units)
 	Purchase	p;
 	ItemRow		row;
 
-	if (seckill_xact_emptied_items())
+	if (seckill_change_emptied_items())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("seckill.items was truncated by this transaction"),
@@ -165,10 +165,10 @@ seckill_lease_prewarm(int64 item_id, int32 units)
 				 errhint("Raise seckill.max_items, or recall items that are not hot.")));
 	units = Min(units, row.stock);
 	if (units > 0)
-		seckill_lease_units_to_cache(&p, &row, units);
+		seckill_lease_move_to_cache(&p, &row, units);
 	SECKILL_FAULT("item prewarmed");
-	seckill_stock_preheat(p.entry);
-	seckill_stock_unpin(p.entry);
+	seckill_cache_mark_hot(p.entry);
+	seckill_cache_unpin(p.entry);
 	return units;
 }
 
@@ -177,27 +177,27 @@ seckill_lease_prewarm(int64 item_id, int32 units)
  * later.  False if that would mean to wait for the row.
  */
 bool
-seckill_lease_prepare(int64 item_id)
+seckill_lease_prewarm_ahead(int64 item_id)
 {
 	Purchase	p = {.item_id = item_id};
 	ItemRow		row;
 	int32		missing;
 
-	if (!seckill_ledger_try_lock(item_id, &row))
+	if (!seckill_item_try_lock_row(item_id, &row))
 		return false;
 	p.entry = seckill_entry_enter(item_id);
 	if (p.entry == NULL)
 		return true;
-	seckill_lease_settle(&p, &row);
+	seckill_settle(&p, &row);
 	missing = Min(row.stock,
-				  seckill_lease_units - seckill_stock_avail(p.entry));
+				  seckill_lease_units - seckill_cache_avail(p.entry));
 	if (missing > 0)
 	{
-		seckill_lease_units_to_cache(&p, &row, missing);
+		seckill_lease_move_to_cache(&p, &row, missing);
 		seckill_stat_count(SECKILL_STAT_PREWARMS, 1);
 	}
-	seckill_stock_preheat(p.entry);
-	seckill_stock_unpin(p.entry);
+	seckill_cache_mark_hot(p.entry);
+	seckill_cache_unpin(p.entry);
 	return true;
 }
 
@@ -213,23 +213,23 @@ seckill_lease_recall(int64 item_id)
 {
 	Purchase	p;
 	ItemRow		row;
-	StockTaken	taken = {0};
+	TakenUnits	taken = {0};
 	int32		settled = open_item(&p, item_id, &row);
 
-	if (row.leased > 0 && !seckill_xact_uses(p.entry, 0) &&
-		seckill_stock_close(p.entry))
+	if (row.leased > 0 && !seckill_hold_uses(p.entry, 0) &&
+		seckill_cache_close_lease(p.entry))
 	{
 		int32		stock = row.stock;
 
 		SECKILL_FAULT("lease ended");
-		seckill_lease_settle(&p, &row);
+		seckill_settle(&p, &row);
 		settled += row.stock - stock;
 	}
-	else if (row.leased > 0 && seckill_xact_take_all(p.entry, &taken))
+	else if (row.leased > 0 && seckill_hold_take_all(p.entry, &taken))
 	{
 		SECKILL_FAULT("lease recalled");
-		seckill_ledger_give_back(item_id, taken.units);
+		seckill_item_unlease(item_id, taken.units);
 	}
-	seckill_stock_unpin(p.entry);
+	seckill_cache_unpin(p.entry);
 	return settled + taken.units;
 }

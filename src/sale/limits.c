@@ -55,10 +55,10 @@ hash_request(const Purchase *p)
 
 /* Has this transaction a lock that the worker would wait for? */
 bool
-seckill_admit_has_lock(const Purchase *p)
+seckill_limits_locked_by_me(const Purchase *p)
 {
-	return seckill_has_hash(hash_user(p), SECKILL_LOCK_USER) ||
-		(p->has_request && seckill_has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
+	return seckill_lock_has_hash(hash_user(p), SECKILL_LOCK_USER) ||
+		(p->has_request && seckill_lock_has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
 }
 
 
@@ -135,15 +135,15 @@ answer(OrderScan *scan, Purchase *p)
 {
 	OrderOfRequest order;
 
-	if (!seckill_ledger_requested(scan, p->item_id, &p->request, &order))
+	if (!seckill_order_scan_requested(scan, p->item_id, &p->request, &order))
 		return false;
 	if (!is_retry(p, order.user_id, order.quantity))
 	{
 		p->outcome = SECKILL_REQUEST_REUSED;
 		return true;
 	}
-	seckill_xact_await_flush(order.xmin, p->mode == SECKILL_MODE_QUEUE);
-	seckill_xact_await_standby();
+	seckill_standby_await_flush(order.xmin, p->mode == SECKILL_MODE_QUEUE);
+	seckill_standby_await();
 	p->order_id = order.order_id;
 	p->outcome = SECKILL_SOLD;
 	return true;
@@ -151,12 +151,12 @@ answer(OrderScan *scan, Purchase *p)
 
 /* The same for one alone, without a lock. */
 bool
-seckill_answer_request(Purchase *p)
+seckill_limits_answer_request(Purchase *p)
 {
-	OrderScan  *scan = seckill_ledger_begin_scan(true);
+	OrderScan  *scan = seckill_order_scan_begin(true);
 	bool		answered = answer(scan, p);
 
-	seckill_ledger_end_scan(scan);
+	seckill_order_scan_end(scan);
 	return answered;
 }
 
@@ -165,7 +165,7 @@ static void
 follow(Purchase *p, Purchase *first)
 {
 	p->admitted = false;
-	p->twin = first;
+	p->duplicate_of = first;
 }
 
 /*
@@ -176,11 +176,11 @@ follow(Purchase *p, Purchase *first)
 static void
 answer_if_ordered(OrderScan *scan, Purchase *p)
 {
-	if (p->twin != NULL)
+	if (p->duplicate_of != NULL)
 	{
-		if (!p->twin->admitted && p->twin->outcome != SECKILL_QUEUED &&
+		if (!p->duplicate_of->admitted && p->duplicate_of->outcome != SECKILL_QUEUED &&
 			answer(scan, p))
-			p->twin = NULL;
+			p->duplicate_of = NULL;
 	}
 	else if (p->admitted && answer(scan, p))
 		p->admitted = false;
@@ -208,7 +208,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 		{
 			first = p;
 			p->admitted = seckill_lock_hash(hash_request(p), SECKILL_LOCK_REQUEST,
-									may_wait);
+											may_wait);
 		}
 	}
 }
@@ -218,7 +218,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
  * Returns how many are admitted.
  */
 int
-seckill_admit_requests(Purchase **list, int n, bool may_wait)
+seckill_limits_admit_requests(Purchase **list, int n, bool may_wait)
 {
 	Purchase  **sorted;
 	OrderScan  *scan;
@@ -234,12 +234,12 @@ seckill_admit_requests(Purchase **list, int n, bool may_wait)
 	sorted = sort(list, n, compare_requests);
 	lock_requests(sorted, n, may_wait);
 	SECKILL_FAULT("requests locked");
-	scan = seckill_ledger_begin_scan(true);
+	scan = seckill_order_scan_begin(true);
 	for (int i = 0; i < n; i++)
 		if (sorted[i]->has_request)
 			answer_if_ordered(scan, sorted[i]);
 	SECKILL_FAULT("requests looked up");
-	seckill_ledger_end_scan(scan);
+	seckill_order_scan_end(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
 }
@@ -252,7 +252,7 @@ seckill_admit_requests(Purchase **list, int n, bool may_wait)
 static void
 answer_twin(Purchase *p)
 {
-	const Purchase *first = p->twin;
+	const Purchase *first = p->duplicate_of;
 
 	if (is_retry(p, first->user_id, first->quantity))
 	{
@@ -267,10 +267,10 @@ answer_twin(Purchase *p)
 
 /* Answer those who follow another. */
 void
-seckill_answer_twins(Purchase **list, int n)
+seckill_limits_answer_duplicates(Purchase **list, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (list[i]->twin != NULL)
+		if (list[i]->duplicate_of != NULL)
 			answer_twin(list[i]);
 }
 
@@ -299,7 +299,7 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 	for (int first = 0; first < n; first = end)
 	{
 		bool		locked = seckill_lock_hash(hash_user(sorted[first]),
-									   SECKILL_LOCK_USER, may_wait);
+											   SECKILL_LOCK_USER, may_wait);
 
 		end = end_of_user(sorted, n, first);
 		for (int i = first; i < end; i++)
@@ -315,7 +315,7 @@ static void
 admit_user(OrderScan *scan, Purchase **list, int n)
 {
 	int64		left = list[0]->rules.per_user_limit -
-	seckill_ledger_bought(scan, list[0]->item_id, list[0]->user_id);
+		seckill_order_scan_bought(scan, list[0]->item_id, list[0]->user_id);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -334,7 +334,7 @@ admit_user(OrderScan *scan, Purchase **list, int n)
  * their number.
  */
 int
-seckill_admit_users(Purchase **list, int n, bool may_wait)
+seckill_limits_admit_users(Purchase **list, int n, bool may_wait)
 {
 	Purchase  **sorted;
 	OrderScan  *scan;
@@ -345,7 +345,7 @@ seckill_admit_users(Purchase **list, int n, bool may_wait)
 	sorted = sort(list, n, compare_users);
 	lock_users(sorted, n, may_wait);
 	SECKILL_FAULT("users locked");
-	scan = seckill_ledger_begin_scan(false);
+	scan = seckill_order_scan_begin(false);
 	for (int first = 0; first < n; first = end)
 	{
 		end = end_of_user(sorted, n, first);
@@ -353,7 +353,7 @@ seckill_admit_users(Purchase **list, int n, bool may_wait)
 			admit_user(scan, &sorted[first], end - first);
 	}
 	SECKILL_FAULT("users counted");
-	seckill_ledger_end_scan(scan);
+	seckill_order_scan_end(scan);
 	pfree(sorted);
 	return keep_admitted(list, n);
 }

@@ -7,10 +7,10 @@
 
 #include "seckill.h"
 
-extern bool seckill_admit_has_lock(const Purchase *p);
-extern bool seckill_answer_request(Purchase *p);
-extern int seckill_admit_requests(Purchase * *list, int n, bool may_wait);
-extern void seckill_answer_twins(Purchase * *list, int n);
-extern int seckill_admit_users(Purchase * *list, int n, bool may_wait);
+extern bool seckill_limits_locked_by_me(const Purchase *p);
+extern bool seckill_limits_answer_request(Purchase *p);
+extern int	seckill_limits_admit_requests(Purchase **list, int n, bool may_wait);
+extern void seckill_limits_answer_duplicates(Purchase **list, int n);
+extern int	seckill_limits_admit_users(Purchase **list, int n, bool may_wait);
 
 #endif							/* SECKILL_SALE_LIMITS_H */

@@ -6,7 +6,7 @@
  * one, or (seckill_buy_many) many of one unit each, at the cost of one.  Those
  * that come first are served first.  It leaves the outcome in each.
  *
- * Every function here runs between seckill_ledger_begin() and _end(), for an
+ * Every function here runs between seckill_table_begin() and _end(), for an
  * item whose sale is open.  An error leaves nothing behind that the abort does
  * not undo.
  *
@@ -29,7 +29,7 @@
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
-#include "shmem/cache_heat.h"
+#include "shmem/cache_calls.h"
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 #include "table/item_row.h"
@@ -57,20 +57,20 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 {
 	Sale		sale;
 
-	seckill_sale_begin(&sale, row, NULL);
+	seckill_decide_begin(&sale, row, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		/* a limit that has come since counts this order, at least */
 		list[i]->rules = row->rules;
 		/* one may have found an entry that was made since */
 		list[i]->entry = list[0]->entry;
-		(void) seckill_sale_decide(&sale, list[i], true);
+		(void) seckill_decide(&sale, list[i], true);
 		list[0]->entry = list[i]->entry;
 	}
 	SECKILL_FAULT("list decided");
-	seckill_sale_end(&sale, list[0]->item_id);
+	seckill_decide_end(&sale, list[0]->item_id);
 	SECKILL_FAULT("locked row written");
-	seckill_batch_order(list, n);
+	seckill_decide_orders(list, n);
 }
 
 static void
@@ -78,7 +78,7 @@ lock_and_sell(Purchase **list, int n)
 {
 	ItemRow		row;
 
-	seckill_ledger_lock(list[0]->item_id, &row);
+	seckill_item_lock_row(list[0]->item_id, &row);
 	sell_locked(list, n, &row);
 }
 
@@ -88,7 +88,7 @@ sold(Purchase **list, int n)
 {
 	SECKILL_FAULT("row written");
 	set_outcome(list, n, SECKILL_SOLD);
-	seckill_batch_order(list, n);
+	seckill_decide_orders(list, n);
 }
 
 
@@ -101,15 +101,15 @@ buy_none(Purchase **list, int n)
 	ItemRow		row;
 	int			k;
 
-	if (!seckill_ledger_read(list[0]->item_id, &row))
+	if (!seckill_item_read_snapshot(list[0]->item_id, &row))
 		seckill_unknown_item(list[0]->item_id);
 	k = served(list, n, row.stock);
 	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
 	if (k == 0)
 		return;
 	sold(list, k);
-	seckill_ledger_overwrite(list[0]->item_id,
-							 row.stock - k * list[0]->quantity);
+	seckill_item_overwrite(list[0]->item_id,
+						   row.stock - k * list[0]->quantity);
 }
 
 
@@ -126,9 +126,9 @@ check_newest(const Purchase *p, const ItemRow *row)
 
 	if (!IsolationUsesXactSnapshot())
 		return;
-	if (!seckill_ledger_peek(p->item_id, &newest) ||
+	if (!seckill_item_read_latest(p->item_id, &newest) ||
 		newest.version != row->version || newest.stock != row->stock)
-		seckill_ledger_unserializable();
+		seckill_serialization_failure();
 }
 
 /*
@@ -141,7 +141,7 @@ buy_version_locked(Purchase **list, int n, int64 version)
 {
 	ItemRow		row;
 
-	seckill_ledger_lock(list[0]->item_id, &row);
+	seckill_item_lock_row(list[0]->item_id, &row);
 	if (row.version == version)
 		sell_locked(list, n, &row);
 	else
@@ -153,7 +153,7 @@ buy_version(Purchase **list, int n, int64 version)
 {
 	Purchase   *p = list[0];
 
-	if (seckill_ledger_sell_version(p->item_id, n * p->quantity, version))
+	if (seckill_item_sell_version(p->item_id, n * p->quantity, version))
 		sold(list, n);
 	else
 		set_outcome(list, n, SECKILL_CONFLICT);
@@ -166,11 +166,11 @@ buy_optimistic(Purchase **list, int n)
 
 	for (;;)
 	{
-		uint64		generation = seckill_lease_generation(p);
+		uint64		generation = seckill_await_generation(p);
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!seckill_ledger_read(p->item_id, &row))
+		if (!seckill_item_read_snapshot(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
 		if (served(list, n, row.stock) == n)
 		{
@@ -179,16 +179,16 @@ buy_optimistic(Purchase **list, int n)
 		}
 		check_newest(p, &row);
 		if (row.stock < p->quantity)
-			switch (seckill_lease_judge(p, &row, generation))
+			switch (seckill_await_judge(p, &row, generation))
 			{
-				case STOCK_OUT:
+				case UNITS_SOLD_OUT:
 					set_outcome(list, n, SECKILL_SOLD_OUT);
 					return;
-				case STOCK_AWAIT:
-					seckill_lease_await_units(p);
+				case UNITS_WAIT:
+					seckill_await_units(p);
 					continue;
-				case STOCK_AGAIN:
-				case STOCK_ON_ROW:
+				case UNITS_RETRY:
+				case UNITS_REFILL:
 					break;
 			}
 		buy_version_locked(list, n, row.version);
@@ -208,7 +208,7 @@ buy_retry(Purchase **list, int n)
 		 i < seckill_max_retries; i++)
 	{
 		if (list[0]->entry != NULL)
-			seckill_stock_note_conflict(list[0]->entry);
+			seckill_cache_record_conflict(list[0]->entry);
 		seckill_stat_note_retry();
 		buy_optimistic(list, n);
 	}
@@ -221,7 +221,7 @@ buy_retry(Purchase **list, int n)
 static void
 buy_pessimistic(Purchase **list, int n)
 {
-	seckill_lease_line_up(list[0]->item_id);
+	seckill_item_lock_acquire(list[0]->item_id);
 	lock_and_sell(list, n);
 }
 
@@ -232,8 +232,8 @@ buy_pessimistic(Purchase **list, int n)
 static void
 buy_advisory(Purchase **list, int n)
 {
-	seckill_lease_line_up(list[0]->item_id);
-	if (seckill_ledger_sell(list[0]->item_id, n * list[0]->quantity))
+	seckill_item_lock_acquire(list[0]->item_id);
+	if (seckill_item_sell(list[0]->item_id, n * list[0]->quantity))
 		sold(list, n);
 	else
 		lock_and_sell(list, n);
@@ -250,19 +250,19 @@ buy_advisory(Purchase **list, int n)
 
 /* The fence found another lease on the row: forget ours. */
 static void
-drop_stale_lease(Purchase *p, const StockTaken *taken)
+drop_stale_lease(Purchase *p, const TakenUnits *taken)
 {
 	ItemRow		row;
 
 	SECKILL_FAULT("fence has stopped the order");
-	seckill_xact_return(p->entry, taken);
+	seckill_hold_return(p->entry, taken);
 	SECKILL_FAULT("units returned");
-	if (!seckill_ledger_peek(p->item_id, &row))
+	if (!seckill_item_read_latest(p->item_id, &row))
 		seckill_unknown_item(p->item_id);
 	if (row.lease_id != taken->lease_id)
-		seckill_stock_renew(p->entry, taken->lease_id);
+		seckill_cache_renew_lease(p->entry, taken->lease_id);
 	if (IsolationUsesXactSnapshot())
-		seckill_ledger_unserializable();
+		seckill_serialization_failure();
 }
 
 /* How many units are left for a list that was too long, as far as one sees. */
@@ -270,12 +270,12 @@ static int32
 units_left(const Purchase *p)
 {
 	ItemRow		row;
-	StockOwn	own;
+	OwnUnits	own;
 	int64		left;
 
-	seckill_xact_own(p->entry, &own);
-	left = (int64) own.credit + seckill_stock_avail(p->entry);
-	if (seckill_ledger_peek(p->item_id, &row))
+	seckill_hold_own_units(p->entry, &own);
+	left = (int64) own.credit + seckill_cache_avail(p->entry);
+	if (seckill_item_read_latest(p->item_id, &row))
 		left += row.stock;
 	return (int32) Max(Min(left, p->quantity - 1), 1);
 }
@@ -286,49 +286,49 @@ units_left(const Purchase *p)
  * may be waiting for holders of units, so a holder must not wait for the row.
  */
 static bool
-take_for_list(Purchase **list, int n, StockTaken *taken)
+take_for_list(Purchase **list, int n, TakenUnits *taken)
 {
 	Purchase	whole = *list[0];
 
 	for (whole.quantity = n; whole.quantity > 1;
 		 whole.quantity = units_left(&whole))
-		if (seckill_lease_obtain(&whole, taken))
+		if (seckill_refill_obtain(&whole, taken))
 			return true;
-	return seckill_lease_obtain(list[0], taken);
+	return seckill_refill_obtain(list[0], taken);
 }
 
 /* Put units for the first of the list on hold, and for more if they are there. */
 static bool
-take(Purchase **list, int n, StockTaken *taken)
+take(Purchase **list, int n, TakenUnits *taken)
 {
 	Purchase   *p = list[0];
 
-	if (!seckill_xact_take(p->entry, n * p->quantity, taken))
-		return n == 1 ? seckill_lease_obtain(p, taken) :
+	if (!seckill_hold_take(p->entry, n * p->quantity, taken))
+		return n == 1 ? seckill_refill_obtain(p, taken) :
 			take_for_list(list, n, taken);
 	if (taken->low)
-		seckill_lease_top_up(p);
+		seckill_refill_ahead(p);
 	return true;
 }
 
 static void
 buy_cache(Purchase **list, int n)
 {
-	StockTaken	taken;
+	TakenUnits	taken;
 
 	while (n > 0 && take(list, n, &taken))
 	{
 		int			k = served(list, n, taken.units);
 
 		SECKILL_FAULT("units held");
-		if (seckill_ledger_order_fenced(list, k, taken.lease_id))
+		if (seckill_orders_insert_fenced(list, k, taken.lease_id))
 		{
 			SECKILL_FAULT("order is behind the fence");
 			set_outcome(list, k, SECKILL_SOLD);
 			list += k;
 			n -= k;
 			if (n > 0)
-				list[0]->company = n;
+				list[0]->batch_size = n;
 		}
 		else
 			drop_stale_lease(list[0], &taken);
@@ -344,10 +344,10 @@ buy_cache(Purchase **list, int n)
 static SeckillMode
 choose(const Purchase *p, int n)
 {
-	bool		can_hold = p->entry != NULL && seckill_xact_has_room();
+	bool		can_hold = p->entry != NULL && seckill_hold_has_slot();
 
 	if (p->mode == SECKILL_MODE_AUTO)
-		return can_hold && seckill_stock_heat(p->entry, n) ?
+		return can_hold && seckill_cache_record_calls(p->entry, n) ?
 			SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
 	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
 		return SECKILL_MODE_ADVISORY;
@@ -362,12 +362,12 @@ static bool
 may_join(const Purchase *p, SeckillMode mode)
 {
 	int32		max_waiters = p->rules.max_waiters >= 0 ?
-	p->rules.max_waiters : seckill_max_waiters;
+		p->rules.max_waiters : seckill_max_waiters;
 
 	if (max_waiters == 0 || p->entry == NULL ||
 		mode < SECKILL_MODE_OPTIMISTIC || mode > SECKILL_MODE_ADVISORY)
 		return true;
-	return seckill_stock_join(p->entry, max_waiters);
+	return seckill_cache_join(p->entry, max_waiters);
 }
 
 /*
@@ -375,11 +375,11 @@ may_join(const Purchase *p, SeckillMode mode)
  * in common; of one unit each if there is more than one.
  */
 void
-seckill_mode_run(Purchase **list, int n)
+seckill_modes_run(Purchase **list, int n)
 {
 	SeckillMode mode = choose(list[0], n);
 
-	list[0]->company = n;
+	list[0]->batch_size = n;
 	for (int i = 0; i < n; i++)
 		list[i]->mode = mode;
 	if (!may_join(list[0], mode))

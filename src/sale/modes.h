@@ -7,6 +7,6 @@
 
 #include "seckill.h"
 
-extern void seckill_mode_run(Purchase * *list, int n);
+extern void seckill_modes_run(Purchase **list, int n);
 
 #endif							/* SECKILL_SALE_MODES_H */

@@ -45,7 +45,7 @@
 static void
 lock_order(int64 item_id, int64 order_id, OrderRow *order)
 {
-	if (!seckill_ledger_lock_order(item_id, order_id, order))
+	if (!seckill_orders_lock(item_id, order_id, order))
 		seckill_unknown_order(item_id, order_id);
 }
 
@@ -61,20 +61,20 @@ sell_again(Purchase *p)
 	ItemRow		row;
 	Sale		sale;
 
-	if (!seckill_ledger_peek(p->item_id, &row))
+	if (!seckill_item_read_latest(p->item_id, &row))
 		seckill_unknown_item(p->item_id);
 	p->rules = row.rules;
-	if (seckill_admit_users(list, 1, true) == 0)
+	if (seckill_limits_admit_users(list, 1, true) == 0)
 		return false;
-	seckill_lease_line_up(p->item_id);
-	seckill_ledger_lock(p->item_id, &row);
+	seckill_item_lock_acquire(p->item_id);
+	seckill_item_lock_row(p->item_id, &row);
 	p->rules = row.rules;
 	row.rules.starts_at = DT_NOBEGIN;
 	row.rules.ends_at = DT_NOEND;
-	seckill_sale_begin(&sale, &row, NULL);
-	if (seckill_sale_decide(&sale, p, true) != SECKILL_SOLD)
+	seckill_decide_begin(&sale, &row, NULL);
+	if (seckill_decide(&sale, p, true) != SECKILL_SOLD)
 		return false;
-	seckill_sale_end(&sale, p->item_id);
+	seckill_decide_end(&sale, p->item_id);
 	SECKILL_FAULT("units sold again");
 	return true;
 }
@@ -90,8 +90,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	p.entry = seckill_entry_find(item_id);
 	sold = sell_again(&p);
 	if (sold)
-		seckill_ledger_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);
-	seckill_stock_unpin(p.entry);
+		seckill_orders_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);
+	seckill_cache_unpin(p.entry);
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
 }
 
@@ -100,15 +100,15 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 {
 	OrderRow	order;
 
-	if (seckill_ledger_confirm(item_id, order_id))
+	if (seckill_orders_confirm(item_id, order_id))
 		return ORDER_CONFIRMED;
 	lock_order(item_id, order_id, &order);
 	switch (order.state)
 	{
 		case ORDER_PENDING:
 			/* committed since; now it is locked, and the UPDATE finds it */
-			if (!seckill_ledger_confirm(item_id, order_id))
-				seckill_ledger_not_updated(item_id, order_id);
+			if (!seckill_orders_confirm(item_id, order_id))
+				seckill_orders_not_updated(item_id, order_id);
 			return ORDER_CONFIRMED;
 		case ORDER_CONFIRMED:
 			return ORDER_CONFIRMED;
@@ -117,7 +117,7 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 		case ORDER_CANCELLED:
 			break;
 	}
-	seckill_xact_flush_seen();
+	seckill_standby_flush_seen();
 	ereport(ERROR,
 			(errcode(ERRCODE_ORDER_CANCELLED),
 			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " was cancelled",
@@ -130,7 +130,7 @@ seckill_order_confirm(int64 item_id, int64 order_id)
  * mean to wait for it.
  */
 void
-seckill_put_back(int64 item_id, int64 units)
+seckill_order_return_units(int64 item_id, int64 units)
 {
 	ItemRow		row;
 
@@ -139,8 +139,8 @@ seckill_put_back(int64 item_id, int64 units)
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
-	seckill_ledger_lock(item_id, &row);
-	seckill_ledger_return(item_id, (int32) units);
+	seckill_item_lock_row(item_id, &row);
+	seckill_item_add_stock(item_id, (int32) units);
 	SECKILL_FAULT("units put back");
 }
 
@@ -154,7 +154,7 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 		return ORDER_CANCELLED;
 	if (order.state == ORDER_EXPIRED ||
 		(order.state == ORDER_CONFIRMED && !refund))
-		seckill_xact_flush_seen();
+		seckill_standby_flush_seen();
 	if (order.state == ORDER_EXPIRED)
 		ereport(ERROR,
 				(errcode(ERRCODE_ORDER_EXPIRED),
@@ -167,9 +167,9 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is confirmed",
 						order_id, item_id),
 				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
-	seckill_ledger_cancel(item_id, order_id);
+	seckill_orders_cancel(item_id, order_id);
 	SECKILL_FAULT("order cancelled");
-	seckill_lease_line_up(item_id);
-	seckill_put_back(item_id, order.quantity);
+	seckill_item_lock_acquire(item_id);
+	seckill_order_return_units(item_id, order.quantity);
 	return ORDER_CANCELLED;
 }

@@ -8,7 +8,7 @@
 #include "seckill.h"
 
 extern OrderState seckill_order_confirm(int64 item_id, int64 order_id);
-extern void seckill_put_back(int64 item_id, int64 units);
+extern void seckill_order_return_units(int64 item_id, int64 units);
 extern OrderState seckill_order_cancel(int64 item_id, int64 order_id,
 									   bool refund);
 

@@ -37,7 +37,7 @@
 static int32
 lease_size(const Purchase *p)
 {
-	int64		size = (int64) p->company * (seckill_lease_units / 10);
+	int64		size = (int64) p->batch_size * (seckill_lease_units / 10);
 
 	return (int32) Min(Max(size, seckill_lease_units), PG_INT32_MAX);
 }
@@ -47,24 +47,24 @@ lease_size(const Purchase *p)
  * False if row and cache together are short.
  */
 static bool
-refill(Purchase *p, StockTaken *taken)
+refill(Purchase *p, TakenUnits *taken)
 {
 	ItemRow		row;
-	StockOwn	own;
+	OwnUnits	own;
 	int32		missing;
 
-	seckill_ledger_lock(p->item_id, &row);
-	seckill_lease_settle(p, &row);
-	seckill_xact_own(p->entry, &own);
-	missing = p->quantity - own.credit - seckill_stock_avail(p->entry);
+	seckill_item_lock_row(p->item_id, &row);
+	seckill_settle(p, &row);
+	seckill_hold_own_units(p->entry, &own);
+	missing = p->quantity - own.credit - seckill_cache_avail(p->entry);
 	if (missing > 0)
 	{
 		if (row.stock < missing)
 			return false;
-		seckill_lease_units_to_cache(p, &row, Min(row.stock, Max(missing, lease_size(p))));
+		seckill_lease_move_to_cache(p, &row, Min(row.stock, Max(missing, lease_size(p))));
 		seckill_stat_note_refill();
 	}
-	return seckill_xact_take(p->entry, p->quantity, taken);
+	return seckill_hold_take(p->entry, p->quantity, taken);
 }
 
 /*
@@ -79,10 +79,10 @@ start_refill(Purchase *p, bool may_wait)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	if (!seckill_lock(&tag, ExclusiveLock, may_wait))
+	if (!seckill_lock_acquire(&tag, ExclusiveLock, may_wait))
 		return false;
 	SECKILL_FAULT("refiller's lock taken");
-	seckill_xact_start_refill(p->entry);
+	seckill_hold_start_refill(p->entry);
 	SECKILL_FAULT("refiller's role taken");
 	return true;
 }
@@ -93,9 +93,9 @@ end_refill(Purchase *p)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	seckill_xact_end_refill(p->entry);
+	seckill_hold_end_refill(p->entry);
 	SECKILL_FAULT("refiller's role given up");
-	seckill_unlock(&tag, ExclusiveLock);
+	seckill_lock_release(&tag, ExclusiveLock);
 }
 
 /* Wait until the refiller has ended or given up.  All who wait wake at once. */
@@ -105,20 +105,20 @@ await_refiller(Purchase *p)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
-	(void) seckill_lock(&tag, ShareLock, true);
+	(void) seckill_lock_acquire(&tag, ShareLock, true);
 	/* nobody can have the role now: one that shows is lost */
-	if (seckill_stock_is_refilling(p->entry))
-		seckill_stock_set_refilling(p->entry, false);
+	if (seckill_cache_is_refilling(p->entry))
+		seckill_cache_set_refilling(p->entry, false);
 	SECKILL_FAULT("refiller awaited");
-	seckill_unlock(&tag, ShareLock);
+	seckill_lock_release(&tag, ShareLock);
 }
 
 /* Refill as the one refiller, unless somebody has done it by now. */
 static bool
-refill_in_role(Purchase *p, StockTaken *taken)
+refill_in_role(Purchase *p, TakenUnits *taken)
 {
-	bool		done = seckill_stock_avail(p->entry) < p->quantity &&
-	refill(p, taken);
+	bool		done = seckill_cache_avail(p->entry) < p->quantity &&
+		refill(p, taken);
 
 	if (!done)
 		end_refill(p);
@@ -132,15 +132,15 @@ refill_in_role(Purchase *p, StockTaken *taken)
  * come later stand behind.
  */
 static bool
-refill_in_turn(Purchase *p, StockTaken *taken)
+refill_in_turn(Purchase *p, TakenUnits *taken)
 {
-	if (seckill_xact_locked_row(p->item_id))
+	if (seckill_change_locked_row(p->item_id))
 		return refill(p, taken);
 	if (start_refill(p, false))
 		return refill_in_role(p, taken);
-	if (seckill_lease_owns_row(p->item_id))
+	if (seckill_item_lock_has_row(p->item_id))
 		return refill(p, taken);
-	if (seckill_stock_is_refilling(p->entry))
+	if (seckill_cache_is_refilling(p->entry))
 	{
 		await_refiller(p);
 		return false;
@@ -157,31 +157,31 @@ refill_in_turn(Purchase *p, StockTaken *taken)
 /*
  * The cache was found short: put p's units on hold by whatever it takes.
  * Returns false if p is sold out.  Each turn reads generation, row and
- * counters in this order, see seckill_stock_judge().
+ * counters in this order, see seckill_cache_judge().
  */
 bool
-seckill_lease_obtain(Purchase *p, StockTaken *taken)
+seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 {
 	for (;;)
 	{
-		uint64		generation = seckill_lease_generation(p);
+		uint64		generation = seckill_await_generation(p);
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
-		if (seckill_xact_take(p->entry, p->quantity, taken))
+		if (seckill_hold_take(p->entry, p->quantity, taken))
 			return true;
-		if (!seckill_ledger_peek(p->item_id, &row))
+		if (!seckill_item_read_latest(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		switch (seckill_lease_judge(p, &row, generation))
+		switch (seckill_await_judge(p, &row, generation))
 		{
-			case STOCK_AGAIN:
+			case UNITS_RETRY:
 				break;
-			case STOCK_AWAIT:
-				seckill_lease_await_units(p);
+			case UNITS_WAIT:
+				seckill_await_units(p);
 				break;
-			case STOCK_OUT:
+			case UNITS_SOLD_OUT:
 				return false;
-			case STOCK_ON_ROW:
+			case UNITS_REFILL:
 				if (refill_in_turn(p, taken))
 					return true;
 				break;
@@ -194,26 +194,26 @@ seckill_lease_obtain(Purchase *p, StockTaken *taken)
  * transaction block, whose end may be far away while it has the row locked.
  */
 void
-seckill_lease_top_up(Purchase *p)
+seckill_refill_ahead(Purchase *p)
 {
 	ItemRow		row;
 	bool		leased = false;
 
 	if (IsTransactionBlock() || IsSubTransaction() ||
-		IsolationUsesXactSnapshot() || !seckill_xact_has_room() ||
+		IsolationUsesXactSnapshot() || !seckill_hold_has_slot() ||
 		!start_refill(p, false))
 		return;
-	if (seckill_ledger_try_lock(p->item_id, &row))
+	if (seckill_item_try_lock_row(p->item_id, &row))
 	{
 		leased = row.stock > 0 &&
-			row.lease_id == seckill_stock_lease_id(p->entry);
+			row.lease_id == seckill_cache_lease_id(p->entry);
 		if (leased)
 		{
-			seckill_lease_units_to_cache(p, &row, Min(row.stock, lease_size(p)));
+			seckill_lease_move_to_cache(p, &row, Min(row.stock, lease_size(p)));
 			seckill_stat_note_refill();
 		}
 		else
-			seckill_stock_set_dry(p->entry, row.stock == 0 && !row.mine);
+			seckill_cache_set_row_exhausted(p->entry, row.stock == 0 && !row.mine);
 	}
 	if (!leased)
 		end_refill(p);

@@ -8,7 +8,7 @@
 #include "seckill.h"
 #include "shmem/cache_counters.h"
 
-extern bool seckill_lease_obtain(Purchase *p, StockTaken *taken);
-extern void seckill_lease_top_up(Purchase *p);
+extern bool seckill_refill_obtain(Purchase *p, TakenUnits *taken);
+extern void seckill_refill_ahead(Purchase *p);
 
 #endif							/* SECKILL_SALE_REFILL_H */

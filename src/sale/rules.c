@@ -29,7 +29,7 @@
 
 /* Is the sale open?  SECKILL_SOLD stands for "go on". */
 SeckillOutcome
-seckill_check_window(const SaleRules *rules, TimestampTz now)
+seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 {
 	if (now < rules->starts_at)
 		return SECKILL_NOT_STARTED;
@@ -45,11 +45,11 @@ static SeckillOutcome
 check_row(Purchase *p)
 {
 	uint64		generation = p->entry != NULL ?
-	seckill_stock_generation(p->entry) : 0;
+		seckill_cache_generation(p->entry) : 0;
 	ItemRow		row;
 	bool		found = p->mode == SECKILL_MODE_QUEUE ?
-	seckill_ledger_glimpse(p->item_id, &row) :
-	seckill_ledger_peek(p->item_id, &row);
+		seckill_item_read_latest_unlocked(p->item_id, &row) :
+		seckill_item_read_latest(p->item_id, &row);
 
 	if (!found)
 		seckill_unknown_item(p->item_id);
@@ -57,14 +57,14 @@ check_row(Purchase *p)
 	if (p->entry == NULL)
 		p->entry = seckill_entry_enter(p->item_id);
 	else
-		seckill_stock_learn(p->entry, generation, &row, p->now);
+		seckill_cache_store_rules(p->entry, generation, &row, p->now);
 	p->rules = row.rules;
-	return seckill_check_window(&row.rules, p->now);
+	return seckill_rules_check_window(&row.rules, p->now);
 }
 
 /* Is it time to look at the row again?  Clocks can go back, too. */
 static bool
-is_stale(const StockGlance *glance, TimestampTz now)
+is_stale(const CachedRules *glance, TimestampTz now)
 {
 	return now - glance->checked_at > CHECK_INTERVAL ||
 		now < glance->checked_at - CHECK_INTERVAL;
@@ -76,29 +76,29 @@ is_stale(const StockGlance *glance, TimestampTz now)
  * Leaves the entry pinned in p.  SECKILL_SOLD stands for "go on".
  */
 SeckillOutcome
-seckill_check_rules(Purchase *p)
+seckill_rules_check(Purchase *p)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	StockGlance glance;
+	CachedRules glance;
 	SeckillOutcome outcome;
 
 	p->now = now;
 	p->entry = seckill_entry_find(p->item_id);
-	if (p->entry == NULL || seckill_xact_changed_row(p->item_id))
+	if (p->entry == NULL || seckill_change_changed_row(p->item_id))
 		return check_row(p);
 
-	seckill_stock_glance(p->entry, &glance);
+	seckill_cache_read_rules(p->entry, &glance);
 	if (!glance.known ||
 		(is_stale(&glance, now) &&
-		 seckill_stock_claim_check(p->entry, glance.checked_at, now)))
+		 seckill_cache_claim_check(p->entry, glance.checked_at, now)))
 	{
 		outcome = check_row(p);
-		seckill_stock_glance(p->entry, &glance);
+		seckill_cache_read_rules(p->entry, &glance);
 	}
 	else
 	{
 		p->rules = glance.rules;
-		outcome = seckill_check_window(&glance.rules, now);
+		outcome = seckill_rules_check_window(&glance.rules, now);
 	}
 	SECKILL_FAULT("rules known");
 	if (outcome == SECKILL_SOLD && glance.sold_out)
@@ -108,10 +108,10 @@ seckill_check_rules(Purchase *p)
 
 /* The same for a list of purchases of one item, with one look for all. */
 SeckillOutcome
-seckill_check_rules_of_all(Purchase **list, int n)
+seckill_rules_check_all(Purchase **list, int n)
 {
 	Purchase   *first = list[0];
-	SeckillOutcome outcome = seckill_check_rules(first);
+	SeckillOutcome outcome = seckill_rules_check(first);
 
 	for (int i = 1; i < n; i++)
 	{
@@ -131,7 +131,7 @@ seckill_check_rules_of_all(Purchase **list, int n)
 
 /* Does the purchase have the token that it needs, if it needs one? */
 bool
-seckill_has_token(Purchase *p)
+seckill_rules_has_token(Purchase *p)
 {
 	if (!p->rules.require_token)
 		return true;
@@ -145,10 +145,10 @@ seckill_has_token(Purchase *p)
 
 /* Who needs a token and has none is denied, and learns nothing of the stock. */
 SeckillOutcome
-seckill_check_token(Purchase *p, SeckillOutcome outcome)
+seckill_rules_check_token(Purchase *p, SeckillOutcome outcome)
 {
 	if ((outcome == SECKILL_SOLD || outcome == SECKILL_SOLD_OUT) &&
-		!seckill_has_token(p))
+		!seckill_rules_has_token(p))
 		return SECKILL_DENIED;
 	return outcome;
 }
@@ -160,11 +160,11 @@ seckill_check_token(Purchase *p, SeckillOutcome outcome)
  * exact retry needs none.
  */
 bool
-seckill_keeps_rate(Purchase *p)
+seckill_rules_keeps_rate(Purchase *p)
 {
 	if (!seckill_rate_applies(p) ||
 		(p->rules.require_token &&
-		 (seckill_token_key[0] == '\0' || !seckill_has_token(p))) ||
+		 (seckill_token_key[0] == '\0' || !seckill_rules_has_token(p))) ||
 		seckill_rate_admits(p))
 		return true;
 	p->outcome = SECKILL_RATE_LIMITED;
@@ -173,12 +173,12 @@ seckill_keeps_rate(Purchase *p)
 
 /* Leave those in the list who keep to their rate; returns their number. */
 int
-seckill_drop_rate_limited(Purchase **list, int n)
+seckill_rules_drop_rate_limited(Purchase **list, int n)
 {
 	int			kept = 0;
 
 	for (int i = 0; i < n; i++)
-		if (seckill_keeps_rate(list[i]))
+		if (seckill_rules_keeps_rate(list[i]))
 			list[kept++] = list[i];
 	return kept;
 }

@@ -23,7 +23,7 @@
 static void
 settle_dead_lease(int64 item_id, ItemRow *row)
 {
-	int64		sold = seckill_ledger_sold_on_lease(item_id, row->lease_id);
+	int64		sold = seckill_orders_sold_on_lease(item_id, row->lease_id);
 	int64		unsold = row->leased - sold;
 
 	if (unsold < 0)
@@ -34,7 +34,7 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 				 errdetail("%d units leased, " INT64_FORMAT " sold.",
 						   row->leased, sold),
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
-	seckill_ledger_close(item_id, (int32) unsold);
+	seckill_item_close_lease(item_id, (int32) unsold);
 	SECKILL_FAULT("dead lease closed");
 	seckill_stat_count(SECKILL_STAT_SETTLES, 1);
 	seckill_stat_count(SECKILL_STAT_SETTLED_UNITS, unsold);
@@ -53,14 +53,14 @@ settle_dead_lease(int64 item_id, ItemRow *row)
  * that of an entry made since.
  */
 void
-seckill_lease_settle(Purchase *p, ItemRow *row)
+seckill_settle(Purchase *p, ItemRow *row)
 {
 	if (p->entry == NULL)
 		p->entry = seckill_entry_find(p->item_id);
-	if (p->entry != NULL && seckill_stock_stale(p->entry, row))
-		seckill_stock_renew(p->entry, seckill_stock_lease_id(p->entry));
+	if (p->entry != NULL && seckill_cache_is_stale(p->entry, row))
+		seckill_cache_renew_lease(p->entry, seckill_cache_lease_id(p->entry));
 	if (row->leased > 0 &&
 		(p->entry == NULL ||
-		 row->lease_id != seckill_stock_lease_id(p->entry)))
+		 row->lease_id != seckill_cache_lease_id(p->entry)))
 		settle_dead_lease(p->item_id, row);
 }

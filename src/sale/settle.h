@@ -7,6 +7,6 @@
 
 #include "seckill.h"
 
-extern void seckill_lease_settle(Purchase *p, ItemRow *row);
+extern void seckill_settle(Purchase *p, ItemRow *row);
 
 #endif							/* SECKILL_SALE_SETTLE_H */

@@ -40,7 +40,7 @@ static void
 compute_code(const char *key, int64 item_id, int64 user_id, uint64 expiry,
 			 uint8 *code)
 {
-	TokenText	text = {"seckill token 1", pg_hton64(item_id),
+	TokenText text = {"seckill token 1", pg_hton64(item_id),
 	pg_hton64(user_id), pg_hton64(expiry)};
 	pg_hmac_ctx *ctx = pg_hmac_create(PG_SHA256);
 

@@ -33,7 +33,7 @@
  *   without any lock and read again if the sequence moved (a sequence lock).
  * - Callers: how many pins are counted as calls in a row mode.  A count ends
  *   with its pin, so it is 0 when nobody is there.
- * - Holders: per backend, SECKILL_PLACES words of (entry, xid), written by
+ * - Holders: per backend, SECKILL_MAX_HOLDS words of (entry, xid), written by
  *   that backend, read by those who must wait for a holder.  A place is shown
  *   before units are taken under the mutex, and hidden after they are given
  *   back under it.  So whoever has the mutex and finds units held while no
@@ -72,9 +72,9 @@
  */
 
 void
-seckill_check_preloaded(const char *name)
+seckill_cache_check_preloaded(const char *name)
 {
-	if (!seckill_stock_ready())
+	if (!seckill_cache_ready())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("mode \"%s\" needs shared memory", name),
@@ -83,9 +83,9 @@ seckill_check_preloaded(const char *name)
 
 /* Raise if the queue cannot be used here. */
 void
-seckill_check_queue(void)
+seckill_ring_check_preloaded(void)
 {
-	seckill_check_preloaded("queue");
+	seckill_cache_check_preloaded("queue");
 }
 
 
@@ -94,9 +94,9 @@ seckill_check_queue(void)
  */
 
 void
-seckill_require_cache(void)
+seckill_cache_require(void)
 {
-	if (!seckill_stock_ready())
+	if (!seckill_cache_ready())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("there is no stock cache"),
@@ -105,10 +105,10 @@ seckill_require_cache(void)
 
 #define EVICTION_TRIES		64
 
-StockShared *seckill_cache_state = NULL;
+CacheState *seckill_cache_state = NULL;
 PaddedEntry *seckill_cache_entries = NULL;
-StockBackend *seckill_cache_backends = NULL;
-HTAB *seckill_cache_directory = NULL;
+CacheBackend *seckill_cache_backends = NULL;
+HTAB	   *seckill_cache_directory = NULL;
 
 /*
  * My pins, innermost last, with the nest level that set each, and whether it
@@ -119,7 +119,7 @@ static int	pin_level[PINS_PER_BACKEND];
 static bool pin_joined[PINS_PER_BACKEND];
 
 /* The entry I used last: most sessions buy one item. */
-static StockEntry *last_entry = NULL;
+static CacheEntry *last_entry = NULL;
 
 
 /*
@@ -129,25 +129,25 @@ static StockEntry *last_entry = NULL;
 static void
 request(void)
 {
-	HASHCTL		info = {.keysize = sizeof(StockKey),
-	.entrysize = sizeof(StockSlot)};
+	HASHCTL		info = {.keysize = sizeof(CacheKey),
+	.entrysize = sizeof(CacheSlot)};
 
-	seckill_shmem_struct("seckill seckill_cache_state", sizeof(StockShared),
+	seckill_shmem_struct("seckill seckill_cache_state", sizeof(CacheState),
 						 (void **) &seckill_cache_state);
 	seckill_shmem_struct("seckill seckill_cache_entries",
 						 mul_size(seckill_max_items, sizeof(PaddedEntry)),
 						 (void **) &seckill_cache_entries);
 	seckill_shmem_struct("seckill seckill_cache_backends",
-						 mul_size(MaxBackends, sizeof(StockBackend)),
+						 mul_size(MaxBackends, sizeof(CacheBackend)),
 						 (void **) &seckill_cache_backends);
 	seckill_shmem_hash("seckill seckill_cache_directory", seckill_max_items, &info,
 					   HASH_ELEM | HASH_BLOBS, &seckill_cache_directory);
 }
 
 static void
-init_entry(StockEntry *entry, int index)
+init_entry(CacheEntry *entry, int index)
 {
-	memset(entry, 0, sizeof(StockEntry));
+	memset(entry, 0, sizeof(CacheEntry));
 	entry->next_free = index + 1 < seckill_max_items ? index + 1 : -1;
 	pg_atomic_init_u32(&entry->rules_seq, 0);
 	pg_atomic_init_u64(&entry->checked_at, 0);
@@ -156,20 +156,20 @@ init_entry(StockEntry *entry, int index)
 }
 
 static void
-init_backend(StockBackend *backend)
+init_backend(CacheBackend *backend)
 {
 	for (int i = 0; i < PINS_PER_BACKEND; i++)
 		pg_atomic_init_u32(&backend->pins[i], 0);
 	pg_atomic_init_u32(&backend->nholds, 0);
 	pg_atomic_init_u32(&backend->moves, 0);
-	for (int i = 0; i < SECKILL_PLACES; i++)
+	for (int i = 0; i < SECKILL_MAX_HOLDS; i++)
 		pg_atomic_init_u64(&backend->holds[i], 0);
 }
 
 static void
 init(void)
 {
-	seckill_cache_state->lock = seckill_shmem_lock(&seckill_stock_shmem);
+	seckill_cache_state->lock = seckill_shmem_lock(&seckill_cache_shmem);
 	seckill_cache_state->first_free = 0;
 	seckill_cache_state->hand = 0;
 	for (int i = 0; i < seckill_max_items; i++)
@@ -178,11 +178,11 @@ init(void)
 		init_backend(&seckill_cache_backends[i]);
 }
 
-const SeckillShmem seckill_stock_shmem = {"seckill_stock", request, init};
+const SeckillShmem seckill_cache_shmem = {"seckill_stock", request, init};
 
 /* Is the library preloaded, so that there is a cache at all? */
 bool
-seckill_stock_ready(void)
+seckill_cache_ready(void)
 {
 	return seckill_cache_state != NULL;
 }
@@ -193,7 +193,7 @@ seckill_stock_ready(void)
  */
 
 void
-seckill_cache_pin(StockEntry *entry)
+seckill_cache_pin(CacheEntry *entry)
 {
 	pg_atomic_write_u32(&my_backend()->pins[npins], entry_number(entry));
 	pin_level[npins] = GetCurrentTransactionNestLevel();
@@ -214,7 +214,7 @@ static void
 drop_pin(void)
 {
 	pg_atomic_uint32 *slot = &my_backend()->pins[--npins];
-	StockEntry *entry = &seckill_cache_entries[pg_atomic_read_u32(slot) - 1].entry;
+	CacheEntry *entry = &seckill_cache_entries[pg_atomic_read_u32(slot) - 1].entry;
 
 	if (pin_joined[npins])
 		pg_atomic_fetch_sub_u32(&entry->callers, 1);
@@ -224,7 +224,7 @@ drop_pin(void)
 
 /* Drop the innermost pin, which must be the one on entry; NULL is no pin. */
 void
-seckill_stock_unpin(StockEntry *entry)
+seckill_cache_unpin(CacheEntry *entry)
 {
 	if (entry == NULL)
 		return;
@@ -234,7 +234,7 @@ seckill_stock_unpin(StockEntry *entry)
 
 /* Drop the pins that nest level and those inside it left behind. */
 void
-seckill_stock_unpin_level(int level)
+seckill_cache_unpin_level(int level)
 {
 	while (npins > 0 && pin_level[npins - 1] >= level)
 		drop_pin();
@@ -246,7 +246,7 @@ seckill_stock_unpin_level(int level)
  * already, nothing is written, and the answer is false.
  */
 bool
-seckill_stock_join(StockEntry *entry, int32 max_waiters)
+seckill_cache_join(CacheEntry *entry, int32 max_waiters)
 {
 	uint32		callers = pg_atomic_read_u32(&entry->callers);
 
@@ -262,7 +262,7 @@ seckill_stock_join(StockEntry *entry, int32 max_waiters)
 }
 
 static bool
-is_pinned(StockEntry *entry)
+is_pinned(CacheEntry *entry)
 {
 	uint32		number = entry_number(entry);
 
@@ -279,7 +279,7 @@ is_pinned(StockEntry *entry)
  */
 
 static void
-set_key(StockKey *key, Oid items, int64 item_id)
+set_key(CacheKey *key, Oid items, int64 item_id)
 {
 	key->dbid = MyDatabaseId;
 	key->items = items;
@@ -287,17 +287,17 @@ set_key(StockKey *key, Oid items, int64 item_id)
 }
 
 static inline bool
-has_key(StockEntry *entry, const StockKey *key)
+has_key(CacheEntry *entry, const CacheKey *key)
 {
 	if (!entry->live)
 		return false;
 	pg_read_barrier();
-	return memcmp(&entry->key, key, sizeof(StockKey)) == 0;
+	return memcmp(&entry->key, key, sizeof(CacheKey)) == 0;
 }
 
 /* Pin the entry I used last, if it is still the entry of key. */
 static bool
-pin_last(const StockKey *key)
+pin_last(const CacheKey *key)
 {
 	if (last_entry == NULL || !has_key(last_entry, key))
 		return false;
@@ -305,7 +305,7 @@ pin_last(const StockKey *key)
 	SECKILL_CRASH("entry pinned again");
 	if (has_key(last_entry, key))
 		return true;
-	seckill_stock_unpin(last_entry);
+	seckill_cache_unpin(last_entry);
 	return false;
 }
 
@@ -322,10 +322,10 @@ seckill_cache_check_nesting(void)
 }
 
 /* Find and pin an entry; there is room for the pin. */
-static StockEntry *
-find_entry(const StockKey *key)
+static CacheEntry *
+find_entry(const CacheKey *key)
 {
-	StockSlot  *slot;
+	CacheSlot  *slot;
 
 	if (pin_last(key))
 		return last_entry;
@@ -345,10 +345,10 @@ find_entry(const StockKey *key)
  * Find and pin the entry of an item of a table; NULL if it has none, or if
  * there is no cache.
  */
-StockEntry *
-seckill_stock_find(Oid items, int64 item_id)
+CacheEntry *
+seckill_cache_find(Oid items, int64 item_id)
 {
-	StockKey	key;
+	CacheKey	key;
 
 	if (seckill_cache_state == NULL)
 		return NULL;
@@ -357,11 +357,11 @@ seckill_stock_find(Oid items, int64 item_id)
 	return find_entry(&key);
 }
 
-/* Like seckill_stock_find(), for a commit callback, which must not raise. */
-StockEntry *
-seckill_stock_find_in_callback(Oid items, int64 item_id)
+/* Like seckill_cache_find(), for a commit callback, which must not raise. */
+CacheEntry *
+seckill_cache_find_in_callback(Oid items, int64 item_id)
 {
-	StockKey	key;
+	CacheKey	key;
 
 	if (npins >= PINS_PER_BACKEND)
 		return NULL;
@@ -371,7 +371,7 @@ seckill_stock_find_in_callback(Oid items, int64 item_id)
 
 /* Caller holds seckill_cache_state->lock exclusively. */
 static void
-free_entry(StockEntry *entry)
+free_entry(CacheEntry *entry)
 {
 	hash_search(seckill_cache_directory, &entry->key, HASH_REMOVE, NULL);
 	entry->live = false;
@@ -380,7 +380,7 @@ free_entry(StockEntry *entry)
 }
 
 static bool
-is_idle(StockEntry *entry)
+is_idle(CacheEntry *entry)
 {
 	bool		idle;
 
@@ -398,7 +398,7 @@ is_idle(StockEntry *entry)
  * before has left a hold or a role behind, or nothing.
  */
 void
-seckill_cache_evict(StockEntry *entry)
+seckill_cache_evict(CacheEntry *entry)
 {
 	if (!entry->live || !is_idle(entry))
 		return;
@@ -446,10 +446,10 @@ new_lease_id(void)
 }
 
 /* Caller holds seckill_cache_state->lock exclusively, and there is an unused entry. */
-static StockEntry *
-use_entry(StockSlot *slot, int64 lease_id)
+static CacheEntry *
+use_entry(CacheSlot *slot, int64 lease_id)
 {
-	StockEntry *entry = &seckill_cache_entries[seckill_cache_state->first_free].entry;
+	CacheEntry *entry = &seckill_cache_entries[seckill_cache_state->first_free].entry;
 
 	slot->index = seckill_cache_state->first_free;
 	seckill_cache_state->first_free = entry->next_free;
@@ -466,7 +466,7 @@ use_entry(StockSlot *slot, int64 lease_id)
 	entry->hot = false;
 	entry->window = 0;
 	entry->calls = entry->conflicts = 0;
-	seckill_stat_forget(seckill_stock_index(entry));
+	seckill_stat_forget(seckill_cache_index(entry));
 	pg_write_barrier();
 	entry->live = true;
 	return entry;
@@ -477,12 +477,12 @@ use_entry(StockSlot *slot, int64 lease_id)
  * when it is full of seckill_cache_entries that matter, or during recovery: a standby must
  * come up with nothing in memory.
  */
-StockEntry *
-seckill_stock_enter(Oid items, int64 item_id)
+CacheEntry *
+seckill_cache_enter(Oid items, int64 item_id)
 {
-	StockEntry *entry = seckill_stock_find(items, item_id);
-	StockKey	key;
-	StockSlot  *slot;
+	CacheEntry *entry = seckill_cache_find(items, item_id);
+	CacheKey	key;
+	CacheSlot  *slot;
 	int64		lease_id;
 
 	if (entry != NULL || seckill_cache_state == NULL || RecoveryInProgress())
@@ -515,7 +515,7 @@ seckill_stock_enter(Oid items, int64 item_id)
 
 /* The number of an entry among all, from 0; -1 for NULL. */
 int
-seckill_stock_index(const StockEntry *entry)
+seckill_cache_index(const CacheEntry *entry)
 {
 	return entry == NULL ? -1 :
 		(int) ((const PaddedEntry *) entry - seckill_cache_entries);

@@ -21,7 +21,7 @@
 
 /* Open and close a change of what is read by sequence; under the mutex. */
 static inline void
-begin_rules(StockEntry *entry)
+begin_rules(CacheEntry *entry)
 {
 	pg_atomic_write_u32(&entry->rules_seq,
 						pg_atomic_read_u32(&entry->rules_seq) + 1);
@@ -29,7 +29,7 @@ begin_rules(StockEntry *entry)
 }
 
 static inline void
-end_rules(StockEntry *entry)
+end_rules(CacheEntry *entry)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&entry->rules_seq,
@@ -38,7 +38,7 @@ end_rules(StockEntry *entry)
 
 /* Under the mutex. */
 static void
-set_sold_out(StockEntry *entry, bool sold_out)
+set_sold_out(CacheEntry *entry, bool sold_out)
 {
 	if (entry->sold_out == sold_out)
 		return;
@@ -49,7 +49,7 @@ set_sold_out(StockEntry *entry, bool sold_out)
 
 /* Under the mutex: units appeared, or the row changed. */
 static void
-next_generation(StockEntry *entry)
+next_generation(CacheEntry *entry)
 {
 	entry->counters.generation++;
 	set_sold_out(entry, false);
@@ -57,7 +57,7 @@ next_generation(StockEntry *entry)
 
 /* Read rules and flag as of one moment. */
 void
-seckill_stock_glance(StockEntry *entry, StockGlance *glance)
+seckill_cache_read_rules(CacheEntry *entry, CachedRules *glance)
 {
 	uint32		seq;
 
@@ -76,7 +76,7 @@ seckill_stock_glance(StockEntry *entry, StockGlance *glance)
 
 /* Of all who saw the same old check, let one through to read the row. */
 bool
-seckill_stock_claim_check(StockEntry *entry, TimestampTz seen, TimestampTz now)
+seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen, TimestampTz now)
 {
 	uint64		expected = (uint64) seen;
 
@@ -85,7 +85,7 @@ seckill_stock_claim_check(StockEntry *entry, TimestampTz seen, TimestampTz now)
 }
 
 uint64
-seckill_stock_generation(StockEntry *entry)
+seckill_cache_generation(CacheEntry *entry)
 {
 	uint64		generation;
 
@@ -100,7 +100,7 @@ seckill_stock_generation(StockEntry *entry)
  * seckill_cache_state, or a lease that this memory does not know?
  */
 static bool
-row_has_units(StockEntry *entry, const ItemRow *row)
+row_has_units(CacheEntry *entry, const ItemRow *row)
 {
 	return row->stock > 0 || counters_lost(&entry->counters, row);
 }
@@ -111,8 +111,8 @@ row_has_units(StockEntry *entry, const ItemRow *row)
  * with units takes the sold-out flag back.
  */
 void
-seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
-					TimestampTz now)
+seckill_cache_store_rules(CacheEntry *entry, uint64 generation, const ItemRow *row,
+						  TimestampTz now)
 {
 	SpinLockAcquire(&entry->mutex);
 	if (entry->counters.generation == generation && !row->mine)
@@ -138,13 +138,13 @@ seckill_stock_learn(StockEntry *entry, uint64 generation, const ItemRow *row,
 
 /* Units anyone may take; only a hint, as no lock is held. */
 int32
-seckill_stock_avail(StockEntry *entry)
+seckill_cache_avail(CacheEntry *entry)
 {
 	return *(volatile int32 *) &entry->counters.avail;
 }
 
 int64
-seckill_stock_lease_id(StockEntry *entry)
+seckill_cache_lease_id(CacheEntry *entry)
 {
 	int64		lease_id;
 
@@ -156,7 +156,7 @@ seckill_stock_lease_id(StockEntry *entry)
 
 /* The counters as of one moment. */
 void
-seckill_stock_read(StockEntry *entry, StockCounters *counters)
+seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters)
 {
 	SpinLockAcquire(&entry->mutex);
 	*counters = entry->counters;
@@ -165,7 +165,7 @@ seckill_stock_read(StockEntry *entry, StockCounters *counters)
 
 /* Has the lease nothing on sale and nothing held but own? */
 bool
-seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)
+seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
 {
 	bool		vacant;
 
@@ -181,7 +181,7 @@ seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own)
  * one is under way or the row is known to be empty.
  */
 void
-seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
+seckill_cache_take(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 {
 	SpinLockAcquire(&entry->mutex);
 	taken->units = counters_take(&entry->counters, min, max);
@@ -197,7 +197,7 @@ seckill_stock_take(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
  * negative).  Units of another lease are dead and change nothing.
  */
 void
-seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
+seckill_cache_adjust(CacheEntry *entry, int64 lease_id, int32 avail,
 					 int32 held)
 {
 	SpinLockAcquire(&entry->mutex);
@@ -210,15 +210,15 @@ seckill_stock_adjust(StockEntry *entry, int64 lease_id, int32 avail,
  * Decide for a buyer, see counters_judge(), and set the flag if everybody may
  * be told the same.
  */
-StockVerdict
-seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
-					int32 quantity, const StockOwn *own)
+UnitsVerdict
+seckill_cache_judge(CacheEntry *entry, uint64 generation, const ItemRow *row,
+					int32 quantity, const OwnUnits *own)
 {
-	StockVerdict verdict;
+	UnitsVerdict verdict;
 
 	SpinLockAcquire(&entry->mutex);
 	verdict = counters_judge(&entry->counters, generation, row, quantity, own);
-	if (verdict == STOCK_OUT && counters_all_gone(&entry->counters, row))
+	if (verdict == UNITS_SOLD_OUT && counters_all_gone(&entry->counters, row))
 		set_sold_out(entry, true);
 	SpinLockRelease(&entry->mutex);
 	return verdict;
@@ -229,7 +229,7 @@ seckill_stock_judge(StockEntry *entry, uint64 generation, const ItemRow *row,
  * Counting on from a random start keeps the number as good as unique.
  */
 void
-seckill_cache_start_lease(StockEntry *entry)
+seckill_cache_start_lease(CacheEntry *entry)
 {
 	counters_start_lease(&entry->counters);
 	entry->dry = false;
@@ -238,7 +238,7 @@ seckill_cache_start_lease(StockEntry *entry)
 
 /* Start a new lease if the entry still has the given one, found dead. */
 void
-seckill_stock_renew(StockEntry *entry, int64 lease_id)
+seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id)
 {
 	SpinLockAcquire(&entry->mutex);
 	if (entry->counters.lease_id == lease_id)
@@ -253,7 +253,7 @@ seckill_stock_renew(StockEntry *entry, int64 lease_id)
  * from now on a lease that no memory knows, to be settled.
  */
 bool
-seckill_stock_close(StockEntry *entry)
+seckill_cache_close_lease(CacheEntry *entry)
 {
 	bool		closed;
 
@@ -270,7 +270,7 @@ seckill_stock_close(StockEntry *entry)
  * locked the row.
  */
 bool
-seckill_stock_stale(StockEntry *entry, const ItemRow *row)
+seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row)
 {
 	bool		stale;
 
@@ -286,7 +286,7 @@ seckill_stock_stale(StockEntry *entry, const ItemRow *row)
  * nobody would be told.
  */
 void
-seckill_stock_set_dry(StockEntry *entry, bool dry)
+seckill_cache_set_row_exhausted(CacheEntry *entry, bool dry)
 {
 	SpinLockAcquire(&entry->mutex);
 	entry->dry = dry;
@@ -296,7 +296,7 @@ seckill_stock_set_dry(StockEntry *entry, bool dry)
 
 /* Remember that a refill is under way, so that nobody tops up meanwhile. */
 void
-seckill_stock_set_refilling(StockEntry *entry, bool refilling)
+seckill_cache_set_refilling(CacheEntry *entry, bool refilling)
 {
 	SpinLockAcquire(&entry->mutex);
 	entry->refilling = refilling;
@@ -305,7 +305,7 @@ seckill_stock_set_refilling(StockEntry *entry, bool refilling)
 
 /* Has a transaction the role?  It may just be taking it or leaving it. */
 bool
-seckill_stock_is_refilling(StockEntry *entry)
+seckill_cache_is_refilling(CacheEntry *entry)
 {
 	return *(volatile bool *) &entry->refilling;
 }
@@ -316,7 +316,7 @@ seckill_stock_is_refilling(StockEntry *entry)
  */
 
 void
-seckill_cache_forget_rules(StockEntry *entry)
+seckill_cache_forget_rules(CacheEntry *entry)
 {
 	SpinLockAcquire(&entry->mutex);
 	begin_rules(entry);

@@ -12,46 +12,46 @@
 #include "shmem/counters.h"
 
 /* What an entry tells without a lock. */
-typedef struct StockGlance
+typedef struct CachedRules
 {
 	bool		known;			/* are the rules below loaded? */
 	bool		sold_out;
 	TimestampTz checked_at;		/* when the row was last read for this */
 	SaleRules	rules;
-} StockGlance;
+} CachedRules;
 
 /* Units taken from an entry in one step. */
-typedef struct StockTaken
+typedef struct TakenUnits
 {
 	int32		units;
 	int64		lease_id;
 	bool		low;			/* time to begin a refill */
-} StockTaken;
+} TakenUnits;
 
-extern void seckill_stock_glance(StockEntry *entry, StockGlance *glance);
-extern bool seckill_stock_claim_check(StockEntry *entry, TimestampTz seen,
+extern void seckill_cache_read_rules(CacheEntry *entry, CachedRules *glance);
+extern bool seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen,
 									  TimestampTz now);
-extern uint64 seckill_stock_generation(StockEntry *entry);
-extern void seckill_stock_learn(StockEntry *entry, uint64 generation,
-								const ItemRow *row, TimestampTz now);
-extern int32 seckill_stock_avail(StockEntry *entry);
-extern int64 seckill_stock_lease_id(StockEntry *entry);
-extern void seckill_stock_read(StockEntry *entry, StockCounters *counters);
-extern bool seckill_stock_is_vacant(StockEntry *entry, const StockOwn *own);
-extern void seckill_stock_take(StockEntry *entry, int32 min, int32 max,
-							   StockTaken *taken);
-extern void seckill_stock_adjust(StockEntry *entry, int64 lease_id,
+extern uint64 seckill_cache_generation(CacheEntry *entry);
+extern void seckill_cache_store_rules(CacheEntry *entry, uint64 generation,
+									  const ItemRow *row, TimestampTz now);
+extern int32 seckill_cache_avail(CacheEntry *entry);
+extern int64 seckill_cache_lease_id(CacheEntry *entry);
+extern void seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters);
+extern bool seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own);
+extern void seckill_cache_take(CacheEntry *entry, int32 min, int32 max,
+							   TakenUnits *taken);
+extern void seckill_cache_adjust(CacheEntry *entry, int64 lease_id,
 								 int32 avail, int32 held);
-extern StockVerdict seckill_stock_judge(StockEntry *entry, uint64 generation,
+extern UnitsVerdict seckill_cache_judge(CacheEntry *entry, uint64 generation,
 										const ItemRow *row, int32 quantity,
-										const StockOwn *own);
-extern void seckill_cache_start_lease(StockEntry *entry);
-extern void seckill_stock_renew(StockEntry *entry, int64 lease_id);
-extern bool seckill_stock_close(StockEntry *entry);
-extern bool seckill_stock_stale(StockEntry *entry, const ItemRow *row);
-extern void seckill_stock_set_dry(StockEntry *entry, bool dry);
-extern void seckill_stock_set_refilling(StockEntry *entry, bool refilling);
-extern bool seckill_stock_is_refilling(StockEntry *entry);
-extern void seckill_cache_forget_rules(StockEntry *entry);
+										const OwnUnits *own);
+extern void seckill_cache_start_lease(CacheEntry *entry);
+extern void seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id);
+extern bool seckill_cache_close_lease(CacheEntry *entry);
+extern bool seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row);
+extern void seckill_cache_set_row_exhausted(CacheEntry *entry, bool dry);
+extern void seckill_cache_set_refilling(CacheEntry *entry, bool refilling);
+extern bool seckill_cache_is_refilling(CacheEntry *entry);
+extern void seckill_cache_forget_rules(CacheEntry *entry);
 
 #endif							/* SECKILL_SHMEM_CACHE_COUNTERS_H */

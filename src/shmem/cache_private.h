@@ -16,23 +16,23 @@
 
 #define PINS_PER_BACKEND	8
 
-typedef struct StockKey
+typedef struct CacheKey
 {
 	Oid			dbid;
 	Oid			items;			/* OID of seckill.items: one incarnation */
 	int64		item_id;
-} StockKey;
+} CacheKey;
 
-typedef struct StockSlot
+typedef struct CacheSlot
 {
-	StockKey	key;			/* hash key, first */
+	CacheKey	key;			/* hash key, first */
 	int			index;
-} StockSlot;
+} CacheSlot;
 
-struct StockEntry
+struct CacheEntry
 {
 	/* written under seckill_cache_state->lock */
-	StockKey	key;
+	CacheKey	key;
 	bool		live;
 	int			next_free;
 
@@ -47,9 +47,9 @@ struct StockEntry
 	char		pad[PG_CACHE_LINE_SIZE];
 	slock_t		mutex;
 	bool		dry;			/* the committed row has nothing to lease */
-	StockCounters counters;
+	LeaseCounters counters;
 	bool		refilling;		/* a transaction has the refiller's lock */
-	bool		hot;			/* see seckill_stock_heat() */
+	bool		hot;			/* see seckill_cache_record_calls() */
 	int32		calls;			/* of mode auto, in this window */
 	int32		conflicts;		/* lost races, in this window */
 	ClockTime	window;			/* start of it; 0: none yet */
@@ -60,41 +60,41 @@ struct StockEntry
 
 typedef union PaddedEntry
 {
-	StockEntry	entry;
-	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(StockEntry))];
+	CacheEntry	entry;
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CacheEntry))];
 } PaddedEntry;
 
 /* What one backend shows the others.  0 is empty; seckill_cache_entries count from 1. */
-typedef struct StockBackend
+typedef struct CacheBackend
 {
 	pg_atomic_uint32 pins[PINS_PER_BACKEND];
 	pg_atomic_uint32 nholds;	/* holds[] is empty from here on */
 	pg_atomic_uint32 moves;		/* odd: units are between places */
-	pg_atomic_uint64 holds[SECKILL_PLACES]; /* entry << 32 | xid */
-} StockBackend;
+	pg_atomic_uint64 holds[SECKILL_MAX_HOLDS];	/* entry << 32 | xid */
+} CacheBackend;
 
-typedef struct StockShared
+typedef struct CacheState
 {
 	LWLock	   *lock;
 	int			first_free;		/* index of an unused entry, or -1 */
 	int			hand;			/* where the search for a victim goes on */
-} StockShared;
+} CacheState;
 
-extern StockShared *seckill_cache_state;
+extern CacheState *seckill_cache_state;
 
 extern PaddedEntry *seckill_cache_entries;
 
-extern StockBackend *seckill_cache_backends;
+extern CacheBackend *seckill_cache_backends;
 
 extern HTAB *seckill_cache_directory;
 
 static inline uint32
-entry_number(StockEntry *entry)
+entry_number(CacheEntry *entry)
 {
 	return (uint32) ((PaddedEntry *) entry - seckill_cache_entries) + 1;
 }
 
-static inline StockBackend *
+static inline CacheBackend *
 my_backend(void)
 {
 	return &seckill_cache_backends[SeckillMyProcIndex()];

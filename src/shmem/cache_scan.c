@@ -21,10 +21,10 @@
 
 /* The row of an item changed.  Raises nothing: runs in a commit callback. */
 void
-seckill_stock_changed(Oid items, int64 item_id)
+seckill_cache_row_changed(Oid items, int64 item_id)
 {
-	StockKey	key = {MyDatabaseId, items, item_id};
-	StockSlot  *slot;
+	CacheKey	key = {MyDatabaseId, items, item_id};
+	CacheSlot  *slot;
 
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	slot = hash_search(seckill_cache_directory, &key, HASH_FIND, NULL);
@@ -35,12 +35,12 @@ seckill_stock_changed(Oid items, int64 item_id)
 
 /* Any row of this database's items may have changed. */
 void
-seckill_stock_changed_all(Oid items)
+seckill_cache_rows_changed(Oid items)
 {
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	for (int i = 0; i < seckill_max_items; i++)
 	{
-		StockEntry *entry = &seckill_cache_entries[i].entry;
+		CacheEntry *entry = &seckill_cache_entries[i].entry;
 
 		if (entry->live && entry->key.dbid == MyDatabaseId &&
 			entry->key.items == items)
@@ -59,7 +59,7 @@ drop_entries(Oid dbid, Oid items)
 	LWLockAcquire(seckill_cache_state->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < seckill_max_items; i++)
 	{
-		StockEntry *entry = &seckill_cache_entries[i].entry;
+		CacheEntry *entry = &seckill_cache_entries[i].entry;
 
 		if (!entry->live || entry->key.dbid != dbid ||
 			(OidIsValid(items) && entry->key.items != items))
@@ -74,7 +74,7 @@ drop_entries(Oid dbid, Oid items)
 
 /* Is there an entry of this table?  Its table is being dropped. */
 bool
-seckill_stock_has_table(Oid items)
+seckill_cache_has_table(Oid items)
 {
 	bool		found = false;
 
@@ -88,13 +88,13 @@ seckill_stock_has_table(Oid items)
 }
 
 void
-seckill_stock_drop_table(Oid items)
+seckill_cache_drop_table(Oid items)
 {
 	drop_entries(MyDatabaseId, items);
 }
 
 void
-seckill_stock_drop_database(Oid dbid)
+seckill_cache_drop_database(Oid dbid)
 {
 	drop_entries(dbid, InvalidOid);
 }
@@ -106,7 +106,7 @@ seckill_stock_drop_database(Oid dbid)
 
 /* Is it an entry of this table of my database? */
 static bool
-is_mine(const StockEntry *entry, Oid items)
+is_mine(const CacheEntry *entry, Oid items)
 {
 	return entry->live && entry->key.dbid == MyDatabaseId &&
 		entry->key.items == items;
@@ -114,20 +114,20 @@ is_mine(const StockEntry *entry, Oid items)
 
 /* Copy what the seckill_cache_entries of this database's items say into *lines. */
 int
-seckill_stock_list(Oid items, StockLine **lines)
+seckill_cache_list(Oid items, CacheInfo **lines)
 {
 	int			n = 0;
 
 	*lines = NULL;
 	if (seckill_cache_state == NULL)
 		return 0;
-	*lines = palloc_extended(mul_size(seckill_max_items, sizeof(StockLine)),
+	*lines = palloc_extended(mul_size(seckill_max_items, sizeof(CacheInfo)),
 							 MCXT_ALLOC_HUGE);
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	for (int i = 0; i < seckill_max_items; i++)
 	{
-		StockEntry *entry = &seckill_cache_entries[i].entry;
-		StockLine  *line = &(*lines)[n];
+		CacheEntry *entry = &seckill_cache_entries[i].entry;
+		CacheInfo  *line = &(*lines)[n];
 
 		if (!is_mine(entry, items))
 			continue;
@@ -149,17 +149,17 @@ seckill_stock_list(Oid items, StockLine **lines)
  * Pin the next entry of a table, from place *next on; NULL if there are no
  * more.
  */
-StockEntry *
-seckill_stock_next(Oid items, int *next, int64 *item_id)
+CacheEntry *
+seckill_cache_next(Oid items, int *next, int64 *item_id)
 {
-	StockEntry *entry = NULL;
+	CacheEntry *entry = NULL;
 
 	if (seckill_cache_state == NULL)
 		return NULL;
 	seckill_cache_check_nesting();
 	while (entry == NULL && *next < seckill_max_items)
 	{
-		StockEntry *candidate = &seckill_cache_entries[(*next)++].entry;
+		CacheEntry *candidate = &seckill_cache_entries[(*next)++].entry;
 
 		if (!is_mine(candidate, items))
 			continue;

@@ -8,7 +8,7 @@
 #include "shmem/cache_private.h"
 
 /* A line of seckill_cache(). */
-typedef struct StockLine
+typedef struct CacheInfo
 {
 	int64		item_id;
 	int64		lease_id;
@@ -16,14 +16,14 @@ typedef struct StockLine
 	int32		held;
 	bool		sold_out;
 	bool		hot;
-} StockLine;
+} CacheInfo;
 
-extern void seckill_stock_changed(Oid items, int64 item_id);
-extern void seckill_stock_changed_all(Oid items);
-extern bool seckill_stock_has_table(Oid items);
-extern void seckill_stock_drop_table(Oid items);
-extern void seckill_stock_drop_database(Oid dbid);
-extern int seckill_stock_list(Oid items, StockLine * *lines);
-extern StockEntry *seckill_stock_next(Oid items, int *next, int64 *item_id);
+extern void seckill_cache_row_changed(Oid items, int64 item_id);
+extern void seckill_cache_rows_changed(Oid items);
+extern bool seckill_cache_has_table(Oid items);
+extern void seckill_cache_drop_table(Oid items);
+extern void seckill_cache_drop_database(Oid dbid);
+extern int	seckill_cache_list(Oid items, CacheInfo **lines);
+extern CacheEntry *seckill_cache_next(Oid items, int *next, int64 *item_id);
 
 #endif							/* SECKILL_SHMEM_CACHE_SCAN_H */

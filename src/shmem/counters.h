@@ -14,34 +14,34 @@
  * avail is what anyone may take; held what running transactions have taken, or
  * have leased and not committed.  Both count units of lease_id only.
  */
-typedef struct StockCounters
+typedef struct LeaseCounters
 {
 	int32		avail;
 	int32		held;
 	int64		lease_id;
 	uint64		generation;
-} StockCounters;
+} LeaseCounters;
 
 /* What the buyer's own transaction has at an entry. */
-typedef struct StockOwn
+typedef struct OwnUnits
 {
 	int64		lease_id;		/* the lease that the units are of */
 	int32		held;			/* units of its that the entry counts as held */
 	int32		credit;			/* those of them that it can still sell */
-} StockOwn;
+} OwnUnits;
 
 /* What a buyer who found an entry short does next. */
-typedef enum StockVerdict
+typedef enum UnitsVerdict
 {
-	STOCK_AGAIN,				/* something moved: look again */
-	STOCK_ON_ROW,				/* units are on the row, or in a dead lease */
-	STOCK_AWAIT,				/* another transaction holds units */
-	STOCK_OUT					/* proved: none left, none to come back */
-} StockVerdict;
+	UNITS_RETRY,				/* something moved: look again */
+	UNITS_REFILL,				/* units are on the row, or in a dead lease */
+	UNITS_WAIT,					/* another transaction holds units */
+	UNITS_SOLD_OUT				/* proved: none left, none to come back */
+} UnitsVerdict;
 
 /* Take at least min and at most max units, or none; returns how many. */
 static inline int32
-counters_take(StockCounters *c, int32 min, int32 max)
+counters_take(LeaseCounters *c, int32 min, int32 max)
 {
 	int32		units = c->avail < min ? 0 : c->avail < max ? c->avail : max;
 
@@ -55,7 +55,7 @@ counters_take(StockCounters *c, int32 min, int32 max)
  * True if units became available.
  */
 static inline bool
-counters_adjust(StockCounters *c, int64 lease_id, int32 avail, int32 held)
+counters_adjust(LeaseCounters *c, int64 lease_id, int32 avail, int32 held)
 {
 	if (c->lease_id != lease_id)
 		return false;
@@ -66,7 +66,7 @@ counters_adjust(StockCounters *c, int64 lease_id, int32 avail, int32 held)
 
 /* Forget the lease and its units.  The id is as good as unique. */
 static inline void
-counters_start_lease(StockCounters *c)
+counters_start_lease(LeaseCounters *c)
 {
 	c->lease_id++;
 	c->avail = 0;
@@ -75,14 +75,14 @@ counters_start_lease(StockCounters *c)
 
 /* Does nobody have or hold units? */
 static inline bool
-counters_idle(const StockCounters *c)
+counters_idle(const LeaseCounters *c)
 {
 	return c->avail == 0 && c->held == 0;
 }
 
 /* Has the lease nothing on sale and nothing held but own? */
 static inline bool
-counters_vacant(const StockCounters *c, const StockOwn *own)
+counters_vacant(const LeaseCounters *c, const OwnUnits *own)
 {
 	return c->lease_id == own->lease_id && c->avail == 0 &&
 		c->held <= own->held;
@@ -90,14 +90,14 @@ counters_vacant(const StockCounters *c, const StockOwn *own)
 
 /* Are units counted of a lease that is not on the row? */
 static inline bool
-counters_stale(const StockCounters *c, const ItemRow *row)
+counters_stale(const LeaseCounters *c, const ItemRow *row)
 {
 	return c->lease_id != row->lease_id && !counters_idle(c);
 }
 
 /* Is there a lease on the row that this memory does not know? */
 static inline bool
-counters_lost(const StockCounters *c, const ItemRow *row)
+counters_lost(const LeaseCounters *c, const ItemRow *row)
 {
 	return row->leased > 0 && row->lease_id != c->lease_id;
 }
@@ -111,18 +111,18 @@ counters_lost(const StockCounters *c, const ItemRow *row)
  * shows in row->stock.  So row and counters of one generation leave no place
  * for a unit that could come back.
  */
-static inline StockVerdict
-counters_judge(const StockCounters *c, uint64 generation, const ItemRow *row,
-			   int32 quantity, const StockOwn *own)
+static inline UnitsVerdict
+counters_judge(const LeaseCounters *c, uint64 generation, const ItemRow *row,
+			   int32 quantity, const OwnUnits *own)
 {
 	int64		reach = (int64) c->avail + own->credit;
 
 	if (c->generation != generation || c->lease_id != own->lease_id ||
 		reach >= quantity)
-		return STOCK_AGAIN;
+		return UNITS_RETRY;
 	if (counters_lost(c, row) || row->stock + reach >= quantity)
-		return STOCK_ON_ROW;
-	return c->held > own->held ? STOCK_AWAIT : STOCK_OUT;
+		return UNITS_REFILL;
+	return c->held > own->held ? UNITS_WAIT : UNITS_SOLD_OUT;
 }
 
 /*
@@ -130,7 +130,7 @@ counters_judge(const StockCounters *c, uint64 generation, const ItemRow *row,
  * himself is not the truth for others.
  */
 static inline bool
-counters_all_gone(const StockCounters *c, const ItemRow *row)
+counters_all_gone(const LeaseCounters *c, const ItemRow *row)
 {
 	return row->stock == 0 && counters_idle(c) && !row->mine;
 }

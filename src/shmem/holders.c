@@ -21,9 +21,9 @@
 
 /* Show in one of my places that xid holds units of entry. */
 void
-seckill_stock_publish_holder(int place, StockEntry *entry, TransactionId xid)
+seckill_holder_publish(int place, CacheEntry *entry, TransactionId xid)
 {
-	StockBackend *me = my_backend();
+	CacheBackend *me = my_backend();
 
 	pg_atomic_write_u64(&me->holds[place],
 						((uint64) entry_number(entry) << 32) | xid);
@@ -32,9 +32,9 @@ seckill_stock_publish_holder(int place, StockEntry *entry, TransactionId xid)
 }
 
 void
-seckill_stock_withdraw_holder(int place)
+seckill_holder_withdraw(int place)
 {
-	StockBackend *me = my_backend();
+	CacheBackend *me = my_backend();
 
 	pg_atomic_write_u64(&me->holds[place], 0);
 	if (pg_atomic_read_u32(&me->nholds) == (uint32) place + 1)
@@ -46,18 +46,18 @@ seckill_stock_withdraw_holder(int place)
  * see them in neither.
  */
 void
-seckill_stock_begin_move(void)
+seckill_holder_begin_move(void)
 {
-	StockBackend *me = my_backend();
+	CacheBackend *me = my_backend();
 
 	pg_atomic_write_u32(&me->moves, pg_atomic_read_u32(&me->moves) + 1);
 	pg_write_barrier();
 }
 
 void
-seckill_stock_end_move(void)
+seckill_holder_end_move(void)
 {
-	StockBackend *me = my_backend();
+	CacheBackend *me = my_backend();
 
 	pg_write_barrier();
 	pg_atomic_write_u32(&me->moves, pg_atomic_read_u32(&me->moves) + 1);
@@ -65,7 +65,7 @@ seckill_stock_end_move(void)
 
 /* The first place of a backend that shows the entry, or -1. */
 static int
-find_place(StockBackend *backend, StockEntry *entry)
+find_place(CacheBackend *backend, CacheEntry *entry)
 {
 	uint32		number = entry_number(entry);
 	int			n = pg_atomic_read_u32(&backend->nholds);
@@ -78,7 +78,7 @@ find_place(StockBackend *backend, StockEntry *entry)
 
 /* A place of another backend that shows the entry; false if none does. */
 bool
-seckill_stock_other_holder(StockEntry *entry, StockHolder *holder)
+seckill_holder_find(CacheEntry *entry, Holder *holder)
 {
 	for (int i = 0; i < MaxBackends; i++)
 	{
@@ -102,18 +102,18 @@ seckill_stock_other_holder(StockEntry *entry, StockHolder *holder)
  * run.  A place that still shows it shows nobody: clear it.
  */
 void
-seckill_stock_forget_holder(StockHolder *holder)
+seckill_holder_forget(Holder *holder)
 {
 	(void) pg_atomic_compare_exchange_u64(holder->place, &holder->shown, 0);
 }
 
 /* Might another backend hold units of the entry?  Under the mutex. */
 static bool
-has_other_holder(StockEntry *entry)
+has_other_holder(CacheEntry *entry)
 {
 	for (int i = 0; i < MaxBackends; i++)
 	{
-		StockBackend *backend = &seckill_cache_backends[i];
+		CacheBackend *backend = &seckill_cache_backends[i];
 		uint32		moves = pg_atomic_read_u32(&backend->moves);
 
 		if (i == SeckillMyProcIndex())
@@ -130,7 +130,7 @@ has_other_holder(StockEntry *entry)
 
 /* Are units of the entry on hold that nobody has?  Under the mutex. */
 static bool
-has_lost_units(StockEntry *entry, const StockOwn *own)
+has_lost_units(CacheEntry *entry, const OwnUnits *own)
 {
 	return entry->counters.lease_id == own->lease_id &&
 		entry->counters.held > own->held && !has_other_holder(entry);
@@ -138,7 +138,7 @@ has_lost_units(StockEntry *entry, const StockOwn *own)
 
 /* The same for the caller's own transaction having own. */
 bool
-seckill_stock_has_lost(StockEntry *entry, const StockOwn *own)
+seckill_holder_has_lost(CacheEntry *entry, const OwnUnits *own)
 {
 	bool		lost;
 
@@ -155,10 +155,10 @@ seckill_stock_has_lost(StockEntry *entry, const StockOwn *own)
  * and not committed.
  */
 int32
-seckill_stock_drop_lost(StockEntry *entry, int32 own_units)
+seckill_holder_drop_lost(CacheEntry *entry, int32 own_units)
 {
 	int32		units = 0;
-	StockOwn	own = {.held = own_units};
+	OwnUnits	own = {.held = own_units};
 
 	SpinLockAcquire(&entry->mutex);
 	own.lease_id = entry->counters.lease_id;

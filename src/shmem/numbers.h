@@ -43,7 +43,8 @@ typedef struct NumberHold
 {
 	int32		number;
 	int32		level;			/* that took it, or can sell it */
-	int32		leased_level;	/* that moved it from the row; 0: from the ring */
+	int32		leased_level;	/* that moved it from the row; 0: from the
+								 * ring */
 	bool		credit;			/* leased by us, and not sold yet */
 } NumberHold;
 
@@ -66,7 +67,7 @@ ring_place(int32 place)
  * they keep their places.
  */
 static inline int32
-ring_room(const StockCounters *c)
+ring_room(const LeaseCounters *c)
 {
 	return NUMBERS_RING - c->avail - c->held;
 }

@@ -140,7 +140,7 @@ burst_of(const Purchase *p)
 static uint64
 hash_key(const Purchase *p)
 {
-	RateKey		key = {.dbid = MyDatabaseId, .user_id = p->user_id};
+	RateKey		key = {.dbid = MyDatabaseId,.user_id = p->user_id};
 
 	key.own = p->rules.user_rate >= 0 || p->rules.user_burst > 0;
 	if (key.own)

@@ -7,7 +7,7 @@
  * many purchases share one transaction and one flush (group commit), and the
  * answer is published when that transaction has committed.
  *
- * There is one ring per database that uses the queue, of QUEUE_DATABASES
+ * There is one ring per database that uses the queue, of RING_DATABASES
  * there can be.  A ticket is a position in the ring, counted on from a random
  * number when the ring is taken into use, so that a ticket of another life of
  * the server is not mistaken for one of this, whatever the clock says.  That
@@ -40,7 +40,7 @@
  * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
  *	 they are those of the ticket one round earlier, which may be read still.
  * - dbid, worker, pid: under queues->lock.  Producers read worker without it, see
- *   seckill_queue_release().
+ *   seckill_ring_release().
  *
  * A worker that dies leaves its cells TAKEN and the next one takes them again.
  * That is right, as its transaction did not commit: answers are published in
@@ -73,11 +73,11 @@
 /* The least first ticket, and a number above all tickets. */
 #define FIRST_TICKET		(UINT64CONST(1) << 51)
 
-Queues *seckill_rings = NULL;
-QueueCell *seckill_ring_cells = NULL; /* seckill_queue_size for each queue */
+Rings	   *seckill_rings = NULL;
+RingCell   *seckill_ring_cells = NULL;	/* seckill_queue_size for each queue */
 
 /* The queue of my database, once I have used it. */
-Queue *seckill_my_ring = NULL;
+Ring	   *seckill_my_ring = NULL;
 
 
 /*
@@ -87,17 +87,17 @@ Queue *seckill_my_ring = NULL;
 static void
 request(void)
 {
-	seckill_shmem_struct("seckill seckill_rings", sizeof(Queues), (void **) &seckill_rings);
+	seckill_shmem_struct("seckill seckill_rings", sizeof(Rings), (void **) &seckill_rings);
 	seckill_shmem_struct("seckill queue seckill_ring_cells",
-						 mul_size(mul_size(QUEUE_DATABASES, seckill_queue_size),
-								  sizeof(QueueCell)),
+						 mul_size(mul_size(RING_DATABASES, seckill_queue_size),
+								  sizeof(RingCell)),
 						 (void **) &seckill_ring_cells);
 }
 
 static void
-init_queue(Queue *q)
+init_queue(Ring *q)
 {
-	memset(q, 0, sizeof(Queue));
+	memset(q, 0, sizeof(Ring));
 	pg_atomic_init_u32(&q->worker, WORKER_NONE);
 	pg_atomic_init_u32(&q->failures, 0);
 	pg_atomic_init_u64(&q->tail, 0);
@@ -110,12 +110,12 @@ init_queue(Queue *q)
 static void
 init(void)
 {
-	seckill_rings->lock = seckill_shmem_lock(&seckill_queue_shmem);
-	for (int i = 0; i < QUEUE_DATABASES; i++)
+	seckill_rings->lock = seckill_shmem_lock(&seckill_ring_shmem);
+	for (int i = 0; i < RING_DATABASES; i++)
 		init_queue(&seckill_rings->queue[i]);
 }
 
-const SeckillShmem seckill_queue_shmem = {"seckill_queue", request, init};
+const SeckillShmem seckill_ring_shmem = {"seckill_queue", request, init};
 
 
 /*
@@ -123,10 +123,10 @@ const SeckillShmem seckill_queue_shmem = {"seckill_queue", request, init};
  */
 
 /* Under seckill_rings->lock. */
-Queue *
+Ring *
 seckill_ring_find(Oid dbid)
 {
-	for (int i = 0; i < QUEUE_DATABASES; i++)
+	for (int i = 0; i < RING_DATABASES; i++)
 		if (seckill_rings->queue[i].dbid == dbid)
 			return &seckill_rings->queue[i];
 	return NULL;
@@ -146,10 +146,10 @@ draw_first_ticket(void)
 }
 
 /* Under seckill_rings->lock: take an unused queue into use for my database. */
-static Queue *
+static Ring *
 open_queue(uint64 first)
 {
-	Queue	   *q = seckill_ring_find(InvalidOid);
+	Ring	   *q = seckill_ring_find(InvalidOid);
 
 	if (q == NULL)
 		return NULL;
@@ -158,12 +158,12 @@ open_queue(uint64 first)
 	pg_atomic_write_u64(&q->head, first);
 	for (uint64 ticket = first - seckill_queue_size; ticket < first; ticket++)
 	{
-		QueueCell  *cell = cell_of(q, ticket);
+		RingCell   *cell = cell_of(q, ticket);
 
-		pg_atomic_init_u64(&cell->state, state_of(ticket, QUEUE_FREE));
+		pg_atomic_init_u64(&cell->state, state_of(ticket, CELL_FREE));
 		pg_atomic_init_u32(&cell->waiter, 0);
 	}
-	for (int i = 0; i < QUEUE_ERRORS; i++)
+	for (int i = 0; i < RING_ERRORS; i++)
 		q->errors[i].ticket = 0;
 	pg_atomic_write_u32(&q->worker, WORKER_NONE);
 	pg_atomic_write_u32(&q->failures, 0);
@@ -172,8 +172,8 @@ open_queue(uint64 first)
 }
 
 /* The queue of my database, if there is one or is to be one; else NULL. */
-Queue *
-seckill_ring_look_up(bool open)
+Ring *
+seckill_ring_of_database(bool open)
 {
 	uint64		first;
 
@@ -189,15 +189,15 @@ seckill_ring_look_up(bool open)
 }
 
 /* The queue of my database, which is taken into use if need be. */
-Queue *
+Ring *
 seckill_ring_get(void)
 {
-	if (seckill_ring_look_up(true) == NULL)
+	if (seckill_ring_of_database(true) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many databases use the queue"),
 				 errdetail("There are seckill_rings for %d databases of a server.",
-						   QUEUE_DATABASES),
+						   RING_DATABASES),
 				 errhint("Use another mode, such as \"cache\".")));
 	return seckill_my_ring;
 }
@@ -207,9 +207,9 @@ seckill_ring_get(void)
  * a commit callback; raises nothing.
  */
 void
-seckill_queue_drop_database(Oid dbid)
+seckill_ring_drop_database(Oid dbid)
 {
-	Queue	   *q;
+	Ring	   *q;
 
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
 	q = seckill_ring_find(dbid);
@@ -228,7 +228,7 @@ seckill_queue_drop_database(Oid dbid)
 
 /* Ask for a worker if there is none; false if there is no place for it. */
 bool
-seckill_ring_ensure_worker(Queue *q)
+seckill_ring_ensure_worker(Ring *q)
 {
 	bool		started = true;
 
@@ -237,7 +237,7 @@ seckill_ring_ensure_worker(Queue *q)
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE)
 	{
-		started = seckill_worker_register();
+		started = seckill_queue_worker_register();
 		if (started)
 			pg_atomic_write_u32(&q->worker, WORKER_STARTING);
 	}
@@ -256,7 +256,7 @@ seckill_ring_no_worker(void)
 
 /* See to it that there is a worker, or raise. */
 void
-seckill_ring_need_worker(Queue *q)
+seckill_ring_need_worker(Ring *q)
 {
 	if (!seckill_ring_ensure_worker(q))
 		seckill_ring_no_worker();
@@ -264,7 +264,7 @@ seckill_ring_need_worker(Queue *q)
 
 /* Tell the worker of a cell that has become READY. */
 static void
-wake_worker(Queue *q)
+wake_worker(Ring *q)
 {
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&q->sleeping) != 0 &&
@@ -282,12 +282,12 @@ wake_worker(Queue *q)
  * producer who read tail before others moved it looks again.
  */
 static bool
-next_ticket(Queue *q, uint64 *ticket)
+next_ticket(Ring *q, uint64 *ticket)
 {
 	*ticket = pg_atomic_read_u64(&q->tail);
 	for (;;)
 	{
-		QueueCell  *cell = cell_of(q, *ticket);
+		RingCell   *cell = cell_of(q, *ticket);
 		uint64		state = pg_atomic_read_u64(&cell->state);
 		uint64		tail;
 
@@ -311,9 +311,9 @@ next_ticket(Queue *q, uint64 *ticket)
  * decided, or NOBODY.  False if the ring is full.
  */
 bool
-seckill_ring_put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
+seckill_ring_put(Ring *q, const Purchase *p, int waiter, uint64 *ticket)
 {
-	QueueCell  *cell;
+	RingCell   *cell;
 
 	if (!next_ticket(q, ticket))
 		return false;
@@ -326,7 +326,7 @@ seckill_ring_put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
 	cell->request = p->request;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
-	pg_atomic_write_u64(&cell->state, state_of(*ticket, QUEUE_READY));
+	pg_atomic_write_u64(&cell->state, state_of(*ticket, CELL_READY));
 	wake_worker(q);
 	return true;
 }
@@ -341,9 +341,9 @@ seckill_ring_put(Queue *q, const Purchase *p, int waiter, uint64 *ticket)
  * if there is none.
  */
 int64
-seckill_queue_backlog(int *pid)
+seckill_ring_backlog(int *pid)
 {
-	Queue	   *q = seckill_ring_look_up(false);
+	Ring	   *q = seckill_ring_of_database(false);
 	int64		backlog = 0;
 	uint64		tail;
 
@@ -371,9 +371,9 @@ seckill_queue_backlog(int *pid)
 
 /* What the worker waits for when it has nothing to do. */
 uint32
-seckill_worker_wait_event(void)
+seckill_queue_worker_wait_event(void)
 {
 	static uint32 event = 0;
 
-	return SeckillWaitEvent(&event, "SeckillWorker");
+	return SeckillWaitEvent(&event, "SeckillQueueWorker");
 }

@@ -15,9 +15,9 @@
 #include "base/settings.h"
 #include "seckill.h"
 
-#define QUEUE_DATABASES		8
+#define RING_DATABASES		8
 
-#define QUEUE_ERRORS		32
+#define RING_ERRORS		32
 
 #define PHASE_BITS			2
 
@@ -27,16 +27,16 @@
 /* A bit of waiter: the answer is there. */
 #define ANSWERED			0x80000000u
 
-typedef enum QueuePhase
+typedef enum RingPhase
 {
-	QUEUE_FREE,
-	QUEUE_READY,
-	QUEUE_TAKEN,
-	QUEUE_DECIDED
-} QueuePhase;
+	CELL_FREE,
+	CELL_READY,
+	CELL_TAKEN,
+	CELL_DECIDED
+} RingPhase;
 
 /* One purchase. */
-typedef struct QueueCell
+typedef struct RingCell
 {
 	pg_atomic_uint64 state;		/* ticket << PHASE_BITS | phase */
 	pg_atomic_uint32 waiter;	/* who waits, counted from 1, or 0 */
@@ -48,26 +48,26 @@ typedef struct QueueCell
 	int			error;			/* SQLSTATE, or 0 */
 	pg_uuid_t	request;
 	bool		has_request;
-} QueueCell;
+} RingCell;
 
 /* What went wrong with a purchase, kept until others fail. */
-typedef struct QueueError
+typedef struct RingError
 {
 	uint64		ticket;
 	char		message[256];
-} QueueError;
+} RingError;
 
-typedef enum QueueWorker
+typedef enum RingWorker
 {
 	WORKER_NONE,
 	WORKER_STARTING,			/* the postmaster has been asked for one */
 	WORKER_RUNNING
-} QueueWorker;
+} RingWorker;
 
-typedef struct Queue
+typedef struct Ring
 {
 	Oid			dbid;			/* InvalidOid: not in use */
-	pg_atomic_uint32 worker;	/* a QueueWorker */
+	pg_atomic_uint32 worker;	/* a RingWorker */
 	int			pid;			/* of the running worker */
 	Latch	   *latch;			/* its, or that of the last one */
 	pg_atomic_uint32 failures;	/* starts of a worker since one succeeded */
@@ -75,7 +75,7 @@ typedef struct Queue
 	ConditionVariable decided;	/* for those who ask for a ticket */
 	slock_t		error_mutex;
 	int			next_error;
-	QueueError	errors[QUEUE_ERRORS];
+	RingError	errors[RING_ERRORS];
 
 	/* written all the time, each on a cache line of its own */
 	char		pad0[PG_CACHE_LINE_SIZE];
@@ -85,38 +85,38 @@ typedef struct Queue
 	char		pad2[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint32 sleeping;	/* is the worker to be woken? */
 	char		pad3[PG_CACHE_LINE_SIZE];
-} Queue;
+} Ring;
 
-typedef struct Queues
+typedef struct Rings
 {
 	LWLock	   *lock;
-	Queue		queue[QUEUE_DATABASES];
-} Queues;
+	Ring		queue[RING_DATABASES];
+} Rings;
 
-extern Queues *seckill_rings;
+extern Rings *seckill_rings;
 
-extern QueueCell *seckill_ring_cells; /* seckill_queue_size for each queue */
+extern RingCell *seckill_ring_cells;	/* seckill_queue_size for each queue */
 
 /* The queue of my database, once I have used it. */
-extern Queue *seckill_my_ring;
+extern Ring *seckill_my_ring;
 
-static inline QueueCell *
-cell_of(Queue *q, uint64 ticket)
+static inline RingCell *
+cell_of(Ring *q, uint64 ticket)
 {
 	return &seckill_ring_cells[(q - seckill_rings->queue) * seckill_queue_size +
-				  ticket % seckill_queue_size];
+							   ticket % seckill_queue_size];
 }
 
 static inline uint64
-state_of(uint64 ticket, QueuePhase phase)
+state_of(uint64 ticket, RingPhase phase)
 {
 	return ticket << PHASE_BITS | phase;
 }
 
-static inline QueuePhase
+static inline RingPhase
 phase_in(uint64 state)
 {
-	return (QueuePhase) (state & ((1 << PHASE_BITS) - 1));
+	return (RingPhase) (state & ((1 << PHASE_BITS) - 1));
 }
 
 static inline uint64
@@ -128,12 +128,12 @@ ticket_in(uint64 state)
 static inline bool
 is_over(uint64 state)
 {
-	return phase_in(state) == QUEUE_FREE || phase_in(state) == QUEUE_DECIDED;
+	return phase_in(state) == CELL_FREE || phase_in(state) == CELL_DECIDED;
 }
 
 /* Move the cell of ticket from one phase to another, if it is in the first. */
 static inline bool
-move_cell(QueueCell *cell, uint64 ticket, QueuePhase from, QueuePhase to)
+move_cell(RingCell *cell, uint64 ticket, RingPhase from, RingPhase to)
 {
 	uint64		expected = state_of(ticket, from);
 

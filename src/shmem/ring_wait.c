@@ -35,18 +35,18 @@ static uint32 result_event = 0;
  */
 
 static void
-read_message(Queue *q, uint64 ticket, char *message, Size size)
+read_message(Ring *q, uint64 ticket, char *message, Size size)
 {
 	strlcpy(message, "purchase could not be decided", size);
 	SpinLockAcquire(&q->error_mutex);
-	for (int i = 0; i < QUEUE_ERRORS; i++)
+	for (int i = 0; i < RING_ERRORS; i++)
 		if (q->errors[i].ticket == ticket)
 			memcpy(message, q->errors[i].message, size);
 	SpinLockRelease(&q->error_mutex);
 }
 
 SECKILL_NORETURN static void
-raise_answer(Queue *q, uint64 ticket, int sqlstate)
+raise_answer(Ring *q, uint64 ticket, int sqlstate)
 {
 	char		message[sizeof(q->errors[0].message)];
 
@@ -65,10 +65,10 @@ raise_answer(Queue *q, uint64 ticket, int sqlstate)
 }
 
 static bool
-is_decided(QueueCell *cell, uint64 ticket)
+is_decided(RingCell *cell, uint64 ticket)
 {
 	return pg_atomic_read_u64(&cell->state) ==
-		state_of(ticket, QUEUE_DECIDED);
+		state_of(ticket, CELL_DECIDED);
 }
 
 /*
@@ -78,11 +78,11 @@ is_decided(QueueCell *cell, uint64 ticket)
  * have left, one round earlier.
  */
 static void
-await_decision(Queue *q, QueueCell *cell)
+await_decision(Ring *q, RingCell *cell)
 {
 	uint32		waiter;
 
-	seckill_ring_need_worker(q);				/* it may just have retired */
+	seckill_ring_need_worker(q);	/* it may just have retired */
 	for (;;)
 	{
 		waiter = pg_atomic_read_u32(&cell->waiter);
@@ -101,10 +101,10 @@ await_decision(Queue *q, QueueCell *cell)
  * mode queue: hand the purchase to the worker and wait for the decision.
  */
 SeckillOutcome
-seckill_queue_buy(Purchase *p)
+seckill_ring_buy(Purchase *p)
 {
-	Queue	   *q = seckill_ring_get();
-	QueueCell  *cell;
+	Ring	   *q = seckill_ring_get();
+	RingCell   *cell;
 	uint64		ticket;
 	SeckillOutcome outcome;
 	int			error;
@@ -133,9 +133,9 @@ seckill_queue_buy(Purchase *p)
  * Hand the purchase to the worker and do not wait.
  */
 SeckillOutcome
-seckill_queue_submit(const Purchase *p, uint64 *ticket)
+seckill_ring_submit(const Purchase *p, uint64 *ticket)
 {
-	Queue	   *q = seckill_ring_get();
+	Ring	   *q = seckill_ring_get();
 
 	seckill_ring_need_worker(q);
 	if (!seckill_ring_put(q, p, NOBODY, ticket))
@@ -143,7 +143,7 @@ seckill_queue_submit(const Purchase *p, uint64 *ticket)
 	SECKILL_FAULT("purchase submitted");
 	/* it may just have retired */
 	if (!seckill_ring_ensure_worker(q) &&
-		move_cell(cell_of(q, *ticket), *ticket, QUEUE_READY, QUEUE_FREE))
+		move_cell(cell_of(q, *ticket), *ticket, CELL_READY, CELL_FREE))
 		seckill_ring_no_worker();
 	return SECKILL_QUEUED;
 }
@@ -153,16 +153,16 @@ seckill_queue_submit(const Purchase *p, uint64 *ticket)
  * say that it is too late.  Called in the abort callback.
  */
 void
-seckill_queue_abandon(void)
+seckill_ring_abandon(void)
 {
 	uint64		ticket = my_ticket;
-	QueueCell  *cell;
+	RingCell   *cell;
 
 	if (ticket == 0)
 		return;
 	my_ticket = 0;
 	cell = cell_of(seckill_my_ring, ticket);
-	if (move_cell(cell, ticket, QUEUE_READY, QUEUE_FREE))
+	if (move_cell(cell, ticket, CELL_READY, CELL_FREE))
 	{
 		pg_atomic_write_u32(&cell->waiter, 0);
 		return;
@@ -193,17 +193,17 @@ forgotten(uint64 ticket)
  * Copy what the cell of a ticket says; SECKILL_QUEUED if it is not decided.
  */
 static SeckillOutcome
-look_up(Queue *q, uint64 ticket, int64 *order_id)
+look_up(Ring *q, uint64 ticket, int64 *order_id)
 {
-	QueueCell  *cell = cell_of(q, ticket);
+	RingCell   *cell = cell_of(q, ticket);
 	uint64		state = pg_atomic_read_u64(&cell->state);
 	SeckillOutcome outcome;
 	int			error;
 
 	if (ticket_in(state) > ticket)
 		forgotten(ticket);
-	if (state != state_of(ticket, QUEUE_DECIDED) &&
-		state != state_of(ticket, QUEUE_FREE))
+	if (state != state_of(ticket, CELL_DECIDED) &&
+		state != state_of(ticket, CELL_FREE))
 		return SECKILL_QUEUED;
 	pg_read_barrier();
 	outcome = cell->outcome;
@@ -212,7 +212,7 @@ look_up(Queue *q, uint64 ticket, int64 *order_id)
 	pg_memory_barrier();
 	if (pg_atomic_read_u64(&cell->state) != state)
 		forgotten(ticket);
-	if (phase_in(state) == QUEUE_FREE)
+	if (phase_in(state) == CELL_FREE)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("purchase of ticket " UINT64_FORMAT " was cancelled",
@@ -222,9 +222,9 @@ look_up(Queue *q, uint64 ticket, int64 *order_id)
 	return outcome;
 }
 
-/* Sleep until the next batch, or the end of patience: then false. */
+/* Sleep until the next batch, or the end of wait_ms: then false. */
 static bool
-await_batch(Queue *q, ClockTime until)
+await_batch(Ring *q, ClockTime until)
 {
 	ClockTime	now = seckill_clock();
 
@@ -242,7 +242,7 @@ await_batch(Queue *q, ClockTime until)
  * handed out may be of another.
  */
 static uint64
-check_ticket(Queue *q, int64 number)
+check_ticket(Ring *q, int64 number)
 {
 	uint64		ticket = (uint64) number;
 
@@ -263,9 +263,9 @@ check_ticket(Queue *q, int64 number)
  * failed.
  */
 SeckillOutcome
-seckill_queue_result(int64 number, ClockTime until, int64 *order_id)
+seckill_ring_result(int64 number, ClockTime until, int64 *order_id)
 {
-	Queue	   *q = seckill_ring_look_up(false);
+	Ring	   *q = seckill_ring_of_database(false);
 	uint64		ticket = check_ticket(q, number);
 	SeckillOutcome outcome;
 

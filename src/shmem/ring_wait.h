@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "seckill.h"
 
-extern SeckillOutcome seckill_queue_buy(Purchase *p);
-extern SeckillOutcome seckill_queue_submit(const Purchase *p, uint64 *ticket);
-extern void seckill_queue_abandon(void);
-extern SeckillOutcome seckill_queue_result(int64 number, ClockTime until,
-										   int64 *order_id);
+extern SeckillOutcome seckill_ring_buy(Purchase *p);
+extern SeckillOutcome seckill_ring_submit(const Purchase *p, uint64 *ticket);
+extern void seckill_ring_abandon(void);
+extern SeckillOutcome seckill_ring_result(int64 number, ClockTime until,
+										  int64 *order_id);
 
 #endif							/* SECKILL_SHMEM_RING_WAIT_H */

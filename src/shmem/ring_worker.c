@@ -29,9 +29,9 @@
  * queue.  failures is how often others have failed to start before.
  */
 bool
-seckill_queue_claim(Oid dbid, uint32 *failures)
+seckill_ring_claim(Oid dbid, uint32 *failures)
 {
-	Queue	   *q;
+	Ring	   *q;
 	bool		claimed;
 
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
@@ -52,7 +52,7 @@ seckill_queue_claim(Oid dbid, uint32 *failures)
 
 /* The worker has started well. */
 void
-seckill_queue_started(void)
+seckill_ring_started(void)
 {
 	pg_atomic_write_u32(&seckill_my_ring->failures, 0);
 }
@@ -62,7 +62,7 @@ seckill_queue_started(void)
  * database was dropped meanwhile, the queue may be that of another by now.
  */
 void
-seckill_queue_release(bool restart)
+seckill_ring_release(bool restart)
 {
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
 	if (seckill_my_ring->pid == MyProcPid)
@@ -77,7 +77,7 @@ seckill_queue_release(bool restart)
 
 /* Move head past all that is decided. */
 static uint64
-advance_head(Queue *q)
+advance_head(Ring *q)
 {
 	uint64		head = pg_atomic_read_u64(&q->head);
 	uint64		tail = pg_atomic_read_u64(&q->tail);
@@ -97,7 +97,7 @@ advance_head(Queue *q)
 
 /* Is there a purchase to decide?  One that is still being put in will tell. */
 static bool
-has_work(Queue *q)
+has_work(Ring *q)
 {
 	uint64		head = advance_head(q);
 
@@ -110,9 +110,9 @@ has_work(Queue *q)
  * or we find his cell.
  */
 bool
-seckill_queue_retire(void)
+seckill_ring_retire(void)
 {
-	seckill_queue_release(false);
+	seckill_ring_release(false);
 	pg_memory_barrier();
 	if (!has_work(seckill_my_ring))
 		return true;
@@ -134,7 +134,7 @@ await_producer(int timeout_ms)
 {
 	int			events = WaitLatch(MyLatch,
 								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								   timeout_ms, seckill_worker_wait_event());
+								   timeout_ms, seckill_queue_worker_wait_event());
 
 	ResetLatch(MyLatch);
 	return (events & WL_LATCH_SET) != 0;
@@ -142,7 +142,7 @@ await_producer(int timeout_ms)
 
 /* Sleep until there is a purchase; false if there was none for so long. */
 bool
-seckill_queue_sleep(int timeout_ms)
+seckill_ring_sleep(int timeout_ms)
 {
 	bool		woken = true;
 
@@ -156,7 +156,7 @@ seckill_queue_sleep(int timeout_ms)
 
 /* Sleep for so long, or until there is a ticket beyond those seen. */
 void
-seckill_queue_nap(uint64 seen, int timeout_ms)
+seckill_ring_nap(uint64 seen, int timeout_ms)
 {
 	pg_atomic_write_u32(&seckill_my_ring->sleeping, 1);
 	pg_memory_barrier();
@@ -166,10 +166,10 @@ seckill_queue_nap(uint64 seen, int timeout_ms)
 }
 
 /* All that is in the ring now. */
-QueueRange
-seckill_queue_range(void)
+RingRange
+seckill_ring_range(void)
 {
-	QueueRange	range;
+	RingRange	range;
 
 	range.next = advance_head(seckill_my_ring);
 	range.end = pg_atomic_read_u64(&seckill_my_ring->tail);
@@ -183,15 +183,15 @@ seckill_queue_range(void)
  * meanwhile leaves nonsense behind, which cannot be taken.
  */
 int
-seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
-				   QueueFilter accept, const void *arg)
+seckill_ring_read(RingRange *range, Purchase *jobs, int max,
+				  RingFilter accept, const void *arg)
 {
 	int			n = 0;
 
 	while (range->next < range->end && n < max)
 	{
 		uint64		ticket = range->next++;
-		QueueCell  *cell = cell_of(seckill_my_ring, ticket);
+		RingCell   *cell = cell_of(seckill_my_ring, ticket);
 		uint64		state = pg_atomic_read_u64(&cell->state);
 
 		if (ticket_in(state) < ticket)
@@ -220,34 +220,34 @@ seckill_queue_read(QueueRange *range, Purchase *jobs, int max,
 
 /* It is decided now: false if the buyer has left. */
 bool
-seckill_queue_take(const Purchase *job)
+seckill_ring_take(const Purchase *job)
 {
-	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+	RingCell   *cell = cell_of(seckill_my_ring, job->ticket);
 
-	return move_cell(cell, job->ticket, QUEUE_READY, QUEUE_TAKEN) ||
-		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, QUEUE_TAKEN);
+	return move_cell(cell, job->ticket, CELL_READY, CELL_TAKEN) ||
+		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, CELL_TAKEN);
 }
 
 /* Does somebody wait for the decision? */
 bool
-seckill_queue_awaited(const Purchase *job)
+seckill_ring_awaited(const Purchase *job)
 {
 	return pg_atomic_read_u32(&cell_of(seckill_my_ring, job->ticket)->waiter) != 0;
 }
 
 /* Not decided now: the buyer may leave again. */
 void
-seckill_queue_put_back(const Purchase *job)
+seckill_ring_put_back(const Purchase *job)
 {
-	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+	RingCell   *cell = cell_of(seckill_my_ring, job->ticket);
 
-	(void) move_cell(cell, job->ticket, QUEUE_TAKEN, QUEUE_READY);
+	(void) move_cell(cell, job->ticket, CELL_TAKEN, CELL_READY);
 }
 
 static void
 finish(const Purchase *job, int error)
 {
-	QueueCell  *cell = cell_of(seckill_my_ring, job->ticket);
+	RingCell   *cell = cell_of(seckill_my_ring, job->ticket);
 	uint32		waiter;
 
 	SECKILL_CRASH("decision committed");
@@ -256,7 +256,7 @@ finish(const Purchase *job, int error)
 	cell->error = error;
 	/* a full barrier, so that the waiter is read after */
 	(void) pg_atomic_exchange_u64(&cell->state,
-								  state_of(job->ticket, QUEUE_DECIDED));
+								  state_of(job->ticket, CELL_DECIDED));
 	waiter = pg_atomic_read_u32(&cell->waiter);
 	if (waiter != 0 &&
 		pg_atomic_compare_exchange_u32(&cell->waiter, &waiter,
@@ -270,7 +270,7 @@ finish(const Purchase *job, int error)
  * it, nobody is told that he has bought, nor that he has not.  Raises nothing.
  */
 void
-seckill_queue_publish(const Purchase *jobs, int n, bool confirmed)
+seckill_ring_publish(const Purchase *jobs, int n, bool confirmed)
 {
 	for (int i = 0; i < n; i++)
 		if (jobs[i].outcome != SECKILL_QUEUED)
@@ -282,16 +282,16 @@ seckill_queue_publish(const Purchase *jobs, int n, bool confirmed)
 
 /* The purchase cannot be decided: hand the error to its buyer. */
 void
-seckill_queue_fail(const Purchase *job, const ErrorData *error)
+seckill_ring_fail(const Purchase *job, const ErrorData *error)
 {
-	QueueError *kept;
+	RingError  *kept;
 	const char *message = seckill_process_message(error);
 	int			length = pg_mbcliplen(message, strlen(message),
 									  sizeof(kept->message) - 1);
 
 	SpinLockAcquire(&seckill_my_ring->error_mutex);
 	kept = &seckill_my_ring->errors[seckill_my_ring->next_error];
-	seckill_my_ring->next_error = (seckill_my_ring->next_error + 1) % QUEUE_ERRORS;
+	seckill_my_ring->next_error = (seckill_my_ring->next_error + 1) % RING_ERRORS;
 	kept->ticket = job->ticket;
 	memcpy(kept->message, message, length);
 	kept->message[length] = '\0';

@@ -19,7 +19,7 @@
  *   taken like due, by the launcher and the keeper.  due is a time of the wall
  *   clock, as the tables have it; look is one of the clock that nobody sets, so
  *   that rounds and retries go on when the wall clock is set back.
- * - rest: after some keepers have failed there is no other one before that time,
+ * - rest: after some workers have failed there is no other one before that time,
  *   even if something is due; a time of the clock that nobody sets.  Written by the
  *   keeper, as is failures: how many in a row have failed before anything was done.
  * - awake: is there a keeper, to be told of what is due sooner?  It also looks

@@ -358,7 +358,7 @@ add_up(CallStats *calls, StatSums sums)
 			for (int j = 0; j < CALL_STATS; j++)
 			{
 				int64		n = (int64)
-				pg_atomic_read_u64(&calls->stripes[i].lines[mode][j]);
+					pg_atomic_read_u64(&calls->stripes[i].lines[mode][j]);
 
 				if (j == CALL_MAX_TIME)
 					sums[mode][j] = Max(sums[mode][j], n);

@@ -20,7 +20,7 @@ typedef enum SeckillStat
 	SECKILL_STAT_STARTS,
 	SECKILL_STAT_BATCHES,
 	SECKILL_STAT_DECIDED,		/* purchases */
-	SECKILL_STAT_PUT_OFF,		/* times that a purchase was */
+	SECKILL_STAT_DEFERRED,		/* times that a purchase was */
 	SECKILL_STAT_FAILED,		/* purchases that got an error */
 	/* any process */
 	SECKILL_STAT_SETTLES,

@@ -41,10 +41,10 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 {
 	rules->starts_at =
 		DatumGetTimestampTz(seckill_item_column(c, ITEM_STARTS_AT,
-										TimestampTzGetDatum(DT_NOBEGIN)));
+												TimestampTzGetDatum(DT_NOBEGIN)));
 	rules->ends_at =
 		DatumGetTimestampTz(seckill_item_column(c, ITEM_ENDS_AT,
-										TimestampTzGetDatum(DT_NOEND)));
+												TimestampTzGetDatum(DT_NOEND)));
 	rules->per_user_limit =
 		DatumGetInt32(seckill_item_column(c, ITEM_PER_USER_LIMIT, 0));
 	rules->require_token =
@@ -59,15 +59,15 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 }
 
 void
-seckill_read_item_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
+seckill_item_read_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
 {
 	row->stock = DatumGetInt32(seckill_item_column(c, ITEM_STOCK, 0));
 	row->version = DatumGetInt64(seckill_item_column(c, ITEM_VERSION, 0));
 	row->leased = DatumGetInt32(seckill_item_column(c, ITEM_LEASED, 0));
 	row->lease_id = DatumGetInt64(seckill_item_column(c, ITEM_LEASE_ID,
-											  Int64GetDatum(0)));
+													  Int64GetDatum(0)));
 	row->supplied = DatumGetInt64(seckill_item_column(c, ITEM_SUPPLIED,
-											  Int64GetDatum(0)));
+													  Int64GetDatum(0)));
 	read_rules(c, &row->rules);
 	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
@@ -81,7 +81,7 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 									   &isnull);
 
 	slot_getsomeattrs(slot, ITEM_COLUMNS);
-	seckill_read_item_row(&columns, DatumGetTransactionId(xmin), row);
+	seckill_item_read_row(&columns, DatumGetTransactionId(xmin), row);
 }
 
 /*
@@ -90,7 +90,7 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
  */
 bool
 seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
-		   LOCKMODE unlock)
+				   LOCKMODE unlock)
 {
 	Relation	key = index_open(seckill_catalog()->items_key,
 								 AccessShareLock);
@@ -120,7 +120,7 @@ static bool
 read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
 		  LOCKMODE unlock)
 {
-	Relation	items = seckill_open_items();
+	Relation	items = seckill_relation_open_items();
 	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
 	bool		found = seckill_item_fetch(items, item_id, snapshot, row, unlock);
 
@@ -132,10 +132,10 @@ read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
 
 /*
  * The newest committed row, or our own change of it.  Needs no
- * seckill_ledger_begin().
+ * seckill_table_begin().
  */
 bool
-seckill_ledger_peek(int64 item_id, ItemRow *row)
+seckill_item_read_latest(int64 item_id, ItemRow *row)
 {
 	return read_item(item_id, GetLatestSnapshot, row, NoLock);
 }
@@ -145,14 +145,14 @@ seckill_ledger_peek(int64 item_id, ItemRow *row)
  * no lock on table and key either, whichever key it has by now.
  */
 bool
-seckill_ledger_glimpse(int64 item_id, ItemRow *row)
+seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row)
 {
 	return read_item(item_id, GetLatestSnapshot, row, AccessShareLock);
 }
 
 /* The row as the transaction's snapshot sees it, or a new one's. */
 bool
-seckill_ledger_read(int64 item_id, ItemRow *row)
+seckill_item_read_snapshot(int64 item_id, ItemRow *row)
 {
 	return read_item(item_id, GetTransactionSnapshot, row, NoLock);
 }

@@ -41,13 +41,13 @@ typedef struct ItemColumns
 
 extern Datum seckill_item_column(const ItemColumns *c, int column,
 								 Datum if_null);
-extern void seckill_read_item_row(const ItemColumns *c, TransactionId xmin,
+extern void seckill_item_read_row(const ItemColumns *c, TransactionId xmin,
 								  ItemRow *row);
 extern bool seckill_item_fetch(Relation items, int64 item_id,
 							   Snapshot snapshot, ItemRow *row,
 							   LOCKMODE unlock);
-extern bool seckill_ledger_peek(int64 item_id, ItemRow *row);
-extern bool seckill_ledger_glimpse(int64 item_id, ItemRow *row);
-extern bool seckill_ledger_read(int64 item_id, ItemRow *row);
+extern bool seckill_item_read_latest(int64 item_id, ItemRow *row);
+extern bool seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row);
+extern bool seckill_item_read_snapshot(int64 item_id, ItemRow *row);
 
 #endif							/* SECKILL_TABLE_ITEM_ROW_H */

@@ -39,7 +39,7 @@ run_as_administrator(SqlPlan *plan, int64 item_id, const ItemDetails *item)
 {
 	Datum		args[ITEM_SETTINGS + 2];
 	char		nulls[ITEM_SETTINGS + 2];
-	int			nest = seckill_begin_generic();
+	int			nest = seckill_plan_begin_generic();
 	int			rc;
 
 	args[0] = Int64GetDatum(item_id);
@@ -51,8 +51,8 @@ run_as_administrator(SqlPlan *plan, int64 item_id, const ItemDetails *item)
 		if (item->nulls[i])
 			nulls[i + 1] = 'n';
 	}
-	rc = SPI_execute_plan(seckill_get_plan(plan), args, nulls, false, 0);
-	seckill_end_generic(nest);
+	rc = SPI_execute_plan(seckill_plan_get(plan), args, nulls, false, 0);
+	seckill_plan_end_generic(nest);
 	SECKILL_FAULT("item written");
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
@@ -69,7 +69,7 @@ static SqlPlan insert_item_plan = {
 
 /* Insert an item with its settings and stock, unless there is one. */
 bool
-seckill_ledger_insert_item(int64 item_id, const ItemDetails *item)
+seckill_item_insert(int64 item_id, const ItemDetails *item)
 {
 	return run_as_administrator(&insert_item_plan, item_id, item) > 0;
 }
@@ -85,7 +85,7 @@ static SqlPlan change_item_plan = {
 
 /* Write the settings of a locked item. */
 void
-seckill_ledger_change_item(int64 item_id, const ItemDetails *item)
+seckill_item_update_settings(int64 item_id, const ItemDetails *item)
 {
 	if (run_as_administrator(&change_item_plan, item_id, item) == 0)
 		ereport(ERROR,
@@ -103,15 +103,15 @@ static SqlPlan read_item_plan = {
 
 /* Read the newest committed row of an item, or our own change of it. */
 bool
-seckill_ledger_read_item(int64 item_id, ItemDetails *item)
+seckill_item_read_settings(int64 item_id, ItemDetails *item)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 	Datum		values[ITEM_SETTINGS + 3];
 	bool		nulls[ITEM_SETTINGS + 3];
 
-	if (seckill_run_latest(&read_item_plan, args, seckill_catalog()->owner) == 0)
+	if (seckill_plan_run_latest(&read_item_plan, args, seckill_catalog()->owner) == 0)
 		return false;
-	seckill_copy_columns(values, nulls);
+	seckill_plan_copy_columns(values, nulls);
 	memcpy(item->settings, values, sizeof(item->settings));
 	memcpy(item->nulls, nulls, sizeof(item->nulls));
 	item->stock = DatumGetInt32(values[ITEM_SETTINGS]);

@@ -31,8 +31,8 @@ typedef struct ItemDetails
 	int64		lease_id;		/* 0: none */
 } ItemDetails;
 
-extern bool seckill_ledger_insert_item(int64 item_id, const ItemDetails *item);
-extern void seckill_ledger_change_item(int64 item_id, const ItemDetails *item);
-extern bool seckill_ledger_read_item(int64 item_id, ItemDetails *item);
+extern bool seckill_item_insert(int64 item_id, const ItemDetails *item);
+extern void seckill_item_update_settings(int64 item_id, const ItemDetails *item);
+extern bool seckill_item_read_settings(int64 item_id, ItemDetails *item);
 
 #endif							/* SECKILL_TABLE_ITEM_SETTINGS_H */

@@ -49,7 +49,7 @@ read_locked(uint64 i, ItemRow *row)
 	int64		item_id;
 
 	heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
-	seckill_read_item_row(&columns, DatumGetTransactionId(values[0]), row);
+	seckill_item_read_row(&columns, DatumGetTransactionId(values[0]), row);
 	item_id = DatumGetInt64(seckill_item_column(&columns, ITEM_ITEM_ID, 0));
 	pfree(values);
 	pfree(nulls);
@@ -62,7 +62,7 @@ lock_item(SqlPlan *plan, int64 item_id, ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	uint64		found = seckill_run(plan, args);
+	uint64		found = seckill_plan_run(plan, args);
 
 	/* now that the table is locked: its columns are as we know them */
 	(void) seckill_catalog();
@@ -71,7 +71,7 @@ lock_item(SqlPlan *plan, int64 item_id, ItemRow *row)
 	(void) read_locked(0, row);
 	SPI_freetuptable(SPI_tuptable);
 	SECKILL_FAULT("row locked");
-	seckill_xact_note_row(item_id, ROW_LOCKED);
+	seckill_change_note_row(item_id, ROW_LOCKED);
 	return true;
 }
 
@@ -87,15 +87,15 @@ static SqlPlan lock_plan = {
  * snapshot that cannot see that is too old.  No such item: an error.
  */
 void
-seckill_ledger_lock(int64 item_id, ItemRow *row)
+seckill_item_lock_row(int64 item_id, ItemRow *row)
 {
 	while (!lock_item(&lock_plan, item_id, row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!seckill_ledger_peek(item_id, row))
+		if (!seckill_item_read_latest(item_id, row))
 			seckill_unknown_item(item_id);
 		if (IsolationUsesXactSnapshot())
-			seckill_ledger_unserializable();
+			seckill_serialization_failure();
 	}
 }
 
@@ -107,7 +107,7 @@ static SqlPlan try_lock_plan = {
 
 /* The same, or false at once if someone else has it locked. */
 bool
-seckill_ledger_try_lock(int64 item_id, ItemRow *row)
+seckill_item_try_lock_row(int64 item_id, ItemRow *row)
 {
 	return lock_item(&try_lock_plan, item_id, row);
 }
@@ -145,8 +145,8 @@ static SqlPlan try_lock_many_plan = {
  * ascends; locked[i] tells of rows[i].
  */
 void
-seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
-							 bool *locked)
+seckill_items_try_lock_rows(const int64 *item_ids, int n, ItemRow *rows,
+							bool *locked)
 {
 	Datum	   *ids;
 	Datum		args[1];
@@ -154,15 +154,15 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 
 	if (n == 1)
 	{
-		locked[0] = seckill_ledger_try_lock(item_ids[0], &rows[0]);
+		locked[0] = seckill_item_try_lock_row(item_ids[0], &rows[0]);
 		return;
 	}
 	memset(locked, 0, n * sizeof(bool));
 	ids = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 		ids[i] = Int64GetDatum(item_ids[i]);
-	args[0] = seckill_int8_array(ids, n);
-	found = seckill_run_many(&try_lock_many_plan, args);
+	args[0] = seckill_plan_int8_array(ids, n);
+	found = seckill_plan_run_many(&try_lock_many_plan, args);
 	(void) seckill_catalog();
 	for (uint64 i = 0; i < found; i++)
 	{
@@ -172,7 +172,7 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
 
 		rows[at] = row;
 		locked[at] = true;
-		seckill_xact_note_row(id, ROW_LOCKED);
+		seckill_change_note_row(id, ROW_LOCKED);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -182,14 +182,14 @@ seckill_ledger_try_lock_many(const int64 *item_ids, int n, ItemRow *rows,
  * that is left to a subtransaction, which is rolled back.
  */
 void
-seckill_ledger_probe_many(const int64 *item_ids, int n, bool *unlocked)
+seckill_items_test_locks(const int64 *item_ids, int n, bool *unlocked)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ItemRow    *rows = palloc(n * sizeof(ItemRow));
 
 	BeginInternalSubTransaction(NULL);
-	seckill_ledger_try_lock_many(item_ids, n, rows, unlocked);
+	seckill_items_try_lock_rows(item_ids, n, rows, unlocked);
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
@@ -200,20 +200,20 @@ seckill_ledger_probe_many(const int64 *item_ids, int n, bool *unlocked)
 static void
 update_locked(SqlPlan *plan, Datum *args)
 {
-	if (seckill_run(plan, args) != 1)
+	if (seckill_plan_run(plan, args) != 1)
 		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
 			 DatumGetInt64(args[0]));
-	seckill_xact_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
+	seckill_change_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 }
 
 /* Run an UPDATE that sells; did it? */
 static bool
 sell(SqlPlan *plan, Datum *args)
 {
-	bool		sold = seckill_run(plan, args) > 0;
+	bool		sold = seckill_plan_run(plan, args) > 0;
 
 	if (sold)
-		seckill_xact_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
+		seckill_change_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 	return sold;
 }
 
@@ -225,7 +225,7 @@ static SqlPlan sell_plan = {
 
 /* Sell units of the row's stock, if it has them. */
 bool
-seckill_ledger_sell(int64 item_id, int32 units)
+seckill_item_sell(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
@@ -240,7 +240,7 @@ static SqlPlan sell_version_plan = {
 
 /* The same, if the row still has the given version. */
 bool
-seckill_ledger_sell_version(int64 item_id, int32 units, int64 version)
+seckill_item_sell_version(int64 item_id, int32 units, int64 version)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	Int64GetDatum(version)};
@@ -258,7 +258,7 @@ static SqlPlan sell_locked_plan = {
 
 /* Sell units of a locked row, and units of its lease that the caller holds. */
 void
-seckill_ledger_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
+seckill_item_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(from_row),
 	Int32GetDatum(from_lease)};
@@ -278,7 +278,7 @@ static SqlPlan sell_many_plan = {
 
 /* Sell units of several locked rows; the items differ. */
 void
-seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
+seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 {
 	Datum	   *columns[2];
 	Datum		args[2];
@@ -286,7 +286,7 @@ seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 
 	if (n == 1)
 	{
-		seckill_ledger_sell_locked(item_ids[0], units[0], 0);
+		seckill_item_sell_locked(item_ids[0], units[0], 0);
 		return;
 	}
 	columns[0] = palloc(n * sizeof(Datum));
@@ -296,11 +296,11 @@ seckill_ledger_sell_many(const int64 *item_ids, const int32 *units, int n)
 		columns[0][i] = Int64GetDatum(item_ids[i]);
 		columns[1][i] = Int32GetDatum(units[i]);
 	}
-	args[0] = seckill_int8_array(columns[0], n);
-	args[1] = seckill_int4_array(columns[1], n);
-	seckill_xact_begin_own(0);
-	processed = seckill_run_many(&sell_many_plan, args);
-	seckill_xact_end_own();
+	args[0] = seckill_plan_int8_array(columns[0], n);
+	args[1] = seckill_plan_int4_array(columns[1], n);
+	seckill_change_begin_own(0);
+	processed = seckill_plan_run_many(&sell_many_plan, args);
+	seckill_change_end_own();
 	if (processed != (uint64) n)
 		elog(ERROR, "rows of a batch are not as they were locked");
 }
@@ -314,12 +314,12 @@ static SqlPlan overwrite_plan = {
 
 /* Write back a stock computed from what was read: the mistake of mode none. */
 void
-seckill_ledger_overwrite(int64 item_id, int32 stock)
+seckill_item_overwrite(int64 item_id, int32 stock)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(stock)};
 
-	(void) seckill_run(&overwrite_plan, args);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	(void) seckill_plan_run(&overwrite_plan, args);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
 /*
@@ -338,7 +338,7 @@ scramble(uint64 x)
 }
 
 int64
-seckill_ledger_seal(int64 item_id, int64 lease_id, int64 supplied)
+seckill_item_seal(int64 item_id, int64 lease_id, int64 supplied)
 {
 	uint64		x = scramble((uint64) item_id + UINT64CONST(0x9e3779b97f4a7c15));
 
@@ -349,7 +349,7 @@ seckill_ledger_seal(int64 item_id, int64 lease_id, int64 supplied)
 static Datum
 seal_argument(int64 item_id, int64 lease_id)
 {
-	return Int64GetDatum(seckill_ledger_seal(item_id, lease_id, 0));
+	return Int64GetDatum(seckill_item_seal(item_id, lease_id, 0));
 }
 
 static SqlPlan lease_plan = {
@@ -364,7 +364,7 @@ static SqlPlan lease_plan = {
 
 /* Move units of a locked row from its stock to a lease. */
 void
-seckill_ledger_lease(int64 item_id, int32 units, int64 lease_id)
+seckill_item_lease(int64 item_id, int32 units, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	Int64GetDatum(lease_id), seal_argument(item_id, lease_id)};
@@ -382,12 +382,12 @@ static SqlPlan give_back_plan = {
 
 /* Move units of a locked row from its lease to its stock. */
 void
-seckill_ledger_give_back(int64 item_id, int32 units)
+seckill_item_unlease(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
 	update_locked(&give_back_plan, args);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
 static SqlPlan return_plan = {
@@ -400,12 +400,12 @@ static SqlPlan return_plan = {
 
 /* Put units of orders back on sale, on a locked row. */
 void
-seckill_ledger_return(int64 item_id, int32 units)
+seckill_item_add_stock(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
 	update_locked(&return_plan, args);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
 static SqlPlan close_plan = {
@@ -419,13 +419,13 @@ static SqlPlan close_plan = {
 
 /* Give units of the lease back, and close it: the rest of it is sold. */
 void
-seckill_ledger_close(int64 item_id, int32 units)
+seckill_item_close_lease(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	seal_argument(item_id, 0)};
 
 	update_locked(&close_plan, args);
-	seckill_xact_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
 static SqlPlan supply_plan = {
@@ -439,11 +439,11 @@ static SqlPlan supply_plan = {
 
 /* Add to the units ever supplied. */
 void
-seckill_ledger_supply(int64 item_id, int64 units)
+seckill_item_add_supply(int64 item_id, int64 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units)};
 
-	(void) seckill_run(&supply_plan, args);
+	(void) seckill_plan_run(&supply_plan, args);
 }
 
 static SqlPlan write_off_plan = {
@@ -457,7 +457,7 @@ static SqlPlan write_off_plan = {
 
 /* Take units from those ever supplied, on a locked row, and seal it anew. */
 void
-seckill_ledger_write_off(int64 item_id, int64 units, int64 lease_id)
+seckill_item_subtract_supply(int64 item_id, int64 units, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units),
 	seal_argument(item_id, lease_id)};
@@ -476,9 +476,9 @@ static SqlPlan any_lease_plan = {
 
 /* Has any item an open lease? */
 bool
-seckill_ledger_any_lease(void)
+seckill_items_any_lease(void)
 {
-	return seckill_run_latest(&any_lease_plan, NULL, seckill_catalog()->owner) > 0;
+	return seckill_plan_run_latest(&any_lease_plan, NULL, seckill_catalog()->owner) > 0;
 }
 
 
@@ -499,16 +499,16 @@ static SqlPlan opening_plan = {
  * to max.
  */
 int
-seckill_ledger_opening(TimestampTz after, TimestampTz until, int64 *item_ids,
-					   int max)
+seckill_items_opening(TimestampTz after, TimestampTz until, int64 *item_ids,
+					  int max)
 {
 	Datum		args[] = {TimestampTzGetDatum(after), TimestampTzGetDatum(until),
 	Int64GetDatum(max)};
-	int			n = (int) seckill_run_latest(&opening_plan, args,
-									 seckill_catalog()->owner);
+	int			n = (int) seckill_plan_run_latest(&opening_plan, args,
+												  seckill_catalog()->owner);
 
 	for (int i = 0; i < n; i++)
-		item_ids[i] = DatumGetInt64(seckill_result_column(i, 1, 0));
+		item_ids[i] = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return n;
 }
@@ -522,9 +522,9 @@ static SqlPlan next_opening_plan = {
 
 /* When the first sale after a time opens. */
 TimestampTz
-seckill_ledger_next_opening(TimestampTz after)
+seckill_items_next_opening(TimestampTz after)
 {
 	Datum		args[] = {TimestampTzGetDatum(after)};
 
-	return seckill_first_time(&next_opening_plan, args, seckill_catalog()->owner);
+	return seckill_plan_first_time(&next_opening_plan, args, seckill_catalog()->owner);
 }

@@ -48,7 +48,7 @@ struct OrderScan
  * sees what is committed now.
  */
 OrderScan *
-seckill_ledger_begin_scan(bool by_request)
+seckill_order_scan_begin(bool by_request)
 {
 	OrderScan  *s = palloc(sizeof(OrderScan));
 
@@ -92,7 +92,7 @@ next_order(OrderScan *s)
 }
 
 void
-seckill_ledger_end_scan(OrderScan *s)
+seckill_order_scan_end(OrderScan *s)
 {
 	index_endscan(s->scan);
 	ExecDropSingleTupleTableSlot(s->slot);
@@ -104,7 +104,7 @@ seckill_ledger_end_scan(OrderScan *s)
 
 /* Units of an item that a user has in orders that count for the limit. */
 int64
-seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id)
+seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id)
 {
 	int64		bought = 0;
 
@@ -127,8 +127,8 @@ order_xmin(OrderScan *s)
 
 /* The order that a request has made, if any. */
 bool
-seckill_ledger_requested(OrderScan *s, int64 item_id,
-						 const pg_uuid_t *request, OrderOfRequest *order)
+seckill_order_scan_requested(OrderScan *s, int64 item_id,
+							 const pg_uuid_t *request, OrderOfRequest *order)
 {
 	rescan(s, item_id, UUIDPGetDatum(request));
 	if (!next_order(s))

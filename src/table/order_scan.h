@@ -19,11 +19,11 @@ typedef struct OrderOfRequest
 
 typedef struct OrderScan OrderScan;
 
-extern OrderScan *seckill_ledger_begin_scan(bool by_request);
-extern void seckill_ledger_end_scan(OrderScan *s);
-extern int64 seckill_ledger_bought(OrderScan *s, int64 item_id, int64 user_id);
-extern bool seckill_ledger_requested(OrderScan *s, int64 item_id,
-									 const pg_uuid_t *request,
-									 OrderOfRequest *order);
+extern OrderScan *seckill_order_scan_begin(bool by_request);
+extern void seckill_order_scan_end(OrderScan *s);
+extern int64 seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id);
+extern bool seckill_order_scan_requested(OrderScan *s, int64 item_id,
+										 const pg_uuid_t *request,
+										 OrderOfRequest *order);
 
 #endif							/* SECKILL_TABLE_ORDER_SCAN_H */

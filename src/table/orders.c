@@ -46,15 +46,15 @@ static SqlPlan read_order_plan = {
 
 /* The same for what seckill_order() shows of an order. */
 bool
-seckill_ledger_read_order(int64 item_id, int64 order_id, Datum *values,
-						  bool *nulls)
+seckill_orders_read(int64 item_id, int64 order_id, Datum *values,
+					bool *nulls)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	if (seckill_run_latest(&read_order_plan, args,
-				   seckill_catalog()->orders_owner) == 0)
+	if (seckill_plan_run_latest(&read_order_plan, args,
+								seckill_catalog()->orders_owner) == 0)
 		return false;
-	seckill_copy_columns(values, nulls);
+	seckill_plan_copy_columns(values, nulls);
 	return true;
 }
 
@@ -112,7 +112,7 @@ static SqlPlan orders_plan = {
 	" pay_by)",
 	.nargs = 11,
 	.types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-	UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID, TIMESTAMPTZARRAYOID,
+		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID, TIMESTAMPTZARRAYOID,
 	STATE_TYPE, STATE_TYPE}
 };
 
@@ -142,15 +142,15 @@ many_orders(Purchase **list, int n, TimestampTz now, Datum *args)
 		no_pay_by[i] = p->rules.pay_within == 0;
 	}
 	for (int j = 0; j < 3; j++)
-		args[j] = seckill_int8_array(column[j], n);
-	args[3] = seckill_int4_array(column[3], n);
-	args[4] = seckill_array_with_nulls(column[4], no_request, n, UUIDOID, UUID_LEN,
-							   false, TYPALIGN_CHAR);
+		args[j] = seckill_plan_int8_array(column[j], n);
+	args[3] = seckill_plan_int4_array(column[3], n);
+	args[4] = seckill_plan_array_with_nulls(column[4], no_request, n, UUIDOID, UUID_LEN,
+											false, TYPALIGN_CHAR);
 	args[5] = PointerGetDatum(construct_array(column[5], n, BOOLOID, 1, true,
 											  TYPALIGN_CHAR));
-	args[8] = seckill_array_with_nulls(column[6], no_pay_by, n, TIMESTAMPTZOID,
-							   sizeof(TimestampTz), FLOAT8PASSBYVAL,
-							   TYPALIGN_DOUBLE);
+	args[8] = seckill_plan_array_with_nulls(column[6], no_pay_by, n, TIMESTAMPTZOID,
+											sizeof(TimestampTz), FLOAT8PASSBYVAL,
+											TYPALIGN_DOUBLE);
 	args[9] = ObjectIdGetDatum(c->state[ORDER_CONFIRMED]);
 	args[10] = ObjectIdGetDatum(c->state[ORDER_PENDING]);
 }
@@ -176,7 +176,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	TimestampTz now = GetCurrentTimestamp();
 	char		nulls[] = "       n   ";
 	Datum		args[MAX_ARGS];
-	LedgerCaller owner;
+	TableCaller owner;
 	int			nest;
 	int			rc;
 
@@ -190,12 +190,12 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 		many_orders(list, n, now, args);
 	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
 	args[7] = Int64GetDatum(lease_id);
-	seckill_become(c->orders_owner, &owner);
-	nest = seckill_begin_generic();
-	rc = SPI_execute_snapshot(seckill_get_plan(n == 1 ? &order_plan : &orders_plan),
+	seckill_table_become(c->orders_owner, &owner);
+	nest = seckill_plan_begin_generic();
+	rc = SPI_execute_snapshot(seckill_plan_get(n == 1 ? &order_plan : &orders_plan),
 							  args, nulls, snapshot, InvalidSnapshot, false,
 							  true, 0);
-	seckill_end_generic(nest);
+	seckill_plan_end_generic(nest);
 	SetUserIdAndSecContext(owner.user, owner.context);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",
@@ -211,7 +211,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 
 /* Write orders for units of the row. */
 void
-seckill_ledger_order(Purchase **list, int n)
+seckill_orders_insert(Purchase **list, int n)
 {
 	insert_orders(list, n, 0, InvalidSnapshot);
 }
@@ -222,14 +222,14 @@ seckill_ledger_order(Purchase **list, int n)
  * and gone.  This is the fence.  One snapshot serves both statements.
  */
 bool
-seckill_ledger_order_fenced(Purchase **list, int n, int64 lease_id)
+seckill_orders_insert_fenced(Purchase **list, int n, int64 lease_id)
 {
-	Relation	items = seckill_open_items();
+	Relation	items = seckill_relation_open_items();
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	ItemRow		row;
-	bool		passed = seckill_stock_lease_id(list[0]->entry) == lease_id &&
-	seckill_item_fetch(items, list[0]->item_id, snapshot, &row, NoLock) &&
-	row.lease_id == lease_id;
+	bool		passed = seckill_cache_lease_id(list[0]->entry) == lease_id &&
+		seckill_item_fetch(items, list[0]->item_id, snapshot, &row, NoLock) &&
+		row.lease_id == lease_id;
 
 	if (passed)
 		insert_orders(list, n, lease_id, snapshot);
@@ -247,18 +247,18 @@ seckill_ledger_order_fenced(Purchase **list, int n, int64 lease_id)
 static uint64
 run_on_orders(SqlPlan *plan, Datum *args)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	uint64		processed;
 
-	seckill_become(seckill_catalog()->orders_owner, &caller);
-	processed = seckill_run(plan, args);
+	seckill_table_become(seckill_catalog()->orders_owner, &caller);
+	processed = seckill_plan_run(plan, args);
 	SetUserIdAndSecContext(caller.user, caller.context);
 	return processed;
 }
 
 /* An UPDATE of a locked order that found it did nothing. */
 void
-seckill_ledger_not_updated(int64 item_id, int64 order_id)
+seckill_orders_not_updated(int64 item_id, int64 order_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
@@ -278,7 +278,7 @@ move_orders(SqlPlan *plan, Datum *args, OrderState to)
 	int			moved = (int) run_on_orders(plan, args);
 
 	for (int i = 0; i < moved; i++)
-		if (DatumGetObjectId(seckill_result_column(i, 1, ObjectIdGetDatum(InvalidOid))) !=
+		if (DatumGetObjectId(seckill_plan_result_column(i, 1, ObjectIdGetDatum(InvalidOid))) !=
 			seckill_catalog()->state[to])
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
@@ -303,7 +303,7 @@ static void
 update_order(SqlPlan *plan, Datum *args, OrderState to)
 {
 	if (!move_order(plan, args, to))
-		seckill_ledger_not_updated(DatumGetInt64(args[0]),
+		seckill_orders_not_updated(DatumGetInt64(args[0]),
 								   DatumGetInt64(args[1]));
 }
 
@@ -316,7 +316,7 @@ static SqlPlan confirm_plan = {
 
 /* Confirm the order if it is pending; was it? */
 bool
-seckill_ledger_confirm(int64 item_id, int64 order_id)
+seckill_orders_confirm(int64 item_id, int64 order_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
 	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
@@ -355,21 +355,21 @@ static SqlPlan has_order_plan = {
  * none.
  */
 bool
-seckill_ledger_lock_order(int64 item_id, int64 order_id, OrderRow *row)
+seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
 	if (run_on_orders(&lock_order_plan, args) == 0)
 	{
 		if (IsolationUsesXactSnapshot() &&
-			seckill_run_latest(&has_order_plan, args,
-					   seckill_catalog()->orders_owner) > 0)
-			seckill_ledger_unserializable();
+			seckill_plan_run_latest(&has_order_plan, args,
+									seckill_catalog()->orders_owner) > 0)
+			seckill_serialization_failure();
 		return false;
 	}
-	row->user_id = DatumGetInt64(seckill_result_column(0, 1, Int64GetDatum(0)));
-	row->quantity = DatumGetInt32(seckill_result_column(0, 2, 0));
-	row->state = state_of(DatumGetObjectId(seckill_result_column(0, 3, 0)));
+	row->user_id = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
+	row->quantity = DatumGetInt32(seckill_plan_result_column(0, 2, 0));
+	row->state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
@@ -383,7 +383,7 @@ static SqlPlan confirm_late_plan = {
 
 /* Confirm a locked order that has expired, and count it for the limit. */
 void
-seckill_ledger_confirm_late(int64 item_id, int64 order_id, bool limited)
+seckill_orders_confirm_late(int64 item_id, int64 order_id, bool limited)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
 	BoolGetDatum(limited)};
@@ -400,7 +400,7 @@ static SqlPlan cancel_plan = {
 
 /* Cancel a locked order. */
 void
-seckill_ledger_cancel(int64 item_id, int64 order_id)
+seckill_orders_cancel(int64 item_id, int64 order_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
@@ -425,7 +425,7 @@ static SqlPlan expire_plan = {
  * nobody has locked.  Returns their number, and their units.
  */
 int
-seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
+seckill_orders_expire(int64 item_id, const OrderKey *orders, int n,
 					  TimestampTz now, int64 *units)
 {
 	Datum	   *ids = palloc(n * sizeof(Datum));
@@ -435,13 +435,13 @@ seckill_ledger_expire(int64 item_id, const OrderKey *orders, int n,
 	for (int i = 0; i < n; i++)
 		ids[i] = Int64GetDatum(orders[i].order_id);
 	args[0] = Int64GetDatum(item_id);
-	args[1] = seckill_int8_array(ids, n);
+	args[1] = seckill_plan_int8_array(ids, n);
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
 	expired = move_orders(&expire_plan, args, ORDER_EXPIRED);
 	*units = 0;
 	for (int i = 0; i < expired; i++)
-		*units += DatumGetInt32(seckill_result_column(i, 2, 0));
+		*units += DatumGetInt32(seckill_plan_result_column(i, 2, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return expired;
 }
@@ -460,7 +460,7 @@ static SqlPlan overdue_plan = {
  * items are passed over, and of the others so many at the front.
  */
 int
-seckill_ledger_overdue(TimestampTz now, const int64 *except, int nexcept,
+seckill_orders_overdue(TimestampTz now, const int64 *except, int nexcept,
 					   int skip, OrderKey *orders, int max)
 {
 	Datum	   *ids = palloc(nexcept * sizeof(Datum));
@@ -470,14 +470,14 @@ seckill_ledger_overdue(TimestampTz now, const int64 *except, int nexcept,
 	for (int i = 0; i < nexcept; i++)
 		ids[i] = Int64GetDatum(except[i]);
 	args[0] = TimestampTzGetDatum(now);
-	args[1] = seckill_int8_array(ids, nexcept);
+	args[1] = seckill_plan_int8_array(ids, nexcept);
 	args[2] = Int64GetDatum(skip);
 	args[3] = Int64GetDatum(max);
-	n = (int) seckill_run_latest(&overdue_plan, args, seckill_catalog()->orders_owner);
+	n = (int) seckill_plan_run_latest(&overdue_plan, args, seckill_catalog()->orders_owner);
 	for (int i = 0; i < n; i++)
 	{
-		orders[i].item_id = DatumGetInt64(seckill_result_column(i, 1, 0));
-		orders[i].order_id = DatumGetInt64(seckill_result_column(i, 2, 0));
+		orders[i].item_id = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
+		orders[i].order_id = DatumGetInt64(seckill_plan_result_column(i, 2, 0));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return n;
@@ -493,11 +493,11 @@ static SqlPlan next_pay_by_plan = {
 
 /* When the first pending order after a time is overdue. */
 TimestampTz
-seckill_ledger_next_pay_by(TimestampTz after)
+seckill_orders_next_pay_by(TimestampTz after)
 {
 	Datum		args[] = {TimestampTzGetDatum(after)};
 
-	return seckill_first_time(&next_pay_by_plan, args, seckill_catalog()->orders_owner);
+	return seckill_plan_first_time(&next_pay_by_plan, args, seckill_catalog()->orders_owner);
 }
 
 static SqlPlan limit_orders_plan = {
@@ -510,7 +510,7 @@ static SqlPlan limit_orders_plan = {
 
 /* The item has a limit from now on: it counts for orders made before. */
 void
-seckill_ledger_limit_orders(int64 item_id)
+seckill_orders_mark_limited(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
@@ -526,14 +526,14 @@ static SqlPlan sold_on_lease_plan = {
 
 /* Units of the orders that carry a lease; of all committed ones and ours. */
 int64
-seckill_ledger_sold_on_lease(int64 item_id, int64 lease_id)
+seckill_orders_sold_on_lease(int64 item_id, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(lease_id)};
 	int64		sold;
 
-	(void) seckill_run_latest(&sold_on_lease_plan, args,
-					  seckill_catalog()->orders_owner);
-	sold = DatumGetInt64(seckill_result_column(0, 1, Int64GetDatum(0)));
+	(void) seckill_plan_run_latest(&sold_on_lease_plan, args,
+								   seckill_catalog()->orders_owner);
+	sold = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return sold;
 }
@@ -545,12 +545,12 @@ static SqlPlan has_orders_plan = {
 };
 
 bool
-seckill_ledger_has_orders(int64 item_id)
+seckill_orders_exist(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	return seckill_run_latest(&has_orders_plan, args,
-					  seckill_catalog()->orders_owner) > 0;
+	return seckill_plan_run_latest(&has_orders_plan, args,
+								   seckill_catalog()->orders_owner) > 0;
 }
 
 static SqlPlan any_order_plan = {
@@ -558,8 +558,8 @@ static SqlPlan any_order_plan = {
 };
 
 bool
-seckill_ledger_any_order(void)
+seckill_orders_any(void)
 {
-	return seckill_run_latest(&any_order_plan, NULL,
-					  seckill_catalog()->orders_owner) > 0;
+	return seckill_plan_run_latest(&any_order_plan, NULL,
+								   seckill_catalog()->orders_owner) > 0;
 }

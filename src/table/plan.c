@@ -2,7 +2,7 @@
  * ledger.c
  *		Every statement on seckill.items and seckill.orders, and their plans.
  *
- * Statements run between seckill_ledger_begin() and seckill_ledger_end() as
+ * Statements run between seckill_table_begin() and seckill_table_end() as
  * the owner of seckill.items, in the way the foreign-key triggers reach their
  * tables, so callers need no right on them.  On an error, the abort of the
  * (sub)transaction restores the user and closes SPI.
@@ -57,10 +57,10 @@
 
 /*
  * Become the owner and open SPI.  *caller keeps who called, for the matching
- * seckill_ledger_end(); pairs nest, as a trigger on orders may buy.
+ * seckill_table_end(); pairs nest, as a trigger on orders may buy.
  */
 void
-seckill_ledger_begin(LedgerCaller *caller)
+seckill_table_begin(TableCaller *caller)
 {
 	const SeckillCatalog *c = seckill_catalog();
 
@@ -73,7 +73,7 @@ seckill_ledger_begin(LedgerCaller *caller)
 }
 
 void
-seckill_ledger_end(const LedgerCaller *caller)
+seckill_table_end(const TableCaller *caller)
 {
 	SetUserIdAndSecContext(caller->user, caller->context);
 	if (SPI_finish() != SPI_OK_FINISH)
@@ -83,7 +83,7 @@ seckill_ledger_end(const LedgerCaller *caller)
 
 /* Is somebody who uses SPI around the call that runs? */
 bool
-seckill_ledger_is_nested(void)
+seckill_table_spi_in_use(void)
 {
 	return SPI_unregister_relation("") != SPI_ERROR_UNCONNECTED;
 }
@@ -214,7 +214,7 @@ is_planned(SqlPlan *plan)
 
 /* The plan of a statement, ready to run. */
 SPIPlanPtr
-seckill_get_plan(SqlPlan *plan)
+seckill_plan_get(SqlPlan *plan)
 {
 	if (plan->saved != NULL && plan->items != seckill_catalog()->items)
 		forget(plan);
@@ -233,7 +233,7 @@ seckill_get_plan(SqlPlan *plan)
 
 /* Run as another user for a while; *self keeps who we are. */
 void
-seckill_become(Oid user, LedgerCaller *self)
+seckill_table_become(Oid user, TableCaller *self)
 {
 	GetUserIdAndSecContext(&self->user, &self->context);
 	SetUserIdAndSecContext(user, self->context);
@@ -241,12 +241,12 @@ seckill_become(Oid user, LedgerCaller *self)
 
 /*
  * A caller who wants custom plans (plan_cache_mode) would have one made for each
- * statement of ours, under settings of its own: not until seckill_end_generic().
+ * statement of ours, under settings of its own: not until seckill_plan_end_generic().
  * Triggers of the application's run their statements without custom plans
  * meanwhile.  Returns the GUC nest level, or 0 if nothing was to be done.
  */
 int
-seckill_begin_generic(void)
+seckill_plan_begin_generic(void)
 {
 	int			nest;
 
@@ -258,7 +258,7 @@ seckill_begin_generic(void)
 }
 
 void
-seckill_end_generic(int nest)
+seckill_plan_end_generic(int nest)
 {
 	if (nest > 0)
 		AtEOXact_GUC(true, nest);
@@ -269,12 +269,12 @@ seckill_end_generic(int nest)
  * of rows it made.
  */
 uint64
-seckill_run_many(SqlPlan *plan, Datum *args)
+seckill_plan_run_many(SqlPlan *plan, Datum *args)
 {
-	int			nest = seckill_begin_generic();
-	int			rc = SPI_execute_plan(seckill_get_plan(plan), args, NULL, false, 0);
+	int			nest = seckill_plan_begin_generic();
+	int			rc = SPI_execute_plan(seckill_plan_get(plan), args, NULL, false, 0);
 
-	seckill_end_generic(nest);
+	seckill_plan_end_generic(nest);
 	SECKILL_FAULT("statement run");
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
@@ -283,13 +283,13 @@ seckill_run_many(SqlPlan *plan, Datum *args)
 
 /* The same on one item, the first argument. */
 uint64
-seckill_run(SqlPlan *plan, Datum *args)
+seckill_plan_run(SqlPlan *plan, Datum *args)
 {
 	uint64		processed;
 
-	seckill_xact_begin_own(DatumGetInt64(args[0]));
-	processed = seckill_run_many(plan, args);
-	seckill_xact_end_own();
+	seckill_change_begin_own(DatumGetInt64(args[0]));
+	processed = seckill_plan_run_many(plan, args);
+	seckill_change_end_own();
 	return processed;
 }
 
@@ -298,24 +298,24 @@ seckill_run(SqlPlan *plan, Datum *args)
  * and our own.  The tables are locked before the snapshot is taken.
  */
 uint64
-seckill_run_latest(SqlPlan *plan, Datum *args, Oid owner)
+seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	SPIPlanPtr	saved;
 	Snapshot	snapshot;
 	int			nest;
 	int			rc;
 
-	seckill_become(owner, &caller);
+	seckill_table_become(owner, &caller);
 	LockRelationOid(seckill_catalog()->items, AccessShareLock);
 	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
-	saved = seckill_get_plan(plan);
+	saved = seckill_plan_get(plan);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	nest = seckill_begin_generic();
+	nest = seckill_plan_begin_generic();
 	rc = SPI_execute_snapshot(saved, args, NULL, snapshot, InvalidSnapshot,
 							  true, false, 0);
-	seckill_end_generic(nest);
+	seckill_plan_end_generic(nest);
 	SECKILL_FAULT("statement run as owner");
 	SetUserIdAndSecContext(caller.user, caller.context);
 	UnregisterSnapshot(snapshot);
@@ -332,7 +332,7 @@ seckill_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 
 /* A column of a row of the last result; if_null for a NULL. */
 Datum
-seckill_result_column(uint64 i, int number, Datum if_null)
+seckill_plan_result_column(uint64 i, int number, Datum if_null)
 {
 	bool		isnull;
 	Datum		value = SPI_getbinval(SPI_tuptable->vals[i],
@@ -343,14 +343,14 @@ seckill_result_column(uint64 i, int number, Datum if_null)
 
 /* Make arrays for statements on many rows. */
 Datum
-seckill_int8_array(Datum *values, int n)
+seckill_plan_int8_array(Datum *values, int n)
 {
 	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64),
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 Datum
-seckill_int4_array(Datum *values, int n)
+seckill_plan_int4_array(Datum *values, int n)
 {
 	return PointerGetDatum(construct_array(values, n, INT4OID, sizeof(int32),
 										   true, TYPALIGN_INT));
@@ -363,10 +363,10 @@ seckill_int4_array(Datum *values, int n)
 
 /*
  * The columns of the one row that was read, for the caller of
- * seckill_ledger_end().
+ * seckill_table_end().
  */
 void
-seckill_copy_columns(Datum *values, bool *nulls)
+seckill_plan_copy_columns(Datum *values, bool *nulls)
 {
 	HeapTuple	tuple = SPI_copytuple(SPI_tuptable->vals[0]);
 
@@ -381,8 +381,8 @@ seckill_copy_columns(Datum *values, bool *nulls)
 
 /* An array with NULLs, one-dimensional. */
 Datum
-seckill_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length,
-				 bool by_value, char align)
+seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length,
+							  bool by_value, char align)
 {
 	int			lower = 1;
 
@@ -397,12 +397,12 @@ seckill_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length
 
 /* The first value of a statement on the newest rows, or DT_NOEND. */
 TimestampTz
-seckill_first_time(SqlPlan *plan, Datum *args, Oid owner)
+seckill_plan_first_time(SqlPlan *plan, Datum *args, Oid owner)
 {
 	TimestampTz time = DT_NOEND;
 
-	if (seckill_run_latest(plan, args, owner) > 0)
-		time = DatumGetTimestampTz(seckill_result_column(0, 1, 0));
+	if (seckill_plan_run_latest(plan, args, owner) > 0)
+		time = DatumGetTimestampTz(seckill_plan_result_column(0, 1, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return time;
 }

@@ -41,29 +41,29 @@ typedef struct SqlPlan
 #define XOR		" OPERATOR(pg_catalog.#) "
 
 /* Who has called, while we are the owner of the tables. */
-typedef struct LedgerCaller
+typedef struct TableCaller
 {
 	Oid			user;
 	int			context;
-} LedgerCaller;
+} TableCaller;
 
-extern void seckill_ledger_begin(LedgerCaller *caller);
-extern void seckill_ledger_end(const LedgerCaller *caller);
-extern bool seckill_ledger_is_nested(void);
-extern SPIPlanPtr seckill_get_plan(SqlPlan *plan);
-extern void seckill_become(Oid user, LedgerCaller *self);
-extern int seckill_begin_generic(void);
-extern void seckill_end_generic(int nest);
-extern uint64 seckill_run_many(SqlPlan *plan, Datum *args);
-extern uint64 seckill_run(SqlPlan *plan, Datum *args);
-extern uint64 seckill_run_latest(SqlPlan *plan, Datum *args, Oid owner);
-extern Datum seckill_result_column(uint64 i, int number, Datum if_null);
-extern Datum seckill_int8_array(Datum *values, int n);
-extern Datum seckill_int4_array(Datum *values, int n);
-extern void seckill_copy_columns(Datum *values, bool *nulls);
-extern Datum seckill_array_with_nulls(Datum *values, bool *nulls, int n,
-									  Oid type, int length, bool by_value,
-									  char align);
-extern TimestampTz seckill_first_time(SqlPlan *plan, Datum *args, Oid owner);
+extern void seckill_table_begin(TableCaller *caller);
+extern void seckill_table_end(const TableCaller *caller);
+extern bool seckill_table_spi_in_use(void);
+extern SPIPlanPtr seckill_plan_get(SqlPlan *plan);
+extern void seckill_table_become(Oid user, TableCaller *self);
+extern int	seckill_plan_begin_generic(void);
+extern void seckill_plan_end_generic(int nest);
+extern uint64 seckill_plan_run_many(SqlPlan *plan, Datum *args);
+extern uint64 seckill_plan_run(SqlPlan *plan, Datum *args);
+extern uint64 seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner);
+extern Datum seckill_plan_result_column(uint64 i, int number, Datum if_null);
+extern Datum seckill_plan_int8_array(Datum *values, int n);
+extern Datum seckill_plan_int4_array(Datum *values, int n);
+extern void seckill_plan_copy_columns(Datum *values, bool *nulls);
+extern Datum seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n,
+										   Oid type, int length, bool by_value,
+										   char align);
+extern TimestampTz seckill_plan_first_time(SqlPlan *plan, Datum *args, Oid owner);
 
 #endif							/* SECKILL_TABLE_PLAN_H */

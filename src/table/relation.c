@@ -21,7 +21,7 @@
  * A snapshot to read it with must be taken after that.
  */
 Relation
-seckill_open_items(void)
+seckill_relation_open_items(void)
 {
 	CommandCounterIncrement();
 	return table_open(seckill_catalog()->items, AccessShareLock);
@@ -32,14 +32,14 @@ seckill_open_items(void)
  * in this order, too.
  */
 void
-seckill_ledger_lock_items(void)
+seckill_relation_lock_items(void)
 {
 	LockRelationOid(seckill_catalog()->items, RowExclusiveLock);
 }
 
 /* Does this transaction have one of the tables locked? */
 bool
-seckill_ledger_has_lock(void)
+seckill_relation_locked_by_me(void)
 {
 	return seckill_lock_has_table(seckill_catalog()->items) ||
 		seckill_lock_has_table(seckill_catalog()->orders);

@@ -7,8 +7,8 @@
 
 #include "utils/relcache.h"
 
-extern Relation seckill_open_items(void);
-extern void seckill_ledger_lock_items(void);
-extern bool seckill_ledger_has_lock(void);
+extern Relation seckill_relation_open_items(void);
+extern void seckill_relation_lock_items(void);
+extern bool seckill_relation_locked_by_me(void);
 
 #endif							/* SECKILL_TABLE_RELATION_H */

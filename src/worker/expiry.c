@@ -31,8 +31,8 @@
  * How long to wait for the row of one item, at first and at most.  A line of
  * buyers may be longer than the first.
  */
-#define PATIENCE_MS			200
-#define MAX_PATIENCE_MS		1600
+#define WAIT_MS			200
+#define MAX_WAIT_MS		1600
 
 /* A wait in vain is followed by so many times its length without one. */
 #define WAIT_SPACING		4
@@ -41,15 +41,15 @@
  * How long an order that cannot be expired is put off, and how many such; from
  * how many such orders of an item on all are.
  */
-#define PUT_OFF_MS			60000
-#define PUT_OFF				64
-#define PUT_OFF_ITEM		4
+#define DEFER_MS			60000
+#define MAX_DEFERRED				64
+#define DEFER_ITEM		4
 
 /* So many orders are named a minute that cannot be expired. */
 #define LOG_ORDERS			20
 
 /* Items that are passed over in one turn at most. */
-#define PASSED				1000
+#define MAX_SKIPPED				1000
 
 
 /*
@@ -62,55 +62,55 @@ static struct
 {
 	OrderKey	order;
 	ClockTime	until;
-}			put_off[PUT_OFF];
-static int	next_put_off = 0;
+}			deferred[MAX_DEFERRED];
+static int	next_deferred = 0;
 
 /* Is the order put off, or its item? */
 static bool
-is_put_off(const OrderKey *order)
+is_deferred(const OrderKey *order)
 {
 	ClockTime	now = seckill_clock();
 
-	for (int i = 0; i < PUT_OFF; i++)
-		if (put_off[i].until > now &&
-			put_off[i].order.item_id == order->item_id &&
-			(put_off[i].order.order_id == order->order_id ||
-			 put_off[i].order.order_id == ALL_ORDERS))
+	for (int i = 0; i < MAX_DEFERRED; i++)
+		if (deferred[i].until > now &&
+			deferred[i].order.item_id == order->item_id &&
+			(deferred[i].order.order_id == order->order_id ||
+			 deferred[i].order.order_id == ALL_ORDERS))
 			return true;
 	return false;
 }
 
 static void
-add_put_off(int64 item_id, int64 order_id)
+add_deferred(int64 item_id, int64 order_id)
 {
-	put_off[next_put_off].order.item_id = item_id;
-	put_off[next_put_off].order.order_id = order_id;
-	put_off[next_put_off].until = seckill_clock() + USECS(PUT_OFF_MS);
-	next_put_off = (next_put_off + 1) % PUT_OFF;
+	deferred[next_deferred].order.item_id = item_id;
+	deferred[next_deferred].order.order_id = order_id;
+	deferred[next_deferred].until = seckill_clock() + USECS(DEFER_MS);
+	next_deferred = (next_deferred + 1) % MAX_DEFERRED;
 }
 
 /* How many orders of an item are put off? */
 static int
-count_put_off(int64 item_id)
+count_deferred(int64 item_id)
 {
 	ClockTime	now = seckill_clock();
 	int			n = 0;
 
-	for (int i = 0; i < PUT_OFF; i++)
-		n += put_off[i].until > now && put_off[i].order.item_id == item_id;
+	for (int i = 0; i < MAX_DEFERRED; i++)
+		n += deferred[i].until > now && deferred[i].order.item_id == item_id;
 	return n;
 }
 
 /* After how many microseconds the first of them is due again. */
 static int64
-end_of_put_off(void)
+end_of_deferral(void)
 {
 	ClockTime	now = seckill_clock();
 	int64		first = SECKILL_NEVER;
 
-	for (int i = 0; i < PUT_OFF; i++)
-		if (put_off[i].until > now)
-			first = Min(first, put_off[i].until - now);
+	for (int i = 0; i < MAX_DEFERRED; i++)
+		if (deferred[i].until > now)
+			first = Min(first, deferred[i].until - now);
 	return first;
 }
 
@@ -118,12 +118,12 @@ end_of_put_off(void)
 bool
 seckill_expiry_remembers(void)
 {
-	return end_of_put_off() != SECKILL_NEVER;
+	return end_of_deferral() != SECKILL_NEVER;
 }
 
 /* The order cannot be expired: not again for a while. */
 static void
-put_order_off(const OrderKey *order, const ErrorData *error)
+defer_order(const OrderKey *order, const ErrorData *error)
 {
 	static LogKind logged = {0};
 	bool		report = seckill_process_may_log(&logged, LOG_ORDERS);
@@ -134,14 +134,14 @@ put_order_off(const OrderKey *order, const ErrorData *error)
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " could not be expired: %s",
 						order->order_id, order->item_id,
 						seckill_process_message(error))));
-	add_put_off(order->item_id, order->order_id);
-	if (count_put_off(order->item_id) < PUT_OFF_ITEM)
+	add_deferred(order->item_id, order->order_id);
+	if (count_deferred(order->item_id) < DEFER_ITEM)
 		return;
 	if (report)
 		ereport(LOG,
 				(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
 						order->item_id)));
-	add_put_off(order->item_id, ALL_ORDERS);
+	add_deferred(order->item_id, ALL_ORDERS);
 }
 
 
@@ -160,7 +160,7 @@ typedef struct Batch
 	int			items;			/* of the expired ones */
 	int64		locked_item;	/* one that was locked by others */
 	bool		found_locked;
-	int64		passed[PASSED]; /* items that are passed over */
+	int64		passed[MAX_SKIPPED];	/* items that are passed over */
 	int			npassed;
 	int			skip;			/* orders of other items that are left */
 	int			waiting;		/* those of them that are not put off */
@@ -170,7 +170,7 @@ typedef struct Batch
 static int64 last_item = 0;
 
 /* How long a transaction waits for a lock. */
-static int	patience = PATIENCE_MS;
+static int	wait_ms = WAIT_MS;
 
 static int
 compare_orders(const void *a, const void *b)
@@ -189,14 +189,14 @@ read_overdue(void *arg)
 {
 	Batch	   *batch = arg;
 
-	batch->n = seckill_ledger_overdue(batch->now, batch->passed,
+	batch->n = seckill_orders_overdue(batch->now, batch->passed,
 									  batch->npassed, batch->skip,
 									  batch->orders, EXPIRY_BATCH);
 	qsort(batch->orders, batch->n, sizeof(OrderKey), compare_orders);
 }
 
 static bool
-is_passed(const Batch *batch, int64 item_id)
+is_skipped(const Batch *batch, int64 item_id)
 {
 	for (int i = 0; i < batch->npassed; i++)
 		if (batch->passed[i] == item_id)
@@ -205,9 +205,9 @@ is_passed(const Batch *batch, int64 item_id)
 }
 
 static void
-pass_over(Batch *batch, int64 item_id)
+skip_item(Batch *batch, int64 item_id)
 {
-	if (batch->npassed < PASSED && !is_passed(batch, item_id))
+	if (batch->npassed < MAX_SKIPPED && !is_skipped(batch, item_id))
 		batch->passed[batch->npassed++] = item_id;
 }
 
@@ -217,7 +217,7 @@ note_locked(Batch *batch, int64 item_id)
 {
 	bool		is_next = item_id > last_item;
 
-	pass_over(batch, item_id);
+	skip_item(batch, item_id);
 	if (!batch->found_locked ||
 		(is_next && batch->locked_item <= last_item))
 		batch->locked_item = item_id;
@@ -237,7 +237,7 @@ expire_item(Batch *batch, int i, int64 *units)
 
 	while (end < batch->n && batch->orders[end].item_id == item_id)
 		end++;
-	expired = seckill_ledger_expire(item_id, &batch->orders[i], end - i,
+	expired = seckill_orders_expire(item_id, &batch->orders[i], end - i,
 									batch->now, units);
 	SECKILL_FAULT("orders expired");
 	batch->expired += expired;
@@ -261,7 +261,7 @@ expire_free(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 		if (i == 0 || batch->orders[i].item_id != batch->orders[i - 1].item_id)
 			ids[nitems++] = batch->orders[i].item_id;
-	seckill_ledger_probe_many(ids, nitems, unlocked);
+	seckill_items_test_locks(ids, nitems, unlocked);
 	SECKILL_FAULT("rows probed");
 	for (int i = 0; i < nitems; i++)
 	{
@@ -274,7 +274,7 @@ expire_free(Batch *batch)
 	}
 	for (int i = 0; i < nitems; i++)
 		if (units[i] > 0)
-			seckill_put_back(ids[i], units[i]);
+			seckill_order_return_units(ids[i], units[i]);
 }
 
 /* The same for one item, in its line. */
@@ -286,8 +286,8 @@ expire_waiting(Batch *batch)
 	(void) expire_item(batch, 0, &units);
 	if (units == 0)
 		return;
-	seckill_lease_line_up(batch->orders[0].item_id);
-	seckill_put_back(batch->orders[0].item_id, units);
+	seckill_item_lock_acquire(batch->orders[0].item_id);
+	seckill_order_return_units(batch->orders[0].item_id, units);
 }
 
 static void
@@ -295,7 +295,7 @@ expire_task(void *arg)
 {
 	Batch	   *batch = arg;
 
-	seckill_ledger_lock_items();
+	seckill_relation_lock_items();
 	if (batch->may_wait)
 		expire_waiting(batch);
 	else
@@ -304,13 +304,13 @@ expire_task(void *arg)
 
 /* Those that are not put off, in an array of their own. */
 static OrderKey *
-without_put_off(const OrderKey *orders, int *n)
+without_deferred(const OrderKey *orders, int *n)
 {
 	OrderKey   *kept = palloc(*n * sizeof(OrderKey));
 	int			nkept = 0;
 
 	for (int i = 0; i < *n; i++)
-		if (!is_put_off(&orders[i]))
+		if (!is_deferred(&orders[i]))
 			kept[nkept++] = orders[i];
 	*n = nkept;
 	return kept;
@@ -323,7 +323,7 @@ without_put_off(const OrderKey *orders, int *n)
 static void
 expire_all(Batch *batch, const OrderKey *all, int n)
 {
-	OrderKey   *orders = without_put_off(all, &n);
+	OrderKey   *orders = without_deferred(all, &n);
 	int			expired = batch->expired;
 	int			items = batch->items;
 	ErrorData  *error;
@@ -332,7 +332,7 @@ expire_all(Batch *batch, const OrderKey *all, int n)
 		return;
 	batch->orders = orders;
 	batch->n = n;
-	error = seckill_process_try(expire_task, batch, patience);
+	error = seckill_process_try(expire_task, batch, wait_ms);
 	if (error == NULL)
 		return;
 	batch->expired = expired;
@@ -340,7 +340,7 @@ expire_all(Batch *batch, const OrderKey *all, int n)
 	if (seckill_process_is_passing(error) && (batch->may_wait || n == 1))
 		return;
 	if (n == 1)
-		put_order_off(orders, error);
+		defer_order(orders, error);
 	else
 	{
 		expire_all(batch, orders, n / 2);
@@ -359,12 +359,12 @@ note_left(Batch *batch, const OrderKey *orders, int n, int expired)
 	{
 		OrderKey	all = {orders[i].item_id, ALL_ORDERS};
 
-		if (is_put_off(&all))
-			pass_over(batch, orders[i].item_id);
-		if (is_passed(batch, orders[i].item_id))
+		if (is_deferred(&all))
+			skip_item(batch, orders[i].item_id);
+		if (is_skipped(batch, orders[i].item_id))
 			continue;
 		left++;
-		waiting += !is_put_off(&orders[i]);
+		waiting += !is_deferred(&orders[i]);
 	}
 	batch->skip += Max(left, 0);
 	batch->waiting += Max(waiting, 0);
@@ -385,7 +385,7 @@ expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
 
 	batch->orders = orders;
 	batch->n = 0;
-	if (!seckill_process_run_soon(read_overdue, batch, PATIENCE_MS))
+	if (!seckill_process_run_soon(read_overdue, batch, WAIT_MS))
 		batch->waiting++;		/* the table is locked: look again soon */
 	n = batch->n;
 	if (n == 0)
@@ -407,10 +407,10 @@ expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
  * others come first for a while, and waits are longer from then on.
  */
 static void
-expire_patiently(Batch *batch, OrderKey *orders, int n)
+expire_waiting_for(Batch *batch, OrderKey *orders, int n)
 {
 	static ClockTime wait_again = 0;
-	static int	next_patience = PATIENCE_MS;
+	static int	next_patience = WAIT_MS;
 	ClockTime	start = seckill_clock();
 	int			expired = batch->expired;
 	int			first = 0;
@@ -425,19 +425,19 @@ expire_patiently(Batch *batch, OrderKey *orders, int n)
 			break;
 	last_item = batch->locked_item;
 	batch->may_wait = true;
-	patience = next_patience;
+	wait_ms = next_patience;
 	expire_all(batch, orders + first, end - first);
-	patience = PATIENCE_MS;
+	wait_ms = WAIT_MS;
 	if (batch->expired > expired)
 		return;
-	next_patience = Min(2 * next_patience, MAX_PATIENCE_MS);
+	next_patience = Min(2 * next_patience, MAX_WAIT_MS);
 	wait_again = start +
 		(WAIT_SPACING + 1) * (seckill_clock() - start);
 }
 
 /* Expire what is overdue; returns after how many microseconds to look again. */
 int64
-seckill_expire_overdue(TimestampTz now)
+seckill_expiry_run(TimestampTz now)
 {
 	Batch	   *batch = palloc0(sizeof(Batch));
 	OrderKey   *locked = NULL;
@@ -448,9 +448,9 @@ seckill_expire_overdue(TimestampTz now)
 	do
 		n = expire_batch(batch, &locked, &nlocked);
 	while (n == EXPIRY_BATCH && batch->expired < EXPIRY_BATCH &&
-		   batch->npassed < PASSED);
+		   batch->npassed < MAX_SKIPPED);
 	if (batch->found_locked)
-		expire_patiently(batch, locked, nlocked);
+		expire_waiting_for(batch, locked, nlocked);
 	if (batch->expired > 0)
 	{
 		seckill_stat_count(SECKILL_STAT_EXPIRED, batch->expired);
@@ -462,6 +462,6 @@ seckill_expire_overdue(TimestampTz now)
 	if (batch->expired >= EXPIRY_BATCH)
 		return 0;				/* there may be more */
 	if (batch->found_locked || batch->waiting > 0)
-		return USECS(SECKILL_KEEPER_NAP);
-	return end_of_put_off();
+		return USECS(SECKILL_MAINTENANCE_NAP);
+	return end_of_deferral();
 }

@@ -8,9 +8,9 @@
 #include "datatype/timestamp.h"
 
 /* How often the keeper looks, in ms, unless there is more than a batch. */
-#define SECKILL_KEEPER_NAP	100
+#define SECKILL_MAINTENANCE_NAP	100
 
 extern bool seckill_expiry_remembers(void);
-extern int64 seckill_expire_overdue(TimestampTz now);
+extern int64 seckill_expiry_run(TimestampTz now);
 
 #endif							/* SECKILL_WORKER_EXPIRY_H */

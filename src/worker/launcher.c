@@ -36,15 +36,15 @@ PGDLLEXPORT void seckill_launcher_main(Datum arg);
 /* Databases are looked at one after the other, so many milliseconds apart. */
 #define VISIT_SPACING_MS	20
 
-typedef struct Keeper
+typedef struct Maintenance
 {
 	Oid			dbid;
 	BackgroundWorkerHandle *handle; /* NULL: is not running */
-} Keeper;
+} Maintenance;
 
 /* The last keeper of the database in each slot, as far as they are in use. */
-static Keeper *keepers = NULL;
-static int	nkeepers = 0;
+static Maintenance *workers = NULL;
+static int	nworkers = 0;
 
 /* Have the postmaster start the launcher with the server. */
 void
@@ -61,7 +61,7 @@ seckill_launcher_init(void)
 
 /* The keeper is known to have ended, or is no concern of ours any more. */
 static void
-forget(Keeper *keeper)
+forget(Maintenance *keeper)
 {
 	if (keeper->handle != NULL)
 		pfree(keeper->handle);
@@ -69,25 +69,25 @@ forget(Keeper *keeper)
 }
 
 /* The keeper of slot i; one of a database that had it before is forgotten. */
-static Keeper *
-get_keeper(int i, Oid dbid)
+static Maintenance *
+get_worker(int i, Oid dbid)
 {
-	if (i >= nkeepers)
+	if (i >= nworkers)
 	{
-		keepers = keepers == NULL ?
-			MemoryContextAlloc(TopMemoryContext, (i + 1) * sizeof(Keeper)) :
-			repalloc(keepers, (i + 1) * sizeof(Keeper));
-		memset(&keepers[nkeepers], 0, (i + 1 - nkeepers) * sizeof(Keeper));
-		nkeepers = i + 1;
+		workers = workers == NULL ?
+			MemoryContextAlloc(TopMemoryContext, (i + 1) * sizeof(Maintenance)) :
+			repalloc(workers, (i + 1) * sizeof(Maintenance));
+		memset(&workers[nworkers], 0, (i + 1 - nworkers) * sizeof(Maintenance));
+		nworkers = i + 1;
 	}
-	if (keepers[i].dbid != dbid)
-		forget(&keepers[i]);
-	keepers[i].dbid = dbid;
-	return &keepers[i];
+	if (workers[i].dbid != dbid)
+		forget(&workers[i]);
+	workers[i].dbid = dbid;
+	return &workers[i];
 }
 
 static bool
-is_running(Keeper *keeper)
+is_running(Maintenance *keeper)
 {
 	pid_t		pid;
 
@@ -101,14 +101,14 @@ is_running(Keeper *keeper)
 
 /* Start a keeper; false if all places for background workers are taken. */
 static bool
-start_keeper(Keeper *keeper)
+start_worker(Maintenance *keeper)
 {
 	BackgroundWorker worker;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool		started;
 	static LogKind logged = {0};
 
-	seckill_process_describe(&worker, "seckill keeper", "seckill_keeper_main");
+	seckill_process_describe(&worker, "seckill maintenance worker", "seckill_maintenance_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
 	worker.bgw_notify_pid = MyProcPid;
 	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);
@@ -127,18 +127,18 @@ start_keeper(Keeper *keeper)
  * What is due is taken first: it is the keeper's from then on.
  */
 static int64
-serve(int i, Keeper *keeper)
+serve(int i, Maintenance *keeper)
 {
 	seckill_schedule_handled(i);
-	if (start_keeper(keeper))
+	if (start_worker(keeper))
 		return SECKILL_NEVER;
 	seckill_schedule_visit(keeper->dbid, USECS(RESTART_MS));
 	return USECS(RESTART_MS);
 }
 
-/* Start the keepers that are due; returns after how long to look again. */
+/* Start the workers that are due; returns after how long to look again. */
 static int64
-start_keepers(void)
+start_workers(void)
 {
 	int64		next = SECKILL_NEVER;
 	int64		delay;
@@ -146,11 +146,11 @@ start_keepers(void)
 
 	for (int i = 0; seckill_schedule_read(i, &dbid, &delay); i++)
 	{
-		Keeper	   *keeper;
+		Maintenance *keeper;
 
 		if (!OidIsValid(dbid) || delay == SECKILL_NEVER)
 			continue;
-		keeper = get_keeper(i, dbid);
+		keeper = get_worker(i, dbid);
 		if (is_running(keeper))
 			continue;			/* we are told when it ends */
 		if (delay == 0)
@@ -223,6 +223,6 @@ seckill_launcher_main(Datum arg)
 			last_round = now;
 			started = true;
 		}
-		seckill_process_sleep(Min(start_keepers(), last_round + nap - now));
+		seckill_process_sleep(Min(start_workers(), last_round + nap - now));
 	}
 }

@@ -35,13 +35,13 @@
 #include "worker/process.h"
 #include "xact/lock.h"
 
-PGDLLEXPORT void seckill_keeper_main(Datum arg);
+PGDLLEXPORT void seckill_maintenance_main(Datum arg);
 
 /* Items that are prepared in one turn at most. */
 #define OPENING_BATCH		1000
 
 /* How long to wait for a lock. */
-#define PATIENCE_MS			200
+#define WAIT_MS			200
 
 /* A keeper stays if something is due so soon, or was put off. */
 #define LINGER_MS			2000
@@ -72,9 +72,9 @@ read_openings(void *arg)
 	Openings   *openings = arg;
 	TimestampTz until = openings->now + USECS(seckill_open_ahead);
 
-	openings->n = seckill_ledger_opening(openings->now, until,
-										 openings->item_ids, OPENING_BATCH);
-	openings->next = seckill_ledger_next_opening(until);
+	openings->n = seckill_items_opening(openings->now, until,
+										openings->item_ids, OPENING_BATCH);
+	openings->next = seckill_items_next_opening(until);
 	SECKILL_FAULT("openings read");
 	if (openings->next != DT_NOEND)
 		openings->next -= USECS(seckill_open_ahead);
@@ -92,7 +92,7 @@ prepare_task(void *arg)
 {
 	Opening    *opening = arg;
 
-	opening->done = seckill_lease_prepare(opening->item_id);
+	opening->done = seckill_lease_prewarm_ahead(opening->item_id);
 	SECKILL_FAULT("opening prepared");
 }
 
@@ -125,9 +125,9 @@ prepare_openings(void)
 		 seckill_default_mode != SECKILL_MODE_CACHE))
 		return;
 	openings.item_ids = palloc(OPENING_BATCH * sizeof(int64));
-	if (!seckill_process_run_soon(read_openings, &openings, PATIENCE_MS))
+	if (!seckill_process_run_soon(read_openings, &openings, WAIT_MS))
 	{
-		seckill_schedule_look(USECS(SECKILL_KEEPER_NAP));
+		seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
 		return;
 	}
 	seckill_schedule_put(openings.next);
@@ -135,12 +135,12 @@ prepare_openings(void)
 	{
 		Opening		opening = {.item_id = openings.item_ids[i]};
 		ErrorData  *error = seckill_process_try(prepare_task, &opening,
-												PATIENCE_MS);
+												WAIT_MS);
 
 		if (error != NULL && !seckill_process_is_passing(error))
 			report_opening(opening.item_id, error);
 		else if (!opening.done)
-			seckill_schedule_look(USECS(SECKILL_KEEPER_NAP));
+			seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
 	}
 }
 
@@ -151,7 +151,7 @@ prepare_openings(void)
 
 /* Whatever was not done is for the next keeper. */
 static void
-on_exit_keeper(int code, Datum arg)
+on_exit_maintenance(int code, Datum arg)
 {
 	if (code != 0)
 		seckill_schedule_failed();
@@ -183,7 +183,7 @@ read_next(void *arg)
 {
 	NextOrder  *next = arg;
 
-	next->pay_by = seckill_ledger_next_pay_by(next->after);
+	next->pay_by = seckill_orders_next_pay_by(next->after);
 }
 
 /*
@@ -195,12 +195,12 @@ note_next(TimestampTz after, int64 delay)
 {
 	NextOrder	next = {.after = after,.pay_by = 0};
 
-	(void) seckill_process_run_soon(read_next, &next, PATIENCE_MS);
-	if (next.pay_by > GetCurrentTimestamp() + USECS(SECKILL_KEEPER_NAP))
+	(void) seckill_process_run_soon(read_next, &next, WAIT_MS);
+	if (next.pay_by > GetCurrentTimestamp() + USECS(SECKILL_MAINTENANCE_NAP))
 		seckill_schedule_put(next.pay_by);
 	else
-		delay = USECS(SECKILL_KEEPER_NAP);
-	seckill_schedule_look(Max(delay, USECS(SECKILL_KEEPER_NAP)));
+		delay = USECS(SECKILL_MAINTENANCE_NAP);
+	seckill_schedule_look(Max(delay, USECS(SECKILL_MAINTENANCE_NAP)));
 }
 
 /* Do what is due, and note when there is more to do: now if a batch was full. */
@@ -212,7 +212,7 @@ take_turn(void)
 
 	seckill_schedule_take();
 	SECKILL_FAULT("keeper's turn has come");
-	delay = seckill_expire_overdue(now);
+	delay = seckill_expiry_run(now);
 	if (delay > 0)
 		note_next(now, delay);
 	else
@@ -240,17 +240,17 @@ is_in_the_way(void)
 }
 
 void
-seckill_keeper_main(Datum arg)
+seckill_maintenance_main(Datum arg)
 {
 	seckill_process_init();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
 											  InvalidOid, 0);
 	if (!seckill_schedule_attend())
 		proc_exit(0);
-	before_shmem_exit(on_exit_keeper, (Datum) 0);
+	before_shmem_exit(on_exit_maintenance, (Datum) 0);
 	/* nobody waits for an answer, and rows are locked for a shorter time */
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	turn_context = AllocSetContextCreate(TopMemoryContext, "seckill keeper",
+	turn_context = AllocSetContextCreate(TopMemoryContext, "seckill maintenance worker",
 										 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(turn_context);
 	for (;;)

@@ -76,7 +76,7 @@ seckill_process_begin(int lock_timeout_ms)
 void
 seckill_process_commit(void)
 {
-	LedgerCaller self;
+	TableCaller self;
 
 	PopActiveSnapshot();
 	GetUserIdAndSecContext(&self.user, &self.context);
@@ -87,19 +87,19 @@ seckill_process_commit(void)
 }
 
 /*
- * Do something in a transaction, inside seckill_ledger_begin() and _end().  The
+ * Do something in a transaction, inside seckill_table_begin() and _end().  The
  * memory context stays what it was.
  */
 static void
 run(ProcessTask task, void *arg, int lock_timeout_ms)
 {
 	MemoryContext context = CurrentMemoryContext;
-	LedgerCaller caller;
+	TableCaller caller;
 
 	seckill_process_begin(lock_timeout_ms);
-	seckill_ledger_begin(&caller);
+	seckill_table_begin(&caller);
 	task(arg);
-	seckill_ledger_end(&caller);
+	seckill_table_end(&caller);
 	SECKILL_FAULT("task done");
 	seckill_process_commit();
 	MemoryContextSwitchTo(context);
@@ -175,7 +175,7 @@ wait_event(void)
 {
 	static uint32 event = 0;
 
-	return SeckillWaitEvent(&event, "SeckillKeeper");
+	return SeckillWaitEvent(&event, "SeckillMaintenance");
 }
 
 /* Sleep for so many microseconds, rounded up to milliseconds, or until woken. */

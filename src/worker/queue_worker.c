@@ -51,15 +51,15 @@
 #include "worker/queue_worker.h"
 #include "xact/standby.h"
 
-PGDLLEXPORT void seckill_worker_main(Datum arg);
+PGDLLEXPORT void seckill_queue_worker_main(Datum arg);
 
 /*
  * How long to wait for the row of one item, at first and at most.  In a batch
  * that waits for no row: for whatever else may be locked, such as what a
  * trigger on the orders needs.
  */
-#define PATIENCE_MS			50
-#define MAX_PATIENCE_MS		200
+#define WAIT_MS			50
+#define MAX_WAIT_MS		200
 
 /* A wait in vain is followed by so many times its length without one. */
 #define WAIT_SPACING		20
@@ -76,7 +76,7 @@ PGDLLEXPORT void seckill_worker_main(Datum arg);
 /* What the current transaction decides, for the commit callback. */
 static Purchase *batch = NULL;
 static int	nbatch = 0;
-static Oid	batch_items = InvalidOid; /* OID of seckill.items */
+static Oid	batch_items = InvalidOid;	/* OID of seckill.items */
 
 static Purchase *jobs = NULL;
 static int	max_jobs = 0;
@@ -87,7 +87,7 @@ static volatile sig_atomic_t cancelled = false;
 
 /* The item put off that was waited for last, and when to wait again. */
 static int64 last_item = 0;
-static int	patience = PATIENCE_MS;
+static int	wait_ms = WAIT_MS;
 static ClockTime next_wait = 0;
 
 
@@ -100,33 +100,33 @@ static void
 on_exit_worker(int code, Datum arg)
 {
 	if (code != 0)
-		seckill_queue_release(true);
+		seckill_ring_release(true);
 }
 
-/* Claim the queue and connect, not too often if that fails. */
+/* Hold the queue and connect, not too often if that fails. */
 static void
 start(Oid dbid)
 {
 	uint32		failures;
 
-	if (!seckill_queue_claim(dbid, &failures))
+	if (!seckill_ring_claim(dbid, &failures))
 		proc_exit(0);
 	before_shmem_exit(on_exit_worker, (Datum) 0);
 	if (failures >= FREE_STARTS)
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 1000, seckill_worker_wait_event());
+						 1000, seckill_queue_worker_wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	SECKILL_FAULT("worker connected");
-	seckill_queue_started();
+	seckill_ring_started();
 	seckill_stat_count(SECKILL_STAT_STARTS, 1);
 	ereport(LOG,
-			(errmsg("seckill worker started in database %u", dbid),
+			(errmsg("seckill queue worker started in database %u", dbid),
 			 failures > 0 ?
 			 errdetail("Starts that failed before: %u.", failures) : 0));
 }
@@ -135,7 +135,7 @@ static void
 retire_if_idle(void)
 {
 	SECKILL_FAULT("worker found idle");
-	if (seckill_queue_retire())
+	if (seckill_ring_retire())
 		proc_exit(0);
 }
 
@@ -161,7 +161,7 @@ handle_cancel(SIGNAL_ARGS)
 static bool
 is_confirmed(void)
 {
-	return !(cancelled || ProcDiePending) || !seckill_xact_waits_for_standby();
+	return !(cancelled || ProcDiePending) || !seckill_standby_is_awaited();
 }
 
 /* Count what the batch has decided, before anybody can know. */
@@ -173,16 +173,16 @@ count_batch(void)
 
 	for (int i = 0; i < nbatch; i++)
 	{
-		StockEntry *entry;
+		CacheEntry *entry;
 
 		if (batch[i].outcome == SECKILL_QUEUED)
 			continue;
 		decided++;
 		reused += batch[i].outcome == SECKILL_REQUEST_REUSED;
-		entry = seckill_stock_find_in_callback(batch_items, batch[i].item_id);
-		seckill_stat_decided(&batch[i], seckill_stock_index(entry),
-							 seckill_queue_awaited(&batch[i]));
-		seckill_stock_unpin(entry);
+		entry = seckill_cache_find_in_callback(batch_items, batch[i].item_id);
+		seckill_stat_decided(&batch[i], seckill_cache_index(entry),
+							 seckill_ring_awaited(&batch[i]));
+		seckill_cache_unpin(entry);
 	}
 	seckill_stat_count(SECKILL_STAT_DECIDED, decided);
 	seckill_stat_count(SECKILL_STAT_FAILED, reused);
@@ -191,12 +191,12 @@ count_batch(void)
 
 /* Called in the commit callback of every transaction. */
 void
-seckill_worker_committed(void)
+seckill_queue_worker_committed(void)
 {
 	if (nbatch > 0)
 	{
 		count_batch();
-		seckill_queue_publish(batch, nbatch, is_confirmed());
+		seckill_ring_publish(batch, nbatch, is_confirmed());
 	}
 	nbatch = 0;
 }
@@ -218,8 +218,8 @@ notify(const Purchase *list, int n)
 }
 
 static const BuyerCallbacks buyers_of_queue = {
-	.take = seckill_queue_take,
-	.put_back = seckill_queue_put_back
+	.take = seckill_ring_take,
+	.put_back = seckill_ring_put_back
 };
 
 /* Is a purchase of the same item, read before the list, undecided? */
@@ -240,7 +240,7 @@ is_behind(const Purchase *job, const Purchase *list)
 static void
 decide(Purchase *list, int n, bool may_wait)
 {
-	LedgerCaller caller;
+	TableCaller caller;
 	Purchase  **purchases;
 	int			count = 0;
 
@@ -252,11 +252,11 @@ decide(Purchase *list, int n, bool may_wait)
 	if (count == 0)
 		return;
 	cancelled = false;
-	seckill_process_begin(may_wait ? patience : PATIENCE_MS);
+	seckill_process_begin(may_wait ? wait_ms : WAIT_MS);
 	ForceSyncCommit();			/* answers are given when it has committed */
-	seckill_ledger_begin(&caller);
-	seckill_batch_decide(purchases, count, may_wait, &buyers_of_queue);
-	seckill_ledger_end(&caller);
+	seckill_table_begin(&caller);
+	seckill_decide_batch(purchases, count, may_wait, &buyers_of_queue);
+	seckill_table_end(&caller);
 	notify(list, n);
 	batch = list;
 	nbatch = n;
@@ -281,8 +281,8 @@ recover(Purchase *list, int n)
 		list[i].outcome = SECKILL_QUEUED;
 		list[i].order_id = 0;
 		list[i].entry = NULL;
-		list[i].twin = NULL;
-		seckill_queue_put_back(&list[i]);
+		list[i].duplicate_of = NULL;
+		seckill_ring_put_back(&list[i]);
 	}
 	return error;
 }
@@ -309,7 +309,7 @@ try_to_decide(Purchase *list, int n, bool may_wait)
 static void
 fail(Purchase *job, const ErrorData *error)
 {
-	if (!seckill_queue_take(job))
+	if (!seckill_ring_take(job))
 		return;
 	SECKILL_FAULT("purchase has failed");
 	ereport(LOG,
@@ -319,18 +319,18 @@ fail(Purchase *job, const ErrorData *error)
 					seckill_process_message(error))));
 	seckill_stat_count(SECKILL_STAT_FAILED, 1);
 	job->outcome = SECKILL_CONFLICT;	/* decided; the error tells how */
-	seckill_queue_fail(job, error);
+	seckill_ring_fail(job, error);
 }
 
 /*
- * Is it the end of our own patience?  That is no failure.  A trigger that
+ * Is it the end of our own wait_ms?  That is no failure.  A trigger that
  * would not wait for a lock raises the same, but sooner.
  */
 static bool
-is_impatience(const ErrorData *error, bool may_wait, ClockTime since)
+is_own_timeout(const ErrorData *error, bool may_wait, ClockTime since)
 {
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		seckill_clock() - since >= USECS(may_wait ? patience : PATIENCE_MS);
+		seckill_clock() - since >= USECS(may_wait ? wait_ms : WAIT_MS);
 }
 
 /*
@@ -342,12 +342,12 @@ decide_all(Purchase *list, int n, bool may_wait)
 {
 	ClockTime	since = seckill_clock();
 	ErrorData  *error = try_to_decide(list, n, may_wait);
-	bool		put_off;
+	bool		deferred;
 
 	if (error == NULL)
 		return;
-	put_off = is_impatience(error, may_wait, since);
-	if (put_off && (may_wait || n == 1))
+	deferred = is_own_timeout(error, may_wait, since);
+	if (deferred && (may_wait || n == 1))
 		return;
 	if (n == 1)
 		fail(list, error);
@@ -439,18 +439,18 @@ next_item(const ItemSet *set)
 }
 
 /*
- * Decide the purchases of one item that were put off, with patience, which
+ * Decide the purchases of one item that were put off, with wait_ms, which
  * grows while it is in vain; then the next such wait is not soon.  Returns how
  * many are decided.
  */
 static int
-decide_patiently(int64 item_id)
+decide_waiting_for(int64 item_id)
 {
 	ClockTime	start = seckill_clock();
-	QueueRange	range = seckill_queue_range();
+	RingRange	range = seckill_ring_range();
 	ItemSet		undecided = {NULL, 0};
-	int			n = seckill_queue_read(&range, jobs, max_jobs, is_item,
-									   &item_id);
+	int			n = seckill_ring_read(&range, jobs, max_jobs, is_item,
+									  &item_id);
 	int			decided;
 
 	if (n > 0)
@@ -460,12 +460,12 @@ decide_patiently(int64 item_id)
 	{
 		ClockTime	now = seckill_clock();
 
-		patience = Min(2 * patience, MAX_PATIENCE_MS);
+		wait_ms = Min(2 * wait_ms, MAX_WAIT_MS);
 		next_wait = now + WAIT_SPACING * (now - start);
 	}
 	else
 	{
-		patience = PATIENCE_MS;
+		wait_ms = WAIT_MS;
 		next_wait = 0;
 	}
 	last_item = item_id;
@@ -498,25 +498,25 @@ typedef enum Turn
 static Turn
 take_turn(uint64 *seen)
 {
-	QueueRange	range = seckill_queue_range();
-	ItemSet		put_off = {NULL, 0};
+	RingRange	range = seckill_ring_range();
+	ItemSet		deferred = {NULL, 0};
 	int			found = 0;
 	int			undecided = 0;
 	int			n;
 
 	*seen = range.end;
-	while ((n = seckill_queue_read(&range, jobs, max_jobs, is_not_in,
-								   &put_off)) > 0)
+	while ((n = seckill_ring_read(&range, jobs, max_jobs, is_not_in,
+								  &deferred)) > 0)
 	{
 		SECKILL_FAULT("batch read");
 		report(n);
 		decide_all(jobs, n, false);
 		found += n;
-		undecided += add_undecided(&put_off, jobs, n);
+		undecided += add_undecided(&deferred, jobs, n);
 	}
-	seckill_stat_count(SECKILL_STAT_PUT_OFF, undecided);
-	if (put_off.n > 0 && seckill_clock() >= next_wait)
-		undecided -= decide_patiently(next_item(&put_off));
+	seckill_stat_count(SECKILL_STAT_DEFERRED, undecided);
+	if (deferred.n > 0 && seckill_clock() >= next_wait)
+		undecided -= decide_waiting_for(next_item(&deferred));
 	MemoryContextReset(batch_context);
 	if (found == 0)
 		return TURN_IDLE;
@@ -537,12 +537,12 @@ rest(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (timeout_ms > REPORT_MS)
 	{
-		if (seckill_queue_sleep(REPORT_MS))
+		if (seckill_ring_sleep(REPORT_MS))
 			return true;
 		(void) pgstat_report_stat(true);
 		timeout_ms -= REPORT_MS;
 	}
-	return seckill_queue_sleep(timeout_ms);
+	return seckill_ring_sleep(timeout_ms);
 }
 
 /* Room for a batch, of the size that is set now. */
@@ -566,7 +566,7 @@ serve_interrupts(void)
 }
 
 void
-seckill_worker_main(Datum arg)
+seckill_queue_worker_main(Datum arg)
 {
 	pqsignal(SIGINT, handle_cancel);
 	seckill_process_init();
@@ -585,7 +585,7 @@ seckill_worker_main(Datum arg)
 			case TURN_DONE:
 				break;
 			case TURN_STUCK:
-				seckill_queue_nap(seen, NAP_MS);
+				seckill_ring_nap(seen, NAP_MS);
 				break;
 			case TURN_IDLE:
 				if (!rest())

@@ -5,6 +5,6 @@
 #ifndef SECKILL_WORKER_QUEUE_WORKER_H
 #define SECKILL_WORKER_QUEUE_WORKER_H
 
-extern void seckill_worker_committed(void);
+extern void seckill_queue_worker_committed(void);
 
 #endif							/* SECKILL_WORKER_QUEUE_WORKER_H */

@@ -90,11 +90,11 @@ grow_own(void)
 
 /*
  * Tell the triggers that the extension itself changes the row of an item, or
- * orders of it, until seckill_xact_end_own().  Statements nest, as a trigger
+ * orders of it, until seckill_change_end_own().  Statements nest, as a trigger
  * may buy.
  */
 void
-seckill_xact_begin_own(int64 item_id)
+seckill_change_begin_own(int64 item_id)
 {
 	if (nown == max_own)
 		grow_own();
@@ -106,7 +106,7 @@ seckill_xact_begin_own(int64 item_id)
 
 /* The innermost statement has ended without an error. */
 void
-seckill_xact_end_own(void)
+seckill_change_end_own(void)
 {
 	Assert(nown > 0 && own[nown - 1].level == GetCurrentTransactionNestLevel());
 	nown--;
@@ -117,7 +117,7 @@ seckill_xact_end_own(void)
  * run statements of the application's meanwhile, one level deeper.
  */
 bool
-seckill_xact_is_own(int64 item_id)
+seckill_change_is_own(int64 item_id)
 {
 	return nown > 0 && own[nown - 1].item_id == item_id &&
 		trigger_depth() == own[nown - 1].depth + 1;
@@ -128,7 +128,7 @@ seckill_xact_is_own(int64 item_id)
  * before its triggers run.
  */
 bool
-seckill_xact_in_own(void)
+seckill_change_in_own(void)
 {
 	return nown > 0 && trigger_depth() == own[nown - 1].depth;
 }
@@ -144,12 +144,12 @@ find_row(int64 item_id, int level)
 
 /* Remember what this transaction did to the row of an item. */
 void
-seckill_xact_note_row(int64 item_id, RowState state)
+seckill_change_note_row(int64 item_id, RowState state)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	RowNote    *note;
 
-	if (!seckill_stock_ready())
+	if (!seckill_cache_ready())
 		return;
 	changed_items = seckill_catalog()->items;
 	note = find_row(item_id, level);
@@ -182,13 +182,13 @@ row_has_state(int64 item_id, RowState state)
 }
 
 bool
-seckill_xact_locked_row(int64 item_id)
+seckill_change_locked_row(int64 item_id)
 {
 	return row_has_state(item_id, ROW_LOCKED);
 }
 
 bool
-seckill_xact_changed_row(int64 item_id)
+seckill_change_changed_row(int64 item_id)
 {
 	return row_has_state(item_id, ROW_CHANGED);
 }
@@ -198,9 +198,9 @@ seckill_xact_changed_row(int64 item_id)
  * than a few in one transaction only leave entries behind.
  */
 void
-seckill_xact_note_emptied(Oid items)
+seckill_change_note_emptied(Oid items)
 {
-	if (!seckill_stock_ready() || nemptied == EMPTIED)
+	if (!seckill_cache_ready() || nemptied == EMPTIED)
 		return;
 	for (int i = 0; i < nemptied; i++)
 		if (emptied[i].items == items)
@@ -211,14 +211,14 @@ seckill_xact_note_emptied(Oid items)
 }
 
 bool
-seckill_xact_emptied_items(void)
+seckill_change_emptied_items(void)
 {
 	return nemptied > 0;
 }
 
 /* A database is dropped: forget its entries at commit. */
 void
-seckill_xact_note_drop_database(Oid dbid)
+seckill_change_note_drop_database(Oid dbid)
 {
 	dropped_database = dbid;
 }
@@ -233,18 +233,18 @@ void
 seckill_change_announce(void)
 {
 	if (more_changed)
-		seckill_stock_changed_all(changed_items);
+		seckill_cache_rows_changed(changed_items);
 	else
 		for (int i = 0; i < nrows; i++)
 			if (rows[i].state == ROW_CHANGED)
-				seckill_stock_changed(changed_items, rows[i].item_id);
+				seckill_cache_row_changed(changed_items, rows[i].item_id);
 	for (int i = 0; i < nemptied; i++)
-		seckill_stock_drop_table(emptied[i].items);
+		seckill_cache_drop_table(emptied[i].items);
 	if (OidIsValid(dropped_database))
 	{
-		seckill_stock_drop_database(dropped_database);
+		seckill_cache_drop_database(dropped_database);
 		seckill_schedule_drop_database(dropped_database);
-		seckill_queue_drop_database(dropped_database);
+		seckill_ring_drop_database(dropped_database);
 		seckill_stat_drop_database(dropped_database);
 	}
 }

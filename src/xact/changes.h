@@ -12,16 +12,16 @@ typedef enum RowState
 	ROW_CHANGED					/* the cache must hear of it at commit */
 } RowState;
 
-extern void seckill_xact_begin_own(int64 item_id);
-extern void seckill_xact_end_own(void);
-extern bool seckill_xact_is_own(int64 item_id);
-extern bool seckill_xact_in_own(void);
-extern void seckill_xact_note_row(int64 item_id, RowState state);
-extern bool seckill_xact_locked_row(int64 item_id);
-extern bool seckill_xact_changed_row(int64 item_id);
-extern void seckill_xact_note_emptied(Oid items);
-extern bool seckill_xact_emptied_items(void);
-extern void seckill_xact_note_drop_database(Oid dbid);
+extern void seckill_change_begin_own(int64 item_id);
+extern void seckill_change_end_own(void);
+extern bool seckill_change_is_own(int64 item_id);
+extern bool seckill_change_in_own(void);
+extern void seckill_change_note_row(int64 item_id, RowState state);
+extern bool seckill_change_locked_row(int64 item_id);
+extern bool seckill_change_changed_row(int64 item_id);
+extern void seckill_change_note_emptied(Oid items);
+extern bool seckill_change_emptied_items(void);
+extern void seckill_change_note_drop_database(Oid dbid);
 extern void seckill_change_announce(void);
 extern void seckill_change_end(void);
 extern void seckill_change_commit_level(int level);

@@ -19,19 +19,19 @@
  * Find and pin the entry of an item; NULL if it has none.  A transaction that
  * emptied the table has none either: what is on its rows is not yet true.
  */
-StockEntry *
+CacheEntry *
 seckill_entry_find(int64 item_id)
 {
-	if (!seckill_stock_ready() || seckill_xact_emptied_items())
+	if (!seckill_cache_ready() || seckill_change_emptied_items())
 		return NULL;
-	return seckill_stock_find(seckill_catalog()->items, item_id);
+	return seckill_cache_find(seckill_catalog()->items, item_id);
 }
 
-/* Find or make the entry, as seckill_stock_enter() does, and pin it. */
-StockEntry *
+/* Find or make the entry, as seckill_cache_enter() does, and pin it. */
+CacheEntry *
 seckill_entry_enter(int64 item_id)
 {
-	if (!seckill_stock_ready() || seckill_xact_emptied_items())
+	if (!seckill_cache_ready() || seckill_change_emptied_items())
 		return NULL;
-	return seckill_stock_enter(seckill_catalog()->items, item_id);
+	return seckill_cache_enter(seckill_catalog()->items, item_id);
 }

@@ -5,7 +5,7 @@
 #ifndef SECKILL_XACT_ENTRY_H
 #define SECKILL_XACT_ENTRY_H
 
-extern StockEntry *seckill_entry_find(int64 item_id);
-extern StockEntry *seckill_entry_enter(int64 item_id);
+extern CacheEntry *seckill_entry_find(int64 item_id);
+extern CacheEntry *seckill_entry_enter(int64 item_id);
 
 #endif							/* SECKILL_XACT_ENTRY_H */

@@ -3,18 +3,18 @@
  *		What the current transaction holds of the stock cache, and the
  *		callbacks that settle it when the transaction ends.
  *
- * A claim is what one nesting level of this transaction has at one entry and
+ * A hold is what one nesting level of this transaction has at one entry and
  * lease: units on hold, which go back to the cache if the level aborts; units
  * of credit, which this transaction leased from the row and which the cache
  * gets when it commits; and the role of the refiller.  Selling from one's own
  * credit lowers it, so the credit of an inner level can be negative.
  *
- * When a subtransaction commits, its claims move up a level; when it aborts,
+ * When a subtransaction commits, its holds move up a level; when it aborts,
  * they are undone; when the top transaction ends, the callback does either for
  * all.  At XACT_EVENT_COMMIT the transaction is already visible to others and
  * its locks are not released yet: who waits for it finds the cache in order.
  *
- * Claim i is shown to other backends as holder place i (see stock.c), from just
+ * Hold i is shown to other backends as holder place i (see stock.c), from just
  * before it has units until just after.  Its xid is that of the level that took
  * the units, so waiters wake when just that level aborts.
  *
@@ -40,9 +40,9 @@
 #include "shmem/holders.h"
 #include "xact/hold.h"
 
-typedef struct Claim
+typedef struct Hold
 {
-	StockEntry *entry;
+	CacheEntry *entry;
 	int			level;			/* transaction nest level */
 	TransactionId xid;			/* of that level */
 	int64		lease_id;
@@ -50,137 +50,137 @@ typedef struct Claim
 	int32		credit;
 	bool		sold;			/* were units of the credit sold? */
 	bool		refiller;
-} Claim;
+} Hold;
 
-static Claim claims[SECKILL_PLACES];
-static int	nclaims = 0;
+static Hold holds[SECKILL_MAX_HOLDS];
+static int	nholds = 0;
 
 
 /*
  * Claims
  */
 
-static Claim *
-find_claim(StockEntry *entry, int level, int64 lease_id)
+static Hold *
+find_hold(CacheEntry *entry, int level, int64 lease_id)
 {
-	for (int i = 0; i < nclaims; i++)
-		if (claims[i].entry == entry && claims[i].level == level &&
-			claims[i].lease_id == lease_id)
-			return &claims[i];
+	for (int i = 0; i < nholds; i++)
+		if (holds[i].entry == entry && holds[i].level == level &&
+			holds[i].lease_id == lease_id)
+			return &holds[i];
 	return NULL;
 }
 
-/* Show claim to those who may have to wait for it, if it has units. */
+/* Show hold to those who may have to wait for it, if it has units. */
 static void
-publish(Claim *claim)
+publish(Hold *hold)
 {
-	if (claim->hold > 0 || claim->credit > 0)
-		seckill_stock_publish_holder(claim - claims, claim->entry,
-									 claim->xid);
+	if (hold->hold > 0 || hold->credit > 0)
+		seckill_holder_publish(hold - holds, hold->entry,
+							   hold->xid);
 	else
-		seckill_stock_withdraw_holder(claim - claims);
+		seckill_holder_withdraw(hold - holds);
 }
 
 /*
- * See to it that the next get_claim() cannot fail: it runs when the units are
+ * See to it that the next get_hold() cannot fail: it runs when the units are
  * taken already.
  */
 static void
-prepare_claim(void)
+prepare_hold(void)
 {
-	if (nclaims >= SECKILL_PLACES)
+	if (nholds >= SECKILL_MAX_HOLDS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("transaction holds units in too many places"),
 				 errdetail("One transaction can hold units of the stock cache in %d places: items, times savepoints that bought them.",
-						   SECKILL_PLACES),
+						   SECKILL_MAX_HOLDS),
 				 errhint("Commit, and buy the rest in another transaction.")));
 	(void) GetCurrentTransactionId();
-	SECKILL_FAULT("claim prepared");
+	SECKILL_FAULT("hold prepared");
 }
 
-/* Find or add the claim of this level.  Raises nothing. */
-static Claim *
-get_claim(StockEntry *entry, int64 lease_id)
+/* Find or add the hold of this level.  Raises nothing. */
+static Hold *
+get_hold(CacheEntry *entry, int64 lease_id)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	Claim	   *claim = find_claim(entry, level, lease_id);
+	Hold	   *hold = find_hold(entry, level, lease_id);
 
-	if (claim != NULL)
-		return claim;
-	Assert(nclaims < SECKILL_PLACES);
+	if (hold != NULL)
+		return hold;
+	Assert(nholds < SECKILL_MAX_HOLDS);
 	Assert(TransactionIdIsValid(GetCurrentTransactionIdIfAny()));
-	claim = &claims[nclaims];
-	claim->entry = entry;
-	claim->level = level;
-	claim->xid = GetCurrentTransactionIdIfAny();
-	claim->lease_id = lease_id;
-	claim->hold = 0;
-	claim->credit = 0;
-	claim->sold = false;
-	claim->refiller = false;
-	nclaims++;
-	return claim;
+	hold = &holds[nholds];
+	hold->entry = entry;
+	hold->level = level;
+	hold->xid = GetCurrentTransactionIdIfAny();
+	hold->lease_id = lease_id;
+	hold->hold = 0;
+	hold->credit = 0;
+	hold->sold = false;
+	hold->refiller = false;
+	nholds++;
+	return hold;
 }
 
-/* Remove a claim; the last one takes its place. */
+/* Remove a hold; the last one takes its place. */
 static void
-drop_claim(Claim *claim)
+drop_hold(Hold *hold)
 {
-	Claim	   *last = &claims[--nclaims];
+	Hold	   *last = &holds[--nholds];
 
-	if (claim == last)
+	if (hold == last)
 	{
-		seckill_stock_withdraw_holder(last - claims);
+		seckill_holder_withdraw(last - holds);
 		return;
 	}
-	seckill_stock_begin_move();
-	*claim = *last;
-	publish(claim);
-	seckill_stock_withdraw_holder(last - claims);
-	seckill_stock_end_move();
+	seckill_holder_begin_move();
+	*hold = *last;
+	publish(hold);
+	seckill_holder_withdraw(last - holds);
+	seckill_holder_end_move();
 }
 
 static void
-drop_if_empty(Claim *claim)
+drop_if_empty(Hold *hold)
 {
-	if (claim->hold == 0 && claim->credit == 0 && !claim->refiller)
-		drop_claim(claim);
+	if (hold->hold == 0 && hold->credit == 0 && !hold->refiller)
+		drop_hold(hold);
 }
 
 /*
  * May this transaction hold at one more item?  If not, the caller uses a mode
- * that needs no hold.  A purchase can need three claims: the role of the
+ * that needs no hold.  A purchase can need three holds: the role of the
  * refiller, and units of the lease before and after a settle.
  */
 bool
-seckill_xact_has_room(void)
+seckill_hold_has_slot(void)
 {
-	return nclaims <= SECKILL_PLACES - 3;
+	return nholds <= SECKILL_MAX_HOLDS - 3;
 }
 
 /* Units of the given lease that this transaction leased and has not sold. */
 static int32
-own_credit(StockEntry *entry, int64 lease_id)
+own_credit(CacheEntry *entry, int64 lease_id)
 {
 	int32		credit = 0;
 
-	for (int i = 0; i < nclaims; i++)
-		if (claims[i].entry == entry && claims[i].lease_id == lease_id)
-			credit += claims[i].credit;
+	for (int i = 0; i < nholds; i++)
+		if (holds[i].entry == entry && holds[i].lease_id == lease_id)
+			credit += holds[i].credit;
 	return credit;
 }
 
 /* What this transaction has at the entry's present lease. */
 void
-seckill_xact_own(StockEntry *entry, StockOwn *own)
+seckill_hold_own_units(CacheEntry *entry, OwnUnits *own)
 {
-	own->lease_id = seckill_stock_lease_id(entry);
+	own->lease_id = seckill_cache_lease_id(entry);
 	own->credit = own_credit(entry, own->lease_id);
 	own->held = own->credit;
-	for (int i = 0; i < nclaims; i++)
-		if (claims[i].entry == entry && claims[i].lease_id == own->lease_id)
-			own->held += claims[i].hold;
+	for (int i = 0; i < nholds; i++)
+		if (holds[i].entry == entry && holds[i].lease_id == own->lease_id)
+			own->held += holds[i].hold;
 }
 
 /*
@@ -188,19 +188,19 @@ seckill_xact_own(StockEntry *entry, StockOwn *own)
  * hold: others, credit, or what was sold of credit?
  */
 bool
-seckill_xact_uses(StockEntry *entry, int32 held)
+seckill_hold_uses(CacheEntry *entry, int32 held)
 {
-	int64		lease_id = seckill_stock_lease_id(entry);
+	int64		lease_id = seckill_cache_lease_id(entry);
 
-	for (int i = 0; i < nclaims; i++)
+	for (int i = 0; i < nholds; i++)
 	{
-		const Claim *claim = &claims[i];
+		const Hold *hold = &holds[i];
 
-		if (claim->entry != entry || claim->lease_id != lease_id)
+		if (hold->entry != entry || hold->lease_id != lease_id)
 			continue;
-		if (claim->credit != 0 || claim->sold)
+		if (hold->credit != 0 || hold->sold)
 			return true;
-		held -= claim->hold;
+		held -= hold->hold;
 	}
 	return held < 0;
 }
@@ -210,36 +210,36 @@ seckill_xact_uses(StockEntry *entry, int32 held)
  * stays ours until commit, so it can be read without a lock.
  */
 static void
-take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
+take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 {
-	int64		lease_id = seckill_stock_lease_id(entry);
+	int64		lease_id = seckill_cache_lease_id(entry);
 	int32		drawn = Min(own_credit(entry, lease_id), quantity);
-	Claim	   *claim;
+	Hold	   *hold;
 
 	if (drawn == 0)
 		return;
-	prepare_claim();
-	claim = get_claim(entry, lease_id);
+	prepare_hold();
+	hold = get_hold(entry, lease_id);
 	if (drawn < quantity)
 	{
-		seckill_stock_publish_holder(claim - claims, entry, claim->xid);
-		seckill_stock_take(entry, quantity - drawn, quantity - drawn, taken);
+		seckill_holder_publish(hold - holds, entry, hold->xid);
+		seckill_cache_take(entry, quantity - drawn, quantity - drawn, taken);
 		if (taken->units == 0)
 		{
-			publish(claim);
+			publish(hold);
 			return;
 		}
 	}
 	/* we have the row locked: nobody can have ended our lease meanwhile */
-	Assert(seckill_stock_lease_id(entry) == lease_id);
+	Assert(seckill_cache_lease_id(entry) == lease_id);
 	taken->lease_id = lease_id;
 	taken->units = quantity;
 	taken->low = false;
-	claim->hold += quantity - drawn;
-	claim->credit -= drawn;
-	claim->sold = true;
-	seckill_stock_adjust(entry, lease_id, 0, -drawn);
-	publish(claim);
+	hold->hold += quantity - drawn;
+	hold->credit -= drawn;
+	hold->sold = true;
+	seckill_cache_adjust(entry, lease_id, 0, -drawn);
+	publish(hold);
 }
 
 /*
@@ -247,39 +247,39 @@ take_with_credit(StockEntry *entry, int32 quantity, StockTaken *taken)
  * held, if there are fewer.  May raise only before the units are taken.
  */
 static bool
-take_between(StockEntry *entry, int32 min, int32 max, StockTaken *taken)
+take_between(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 {
-	Claim	   *claim;
-	int			place = nclaims;
+	Hold	   *hold;
+	int			place = nholds;
 
 	taken->units = 0;
-	if (seckill_stock_avail(entry) < min)
+	if (seckill_cache_avail(entry) < min)
 		return false;
-	prepare_claim();
-	seckill_stock_publish_holder(place, entry, GetCurrentTransactionIdIfAny());
-	seckill_stock_take(entry, min, max, taken);
+	prepare_hold();
+	seckill_holder_publish(place, entry, GetCurrentTransactionIdIfAny());
+	seckill_cache_take(entry, min, max, taken);
 	if (taken->units == 0)
 	{
-		seckill_stock_withdraw_holder(place);
+		seckill_holder_withdraw(place);
 		return false;
 	}
-	claim = get_claim(entry, taken->lease_id);
-	claim->hold += taken->units;
-	if (claim - claims == place)
+	hold = get_hold(entry, taken->lease_id);
+	hold->hold += taken->units;
+	if (hold - holds == place)
 		return true;
-	seckill_stock_begin_move();
-	publish(claim);
-	seckill_stock_withdraw_holder(place);
-	seckill_stock_end_move();
+	seckill_holder_begin_move();
+	publish(hold);
+	seckill_holder_withdraw(place);
+	seckill_holder_end_move();
 	return true;
 }
 
 /* Put quantity units on hold, all or nothing, from our own credit first. */
 bool
-seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
+seckill_hold_take(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 {
 	taken->units = 0;
-	if (nclaims > 0)
+	if (nholds > 0)
 		take_with_credit(entry, quantity, taken);
 	return taken->units > 0 ||
 		take_between(entry, quantity, quantity, taken);
@@ -287,37 +287,37 @@ seckill_xact_take(StockEntry *entry, int32 quantity, StockTaken *taken)
 
 /* Put all that the cache has on hold; our credit stays what it is. */
 bool
-seckill_xact_take_all(StockEntry *entry, StockTaken *taken)
+seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken)
 {
 	return take_between(entry, 1, PG_INT32_MAX, taken);
 }
 
-/* Give back what seckill_xact_take() took at this level. */
+/* Give back what seckill_hold_take() took at this level. */
 void
-seckill_xact_return(StockEntry *entry, const StockTaken *taken)
+seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 {
-	Claim	   *claim = find_claim(entry, GetCurrentTransactionNestLevel(),
-								   taken->lease_id);
+	Hold	   *hold = find_hold(entry, GetCurrentTransactionNestLevel(),
+								 taken->lease_id);
 
-	if (claim == NULL || claim->hold < taken->units)
+	if (hold == NULL || hold->hold < taken->units)
 		elog(ERROR, "units to give back are not on hold");
-	claim->hold -= taken->units;
-	seckill_stock_adjust(entry, taken->lease_id, taken->units, -taken->units);
-	publish(claim);
-	drop_if_empty(claim);
+	hold->hold -= taken->units;
+	seckill_cache_adjust(entry, taken->lease_id, taken->units, -taken->units);
+	publish(hold);
+	drop_if_empty(hold);
 }
 
 /* This level has leased units that the cache shall get at commit. */
 void
-seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
+seckill_hold_credit(CacheEntry *entry, int64 lease_id, int32 units)
 {
-	Claim	   *claim;
+	Hold	   *hold;
 
-	prepare_claim();
-	claim = get_claim(entry, lease_id);
-	claim->credit += units;
-	publish(claim);
-	seckill_stock_adjust(entry, lease_id, 0, units);
+	prepare_hold();
+	hold = get_hold(entry, lease_id);
+	hold->credit += units;
+	publish(hold);
+	seckill_cache_adjust(entry, lease_id, 0, units);
 }
 
 /*
@@ -325,31 +325,31 @@ seckill_xact_credit(StockEntry *entry, int64 lease_id, int32 units)
  * role up.  The caller has the refiller's lock.
  */
 void
-seckill_xact_start_refill(StockEntry *entry)
+seckill_hold_start_refill(CacheEntry *entry)
 {
-	Claim	   *claim;
+	Hold	   *hold;
 
-	prepare_claim();
-	claim = get_claim(entry, seckill_stock_lease_id(entry));
-	claim->refiller = true;
-	seckill_stock_set_refilling(entry, true);
+	prepare_hold();
+	hold = get_hold(entry, seckill_cache_lease_id(entry));
+	hold->refiller = true;
+	seckill_cache_set_refilling(entry, true);
 }
 
 /* Give the role up before the end. */
 void
-seckill_xact_end_refill(StockEntry *entry)
+seckill_hold_end_refill(CacheEntry *entry)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	for (int i = 0; i < nclaims; i++)
+	for (int i = 0; i < nholds; i++)
 	{
-		Claim	   *claim = &claims[i];
+		Hold	   *hold = &holds[i];
 
-		if (claim->entry != entry || claim->level != level || !claim->refiller)
+		if (hold->entry != entry || hold->level != level || !hold->refiller)
 			continue;
-		claim->refiller = false;
-		seckill_stock_set_refilling(entry, false);
-		drop_if_empty(claim);
+		hold->refiller = false;
+		seckill_cache_set_refilling(entry, false);
+		drop_if_empty(hold);
 		return;
 	}
 }
@@ -360,52 +360,52 @@ seckill_xact_end_refill(StockEntry *entry)
  */
 
 static void
-commit_claim(Claim *claim)
+commit_hold(Hold *hold)
 {
-	seckill_stock_adjust(claim->entry, claim->lease_id, claim->credit,
-						 -(claim->hold + claim->credit));
-	if (claim->refiller)
-		seckill_stock_set_refilling(claim->entry, false);
+	seckill_cache_adjust(hold->entry, hold->lease_id, hold->credit,
+						 -(hold->hold + hold->credit));
+	if (hold->refiller)
+		seckill_cache_set_refilling(hold->entry, false);
 }
 
 static void
-abort_claim(Claim *claim)
+abort_hold(Hold *hold)
 {
-	seckill_stock_adjust(claim->entry, claim->lease_id, claim->hold,
-						 -(claim->hold + claim->credit));
-	if (claim->refiller)
-		seckill_stock_set_refilling(claim->entry, false);
+	seckill_cache_adjust(hold->entry, hold->lease_id, hold->hold,
+						 -(hold->hold + hold->credit));
+	if (hold->refiller)
+		seckill_cache_set_refilling(hold->entry, false);
 }
 
-/* Undo or keep what the last claim has, and remove it. */
+/* Undo or keep what the last hold has, and remove it. */
 static void
-end_claim(Claim *claim, bool committed)
+end_hold(Hold *hold, bool committed)
 {
 	if (SECKILL_SKIP("units given back"))
 		;						/* they are lost */
 	else if (committed)
-		commit_claim(claim);
+		commit_hold(hold);
 	else
-		abort_claim(claim);
+		abort_hold(hold);
 	if (SECKILL_SKIP("holder hidden"))
-		nclaims--;
+		nholds--;
 	else
-		drop_claim(claim);
+		drop_hold(hold);
 }
 
 /* The transaction has ended: commit or undo all that it holds. */
 void
 seckill_hold_end(bool committed)
 {
-	while (nclaims > 0)
-		end_claim(&claims[nclaims - 1], committed);
+	while (nholds > 0)
+		end_hold(&holds[nholds - 1], committed);
 }
 
 /* Does this transaction hold units, or a refiller's role? */
 bool
 seckill_hold_any(void)
 {
-	return nclaims > 0;
+	return nholds > 0;
 }
 
 
@@ -415,45 +415,45 @@ seckill_hold_any(void)
 
 /* A committed level becomes part of the one around it. */
 static void
-lift_claim(Claim *claim)
+lift_hold(Hold *hold)
 {
-	Claim	   *outer = find_claim(claim->entry, claim->level - 1,
-								   claim->lease_id);
+	Hold	   *outer = find_hold(hold->entry, hold->level - 1,
+								  hold->lease_id);
 
 	if (outer == NULL)
 	{
-		claim->level--;
+		hold->level--;
 		return;
 	}
-	outer->hold += claim->hold;
-	outer->credit += claim->credit;
-	outer->sold |= claim->sold;
-	outer->refiller |= claim->refiller;
-	seckill_stock_begin_move();
+	outer->hold += hold->hold;
+	outer->credit += hold->credit;
+	outer->sold |= hold->sold;
+	outer->refiller |= hold->refiller;
+	seckill_holder_begin_move();
 	publish(outer);
-	claim->hold = claim->credit = 0;
-	publish(claim);
-	seckill_stock_end_move();
-	drop_claim(claim);
+	hold->hold = hold->credit = 0;
+	publish(hold);
+	seckill_holder_end_move();
+	drop_hold(hold);
 }
 
 /* What a level holds becomes its parent's. */
 void
 seckill_hold_commit_level(int level)
 {
-	for (int i = nclaims - 1; i >= 0; i--)
-		if (i < nclaims && claims[i].level == level)
-			lift_claim(&claims[i]);
+	for (int i = nholds - 1; i >= 0; i--)
+		if (i < nholds && holds[i].level == level)
+			lift_hold(&holds[i]);
 }
 
 /* Give back what a level and those inside it hold. */
 void
 seckill_hold_abort_level(int level)
 {
-	for (int i = nclaims - 1; i >= 0; i--)
-		if (claims[i].level >= level)
+	for (int i = nholds - 1; i >= 0; i--)
+		if (holds[i].level >= level)
 		{
-			abort_claim(&claims[i]);
-			drop_claim(&claims[i]);
+			abort_hold(&holds[i]);
+			drop_hold(&holds[i]);
 		}
 }

@@ -8,17 +8,17 @@
 #include "shmem/cache_counters.h"
 #include "shmem/counters.h"
 
-extern bool seckill_xact_has_room(void);
-extern void seckill_xact_own(StockEntry *entry, StockOwn *own);
-extern bool seckill_xact_uses(StockEntry *entry, int32 held);
-extern bool seckill_xact_take(StockEntry *entry, int32 quantity,
-							  StockTaken *taken);
-extern bool seckill_xact_take_all(StockEntry *entry, StockTaken *taken);
-extern void seckill_xact_return(StockEntry *entry, const StockTaken *taken);
-extern void seckill_xact_credit(StockEntry *entry, int64 lease_id,
+extern bool seckill_hold_has_slot(void);
+extern void seckill_hold_own_units(CacheEntry *entry, OwnUnits *own);
+extern bool seckill_hold_uses(CacheEntry *entry, int32 held);
+extern bool seckill_hold_take(CacheEntry *entry, int32 quantity,
+							  TakenUnits *taken);
+extern bool seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken);
+extern void seckill_hold_return(CacheEntry *entry, const TakenUnits *taken);
+extern void seckill_hold_credit(CacheEntry *entry, int64 lease_id,
 								int32 units);
-extern void seckill_xact_start_refill(StockEntry *entry);
-extern void seckill_xact_end_refill(StockEntry *entry);
+extern void seckill_hold_start_refill(CacheEntry *entry);
+extern void seckill_hold_end_refill(CacheEntry *entry);
 extern void seckill_hold_end(bool committed);
 extern bool seckill_hold_any(void);
 extern void seckill_hold_commit_level(int level);

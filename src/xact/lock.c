@@ -24,11 +24,11 @@ seckill_lock_hash(uint64 hash, uint16 class, bool may_wait)
 	LOCKTAG		tag;
 
 	seckill_lock_tag(&tag, (int64) hash, class);
-	return seckill_lock(&tag, ExclusiveLock, may_wait);
+	return seckill_lock_acquire(&tag, ExclusiveLock, may_wait);
 }
 
 bool
-seckill_has_hash(uint64 hash, uint16 class)
+seckill_lock_has_hash(uint64 hash, uint16 class)
 {
 	LOCKTAG		tag;
 
@@ -54,7 +54,7 @@ seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
  * and may not.  A wait is counted.
  */
 bool
-seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
+seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
 {
 	instr_time	start;
 
@@ -70,7 +70,7 @@ seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
 
 /* Release a lock before the end of the transaction. */
 void
-seckill_unlock(const LOCKTAG *tag, LOCKMODE mode)
+seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode)
 {
 	(void) LockRelease(tag, mode, false);
 }

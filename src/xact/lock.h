@@ -12,7 +12,7 @@
  * Classes of our advisory locks, the fourth field of the tag.  The
  * application's own are of class 1 and 2.
  */
-#define SECKILL_LOCK_BUYERS		0x5EC	/* buyers of the locking modes */
+#define SECKILL_LOCK_ITEM		0x5EC	/* buyers of the locking modes */
 
 #define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
 
@@ -21,10 +21,10 @@
 #define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request */
 
 extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
-extern bool seckill_has_hash(uint64 hash, uint16 class);
+extern bool seckill_lock_has_hash(uint64 hash, uint16 class);
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
-extern bool seckill_lock(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
-extern void seckill_unlock(const LOCKTAG *tag, LOCKMODE mode);
+extern bool seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
+extern void seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode);
 extern void seckill_lock_await_xact(TransactionId xid);
 extern bool seckill_lock_has_table(Oid table);
 extern bool seckill_lock_database_is_taken(void);

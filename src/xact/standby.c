@@ -25,7 +25,7 @@
  * an asynchronous commit in the WAL for just such a question.
  */
 void
-seckill_xact_await_flush(TransactionId xid, bool always)
+seckill_standby_await_flush(TransactionId xid, bool always)
 {
 	if (TransactionIdIsCurrentTransactionId(xid) ||
 		(!always && synchronous_commit == SYNCHRONOUS_COMMIT_OFF))
@@ -39,7 +39,7 @@ seckill_xact_await_flush(TransactionId xid, bool always)
  * that lock follows the commit in the WAL.
  */
 void
-seckill_xact_flush_seen(void)
+seckill_standby_flush_seen(void)
 {
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
 		XLogFlush(XactLastRecEnd);
@@ -52,7 +52,7 @@ seckill_xact_flush_seen(void)
 
 /* Do commits wait for a synchronous standby? */
 bool
-seckill_xact_waits_for_standby(void)
+seckill_standby_is_awaited(void)
 {
 	return SyncRepRequested() && SyncRepStandbyNames != NULL &&
 		SyncRepStandbyNames[0] != '\0';
@@ -65,8 +65,8 @@ seckill_xact_waits_for_standby(void)
  * if there is nothing else to write: it is behind theirs in the WAL.
  */
 void
-seckill_xact_await_standby(void)
+seckill_standby_await(void)
 {
-	if (seckill_xact_waits_for_standby())
+	if (seckill_standby_is_awaited())
 		SeckillLogMessage("seckill");
 }

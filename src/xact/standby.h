@@ -7,9 +7,9 @@
 
 #include "access/transam.h"
 
-extern void seckill_xact_await_flush(TransactionId xid, bool always);
-extern void seckill_xact_flush_seen(void);
-extern bool seckill_xact_waits_for_standby(void);
-extern void seckill_xact_await_standby(void);
+extern void seckill_standby_await_flush(TransactionId xid, bool always);
+extern void seckill_standby_flush_seen(void);
+extern bool seckill_standby_is_awaited(void);
+extern void seckill_standby_await(void);
 
 #endif							/* SECKILL_XACT_STANDBY_H */

@@ -1,5 +1,5 @@
 /*
- * cache_heat.c
+ * cache_calls.c
  *		TODO
  */
 #include "postgres.h"
@@ -9,10 +9,10 @@
 
 #include "base/clock.h"
 #include "base/settings.h"
-#include "shmem/cache_heat.h"
+#include "shmem/cache_calls.h"
 #include "shmem/cache_private.h"
 
-#define HEAT_WINDOW			USECS_PER_SEC
+#define CALL_WINDOW			USECS_PER_SEC
 #define HOT_CONFLICTS		10
 
 
@@ -25,11 +25,11 @@
  * been a long one: calls that wait for each other are few.
  */
 static void
-close_window(StockEntry *entry, ClockTime now)
+close_window(CacheEntry *entry, ClockTime now)
 {
-	int64		length = Max(now - entry->window, HEAT_WINDOW);
+	int64		length = Max(now - entry->window, CALL_WINDOW);
 
-	if ((int64) entry->calls * HEAT_WINDOW / length < seckill_hot_rate / 2 &&
+	if ((int64) entry->calls * CALL_WINDOW / length < seckill_hot_rate / 2 &&
 		entry->conflicts < HOT_CONFLICTS / 2)
 		entry->hot = false;
 }
@@ -40,13 +40,13 @@ close_window(StockEntry *entry, ClockTime now)
  * one has seen less than half of either.  Units prewarmed make it hot.
  */
 bool
-seckill_stock_heat(StockEntry *entry, int32 calls)
+seckill_cache_record_calls(CacheEntry *entry, int32 calls)
 {
 	ClockTime	now = seckill_clock();
 	bool		hot;
 
 	SpinLockAcquire(&entry->mutex);
-	if (now >= entry->window + HEAT_WINDOW)
+	if (now >= entry->window + CALL_WINDOW)
 	{
 		if (entry->window != 0)
 			close_window(entry, now);
@@ -63,7 +63,7 @@ seckill_stock_heat(StockEntry *entry, int32 calls)
 
 /* A buyer lost a race for the row. */
 void
-seckill_stock_note_conflict(StockEntry *entry)
+seckill_cache_record_conflict(CacheEntry *entry)
 {
 	SpinLockAcquire(&entry->mutex);
 	if (++entry->conflicts >= HOT_CONFLICTS)
@@ -73,7 +73,7 @@ seckill_stock_note_conflict(StockEntry *entry)
 
 /* The item is about to get hot. */
 void
-seckill_stock_preheat(StockEntry *entry)
+seckill_cache_mark_hot(CacheEntry *entry)
 {
 	SpinLockAcquire(&entry->mutex);
 	entry->hot = true;
