@@ -89,16 +89,17 @@ typedef struct Purchase
 	int64		item_id;
 	int64		user_id;
 	int32		quantity;
-	SeckillMode mode;			/* the one that sells: never auto */
+	SeckillMode mode;			/* what the caller asked for */
+	SeckillMode selling_mode;	/* what sells; the same until a mode is chosen */
 	CacheEntry *entry;			/* pinned; NULL: the cache has no place */
-	TimestampTz now;			/* of the call */
+	TimestampTz called_at;
 	int			batch_size;		/* purchases that it leads in a list, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	uint64		ticket;			/* in the queue; 0: not from there */
 	SaleRules	rules;			/* of the item, as last looked at */
 	bool		has_request;
-	pg_uuid_t	request;		/* asked again, the answer is the same */
+	pg_uuid_t	request_id;		/* idempotency key, if has_request */
 	const text *token;
 	bool		token_checked;	/* is the next one known? */
 	bool		token_valid;

@@ -69,11 +69,11 @@ has_requests(Purchase **list, int n)
 static CacheEntry *
 buy_in_transaction(Purchase **list, int n)
 {
-	SeckillOutcome outcome;
+	RulesAnswer answer;
 	int64		item_id = list[0]->item_id;
 	int			admitted = 0;
 
-	outcome = seckill_rules_check_all(list, n);
+	answer = seckill_rules_check_all(list, n);
 	n = seckill_rules_drop_rate_limited(list, n);
 	if (has_requests(list, n))
 	{
@@ -81,16 +81,18 @@ buy_in_transaction(Purchase **list, int n)
 		n = seckill_limits_admit_requests(list, n, true);
 		if (n == 0)
 			return seckill_entry_find(item_id);
-		outcome = seckill_rules_check_all(list, n);
+		answer = seckill_rules_check_all(list, n);
 	}
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
+		RulesAnswer own_answer = seckill_rules_check_token(p, answer);
 
-		p->outcome = seckill_rules_check_token(p, outcome);
-		p->admitted = p->outcome == SECKILL_SOLD;
+		p->admitted = own_answer == RULES_PASSED;
 		if (p->admitted)
 			list[admitted++] = p;
+		else
+			p->outcome = seckill_rules_refusal(own_answer);
 	}
 	if (admitted > 0)
 		run_mode(list, admitted);
@@ -180,7 +182,7 @@ set_requests(Purchase *purchases, int n, ArrayType *requests)
 	{
 		purchases[i].has_request = !nulls[i];
 		if (!nulls[i])
-			purchases[i].request = *DatumGetUUIDP(values[i]);
+			purchases[i].request_id = *DatumGetUUIDP(values[i]);
 	}
 }
 

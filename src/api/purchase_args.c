@@ -90,7 +90,7 @@ seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 	p->item_id = item_id;
 	p->user_id = user_id;
 	p->quantity = seckill_check_units(quantity, "quantity");
-	p->mode = check_mode(mode);
+	p->mode = p->selling_mode = check_mode(mode);
 	p->outcome = SECKILL_QUEUED;
 }
 
@@ -100,7 +100,7 @@ seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 {
 	p->has_request = !PG_ARGISNULL(i);
 	if (p->has_request)
-		p->request = *PG_GETARG_UUID_P(i);
+		p->request_id = *PG_GETARG_UUID_P(i);
 	if (!PG_ARGISNULL(i + 1))
 		p->token = PG_GETARG_TEXT_PP(i + 1);
 }

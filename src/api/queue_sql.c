@@ -59,11 +59,12 @@ check_without_locks(const Purchase *p)
  * at the token.
  */
 static bool
-goes_to_worker(Purchase *p)
+goes_to_worker(Purchase *p, RulesAnswer answer)
 {
-	if (p->outcome == SECKILL_SOLD)
+	if (answer == RULES_PASSED)
 		return true;
-	return p->has_request && p->outcome != SECKILL_DENIED && seckill_rules_has_token(p);
+	return p->has_request && answer != RULES_NO_TOKEN &&
+		seckill_rules_has_token(p);
 }
 
 /*
@@ -71,24 +72,27 @@ goes_to_worker(Purchase *p)
  * lock; so only where the purchase may not get there.
  */
 static bool
-answers_request(const Purchase *p, SeckillOutcome outcome)
+answers_request(const Purchase *p, RulesAnswer answer)
 {
 	return p->has_request &&
-		(outcome != SECKILL_SOLD || p->rules.require_token);
+		(answer != RULES_PASSED || p->rules.require_token);
 }
 
 /* In the queue the worker looks at request and limit. */
 void
 seckill_queue_sql_buy(Purchase *p)
 {
-	SeckillOutcome outcome = seckill_rules_check(p);
+	RulesAnswer answer = seckill_rules_check(p);
 
 	if (!seckill_rules_keeps_rate(p) ||
-		(answers_request(p, outcome) && seckill_limits_answer_request(p)))
+		(answers_request(p, answer) && seckill_limits_answer_request(p)))
 		return;
-	p->outcome = seckill_rules_check_token(p, outcome);
-	if (!goes_to_worker(p))
+	answer = seckill_rules_check_token(p, answer);
+	if (!goes_to_worker(p, answer))
+	{
+		p->outcome = seckill_rules_refusal(answer);
 		return;
+	}
 	check_without_locks(p);
 	p->outcome = seckill_ring_buy(p);
 }
@@ -107,7 +111,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 {
 	Purchase	p;
 	uint64		ticket = 0;
-	SeckillOutcome outcome;
+	RulesAnswer answer;
 	StatCall	call;
 
 	seckill_stat_begin(&call);
@@ -119,12 +123,12 @@ seckill_submit(PG_FUNCTION_ARGS)
 							   PG_GETARG_INT64(2), SECKILL_MODE_QUEUE);
 	seckill_args_check_outside_transaction(fcinfo, "seckill_submit()");
 	seckill_args_read_credentials(fcinfo, 3, &p);
-	outcome = seckill_rules_check(&p);
+	answer = seckill_rules_check(&p);
 	if (seckill_rules_keeps_rate(&p))
 	{
-		p.outcome = seckill_rules_check_token(&p, outcome);
-		if (goes_to_worker(&p))
-			p.outcome = seckill_ring_submit(&p, &ticket);
+		answer = seckill_rules_check_token(&p, answer);
+		p.outcome = goes_to_worker(&p, answer) ?
+			seckill_ring_submit(&p, &ticket) : seckill_rules_refusal(answer);
 	}
 	seckill_stat_end(&call, &p, 1,
 					 seckill_cache_index(p.entry));

@@ -142,9 +142,13 @@ SeckillOutcome
 seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 {
 	TakenUnits	part = {0};
+	RulesAnswer answer = seckill_rules_check_window(&sale->row.rules, sale->now);
 
-	p->outcome = seckill_rules_check_window(&sale->row.rules, sale->now);
-	if (p->outcome == SECKILL_SOLD && sale->row.stock < p->quantity)
+	if (answer != RULES_PASSED)
+		p->outcome = seckill_rules_refusal(answer);
+	else if (sale->row.stock >= p->quantity)
+		p->outcome = SECKILL_SOLD;
+	else
 		p->outcome = find_rest(sale, p, may_wait, &part);
 	if (p->outcome == SECKILL_SOLD)
 	{

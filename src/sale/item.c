@@ -342,9 +342,9 @@ seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 
 	switch (seckill_rules_check_window(&rules, GetCurrentTimestamp()))
 	{
-		case SECKILL_NOT_STARTED:
+		case RULES_NOT_STARTED:
 			return "upcoming";
-		case SECKILL_ENDED:
+		case RULES_ENDED:
 			return "ended";
 		default:
 			return units->available + units->held + units->unsettled > 0 ?

@@ -48,7 +48,7 @@ hash_user(const Purchase *p)
 static uint64
 hash_request(const Purchase *p)
 {
-	return hash_bytes_extended(p->request.data, UUID_LEN,
+	return hash_bytes_extended(p->request_id.data, UUID_LEN,
 							   (uint64) p->item_id);
 }
 
@@ -89,7 +89,7 @@ compare_requests(const void *a, const void *b)
 {
 	const Purchase *p = *(Purchase *const *) a;
 	const Purchase *q = *(Purchase *const *) b;
-	int			order = memcmp(p->request.data, q->request.data, UUID_LEN);
+	int			order = memcmp(p->request_id.data, q->request_id.data, UUID_LEN);
 
 	return order != 0 ? order : compare_places(p, q);
 }
@@ -135,7 +135,7 @@ answer(OrderScan *scan, Purchase *p)
 {
 	OrderOfRequest order;
 
-	if (!seckill_order_scan_requested(scan, p->item_id, &p->request, &order))
+	if (!seckill_order_scan_requested(scan, p->item_id, &p->request_id, &order))
 		return false;
 	if (!is_retry(p, order.user_id, order.quantity))
 	{
@@ -202,7 +202,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 		if (!p->has_request)
 			continue;
 		if (first != NULL &&
-			memcmp(first->request.data, p->request.data, UUID_LEN) == 0)
+			memcmp(first->request_id.data, p->request_id.data, UUID_LEN) == 0)
 			follow(p, first);
 		else
 		{

@@ -381,7 +381,7 @@ seckill_modes_run(Purchase **list, int n)
 
 	list[0]->batch_size = n;
 	for (int i = 0; i < n; i++)
-		list[i]->mode = mode;
+		list[i]->selling_mode = mode;
 	if (!may_join(list[0], mode))
 	{
 		set_outcome(list, n, SECKILL_BUSY);

@@ -27,21 +27,42 @@
  * Rules
  */
 
-/* Is the sale open?  SECKILL_SOLD stands for "go on". */
+/* The outcome of a purchase that the rules refuse. */
 SeckillOutcome
+seckill_rules_refusal(RulesAnswer answer)
+{
+	switch (answer)
+	{
+		case RULES_NOT_STARTED:
+			return SECKILL_NOT_STARTED;
+		case RULES_ENDED:
+			return SECKILL_ENDED;
+		case RULES_SOLD_OUT:
+			return SECKILL_SOLD_OUT;
+		case RULES_NO_TOKEN:
+			return SECKILL_DENIED;
+		case RULES_PASSED:
+			break;
+	}
+	elog(ERROR, "no refusal: %d", (int) answer);
+	pg_unreachable();
+}
+
+/* Is the sale open? */
+RulesAnswer
 seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 {
 	if (now < rules->starts_at)
-		return SECKILL_NOT_STARTED;
+		return RULES_NOT_STARTED;
 	if (now >= rules->ends_at)
-		return SECKILL_ENDED;
-	return SECKILL_SOLD;
+		return RULES_ENDED;
+	return RULES_PASSED;
 }
 
 /*
  * Read the rules from the row, and keep them in the entry.
  */
-static SeckillOutcome
+static RulesAnswer
 check_row(Purchase *p)
 {
 	uint64		generation = p->entry != NULL ?
@@ -57,9 +78,9 @@ check_row(Purchase *p)
 	if (p->entry == NULL)
 		p->entry = seckill_entry_enter(p->item_id);
 	else
-		seckill_cache_store_rules(p->entry, generation, &row, p->now);
+		seckill_cache_store_rules(p->entry, generation, &row, p->called_at);
 	p->rules = row.rules;
-	return seckill_rules_check_window(&row.rules, p->now);
+	return seckill_rules_check_window(&row.rules, p->called_at);
 }
 
 /* Is it time to look at the row again?  Clocks can go back, too. */
@@ -73,16 +94,16 @@ is_stale(const CachedRules *glance, TimestampTz now)
 /*
  * What is known of the item without asking its units: from the entry, read
  * anew at least once in CHECK_INTERVAL by one session, or from the row.
- * Leaves the entry pinned in p.  SECKILL_SOLD stands for "go on".
+ * Leaves the entry pinned in p.
  */
-SeckillOutcome
+RulesAnswer
 seckill_rules_check(Purchase *p)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CachedRules glance;
-	SeckillOutcome outcome;
+	RulesAnswer answer;
 
-	p->now = now;
+	p->called_at = now;
 	p->entry = seckill_entry_find(p->item_id);
 	if (p->entry == NULL || seckill_change_changed_row(p->item_id))
 		return check_row(p);
@@ -92,36 +113,36 @@ seckill_rules_check(Purchase *p)
 		(is_stale(&glance, now) &&
 		 seckill_cache_claim_check(p->entry, glance.checked_at, now)))
 	{
-		outcome = check_row(p);
+		answer = check_row(p);
 		seckill_cache_read_rules(p->entry, &glance);
 	}
 	else
 	{
 		p->rules = glance.rules;
-		outcome = seckill_rules_check_window(&glance.rules, now);
+		answer = seckill_rules_check_window(&glance.rules, now);
 	}
 	SECKILL_FAULT("rules known");
-	if (outcome == SECKILL_SOLD && glance.sold_out)
-		return SECKILL_SOLD_OUT;
-	return outcome;
+	if (answer == RULES_PASSED && glance.sold_out)
+		return RULES_SOLD_OUT;
+	return answer;
 }
 
 /* The same for a list of purchases of one item, with one look for all. */
-SeckillOutcome
+RulesAnswer
 seckill_rules_check_all(Purchase **list, int n)
 {
 	Purchase   *first = list[0];
-	SeckillOutcome outcome = seckill_rules_check(first);
+	RulesAnswer answer = seckill_rules_check(first);
 
 	for (int i = 1; i < n; i++)
 	{
 		Purchase   *p = list[i];
 
 		p->entry = first->entry;
-		p->now = first->now;
+		p->called_at = first->called_at;
 		p->rules = first->rules;
 	}
-	return outcome;
+	return answer;
 }
 
 
@@ -144,13 +165,13 @@ seckill_rules_has_token(Purchase *p)
 }
 
 /* Who needs a token and has none is denied, and learns nothing of the stock. */
-SeckillOutcome
-seckill_rules_check_token(Purchase *p, SeckillOutcome outcome)
+RulesAnswer
+seckill_rules_check_token(Purchase *p, RulesAnswer answer)
 {
-	if ((outcome == SECKILL_SOLD || outcome == SECKILL_SOLD_OUT) &&
+	if ((answer == RULES_PASSED || answer == RULES_SOLD_OUT) &&
 		!seckill_rules_has_token(p))
-		return SECKILL_DENIED;
-	return outcome;
+		return RULES_NO_TOKEN;
+	return answer;
 }
 
 /*

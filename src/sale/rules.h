@@ -9,12 +9,23 @@
 
 #include "seckill.h"
 
-extern SeckillOutcome seckill_rules_check_window(const SaleRules *rules,
-												 TimestampTz now);
-extern SeckillOutcome seckill_rules_check(Purchase *p);
-extern SeckillOutcome seckill_rules_check_all(Purchase **list, int n);
+/* What the rules of an item say to a purchase. */
+typedef enum RulesAnswer
+{
+	RULES_PASSED,				/* it may go on */
+	RULES_NOT_STARTED,
+	RULES_ENDED,
+	RULES_SOLD_OUT,
+	RULES_NO_TOKEN
+} RulesAnswer;
+
+extern SeckillOutcome seckill_rules_refusal(RulesAnswer answer);
+extern RulesAnswer seckill_rules_check_window(const SaleRules *rules,
+											  TimestampTz now);
+extern RulesAnswer seckill_rules_check(Purchase *p);
+extern RulesAnswer seckill_rules_check_all(Purchase **list, int n);
 extern bool seckill_rules_has_token(Purchase *p);
-extern SeckillOutcome seckill_rules_check_token(Purchase *p, SeckillOutcome outcome);
+extern RulesAnswer seckill_rules_check_token(Purchase *p, RulesAnswer answer);
 extern bool seckill_rules_keeps_rate(Purchase *p);
 extern int	seckill_rules_drop_rate_limited(Purchase **list, int n);
 

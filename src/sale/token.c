@@ -124,7 +124,7 @@ seckill_token_admits(const Purchase *p)
 	old_difference = compare_code(seckill_token_old_key, p, expiry,
 								  bytes + sizeof(expiry));
 	return bad == 0 && (difference == 0 || old_difference == 0) &&
-		(int64) expiry > p->now;
+		(int64) expiry > p->called_at;
 }
 
 /*

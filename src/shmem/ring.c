@@ -323,7 +323,7 @@ seckill_ring_put(Ring *q, const Purchase *p, int waiter, uint64 *ticket)
 	cell->user_id = p->user_id;
 	cell->quantity = p->quantity;
 	cell->has_request = p->has_request;
-	cell->request = p->request;
+	cell->request_id = p->request_id;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, CELL_READY));

@@ -46,7 +46,7 @@ typedef struct RingCell
 	int64		order_id;
 	SeckillOutcome outcome;
 	int			error;			/* SQLSTATE, or 0 */
-	pg_uuid_t	request;
+	pg_uuid_t	request_id;
 	bool		has_request;
 } RingCell;
 

@@ -210,8 +210,8 @@ seckill_ring_read(RingRange *range, Purchase *jobs, int max,
 		jobs[n].user_id = cell->user_id;
 		jobs[n].quantity = cell->quantity;
 		jobs[n].has_request = cell->has_request;
-		jobs[n].request = cell->request;
-		jobs[n].mode = SECKILL_MODE_QUEUE;
+		jobs[n].request_id = cell->request_id;
+		jobs[n].mode = jobs[n].selling_mode = SECKILL_MODE_QUEUE;
 		jobs[n].outcome = SECKILL_QUEUED;
 		n++;
 	}

@@ -320,11 +320,11 @@ seckill_stat_end(const StatCall *call, const Purchase *list, int n,
 	time = nanoseconds_since(call->start) / n;
 	for (int i = 0; i < n; i++)
 	{
-		count_call(lines[list[i].mode], &list[i], time);
+		count_call(lines[list[i].selling_mode], &list[i], time);
 		if (list[i].admitted)
 			served = &list[i];
 	}
-	count_events(lines[served->mode], &call->before);
+	count_events(lines[served->selling_mode], &call->before);
 	events = call->before;
 }
 

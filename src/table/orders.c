@@ -88,7 +88,7 @@ one_order(const Purchase *p, TimestampTz now, Datum *args, char *nulls)
 	args[1] = Int64GetDatum(p->order_id);
 	args[2] = Int64GetDatum(p->user_id);
 	args[3] = Int32GetDatum(p->quantity);
-	args[4] = UUIDPGetDatum(&p->request);
+	args[4] = UUIDPGetDatum(&p->request_id);
 	args[5] = BoolGetDatum(p->rules.per_user_limit > 0);
 	args[8] = TimestampTzGetDatum(pay_by(p, now));
 	args[9] = ObjectIdGetDatum(c->state[p->rules.pay_within > 0 ? ORDER_PENDING :
@@ -135,7 +135,7 @@ many_orders(Purchase **list, int n, TimestampTz now, Datum *args)
 		column[1][i] = Int64GetDatum(p->order_id);
 		column[2][i] = Int64GetDatum(p->user_id);
 		column[3][i] = Int32GetDatum(p->quantity);
-		column[4][i] = UUIDPGetDatum(&p->request);
+		column[4][i] = UUIDPGetDatum(&p->request_id);
 		column[5][i] = BoolGetDatum(p->rules.per_user_limit > 0);
 		column[6][i] = TimestampTzGetDatum(pay_by(p, now));
 		no_request[i] = !p->has_request;
@@ -188,7 +188,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 		one_order(list[0], now, args, nulls);
 	else
 		many_orders(list, n, now, args);
-	args[6] = ObjectIdGetDatum(c->mode[list[0]->mode]);
+	args[6] = ObjectIdGetDatum(c->mode[list[0]->selling_mode]);
 	args[7] = Int64GetDatum(lease_id);
 	seckill_table_become(c->orders_owner, &owner);
 	nest = seckill_plan_begin_generic();
