@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 
 #include "base/catalog.h"
+#include "base/columns.h"
 #include "seckill.h"
 
 static const char *const mode_names[SECKILL_MODES] = {
@@ -58,8 +59,8 @@ relation_oid(const char *name)
 }
 
 /*
- * Columns of the tables as the extension script made them, in this order.  An
- * InvalidOid stands for a type of our own.
+ * Name and type of each column, at its position in columns.h.  InvalidOid
+ * stands for a type of our own.
  */
 typedef struct Column
 {
@@ -67,37 +68,37 @@ typedef struct Column
 	Oid			type;
 } Column;
 
-static const Column item_columns[] = {
-	{"item_id", INT8OID},
-	{"title", TEXTOID},
-	{"stock", INT4OID},
-	{"version", INT8OID},
-	{"leased", INT4OID},
-	{"lease_id", INT8OID},
-	{"supplied", INT8OID},
-	{"starts_at", TIMESTAMPTZOID},
-	{"ends_at", TIMESTAMPTZOID},
-	{"per_user_limit", INT4OID},
-	{"require_token", BOOLOID},
-	{"pay_within", INTERVALOID},
-	{"user_rate", FLOAT4OID},
-	{"user_burst", INT4OID},
-	{"max_waiters", INT4OID},
-	{"seal", INT8OID}
+static const Column item_columns[ITEM_COLUMNS] = {
+	[ITEM_ITEM_ID - 1] = {"item_id", INT8OID},
+	[ITEM_TITLE - 1] = {"title", TEXTOID},
+	[ITEM_STOCK - 1] = {"stock", INT4OID},
+	[ITEM_VERSION - 1] = {"version", INT8OID},
+	[ITEM_LEASED - 1] = {"leased", INT4OID},
+	[ITEM_LEASE_ID - 1] = {"lease_id", INT8OID},
+	[ITEM_SUPPLIED - 1] = {"supplied", INT8OID},
+	[ITEM_STARTS_AT - 1] = {"starts_at", TIMESTAMPTZOID},
+	[ITEM_ENDS_AT - 1] = {"ends_at", TIMESTAMPTZOID},
+	[ITEM_PER_USER_LIMIT - 1] = {"per_user_limit", INT4OID},
+	[ITEM_REQUIRE_TOKEN - 1] = {"require_token", BOOLOID},
+	[ITEM_PAY_WITHIN - 1] = {"pay_within", INTERVALOID},
+	[ITEM_USER_RATE - 1] = {"user_rate", FLOAT4OID},
+	[ITEM_USER_BURST - 1] = {"user_burst", INT4OID},
+	[ITEM_MAX_WAITERS - 1] = {"max_waiters", INT4OID},
+	[ITEM_SEAL - 1] = {"seal", INT8OID}
 };
 
-static const Column order_columns[] = {
-	{"item_id", INT8OID},
-	{"order_id", INT8OID},
-	{"user_id", INT8OID},
-	{"quantity", INT4OID},
-	{"mode", InvalidOid},
-	{"lease_id", INT8OID},
-	{"created_at", TIMESTAMPTZOID},
-	{"request_id", UUIDOID},
-	{"limited", BOOLOID},
-	{"state", InvalidOid},
-	{"pay_by", TIMESTAMPTZOID}
+static const Column order_columns[ORDER_COLUMNS] = {
+	[ORDER_ITEM_ID - 1] = {"item_id", INT8OID},
+	[ORDER_ORDER_ID - 1] = {"order_id", INT8OID},
+	[ORDER_USER_ID - 1] = {"user_id", INT8OID},
+	[ORDER_QUANTITY - 1] = {"quantity", INT4OID},
+	[ORDER_MODE - 1] = {"mode", InvalidOid},
+	[ORDER_LEASE_ID - 1] = {"lease_id", INT8OID},
+	[ORDER_CREATED_AT - 1] = {"created_at", TIMESTAMPTZOID},
+	[ORDER_REQUEST_ID - 1] = {"request_id", UUIDOID},
+	[ORDER_LIMITED - 1] = {"limited", BOOLOID},
+	[ORDER_STATE - 1] = {"state", InvalidOid},
+	[ORDER_PAY_BY - 1] = {"pay_by", TIMESTAMPTZOID}
 };
 
 static bool

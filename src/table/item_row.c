@@ -19,6 +19,7 @@
 
 #include "base/catalog.h"
 #include "base/check.h"
+#include "base/columns.h"
 #include "base/compat.h"
 #include "base/fault.h"
 #include "seckill.h"

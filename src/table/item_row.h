@@ -11,27 +11,6 @@
 
 #include "seckill.h"
 
-/* Positions of columns in seckill.items, as the extension script has them. */
-enum
-{
-	ITEM_ITEM_ID = 1,
-	ITEM_STOCK = 3,
-	ITEM_VERSION = 4,
-	ITEM_LEASED = 5,
-	ITEM_LEASE_ID = 6,
-	ITEM_SUPPLIED = 7,
-	ITEM_STARTS_AT = 8,
-	ITEM_ENDS_AT = 9,
-	ITEM_PER_USER_LIMIT = 10,
-	ITEM_REQUIRE_TOKEN = 11,
-	ITEM_PAY_WITHIN = 12,
-	ITEM_USER_RATE = 13,
-	ITEM_USER_BURST = 14,
-	ITEM_MAX_WAITERS = 15
-};
-
-#define ITEM_COLUMNS	ITEM_MAX_WAITERS
-
 /* The columns of a row of seckill.items, in this order. */
 typedef struct ItemColumns
 {

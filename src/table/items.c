@@ -15,6 +15,7 @@
 
 #include "base/catalog.h"
 #include "base/check.h"
+#include "base/columns.h"
 #include "base/fault.h"
 #include "seckill.h"
 #include "table/item_row.h"

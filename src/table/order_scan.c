@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
+#include "base/columns.h"
 #include "base/compat.h"
 #include "table/order_scan.h"
 
@@ -24,14 +25,6 @@
  * What is bought by a user or asked for by a request, of all committed orders
  * and ours, straight from an index of (item_id, key).
  */
-
-/* Positions of columns in seckill.orders. */
-enum
-{
-	ORDER_ORDER_ID = 2,
-	ORDER_USER_ID = 3,
-	ORDER_QUANTITY = 4
-};
 
 struct OrderScan
 {

@@ -27,7 +27,7 @@
 #include "table/plan.h"
 #include "table/relation.h"
 
-#define ORDER_COLUMNS \
+#define INSERTED_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
 	" lease_id, pay_by, state"
 
@@ -71,7 +71,7 @@ pay_by(const Purchase *p, TimestampTz now)
 }
 
 static SqlPlan order_plan = {
-	.sql = "INSERT INTO seckill.orders (" ORDER_COLUMNS ")"
+	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 	.nargs = 10,
 	.types = {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
@@ -100,7 +100,7 @@ one_order(const Purchase *p, TimestampTz now, Datum *args, char *nulls)
 }
 
 static SqlPlan orders_plan = {
-	.sql = "INSERT INTO seckill.orders (" ORDER_COLUMNS ")"
+	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
 	" SELECT u.item_id, u.order_id, u.user_id, u.quantity, u.request_id,"
 	" u.limited, $7, $8, u.pay_by,"
 	" CASE WHEN u.pay_by IS NULL THEN $10 ELSE $11 END"

@@ -1,0 +1,51 @@
+/*
+ * columns.h
+ *		Positions of the columns of seckill.items and seckill.orders, as the
+ *		extension script made them.
+ *
+ * base/catalog.c gives each position its name and type, and checks the tables
+ * against them before anything is read.
+ */
+#ifndef SECKILL_BASE_COLUMNS_H
+#define SECKILL_BASE_COLUMNS_H
+
+typedef enum ItemColumn
+{
+	ITEM_ITEM_ID = 1,
+	ITEM_TITLE,
+	ITEM_STOCK,
+	ITEM_VERSION,
+	ITEM_LEASED,
+	ITEM_LEASE_ID,
+	ITEM_SUPPLIED,
+	ITEM_STARTS_AT,
+	ITEM_ENDS_AT,
+	ITEM_PER_USER_LIMIT,
+	ITEM_REQUIRE_TOKEN,
+	ITEM_PAY_WITHIN,
+	ITEM_USER_RATE,
+	ITEM_USER_BURST,
+	ITEM_MAX_WAITERS,
+	ITEM_SEAL
+} ItemColumn;
+
+#define ITEM_COLUMNS	ITEM_SEAL
+
+typedef enum OrderColumn
+{
+	ORDER_ITEM_ID = 1,
+	ORDER_ORDER_ID,
+	ORDER_USER_ID,
+	ORDER_QUANTITY,
+	ORDER_MODE,
+	ORDER_LEASE_ID,
+	ORDER_CREATED_AT,
+	ORDER_REQUEST_ID,
+	ORDER_LIMITED,
+	ORDER_STATE,
+	ORDER_PAY_BY
+} OrderColumn;
+
+#define ORDER_COLUMNS	ORDER_PAY_BY
+
+#endif							/* SECKILL_BASE_COLUMNS_H */
