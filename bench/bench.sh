@@ -4,6 +4,8 @@
 #
 #   make bench            everything, more than an hour
 #   QUICK=1 make bench    one short round of the essentials, 3 minutes
+#   PG_CONFIG_BEFORE=... make bench
+#                         two builds against each other: see bench/compare.sh
 #
 # Can be set: ROUNDS, SECONDS_EACH, WORKLOADS and CONTESTANTS (names as below),
 # CLIENTS (of the hot item, and of the rest unless OTHER_CLIENTS is set),
@@ -15,6 +17,7 @@
 # (default: docs).  A quick run puts them all into bench/quick.
 
 cd "$(dirname "$0")/.."
+[ -z "${PG_CONFIG_BEFORE:-}" ] || exec bench/compare.sh
 . scripts/common.sh
 . bench/pgbench.sh
 . bench/redis.sh

@@ -86,28 +86,41 @@ percentiles() {
             END { print at(0.5), at(0.99) }'
 }
 
-# Sets answered, sold and accepted (a second), p50 and p99 (ms).
-measure_pgbench() {
-    local workload=$1 clients=$2 name=$3 out=$workdir/out calls count wait=0
+# Call a contestant's statement for the seconds of a run.
+run_pgbench() {
+    local workload=$1 clients=$2 name=$3
 
-    fresh_tables "$name"
     cat "bench/workloads/$workload.sql" "bench/scripts/$name.sql" > "$workdir/script.sql"
     rm -f "$workdir"/latency.*
-    # -T ends no call that is still waiting
+    # -T does not end a call that still waits
     timeout --foreground $((seconds + 120)) \
         pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
         --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
-        -f "$workdir/script.sql" > "$out" 2>&1 ||
-        { head -n 20 "$out" >&2; die "$name failed"; }
+        -f "$workdir/script.sql" > "$workdir/out" 2>&1 ||
+        { head -n 20 "$workdir/out" >&2; die "$name failed"; }
+}
+
+# Set calls, answered, sold and accepted (a second), p50 and p99 (ms) from the
+# output of run_pgbench and from the tables.
+evaluate_pgbench() {
+    local name=$1 count wait=0
+
     [ "$name" != submit ] || wait=$(drain)
-    calls=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
+    calls=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$workdir/out")
     count=$(units_sold "$name")
 
-    answered=$(answered_rate "$out") || die "$name: no progress after the warm-up"
+    answered=$(answered_rate "$workdir/out") || die "$name: no progress after the warm-up"
     read -r p50 p99 < <(percentiles)
-    # the warm-up seconds count in the orders and the calls alike
+    # the seconds of warm-up count in the orders and the calls alike
     accepted=$(awk "BEGIN { print $answered * $count / $calls }")
     sold=$accepted
     # what was accepted is sold when the queue has drained
     [ "$name" != submit ] || sold=$(awk "BEGIN { print $count / ($seconds + $wait) }")
+}
+
+# Set answered, sold and accepted (a second), p50 and p99 (ms).
+measure_pgbench() {
+    fresh_tables "$3"
+    run_pgbench "$@"
+    evaluate_pgbench "$3"
 }

@@ -1,0 +1,79 @@
+# Measurements of two builds in (contestant, clients, round, build, rate,
+# microseconds of processor time a call, p99), tables of ratios out.
+
+# The median of a list; sets low and high to its ends.
+function median(list,    v, n, i, j, t) {
+    n = split(list, v, " ")
+    for (i = 2; i <= n; i++)
+        for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
+            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
+        }
+    low = v[1]
+    high = v[n]
+    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+}
+
+function over(a, b) {
+    return b > 0 ? a / b : 0
+}
+
+# The ratios after / before of each round.
+function pair_ratios(key,    r, list) {
+    for (r = 1; r <= rounds; r++)
+        if ((key, r, "before") in rate && (key, r, "after") in rate)
+            list = list " " over(rate[key, r, "after"], rate[key, r, "before"])
+    return list
+}
+
+# Add the logarithm of a ratio to what a line of the second table averages.
+function collect(what, sold, pairs, cpu) {
+    if (!(what in number) && what != "all")
+        names[++lines] = what
+    number[what]++
+    log_sold[what] += log(sold)
+    log_pairs[what] += log(pairs)
+    log_cpu[what] += log(cpu)
+}
+
+function mean(sum, what) {
+    return exp(sum[what] / number[what])
+}
+
+BEGIN { FS = "," }
+$1 == "contestant" { next }
+{
+    key = $1 "," $2
+    if (!((key) in seen)) {
+        seen[key] = 1
+        order[++keys] = key
+    }
+    rate[key, $3, $4] = $5
+    rates[key, $4] = rates[key, $4] " " $5
+    cpus[key, $4] = cpus[key, $4] " " $6
+    if ($3 > rounds)
+        rounds = $3
+}
+END {
+    print "\n| contestant | clients | before, 1/s | after, 1/s | ratio of medians | median of the pairs' ratios (min to max) | processor time a call, after / before |"
+    print "|---|---:|---:|---:|---:|---:|---:|"
+    for (k = 1; k <= keys; k++) {
+        key = order[k]
+        split(key, f, ",")
+        before = median(rates[key, "before"])
+        after = median(rates[key, "after"])
+        cpu = over(median(cpus[key, "after"]), median(cpus[key, "before"]))
+        pairs = median(pair_ratios(key))
+        printf "| `%s` | %d | %d | %d | %.3f | %.3f (%.2f to %.2f) | %.3f |\n", f[1], f[2],
+            before, after, over(after, before), pairs, low, high, cpu
+        if (after > 0 && before > 0 && cpu > 0) {
+            collect("`" f[1] "`", after / before, pairs, cpu)
+            collect("all", after / before, pairs, cpu)
+        }
+    }
+    print "\n| geometric mean | ratio of medians | median of the pairs' ratios | processor time a call, after / before |"
+    print "|---|---:|---:|---:|"
+    names[++lines] = "all"
+    for (k = 1; k <= lines; k++)
+        printf "| %s | %.3f | %.3f | %.3f |\n", names[k], mean(log_sold, names[k]),
+            mean(log_pairs, names[k]), mean(log_cpu, names[k])
+}
