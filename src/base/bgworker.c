@@ -1,6 +1,11 @@
 /*
  * bgworker.c
- *		TODO
+ *		Registration of the extension's background workers.
+ *
+ * Workers are registered from two places: the launcher's layer (worker/)
+ * describes its own, and shmem/ring.c asks for a queue worker when a purchase
+ * needs one.  This file knows entry points by name only, so it can lie below
+ * both.  It keeps no state.
  */
 #include "postgres.h"
 
@@ -12,7 +17,11 @@
 
 #include "base/bgworker.h"
 
-/* One of our processes, for the postmaster: never started again by itself. */
+/*
+ * Fill *worker for a background worker that runs the named function of this
+ * library and is shown as type.  It connects to a database, starts when
+ * recovery has ended, and is not restarted.
+ */
 void
 seckill_process_describe(BackgroundWorker *worker, const char *type,
 						 const char *function)
@@ -32,12 +41,10 @@ seckill_process_describe(BackgroundWorker *worker, const char *type,
 
 
 /*
- * Starting and ending
- */
-
-/*
- * Ask the postmaster for a worker for this database.  False if all its places
- * for workers are taken.
+ * Ask the postmaster for a queue worker of the current database.  Returns
+ * false if all max_worker_processes are in use.  A worker that is terminated
+ * is restarted at once.  Does not raise, so that it may be called under an
+ * LWLock.
  */
 bool
 seckill_queue_worker_register(void)

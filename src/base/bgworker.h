@@ -1,6 +1,6 @@
 /*
  * bgworker.h
- *		TODO
+ *		Registration of the extension's background workers.
  */
 #ifndef SECKILL_BASE_BGWORKER_H
 #define SECKILL_BASE_BGWORKER_H

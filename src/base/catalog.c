@@ -1,11 +1,11 @@
 /*
  * catalog.c
- *		OIDs of the extension's objects in this database, and the row that
- *		functions return.
+ *		OIDs of the extension's objects in the current database.
  *
- * Looked up once per backend and kept until an invalidation message names one
- * of the two tables (DROP EXTENSION does) or everything.  The callbacks only
- * set a flag: the look-up waits for the next call.
+ * They are looked up once per backend and kept until an invalidation message
+ * names seckill.items, seckill.orders (DROP EXTENSION sends one) or all
+ * relations.  The invalidation callback only sets flags; the next call looks
+ * the objects up again.
  */
 #include "postgres.h"
 
@@ -40,9 +40,10 @@ static const char *const state_names[ORDER_STATES] = {
 static SeckillCatalog catalog;
 static bool catalog_valid = false;
 
-/* Has any relation changed since this was cleared? */
+/* Set when any relation is invalidated; load_catalog() clears it. */
 static bool catalog_changed;
 
+/* Return the OID of a relation of schema seckill; raise if there is none. */
 static Oid
 relation_oid(const char *name)
 {
@@ -59,8 +60,9 @@ relation_oid(const char *name)
 }
 
 /*
- * Name and type of each column, at its position in columns.h.  InvalidOid
- * stands for a type of our own.
+ * Name and type of each leading column of the two tables, at its position in
+ * columns.h.  A type of InvalidOid is not checked: it is one of the
+ * extension's own types.
  */
 typedef struct Column
 {
@@ -101,6 +103,7 @@ static const Column order_columns[ORDER_COLUMNS] = {
 	[ORDER_PAY_BY - 1] = {"pay_by", TIMESTAMPTZOID}
 };
 
+/* Is this the column at that position of the table? */
 static bool
 has_column(Oid table, AttrNumber number, const Column *column)
 {
@@ -120,9 +123,11 @@ has_column(Oid table, AttrNumber number, const Column *column)
 }
 
 /*
- * Columns are read by position, and as values of these types: a table where
- * one was dropped, renamed or given another type must not be read at all.
- * Columns may be added.
+ * Raise unless the table begins with these columns.
+ *
+ * Columns are read by position and as values of these types, so a table with a
+ * column that was dropped, renamed or given another type must not be read at
+ * all.  Columns after these may be added.
  */
 static void
 check_columns(Oid table, const char *name, const Column *columns, int n)
@@ -136,7 +141,10 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 					 errhint("A column that was renamed or given another type can be changed back. One that was dropped cannot: copy what is left, and create the extension again.")));
 }
 
-/* The number of a column of one of the two tables. */
+/*
+ * Return the number of a column of seckill.items or seckill.orders.  Raises if
+ * the extension has no such column.
+ */
 int
 seckill_catalog_column(Oid table, const char *name)
 {
@@ -150,6 +158,7 @@ seckill_catalog_column(Oid table, const char *name)
 	elog(ERROR, "there is no column \"%s\"", name);
 }
 
+/* Return the owner of a table. */
 static Oid
 table_owner(Oid table)
 {
@@ -163,6 +172,7 @@ table_owner(Oid table)
 	return owner;
 }
 
+/* Look up the OIDs of the labels of an enum type. */
 static void
 look_up_values(Oid type, const char *const *names, int n, Oid *values)
 {
@@ -176,7 +186,10 @@ look_up_values(Oid type, const char *const *names, int n, Oid *values)
 	}
 }
 
-/* seckill_outcome, which is where seckill_mode is. */
+/*
+ * Return the OID of type seckill_outcome, which is in the schema of
+ * seckill_mode.
+ */
 static Oid
 outcome_type(Oid mode_type)
 {
@@ -192,6 +205,7 @@ outcome_type(Oid mode_type)
 						   ObjectIdGetDatum(schema));
 }
 
+/* Look up all objects and check the columns; raises if anything is missing. */
 static SeckillCatalog
 read_catalog(void)
 {
@@ -220,9 +234,12 @@ read_catalog(void)
 }
 
 /*
- * Look everything up.  A look-up may bring the news that the result of an
- * earlier one is out of date, and nobody would tell us again.  A server that
- * is told to discard its caches calls every look-up such news.
+ * Look up all objects until a whole pass has seen no invalidation.
+ *
+ * A look-up can process the invalidation of what an earlier one of the same
+ * pass has returned, and that message is not sent again.  With
+ * debug_discard_caches every look-up invalidates everything; then one pass has
+ * to do.
  */
 static void
 load_catalog(void)
@@ -239,7 +256,10 @@ load_catalog(void)
 	catalog_valid = true;
 }
 
-/* The OIDs as they are now; raises if this database has no extension. */
+/*
+ * Return the OIDs, looked up again after an invalidation.  Raises if the
+ * current database does not have the extension.
+ */
 const SeckillCatalog *
 seckill_catalog(void)
 {
@@ -248,6 +268,10 @@ seckill_catalog(void)
 	return &catalog;
 }
 
+/*
+ * Return the mode that a value of seckill_mode stands for.  Raises for a label
+ * that this version does not know.
+ */
 SeckillMode
 seckill_catalog_mode(Oid value)
 {
@@ -262,7 +286,10 @@ seckill_catalog_mode(Oid value)
 			 errhint("Values added to seckill_mode have no meaning to this version.")));
 }
 
-/* The value of seckill_mode that a label stands for; InvalidOid: none. */
+/*
+ * Return the value of seckill_mode with this label, which need not be
+ * terminated; InvalidOid if there is none.
+ */
 Oid
 seckill_catalog_find_mode(const char *label, size_t length)
 {
@@ -273,6 +300,10 @@ seckill_catalog_find_mode(const char *label, size_t length)
 	return InvalidOid;
 }
 
+/*
+ * Invalidation callback; relid is InvalidOid when all relations are
+ * invalidated.
+ */
 static void
 on_relcache_inval(Datum arg, Oid relid)
 {
@@ -282,6 +313,7 @@ on_relcache_inval(Datum arg, Oid relid)
 		catalog_valid = false;
 }
 
+/* Register the invalidation callback; for _PG_init(). */
 void
 seckill_catalog_init(void)
 {

@@ -1,25 +1,23 @@
 /*
  * catalog.h
- *		TODO
+ *		OIDs of the extension's objects in the current database.
  */
 #ifndef SECKILL_BASE_CATALOG_H
 #define SECKILL_BASE_CATALOG_H
 
 #include "seckill.h"
 
-/*
- * catalog.c: OIDs of the extension's objects in this database
- */
+/* Valid until the next call of seckill_catalog(). */
 typedef struct SeckillCatalog
 {
 	Oid			items;			/* seckill.items */
 	Oid			items_key;		/* its primary key */
 	Oid			orders;			/* seckill.orders */
 	Oid			orders_user;	/* its index of limited orders by user */
-	Oid			orders_request; /* its index by request */
+	Oid			orders_request; /* its index by request_id */
 	Oid			order_ids;		/* the sequence behind its order_id */
-	Oid			owner;			/* of seckill.items: whom statements run as */
-	Oid			orders_owner;	/* whom the triggers on orders run as */
+	Oid			owner;			/* of seckill.items; statements run as it */
+	Oid			orders_owner;	/* of seckill.orders; its triggers run as it */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */

@@ -1,6 +1,8 @@
 /*
  * check.c
- *		TODO
+ *		Checks of arguments, and errors that several layers raise.
+ *
+ * Keeps no state.
  */
 #include "postgres.h"
 
@@ -13,10 +15,7 @@
 
 #include "base/check.h"
 
-/*
- * Arguments
- */
-
+/* Raise if the named argument is null. */
 void
 seckill_check_argument(bool isnull, const char *name)
 {
@@ -27,8 +26,9 @@ seckill_check_argument(bool isnull, const char *name)
 }
 
 /*
- * A number of units as a caller gives it.  Drivers send an integer as bigint:
- * the functions take one, and what the tables cannot have is refused here.
+ * Return a number of units that a caller passed; raise unless it is 1 to
+ * PG_INT32_MAX.  The SQL functions take bigint, because drivers send integers
+ * as such.
  */
 int32
 seckill_check_units(int64 units, const char *name)
@@ -47,8 +47,8 @@ seckill_check_units(int64 units, const char *name)
 }
 
 /*
- * An interval in microseconds, from 0 to a year; a day has 24 hours and a
- * month 30 days.
+ * Return an interval in microseconds, limited to the range from 0 to a year.
+ * A day has 24 hours and a month 30 days.
  */
 int64
 seckill_microseconds(const Interval *interval)
@@ -60,6 +60,7 @@ seckill_microseconds(const Interval *interval)
 	return (int64) Max(Min(total, DAYS_PER_YEAR * (double) USECS_PER_DAY), 0.0);
 }
 
+/* Raise: the item does not exist. */
 void
 seckill_unknown_item(int64 item_id)
 {
@@ -69,7 +70,10 @@ seckill_unknown_item(int64 item_id)
 			 errhint("Items are the rows of seckill.items.")));
 }
 
-/* The request of a single purchase was used for another one. */
+/*
+ * Raise: the request_id of a single purchase has been used for another
+ * purchase.
+ */
 void
 seckill_request_reused(void)
 {
@@ -81,9 +85,11 @@ seckill_request_reused(void)
 }
 
 /*
- * Raise unless function may change tables and shared memory here.  Callers may
- * have labelled a function around it PARALLEL SAFE: a parallel worker has the
- * transaction id of its leader and ends without the events of a transaction.
+ * Raise unless the named function may change tables and shared memory here.
+ *
+ * Parallel mode is checked at run time because a caller may have labelled a
+ * wrapper PARALLEL SAFE.  A parallel worker has the transaction id of its
+ * leader and ends without the transaction events that the callbacks need.
  */
 void
 seckill_check_writable(const char *function)
@@ -94,10 +100,7 @@ seckill_check_writable(const char *function)
 }
 
 
-/*
- * seckill.items.  Functions that read return false if there is no such item.
- */
-
+/* Raise: the transaction's snapshot is too old to change a row. */
 void
 seckill_serialization_failure(void)
 {
@@ -107,6 +110,7 @@ seckill_serialization_failure(void)
 			 errhint("The transaction might succeed if retried.")));
 }
 
+/* Raise: the order does not exist. */
 void
 seckill_unknown_order(int64 item_id, int64 order_id)
 {
@@ -116,7 +120,10 @@ seckill_unknown_order(int64 item_id, int64 order_id)
 					order_id, item_id)));
 }
 
-/* What the error says: code in C, a trigger's for one, can raise a bare code. */
+/*
+ * Return the message of an error.  C code, a trigger for example, can raise an
+ * error that has a SQLSTATE but no message.
+ */
 const char *
 seckill_process_message(const ErrorData *error)
 {

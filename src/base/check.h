@@ -1,6 +1,6 @@
 /*
  * check.h
- *		TODO
+ *		Checks of arguments, and errors that several layers raise.
  */
 #ifndef SECKILL_BASE_CHECK_H
 #define SECKILL_BASE_CHECK_H

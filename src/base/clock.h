@@ -1,24 +1,24 @@
 /*
  * clock.h
- *		The clock for durations, which nobody sets.
+ *		The monotonic clock, for durations.
  *
- * GetCurrentTimestamp() reads the wall clock, which can be set forward and
- * back.  It is for times that tables and people know: the opening of a sale,
- * the end of the time to pay.  How long something takes, and when to look
- * again, is measured with the clock below.  Its times can be compared between
- * the processes of a server; they mean nothing in the next life of it.
+ * GetCurrentTimestamp() reads the wall clock, which can be set forward and back.
+ * It serves for times that tables and users know: the opening of a sale, the
+ * end of the time to pay.  Durations, timeouts and the times of retries are
+ * measured with the clock below.  Its times can be compared between the
+ * processes of a server.  They mean nothing after a restart.
  */
 #ifndef SECKILL_CLOCK_H
 #define SECKILL_CLOCK_H
 
 #include "portability/instr_time.h"
 
-/* A time of this clock, in microseconds; 0 is before any. */
+/* A time of this clock, in microseconds; 0 is before all others. */
 typedef int64 ClockTime;
 
 #define USECS(ms)		((int64) (ms) * 1000)
 
-/* Later than any time, and longer than any duration. */
+/* Later than any time and longer than any duration. */
 #define SECKILL_NEVER	PG_INT64_MAX
 
 static inline ClockTime

@@ -1,6 +1,7 @@
 /*
  * compat.h
- *		Every difference between PostgreSQL versions.
+ *		Differences between PostgreSQL versions; no other file tests the
+ *		version.
  */
 #ifndef SECKILL_COMPAT_H
 #define SECKILL_COMPAT_H
@@ -47,14 +48,14 @@ extern PGDLLEXPORT void _PG_init(void);
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
-/* do I have just this lock? */
+/* does this backend have the lock in exactly this mode? */
 #if PG_VERSION_NUM >= 170000
 #define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode, false)
 #else
 #define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode)
 #endif
 
-/* was a plan made under the search_path of now? */
+/* is this the current search_path? */
 #if PG_VERSION_NUM >= 170000
 #define SeckillSearchPathMatches(path) \
 	SearchPathMatchesCurrentEnvironment(path)
@@ -70,12 +71,12 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillMyProcIndex()	(MyProc->pgprocno)
 #endif
 
-/* a PGPROC by that index */
+/* the PGPROC with that index */
 #ifndef GetPGProcByNumber
 #define GetPGProcByNumber(n)	(&ProcGlobal->allProcs[(n)])
 #endif
 
-/* a wait event of our own, where there are such; *event keeps it */
+/* a custom wait event, where the server has those; *event keeps it */
 #if PG_VERSION_NUM >= 170000
 #define SeckillWaitEvent(event, name) \
 	(*(event) != 0 ? *(event) : (*(event) = WaitEventExtensionNew(name)))
@@ -83,7 +84,7 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillWaitEvent(event, name)	((void) (event), PG_WAIT_EXTENSION)
 #endif
 
-/* a record in the WAL, so that the transaction has one to commit with */
+/* write a WAL record, so that the transaction commits with a record too */
 #if PG_VERSION_NUM >= 170000
 #define SeckillLogMessage(prefix) \
 	((void) LogLogicalMessage(prefix, "", 0, true, false))
@@ -92,7 +93,7 @@ extern PGDLLEXPORT void _PG_init(void);
 	((void) LogLogicalMessage(prefix, "", 0, true))
 #endif
 
-/* whatever is set for the database, transactions of this process do not time out */
+/* switch transaction_timeout off in this process, whatever the database sets */
 #if PG_VERSION_NUM >= 170000
 #define SeckillNoTransactionTimeout() \
 	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE)

@@ -1,14 +1,17 @@
 /*
  * fault.c
- *		Failing on purpose, in builds made with "make WITH_FAULTS=1" only.
+ *		Fault injection, in builds made with "make WITH_FAULTS=1" only.
  *
- * One fault at a time is armed, in shared memory, for one process or one kind
- * of processes.  It strikes when the victim passes the named step, or any, for
- * the n-th time: counting n up from 1 until the fault does not strike any more
- * tries each step of a call, however often the call comes by.
+ * One fault at a time is armed, in shared memory, for one process or for one
+ * type of background worker.  It strikes when that process passes the named
+ * step, or any step, for the n-th time.  A test that raises n from 1 until the
+ * fault no longer strikes has tried every pass of every step of a call.
  *
- * The functions are not part of the extension's script; who wants them creates
- * them, see torture/TortureFaults.pm.
+ * All fields are written and compared under the mutex.  action is read once
+ * without it, to leave quickly while nothing is armed.
+ *
+ * The functions are not part of the extension script; a test creates them, see
+ * torture/TortureFaults.pm.
  */
 #include "postgres.h"
 
@@ -28,7 +31,7 @@ PG_FUNCTION_INFO_V1(seckill_fault_struck);
 
 #define NAME_SIZE	64
 
-/* How long a process sleeps that is to be late. */
+/* How long FAULT_LATE delays a process. */
 #define LATE_US		5000
 
 #define ERRCODE_FAULT	MAKE_SQLSTATE('S','K','F','0','0')
@@ -39,7 +42,7 @@ typedef enum FaultAction
 	FAULT_ERROR,				/* raise an error */
 	FAULT_FATAL,				/* end the session */
 	FAULT_KILL,					/* die at once, and with it the server */
-	FAULT_LATE,					/* sleep, so that others come first */
+	FAULT_LATE,					/* sleep, so that others overtake it */
 	FAULT_SKIP					/* leave the step out */
 } FaultAction;
 
@@ -54,8 +57,8 @@ typedef struct Fault
 	char		victim[NAME_SIZE];	/* a pid, or a type of background worker */
 	char		step[NAME_SIZE];	/* "*": any */
 	int			pass;			/* 0: each; -n: one in n, at random */
-	int			passes;			/* up to now */
-	char		struck[NAME_SIZE];	/* the step where it did last, or "" */
+	int			passes;			/* since the fault was armed */
+	char		struck[NAME_SIZE];	/* the last step where it struck, or "" */
 } Fault;
 
 static Fault *fault = NULL;
@@ -75,7 +78,7 @@ init(void)
 
 const SeckillShmem seckill_fault_shmem = {NULL, request, init};
 
-/* Am I meant? */
+/* Is the fault armed for this process?  Under the mutex. */
 static bool
 is_victim(void)
 {
@@ -87,6 +90,7 @@ is_victim(void)
 	return strcmp(pid, fault->victim) == 0;
 }
 
+/* Does this pass of the step strike?  Under the mutex. */
 static bool
 is_due(void)
 {
@@ -96,8 +100,8 @@ is_due(void)
 }
 
 /*
- * Does the fault strike at this step, where the actions from first to last can
- * be done?  Under the mutex.
+ * Count a pass of the step, and return the action to do now, if it is one from
+ * first to last; else FAULT_NONE.  Under the mutex.
  */
 static FaultAction
 strike(const char *step, FaultAction first, FaultAction last)
@@ -112,6 +116,10 @@ strike(const char *step, FaultAction first, FaultAction last)
 	return fault->action;
 }
 
+/*
+ * The process has passed a step: do what is armed for it.  FAULT_ERROR and
+ * FAULT_FATAL are ignored unless may_raise.
+ */
 void
 seckill_fault_step(const char *step, bool may_raise)
 {
@@ -141,6 +149,7 @@ seckill_fault_step(const char *step, bool may_raise)
 	}
 }
 
+/* Is the step to be left out? */
 bool
 seckill_fault_skips(const char *step)
 {
@@ -154,6 +163,7 @@ seckill_fault_skips(const char *step)
 	return action == FAULT_SKIP;
 }
 
+/* Return the action of this name; raise if there is none. */
 static FaultAction
 find_action(const char *name)
 {
@@ -188,7 +198,7 @@ seckill_fault_arm(PG_FUNCTION_ARGS)
 /*
  * seckill_fault_struck() returns text
  *
- * The step where the fault has struck, or NULL.
+ * The last step where the fault has struck since it was armed, or NULL.
  */
 Datum
 seckill_fault_struck(PG_FUNCTION_ARGS)

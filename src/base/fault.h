@@ -1,8 +1,8 @@
 /*
  * fault.h
- *		Steps at which a build for tests fails when it is told to.
+ *		Fault points: steps at which a test build fails on request.
  *
- * "make WITH_FAULTS=1" makes such a build; of any other nothing is left of this.
+ * "make WITH_FAULTS=1" makes such a build; in all others the macros are empty.
  * A step is named after what has just been done there.
  */
 #ifndef SECKILL_FAULT_H
@@ -16,13 +16,13 @@ extern const SeckillShmem seckill_fault_shmem;
 extern void seckill_fault_step(const char *step, bool may_raise);
 extern bool seckill_fault_skips(const char *step);
 
-/* A step at which an error can be raised. */
+/* A step at which an error may be raised. */
 #define SECKILL_FAULT(step)		seckill_fault_step(step, true)
 
-/* One at which none must be, but at which the process can die. */
+/* A step at which no error may be raised, but the process can be killed. */
 #define SECKILL_CRASH(step)		seckill_fault_step(step, false)
 
-/* Is what has this name to be left out?  It stands for a bug. */
+/* Is the step of this name to be left out, to simulate a bug? */
 #define SECKILL_SKIP(step)		seckill_fault_skips(step)
 
 #else

@@ -2,13 +2,13 @@
  * futex.h
  *		Sleeping until another process changes a word of shared memory.
  *
- * A latch is woken by a signal, which is received through a descriptor that is
- * waited for with two sets of events and read empty: several system calls on
- * either side.  Where the kernel can wait for a word of memory, one will do.
+ * A latch is set by a signal, which arrives through a file descriptor: several
+ * system calls on either side.  Linux can wait for a word of memory with one
+ * (futex).  On other systems these functions use the latch.
  *
- * A signal ends the sleep.  One that arrives just before it, after the caller
- * has looked for interrupts, does not; hence the sleep is never longer than
- * FUTEX_SLEEP_MS.  On other systems this is a latch.
+ * A signal ends the sleep.  A signal that arrives after the caller has checked
+ * for interrupts and before it sleeps does not; therefore a sleep is never
+ * longer than FUTEX_SLEEP_MS.
  */
 #ifndef SECKILL_FUTEX_H
 #define SECKILL_FUTEX_H
@@ -26,8 +26,9 @@
 #include "storage/pmsignal.h"
 
 /*
- * On systems of 32 bits SYS_futex reads seconds of 32 bits, and where time_t has
- * 64 there, it would take a timeout for none.  Newer ones may have no other call.
+ * On 32-bit systems SYS_futex reads 32-bit seconds.  Where time_t has 64 bits
+ * there, it would misread the timeout as none, and SYS_futex_time64 is the
+ * right call.  Newer 32-bit systems have only that.
  */
 #ifndef SYS_futex
 #define FUTEX_CALL	SYS_futex_time64
@@ -39,8 +40,9 @@
 #endif
 
 /*
- * Sleep for a while, at most until the word is not value any more.  A kernel
- * that refuses the call must not have us look at the word all the time.
+ * Sleep until the word is no longer value, at most FUTEX_SLEEP_MS; may return
+ * early.  If the kernel refuses the call, sleep a millisecond, so that the
+ * caller's loop does not spin.
  */
 static inline void
 seckill_futex_sleep(pg_atomic_uint32 *word, uint32 value, uint32 wait_event)
@@ -60,7 +62,10 @@ seckill_futex_sleep(pg_atomic_uint32 *word, uint32 value, uint32 wait_event)
 	pgstat_report_wait_end();
 }
 
-/* Wake the process that sleeps until the word changes. */
+/*
+ * Wake the process that sleeps on the word; the caller has changed the word.
+ * proc is its index, for systems that use the latch.
+ */
 static inline void
 seckill_futex_wake(pg_atomic_uint32 *word, int proc)
 {

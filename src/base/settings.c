@@ -1,6 +1,9 @@
 /*
  * settings.c
- *		TODO
+ *		Configuration parameters (GUCs).
+ *
+ * The parameters that size shared memory are defined only while the library is
+ * preloaded.
  */
 #include "postgres.h"
 
@@ -44,31 +47,31 @@ static const struct config_enum_entry mode_options[] = {
 	{NULL, 0, false}
 };
 
-/* What takes shared memory. */
+/* Define the parameters that size shared memory. */
 static void
 define_sizes(void)
 {
 	DefineCustomIntVariable("seckill.max_items",
-							"Items that the stock cache has place for.",
+							"Number of items that the stock cache can have entries for.",
 							"Further items are sold from their rows.",
 							&seckill_max_items, 1000, 1, 1000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.queue_size",
-							"Purchases that the queue of a database has place for, decided ones that are remembered included.",
-							"A full queue answers \"busy\".",
+							"Number of purchases that the queue of a database can have, including the decided ones that it remembers.",
+							"When the queue is full, calls get the outcome \"busy\".",
 							&seckill_queue_size, 4096, 1, 10000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.max_users",
-							"Users whose calls are counted at a time.",
-							"With more, the one who is soonest back at a full burst is forgotten.",
+							"Number of users whose calls can be counted at a time.",
+							"Beyond it, a user whose bucket is soon full again is no longer counted.",
 							&seckill_max_users, 65536, 1, 100000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
 /*
- * Keys are told to nobody, not even to who can read all settings.  pg_settings
- * has the value that a RESET would restore, too, as it is: the keys are not
- * listed there.
+ * Nobody can read the keys, not even a member of pg_read_all_settings: SHOW
+ * prints asterisks.  pg_settings would show the reset value in clear, so the
+ * keys are not listed there.
  */
 #define SECRET	(GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE)
 
@@ -84,16 +87,17 @@ show_token_old_key(void)
 	return seckill_token_old_key[0] != '\0' ? "********" : "";
 }
 
+/* Define all parameters; for _PG_init(). */
 void
 seckill_settings_define(void)
 {
 	DefineCustomEnumVariable("seckill.default_mode",
 							 "Mode that \"auto\" stands for in a call.",
-							 "Left at \"auto\", the extension chooses.",
+							 "If it is \"auto\" itself, the extension chooses.",
 							 &seckill_default_mode, SECKILL_MODE_AUTO,
 							 mode_options, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("seckill.allow_unsafe",
-							 "Allows mode \"none\", which oversells.",
+							 "Allows mode \"none\", which can oversell.",
 							 NULL, &seckill_allow_unsafe, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.max_retries",
@@ -101,12 +105,12 @@ seckill_settings_define(void)
 							NULL, &seckill_max_retries, 1000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.lease_units",
-							"Units that one refill moves from an item's row to the stock cache.",
+							"Number of units that one refill moves from an item's row to the stock cache.",
 							NULL, &seckill_lease_units, 1000, 1, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.hot_rate",
-							"Calls a second from which mode \"auto\" sells an item from the stock cache.",
-							"0: always, where there is a cache.",
+							"Calls per second from which mode \"auto\" sells an item from the stock cache.",
+							"0: always, if there is a cache.",
 							&seckill_hot_rate, 100, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("seckill.token_key",
@@ -115,44 +119,44 @@ seckill_settings_define(void)
 							   PGC_SIGHUP, SECRET,
 							   NULL, NULL, show_token_key);
 	DefineCustomStringVariable("seckill.token_old_key",
-							   "Key before seckill.token_key, whose tokens are still accepted.",
+							   "Previous value of seckill.token_key; its tokens are still accepted.",
 							   NULL, &seckill_token_old_key, "",
 							   PGC_SIGHUP, SECRET,
 							   NULL, NULL, show_token_old_key);
 	DefineCustomIntVariable("seckill.queue_batch",
-							"Purchases that the queue's worker decides in one transaction at most.",
+							"Maximum number of purchases that the queue worker decides in one transaction.",
 							NULL, &seckill_queue_batch, 1000, 1, 100000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.queue_idle_time",
-							"Time without a purchase after which the queue's worker ends.",
+							"Time without a purchase after which the queue worker ends.",
 							NULL, &seckill_queue_idle_time, 2000, 1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("seckill.queue_notify",
 							 "Sends NOTIFY seckill_queue for each batch of the queue.",
-							 "The payload is the last ticket of the batch.",
+							 "The payload is the last ticket in the batch.",
 							 &seckill_queue_notify, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.open_ahead",
 							"Time before the opening of a sale at which its item gets a first lease.",
-							"0: none.",
+							"0: no lease before the opening.",
 							&seckill_open_ahead, 5000, 0, 3600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.naptime",
-							"Time between looks at each database for what was not announced.",
+							"Interval at which each database is searched for maintenance work that was not announced.",
 							NULL, &seckill_naptime, 60, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomRealVariable("seckill.user_rate",
-							 "Calls a second that one user can make, for all items together.",
-							 "0: any number.  An item can have a rate of its own.",
+							 "Calls per second that one user can make, for all items together.",
+							 "0: no limit.  An item can have a rate of its own.",
 							 &seckill_user_rate, 0, 0, 1000000,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.user_burst",
-							"Calls that one user can make at once.",
+							"Number of calls that one user can make at once.",
 							NULL, &seckill_user_burst, 10, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.max_waiters",
-							"Calls that can wait for one item in the row modes; further ones are \"busy\".",
-							"0: any number.  An item can have a number of its own.",
+							"Maximum number of calls that wait for one item in the row modes.",
+							"Further calls get the outcome \"busy\".  0: no limit.  An item can have a limit of its own.",
 							&seckill_max_waiters, 0, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)

@@ -1,6 +1,7 @@
 /*
  * settings.h
- *		TODO
+ *		Configuration parameters (GUCs); seckill.max_retries is
+ *		seckill_max_retries and so on.
  */
 #ifndef SECKILL_BASE_SETTINGS_H
 #define SECKILL_BASE_SETTINGS_H

@@ -1,13 +1,13 @@
 /*
  * shmem.c
- *		Shared memory of the extension: requests, allocates and fills what the
- *		descriptors say.
+ *		Shared memory of the extension: requests, allocates and initializes the
+ *		areas that descriptors ask for.
  *
  * A file describes its shared memory with a SeckillShmem, which _PG_init()
- * registers.  From PostgreSQL 19 on the server has descriptors of this form.
- * Before, an area is announced in one hook and allocated in another: the
- * descriptor's request() then runs twice, first to add up the sizes, then to
- * set the pointers.
+ * registers.  PostgreSQL 19 and later have descriptors of this form.  Earlier
+ * versions request an area in one hook and allocate it in another; there the
+ * descriptor's request() runs twice, first to add up the sizes, then to set the
+ * pointers.
  *
  * Every area begins at a cache line.
  */
@@ -29,7 +29,7 @@ static int	ndescriptors = 0;
 static shmem_request_hook_type prev_shmem_request = NULL;
 
 
-/* Only this hook may ask for locks. */
+/* Request the LWLocks of all descriptors; for shmem_request_hook only. */
 static void
 request_locks(void)
 {
@@ -38,15 +38,17 @@ request_locks(void)
 			RequestNamedLWLockTranche(descriptors[i]->tranche, 1);
 }
 
-/* The lock of a descriptor; for its init(). */
+/* Return the LWLock of a descriptor; for its init(). */
 LWLock *
 seckill_shmem_lock(const SeckillShmem *shmem)
 {
 	return &GetNamedLWLockTranche(shmem->tranche)->lock;
 }
 
+/* PostgreSQL 19 and later */
 #ifdef SECKILL_HAS_SHMEM_CALLBACKS
 
+/* What each descriptor looks like to the server. */
 static ShmemCallbacks callbacks[MAX_DESCRIPTORS];
 
 static void
@@ -97,12 +99,13 @@ add_callbacks(const SeckillShmem *shmem)
 	RegisterShmemCallbacks(c);
 }
 
+/* earlier versions */
 #else
 
 static shmem_startup_hook_type prev_shmem_startup = NULL;
 
-static bool allocating = false; /* else sizes are added up */
-static bool found_all;			/* somebody has filled the areas before */
+static bool allocating = false; /* false: request() adds sizes up */
+static bool found_all;			/* all areas of the descriptor existed */
 
 static void
 on_shmem_request(void)
@@ -173,7 +176,7 @@ add_callbacks(const SeckillShmem *shmem)
 
 #endif
 
-/* Register a descriptor; for _PG_init() of a preloaded library only. */
+/* Register a descriptor; for _PG_init() while the library is preloaded. */
 void
 seckill_shmem_register(const SeckillShmem *shmem)
 {

@@ -1,7 +1,7 @@
 /*
  * shmem.h
- *		Shared memory of the extension: one descriptor for each file that has
- *		some.
+ *		Shared memory of the extension: a descriptor for each file that has
+ *		areas there.
  */
 #ifndef SECKILL_SHMEM_H
 #define SECKILL_SHMEM_H
@@ -9,18 +9,15 @@
 #include "storage/lwlock.h"
 #include "utils/hsearch.h"
 
-/* What a file needs of shared memory, and how it is filled. */
+/* The shared memory of one file, and how it is initialized. */
 typedef struct SeckillShmem
 {
-	const char *tranche;		/* name of its LWLock; NULL: it has none */
+	const char *tranche;		/* name of its LWLock, or NULL */
 
-	/* ask for areas with seckill_shmem_struct() and seckill_shmem_hash() */
+	/* requests areas by seckill_shmem_struct() and seckill_shmem_hash() */
 	void		(*request) (void);
 
-	/*
-	 * fill the areas; called once, in the postmaster, before anybody uses
-	 * them
-	 */
+	/* initializes them, once, in the postmaster, before any use */
 	void		(*init) (void);
 } SeckillShmem;
 
