@@ -38,6 +38,7 @@
 #include "table/plan.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
+#include "xact/hold.h"
 
 PG_FUNCTION_INFO_V1(seckill_is_own);
 PG_FUNCTION_INFO_V1(seckill_items_changed);
@@ -352,7 +353,9 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 
 /*
  * With no holders and no orders the lease can end at once, so that no new item
- * of this number meets it.  If the DELETE is rolled back, it is settled.
+ * of this number meets it.  If the DELETE is rolled back, it is settled.  The
+ * lease does not end while this transaction has units of it: they must go back
+ * to it if a savepoint brings the row back.
  */
 static void
 check_no_orders(int64 item_id)
@@ -369,10 +372,25 @@ check_no_orders(int64 item_id)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
-	if (p.entry != NULL)
+	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
 	seckill_table_end(&caller);
+}
+
+/*
+ * An order that this session is about to write needs its item, which a trigger
+ * must not delete meanwhile.
+ */
+static void
+check_not_at_work(int64 item_id)
+{
+	if (seckill_change_at_work(item_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot delete item " INT64_FORMAT " because a call that changes it is running in this session",
+						item_id),
+				 errhint("Look for a trigger on seckill.items or seckill.orders that deletes items. Delete the item when the call has ended.")));
 }
 
 /* BEFORE DELETE FOR EACH ROW: the row is locked by now */
@@ -388,7 +406,10 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 				   "BEFORE DELETE on seckill.items, FOR EACH ROW");
 	item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
 	if (!is_replica())
+	{
+		check_not_at_work(item_id);
 		check_no_orders(item_id);
+	}
 	seckill_change_note_row(item_id, ROW_CHANGED);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
@@ -491,6 +512,11 @@ check_truncated(Oid table)
 {
 	TableCaller caller;
 
+	if (table == seckill_catalog()->items && seckill_change_at_work(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot truncate items because a call that changes one is running in this session"),
+				 errhint("Look for a trigger on seckill.items or seckill.orders that truncates items. Truncate them when the call has ended.")));
 	seckill_table_begin(&caller);
 	if (table == seckill_catalog()->items && seckill_orders_any())
 		ereport(ERROR,

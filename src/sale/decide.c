@@ -27,6 +27,7 @@
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/orders.h"
+#include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"
 
@@ -386,6 +387,8 @@ seckill_decide_batch(Purchase **list, int n, bool may_wait,
 	memcpy(sorted, list, n * sizeof(Purchase *));
 	qsort(sorted, n, sizeof(Purchase *), compare);
 	count = cut(sorted, n, items_of_batch);
+	for (int i = 0; i < count; i++)
+		seckill_change_begin_work(items_of_batch[i].item_id);
 	if (!may_wait)
 		decide_free(items_of_batch, count, buyers);
 	else
@@ -394,6 +397,7 @@ seckill_decide_batch(Purchase **list, int n, bool may_wait,
 		decide_waiting(&items_of_batch[0], buyers);
 	}
 	seckill_decide_orders(list, n);
+	seckill_change_end_work(count);
 	SECKILL_FAULT("orders of the batch written");
 	answer_twins(list, n, buyers);
 	pfree(items_of_batch);

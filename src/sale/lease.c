@@ -74,7 +74,8 @@ seckill_lease_drain(Purchase *p)
 
 	if (p->entry == NULL)
 		return;
-	while (!seckill_cache_close_lease(p->entry))
+	while (seckill_hold_uses(p->entry, 0) ||
+		   !seckill_cache_close_lease(p->entry))
 	{
 		(void) seckill_hold_take_all(p->entry, &taken);
 		SECKILL_FAULT("lease emptied");

@@ -35,6 +35,7 @@
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/orders.h"
+#include "xact/changes.h"
 #include "xact/hold.h"
 
 static void
@@ -370,23 +371,9 @@ may_join(const Purchase *p, SeckillMode mode)
 	return seckill_cache_join(p->entry, max_waiters);
 }
 
-/*
- * Serve purchases of one item by one mode, which have the entry of the first
- * in common; of one unit each if there is more than one.
- */
-void
-seckill_modes_run(Purchase **list, int n)
+static void
+run(SeckillMode mode, Purchase **list, int n)
 {
-	SeckillMode mode = choose(list[0], n);
-
-	list[0]->batch_size = n;
-	for (int i = 0; i < n; i++)
-		list[i]->selling_mode = mode;
-	if (!may_join(list[0], mode))
-	{
-		set_outcome(list, n, SECKILL_BUSY);
-		return;
-	}
 	switch (mode)
 	{
 		case SECKILL_MODE_NONE:
@@ -411,4 +398,26 @@ seckill_modes_run(Purchase **list, int n)
 		case SECKILL_MODE_AUTO:
 			pg_unreachable();
 	}
+}
+
+/*
+ * Serve purchases of one item by one mode, which have the entry of the first
+ * in common; of one unit each if there is more than one.
+ */
+void
+seckill_modes_run(Purchase **list, int n)
+{
+	SeckillMode mode = choose(list[0], n);
+
+	list[0]->batch_size = n;
+	for (int i = 0; i < n; i++)
+		list[i]->selling_mode = mode;
+	if (!may_join(list[0], mode))
+	{
+		set_outcome(list, n, SECKILL_BUSY);
+		return;
+	}
+	seckill_change_begin_work(list[0]->item_id);
+	run(mode, list, n);
+	seckill_change_end_work(1);
 }

@@ -33,6 +33,7 @@
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/orders.h"
+#include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/standby.h"
 
@@ -88,9 +89,11 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	bool		sold;
 
 	p.entry = seckill_entry_find(item_id);
+	seckill_change_begin_work(item_id);
 	sold = sell_again(&p);
 	if (sold)
 		seckill_orders_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);
+	seckill_change_end_work(1);
 	seckill_cache_unpin(p.entry);
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
 }
@@ -167,9 +170,11 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is confirmed",
 						order_id, item_id),
 				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
+	seckill_change_begin_work(item_id);
 	seckill_orders_cancel(item_id, order_id);
 	SECKILL_FAULT("order cancelled");
 	seckill_item_lock_acquire(item_id);
 	seckill_order_return_units(item_id, order.quantity);
+	seckill_change_end_work(1);
 	return ORDER_CANCELLED;
 }

@@ -23,6 +23,7 @@
 #include "table/relation.h"
 #include "worker/expiry.h"
 #include "worker/process.h"
+#include "xact/changes.h"
 
 /* Orders in one transaction at most. */
 #define EXPIRY_BATCH		1000
@@ -264,6 +265,8 @@ expire_free(Batch *batch)
 	seckill_items_test_locks(ids, nitems, unlocked);
 	SECKILL_FAULT("rows probed");
 	for (int i = 0; i < nitems; i++)
+		seckill_change_begin_work(ids[i]);
+	for (int i = 0; i < nitems; i++)
 	{
 		while (batch->orders[next].item_id != ids[i])
 			next++;
@@ -275,19 +278,24 @@ expire_free(Batch *batch)
 	for (int i = 0; i < nitems; i++)
 		if (units[i] > 0)
 			seckill_order_return_units(ids[i], units[i]);
+	seckill_change_end_work(nitems);
 }
 
 /* The same for one item, in its line. */
 static void
 expire_waiting(Batch *batch)
 {
+	int64		item_id = batch->orders[0].item_id;
 	int64		units;
 
+	seckill_change_begin_work(item_id);
 	(void) expire_item(batch, 0, &units);
-	if (units == 0)
-		return;
-	seckill_item_lock_acquire(batch->orders[0].item_id);
-	seckill_order_return_units(batch->orders[0].item_id, units);
+	if (units > 0)
+	{
+		seckill_item_lock_acquire(item_id);
+		seckill_order_return_units(item_id, units);
+	}
+	seckill_change_end_work(1);
 }
 
 static void

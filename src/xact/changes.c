@@ -21,6 +21,8 @@
 #define ROWS	64
 #define EMPTIED 16
 
+#define NO_STATEMENT	(-1)	/* no depth of triggers */
+
 typedef struct RowNote
 {
 	int64		item_id;
@@ -32,7 +34,7 @@ typedef struct RowNote
 typedef struct OwnStatement
 {
 	int			level;			/* transaction nest level */
-	int			depth;			/* of triggers around it */
+	int			depth;			/* of triggers around it, or NO_STATEMENT */
 	int64		item_id;
 } OwnStatement;
 
@@ -88,6 +90,17 @@ grow_own(void)
 	max_own = max;
 }
 
+static void
+push_own(int64 item_id, int depth)
+{
+	if (nown == max_own)
+		grow_own();
+	own[nown].level = GetCurrentTransactionNestLevel();
+	own[nown].depth = depth;
+	own[nown].item_id = item_id;
+	nown++;
+}
+
 /*
  * Tell the triggers that the extension itself changes the row of an item, or
  * orders of it, until seckill_change_end_own().  Statements nest, as a trigger
@@ -96,12 +109,7 @@ grow_own(void)
 void
 seckill_change_begin_own(int64 item_id)
 {
-	if (nown == max_own)
-		grow_own();
-	own[nown].level = GetCurrentTransactionNestLevel();
-	own[nown].depth = trigger_depth();
-	own[nown].item_id = item_id;
-	nown++;
+	push_own(item_id, trigger_depth());
 }
 
 /* The innermost statement has ended without an error. */
@@ -110,6 +118,35 @@ seckill_change_end_own(void)
 {
 	Assert(nown > 0 && own[nown - 1].level == GetCurrentTransactionNestLevel());
 	nown--;
+}
+
+/*
+ * Work on an item begins: several statements of our own that belong together,
+ * such as a purchase between its units and its order.  Triggers that run
+ * meanwhile must not delete the item.  An error ends the work like a statement.
+ */
+void
+seckill_change_begin_work(int64 item_id)
+{
+	push_own(item_id, NO_STATEMENT);
+}
+
+/* The last n works that began have ended without an error. */
+void
+seckill_change_end_work(int n)
+{
+	Assert(nown >= n);
+	nown -= n;
+}
+
+/* Does work or a statement of our own on the item run?  0: on any item. */
+bool
+seckill_change_at_work(int64 item_id)
+{
+	for (int i = 0; i < nown; i++)
+		if (item_id == 0 || own[i].item_id == item_id)
+			return true;
+	return false;
 }
 
 /*

@@ -14,6 +14,9 @@ typedef enum RowState
 
 extern void seckill_change_begin_own(int64 item_id);
 extern void seckill_change_end_own(void);
+extern void seckill_change_begin_work(int64 item_id);
+extern void seckill_change_end_work(int n);
+extern bool seckill_change_at_work(int64 item_id);
 extern bool seckill_change_is_own(int64 item_id);
 extern bool seckill_change_in_own(void);
 extern void seckill_change_note_row(int64 item_id, RowState state);
