@@ -205,7 +205,7 @@ EOC
 add_paid_item(22, 2000, '300 ms');
 my $offset = -s $node->logfile;
 sql('SELECT seckill_buy_many(22, ARRAY(SELECT generate_series(1, 1500)))');
-$node->wait_for_log(qr/expiry of all orders of item 22 is put off/, $offset);
+$node->wait_for_log(qr/expiry of all orders of item 22 is deferred/, $offset);
 sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5; SELECT seckill_buy(5, 5, 'retry')");
 await_state(5, 'expired', 4, 'orders of others expire');
 my $failures = () = slurp_file($node->logfile, $offset) =~ /could not be expired/g;

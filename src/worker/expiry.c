@@ -1,12 +1,21 @@
 /*
  * expiry.c
- *		Expiring orders that were not paid in time, in the keeper.
+ *		Expiry of unpaid orders, in the maintenance worker.
  *
- * Overdue orders are expired in batches, one transaction each, of the items
- * whose rows nobody has locked.  For one of the locked ones the keeper then
- * waits a while, in the item's line.  On an error the
- * batch is tried in halves; an order that fails alone is put off, and an item
- * of which several do.
+ * A turn reads overdue orders in batches and expires them, one transaction per
+ * batch.  It locks the orders first and the rows of their items last, to put
+ * the units back; items whose rows are locked by others are skipped.
+ *
+ * After that it waits for the row of one skipped item, under the item lock and
+ * with a timeout.  The skipped items take turns; timeouts and the pauses
+ * between them follow backoff.c.
+ *
+ * When a batch fails, bisect.c finds the order that fails alone.  That order is
+ * deferred for a minute, and so are all orders of its item if several of them
+ * are deferred.
+ *
+ * The deferred orders, the item waited for last and the backoff are kept in the
+ * memory of the worker.
  */
 #include "postgres.h"
 
@@ -21,44 +30,49 @@
 #include "table/items.h"
 #include "table/orders.h"
 #include "table/relation.h"
+#include "worker/backoff.h"
+#include "worker/bisect.h"
 #include "worker/expiry.h"
 #include "worker/process.h"
 #include "xact/changes.h"
 
-/* Orders in one transaction at most. */
+/* Maximum number of orders in one transaction. */
 #define EXPIRY_BATCH		1000
 
 /*
- * How long to wait for the row of one item, at first and at most.  A line of
- * buyers may be longer than the first.
+ * First and longest timeout of the wait for one item's row.  Many buyers may be
+ * queued on its item lock for longer than the first.
  */
 #define WAIT_MS			200
 #define MAX_WAIT_MS		1600
 
-/* A wait in vain is followed by so many times its length without one. */
+/* Pause after a wait that timed out, in multiples of its length. */
 #define WAIT_SPACING		4
 
-/*
- * How long an order that cannot be expired is put off, and how many such; from
- * how many such orders of an item on all are.
- */
-#define DEFER_MS			60000
-#define MAX_DEFERRED				64
+/* How long an order that cannot be expired is deferred. */
+#define DEFER_MS		60000
+
+/* Maximum number of deferred orders remembered. */
+#define MAX_DEFERRED		64
+
+/* With so many deferred orders, all orders of the item are deferred. */
 #define DEFER_ITEM		4
 
-/* So many orders are named a minute that cannot be expired. */
-#define LOG_ORDERS			20
+/* Maximum number of logged orders a minute that cannot be expired. */
+#define LOG_ORDERS		20
 
-/* Items that are passed over in one turn at most. */
-#define MAX_SKIPPED				1000
+/* Maximum number of items skipped in one turn. */
+#define MAX_SKIPPED		1000
 
 
 /*
- * Orders that are put off
+ * Deferred orders
  */
 
-#define ALL_ORDERS	0			/* no order has this number */
+/* Stands for all orders of an item; no order has this number. */
+#define ALL_ORDERS	0
 
+/* A ring of the orders deferred last. */
 static struct
 {
 	OrderKey	order;
@@ -66,7 +80,7 @@ static struct
 }			deferred[MAX_DEFERRED];
 static int	next_deferred = 0;
 
-/* Is the order put off, or its item? */
+/* Is the order deferred, by itself or with its item? */
 static bool
 is_deferred(const OrderKey *order)
 {
@@ -90,7 +104,7 @@ add_deferred(int64 item_id, int64 order_id)
 	next_deferred = (next_deferred + 1) % MAX_DEFERRED;
 }
 
-/* How many orders of an item are put off? */
+/* Count the deferred orders of an item. */
 static int
 count_deferred(int64 item_id)
 {
@@ -102,7 +116,7 @@ count_deferred(int64 item_id)
 	return n;
 }
 
-/* After how many microseconds the first of them is due again. */
+/* Return the microseconds until the first deferral ends, or SECKILL_NEVER. */
 static int64
 end_of_deferral(void)
 {
@@ -115,14 +129,17 @@ end_of_deferral(void)
 	return first;
 }
 
-/* Is something put off, which another keeper would not know? */
+/* Are orders deferred?  A new worker would not know of them. */
 bool
-seckill_expiry_remembers(void)
+seckill_expiry_has_deferred(void)
 {
 	return end_of_deferral() != SECKILL_NEVER;
 }
 
-/* The order cannot be expired: not again for a while. */
+/*
+ * Defer an order that could not be expired, and its item if it has too many of
+ * them; log it, within limits.
+ */
 static void
 defer_order(const OrderKey *order, const ErrorData *error)
 {
@@ -140,7 +157,7 @@ defer_order(const OrderKey *order, const ErrorData *error)
 		return;
 	if (report)
 		ereport(LOG,
-				(errmsg("expiry of all orders of item " INT64_FORMAT " is put off",
+				(errmsg("expiry of all orders of item " INT64_FORMAT " is deferred",
 						order->item_id)));
 	add_deferred(order->item_id, ALL_ORDERS);
 }
@@ -150,28 +167,32 @@ defer_order(const OrderKey *order, const ErrorData *error)
  * Expiry
  */
 
-/* Overdue orders of a batch, by item. */
+/* A turn, and the part of a batch that it processes now. */
 typedef struct Batch
 {
-	OrderKey   *orders;
+	OrderKey   *orders;			/* read or processed now, by item */
 	int			n;
-	bool		may_wait;		/* they are all of one item */
+	OrderKey   *all;			/* the list that is being bisected */
+	bool		may_wait;		/* all orders are of one item */
 	TimestampTz now;
 	int			expired;
-	int			items;			/* of the expired ones */
-	int64		locked_item;	/* one that was locked by others */
+	int			items;			/* of the expired orders */
+	int64		locked_item;	/* the skipped item to wait for */
 	bool		found_locked;
-	int64		passed[MAX_SKIPPED];	/* items that are passed over */
-	int			npassed;
-	int			skip;			/* orders of other items that are left */
-	int			waiting;		/* those of them that are not put off */
+	int64		skipped[MAX_SKIPPED];	/* items not to be read again */
+	int			nskipped;
+	int			left;			/* orders of other items left unexpired */
+	int			waiting;		/* those of them that are not deferred */
 } Batch;
 
-/* The item that was waited for last. */
+/* The skipped item that was waited for last. */
 static int64 last_item = 0;
 
-/* How long a transaction waits for a lock. */
-static int	wait_ms = WAIT_MS;
+/*
+ * Timeout of waits for a skipped item.  A success does not reset it: it stays
+ * for the life of the worker.
+ */
+static Backoff backoff = BACKOFF_INIT(WAIT_MS, MAX_WAIT_MS, WAIT_SPACING);
 
 static int
 compare_orders(const void *a, const void *b)
@@ -184,14 +205,14 @@ compare_orders(const void *a, const void *b)
 	return x->order_id < y->order_id ? -1 : x->order_id > y->order_id;
 }
 
-/* Read what is overdue, but not what was read before and is left. */
+/* Read overdue orders, without those that earlier batches have left. */
 static void
 read_overdue(void *arg)
 {
 	Batch	   *batch = arg;
 
-	batch->n = seckill_orders_overdue(batch->now, batch->passed,
-									  batch->npassed, batch->skip,
+	batch->n = seckill_orders_overdue(batch->now, batch->skipped,
+									  batch->nskipped, batch->left,
 									  batch->orders, EXPIRY_BATCH);
 	qsort(batch->orders, batch->n, sizeof(OrderKey), compare_orders);
 }
@@ -199,8 +220,8 @@ read_overdue(void *arg)
 static bool
 is_skipped(const Batch *batch, int64 item_id)
 {
-	for (int i = 0; i < batch->npassed; i++)
-		if (batch->passed[i] == item_id)
+	for (int i = 0; i < batch->nskipped; i++)
+		if (batch->skipped[i] == item_id)
 			return true;
 	return false;
 }
@@ -208,11 +229,14 @@ is_skipped(const Batch *batch, int64 item_id)
 static void
 skip_item(Batch *batch, int64 item_id)
 {
-	if (batch->npassed < MAX_SKIPPED && !is_skipped(batch, item_id))
-		batch->passed[batch->npassed++] = item_id;
+	if (batch->nskipped < MAX_SKIPPED && !is_skipped(batch, item_id))
+		batch->skipped[batch->nskipped++] = item_id;
 }
 
-/* Of the items that are locked, choose the next to last_item, in a circle. */
+/*
+ * Skip an item whose row is locked.  Of all such items, choose the one that
+ * follows last_item, in a circle, to wait for.
+ */
 static void
 note_locked(Batch *batch, int64 item_id)
 {
@@ -226,8 +250,8 @@ note_locked(Batch *batch, int64 item_id)
 }
 
 /*
- * Expire the orders of one item from i on; returns where the next one is.
- * *units are to be put back.
+ * Expire the orders of one item, which start at i.  Returns the start of the
+ * next item; *units are to be returned to the row.
  */
 static int
 expire_item(Batch *batch, int i, int64 *units)
@@ -247,11 +271,11 @@ expire_item(Batch *batch, int i, int64 *units)
 }
 
 /*
- * Expire the orders of items whose rows are not locked.  The rows are locked
- * last, to have them for a short time.
+ * Expire the orders of all items whose rows are not locked, and skip the other
+ * items.  The rows are locked last, to hold their locks for a short time.
  */
 static void
-expire_free(Batch *batch)
+expire_unlocked(Batch *batch)
 {
 	int64	   *ids = palloc(batch->n * sizeof(int64));
 	int64	   *units = palloc0(batch->n * sizeof(int64));
@@ -263,7 +287,7 @@ expire_free(Batch *batch)
 		if (i == 0 || batch->orders[i].item_id != batch->orders[i - 1].item_id)
 			ids[nitems++] = batch->orders[i].item_id;
 	seckill_items_test_locks(ids, nitems, unlocked);
-	SECKILL_FAULT("rows probed");
+	SECKILL_FAULT("row locks tested");
 	for (int i = 0; i < nitems; i++)
 		seckill_change_begin_work(ids[i]);
 	for (int i = 0; i < nitems; i++)
@@ -281,7 +305,7 @@ expire_free(Batch *batch)
 	seckill_change_end_work(nitems);
 }
 
-/* The same for one item, in its line. */
+/* Expire the orders of one item, waiting for its item lock and its row. */
 static void
 expire_waiting(Batch *batch)
 {
@@ -307,56 +331,72 @@ expire_task(void *arg)
 	if (batch->may_wait)
 		expire_waiting(batch);
 	else
-		expire_free(batch);
+		expire_unlocked(batch);
 }
 
-/* Those that are not put off, in an array of their own. */
-static OrderKey *
-without_deferred(const OrderKey *orders, int *n)
+/* Move the orders that are not deferred to the front; return their number. */
+static int
+drop_deferred(OrderKey *orders, int n)
 {
-	OrderKey   *kept = palloc(*n * sizeof(OrderKey));
-	int			nkept = 0;
+	int			kept = 0;
 
-	for (int i = 0; i < *n; i++)
+	for (int i = 0; i < n; i++)
 		if (!is_deferred(&orders[i]))
-			kept[nkept++] = orders[i];
-	*n = nkept;
+			orders[kept++] = orders[i];
 	return kept;
 }
 
-/*
- * Expire a batch; if that fails, one half and then the other, until the order
- * that fails is alone.
- */
+/* Expire a part of a batch in one transaction; a BatchPart callback. */
 static void
-expire_all(Batch *batch, const OrderKey *all, int n)
+expire_part(void *arg, BatchPart *part)
 {
-	OrderKey   *orders = without_deferred(all, &n);
+	Batch	   *batch = arg;
 	int			expired = batch->expired;
 	int			items = batch->items;
-	ErrorData  *error;
 
-	if (n == 0)
+	batch->orders = &batch->all[part->first];
+	part->n = drop_deferred(batch->orders, part->n);
+	batch->n = part->n;
+	if (part->n == 0)
 		return;
-	batch->orders = orders;
-	batch->n = n;
-	error = seckill_process_try(expire_task, batch, wait_ms);
-	if (error == NULL)
+	part->error = seckill_process_try(expire_task, batch,
+									  batch->may_wait ? backoff.timeout_ms : WAIT_MS);
+	if (part->error == NULL)
 		return;
+	part->transient = seckill_process_is_transient(part->error);
 	batch->expired = expired;
 	batch->items = items;
-	if (seckill_process_is_passing(error) && (batch->may_wait || n == 1))
-		return;
-	if (n == 1)
-		defer_order(orders, error);
-	else
-	{
-		expire_all(batch, orders, n / 2);
-		expire_all(batch, orders + n / 2, n - n / 2);
-	}
 }
 
-/* Of n orders some were expired: pass over what is left of them. */
+/* Defer the order that fails alone; a BatchPart callback. */
+static void
+defer_part(void *arg, const BatchPart *part)
+{
+	Batch	   *batch = arg;
+
+	defer_order(&batch->all[part->first], part->error);
+}
+
+/* Expire orders, except for those that are deferred or fail. */
+static void
+expire_all(Batch *batch, const OrderKey *orders, int n)
+{
+	Bisection	bisection = {
+		.attempt = expire_part,
+		.fail = defer_part,
+		.arg = batch,
+		.keep_whole = batch->may_wait
+	};
+
+	batch->all = palloc(n * sizeof(OrderKey));
+	memcpy(batch->all, orders, n * sizeof(OrderKey));
+	seckill_bisect(&bisection, 0, n);
+}
+
+/*
+ * After some of n orders were expired: have the next read skip the rest, by
+ * item if the item is skipped, else by number.
+ */
 static void
 note_left(Batch *batch, const OrderKey *orders, int n, int expired)
 {
@@ -374,13 +414,14 @@ note_left(Batch *batch, const OrderKey *orders, int n, int expired)
 		left++;
 		waiting += !is_deferred(&orders[i]);
 	}
-	batch->skip += Max(left, 0);
+	batch->left += Max(left, 0);
 	batch->waiting += Max(waiting, 0);
 }
 
 /*
- * Read a batch and expire what can be at once; returns how many were read.
- * *locked are the orders, *nlocked of them, with those of the locked item.
+ * Read a batch and expire what can be expired without waiting.  Returns how
+ * many orders were read.  If the batch has orders of the item to wait for,
+ * *locked and *nlocked are set to its orders.
  */
 static int
 expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
@@ -393,8 +434,8 @@ expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
 
 	batch->orders = orders;
 	batch->n = 0;
-	if (!seckill_process_run_soon(read_overdue, batch, WAIT_MS))
-		batch->waiting++;		/* the table is locked: look again soon */
+	if (!seckill_process_run(read_overdue, batch, WAIT_MS))
+		batch->waiting++;		/* the table is locked: retry soon */
 	n = batch->n;
 	if (n == 0)
 		return 0;
@@ -411,20 +452,18 @@ expire_batch(Batch *batch, OrderKey **locked, int *nlocked)
 }
 
 /*
- * Expire those of the orders that are of the item that was locked.  In vain,
- * others come first for a while, and waits are longer from then on.
+ * Expire the orders of the skipped item, waiting for its row; unless the pause
+ * after an earlier timeout is not over.
  */
 static void
-expire_waiting_for(Batch *batch, OrderKey *orders, int n)
+expire_skipped(Batch *batch, OrderKey *orders, int n)
 {
-	static ClockTime wait_again = 0;
-	static int	next_patience = WAIT_MS;
 	ClockTime	start = seckill_clock();
 	int			expired = batch->expired;
 	int			first = 0;
 	int			end;
 
-	if (start < wait_again)
+	if (!seckill_backoff_may_wait(&backoff))
 		return;
 	while (orders[first].item_id != batch->locked_item)
 		first++;
@@ -433,17 +472,15 @@ expire_waiting_for(Batch *batch, OrderKey *orders, int n)
 			break;
 	last_item = batch->locked_item;
 	batch->may_wait = true;
-	wait_ms = next_patience;
 	expire_all(batch, orders + first, end - first);
-	wait_ms = WAIT_MS;
-	if (batch->expired > expired)
-		return;
-	next_patience = Min(2 * next_patience, MAX_WAIT_MS);
-	wait_again = start +
-		(WAIT_SPACING + 1) * (seckill_clock() - start);
+	if (batch->expired == expired)
+		seckill_backoff_timed_out(&backoff, start);
 }
 
-/* Expire what is overdue; returns after how many microseconds to look again. */
+/*
+ * Expire the orders that are overdue at a time.  Returns the microseconds until
+ * the next turn, 0 if there may be more, or SECKILL_NEVER.
+ */
 int64
 seckill_expiry_run(TimestampTz now)
 {
@@ -456,9 +493,9 @@ seckill_expiry_run(TimestampTz now)
 	do
 		n = expire_batch(batch, &locked, &nlocked);
 	while (n == EXPIRY_BATCH && batch->expired < EXPIRY_BATCH &&
-		   batch->npassed < MAX_SKIPPED);
+		   batch->nskipped < MAX_SKIPPED);
 	if (batch->found_locked)
-		expire_waiting_for(batch, locked, nlocked);
+		expire_skipped(batch, locked, nlocked);
 	if (batch->expired > 0)
 	{
 		seckill_stat_count(SECKILL_STAT_EXPIRED, batch->expired);

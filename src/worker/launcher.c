@@ -1,12 +1,17 @@
 /*
  * launcher.c
- *		The process that starts a keeper in a database when something is due.
+ *		The process that starts maintenance workers in databases with due work.
  *
- * One per server, started with it, and restarted.  It sleeps until something
- * is due in some database (schedule.c), and starts a keeper there (keeper.c).
- * Besides it has every database looked at when the server starts and once in
- * seckill.naptime: so a restart, a promotion or a restore forget nothing, nor
- * does an order that came by COPY or COMMIT PREPARED.
+ * The postmaster starts one launcher per server, and restarts it when it dies.
+ * The launcher sleeps until work is due in some database, as shmem/schedule.c
+ * records, and starts a maintenance worker there (see maintenance.c).  When
+ * the server starts, and then every seckill.naptime seconds, it schedules a
+ * visit to every database.  This finds work that nobody has recorded: after a
+ * restart, a promotion or a restore, and orders written by COPY or COMMIT
+ * PREPARED.
+ *
+ * The schedule is in shared memory; the handles of the maintenance workers are
+ * in the launcher's own memory and are lost when it dies.
  */
 #include "postgres.h"
 
@@ -30,23 +35,23 @@
 
 PGDLLEXPORT void seckill_launcher_main(Datum arg);
 
-/* A keeper that could not be started is not sooner. */
+/* Retry a failed launch after this delay. */
 #define RESTART_MS			1000
 
-/* Databases are looked at one after the other, so many milliseconds apart. */
+/* Interval between the visits that one round schedules. */
 #define VISIT_SPACING_MS	20
 
-typedef struct Maintenance
+typedef struct MaintenanceWorker
 {
 	Oid			dbid;
-	BackgroundWorkerHandle *handle; /* NULL: is not running */
-} Maintenance;
+	BackgroundWorkerHandle *handle; /* NULL: not running */
+} MaintenanceWorker;
 
-/* The last keeper of the database in each slot, as far as they are in use. */
-static Maintenance *workers = NULL;
+/* The last maintenance worker of each slot of the schedule. */
+static MaintenanceWorker *workers = NULL;
 static int	nworkers = 0;
 
-/* Have the postmaster start the launcher with the server. */
+/* Register the launcher with the postmaster, at server start. */
 void
 seckill_launcher_init(void)
 {
@@ -59,25 +64,28 @@ seckill_launcher_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* The keeper is known to have ended, or is no concern of ours any more. */
+/* Release the handle of a worker that has ended or whose slot was reused. */
 static void
-forget(Maintenance *keeper)
+forget(MaintenanceWorker *worker)
 {
-	if (keeper->handle != NULL)
-		pfree(keeper->handle);
-	keeper->handle = NULL;
+	if (worker->handle != NULL)
+		pfree(worker->handle);
+	worker->handle = NULL;
 }
 
-/* The keeper of slot i; one of a database that had it before is forgotten. */
-static Maintenance *
+/*
+ * Return the worker of slot i, which belongs to the given database.  The handle
+ * of the worker of another database that had the slot before is released.
+ */
+static MaintenanceWorker *
 get_worker(int i, Oid dbid)
 {
 	if (i >= nworkers)
 	{
 		workers = workers == NULL ?
-			MemoryContextAlloc(TopMemoryContext, (i + 1) * sizeof(Maintenance)) :
-			repalloc(workers, (i + 1) * sizeof(Maintenance));
-		memset(&workers[nworkers], 0, (i + 1 - nworkers) * sizeof(Maintenance));
+			MemoryContextAlloc(TopMemoryContext, (i + 1) * sizeof(MaintenanceWorker)) :
+			repalloc(workers, (i + 1) * sizeof(MaintenanceWorker));
+		memset(&workers[nworkers], 0, (i + 1 - nworkers) * sizeof(MaintenanceWorker));
 		nworkers = i + 1;
 	}
 	if (workers[i].dbid != dbid)
@@ -87,56 +95,57 @@ get_worker(int i, Oid dbid)
 }
 
 static bool
-is_running(Maintenance *keeper)
+is_running(MaintenanceWorker *worker)
 {
 	pid_t		pid;
 
-	if (keeper->handle == NULL)
+	if (worker->handle == NULL)
 		return false;
-	if (GetBackgroundWorkerPid(keeper->handle, &pid) != BGWH_STOPPED)
+	if (GetBackgroundWorkerPid(worker->handle, &pid) != BGWH_STOPPED)
 		return true;
-	forget(keeper);
+	forget(worker);
 	return false;
 }
 
-/* Start a keeper; false if all places for background workers are taken. */
+/* Start a worker; return false if no background worker slot is free. */
 static bool
-start_worker(Maintenance *keeper)
+start_worker(MaintenanceWorker *worker)
 {
-	BackgroundWorker worker;
+	BackgroundWorker request;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool		started;
 	static LogKind logged = {0};
 
-	seckill_process_describe(&worker, "seckill maintenance worker", "seckill_maintenance_main");
-	worker.bgw_main_arg = ObjectIdGetDatum(keeper->dbid);
-	worker.bgw_notify_pid = MyProcPid;
-	started = RegisterDynamicBackgroundWorker(&worker, &keeper->handle);
+	seckill_process_describe(&request, "seckill maintenance worker", "seckill_maintenance_main");
+	request.bgw_main_arg = ObjectIdGetDatum(worker->dbid);
+	request.bgw_notify_pid = MyProcPid;
+	started = RegisterDynamicBackgroundWorker(&request, &worker->handle);
 	MemoryContextSwitchTo(old);
 	if (!started && seckill_process_may_log(&logged, 1))
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker is left to expire orders in database %u",
-						keeper->dbid),
+						worker->dbid),
 				 errhint("Raise max_worker_processes.")));
 	return started;
 }
 
 /*
- * Start the keeper that is due by slot i; returns after how long to look again.
- * What is due is taken first: it is the keeper's from then on.
+ * Start the worker of slot i, whose work is due.  Returns the delay until the
+ * next check of the slot.  The due times are cleared before the start: work
+ * that is recorded later is due again.
  */
 static int64
-serve(int i, Maintenance *keeper)
+serve(int i, MaintenanceWorker *worker)
 {
 	seckill_schedule_handled(i);
-	if (start_worker(keeper))
+	if (start_worker(worker))
 		return SECKILL_NEVER;
-	seckill_schedule_visit(keeper->dbid, USECS(RESTART_MS));
+	seckill_schedule_visit(worker->dbid, USECS(RESTART_MS));
 	return USECS(RESTART_MS);
 }
 
-/* Start the workers that are due; returns after how long to look again. */
+/* Start the workers that are due; return the delay until the next check. */
 static int64
 start_workers(void)
 {
@@ -146,21 +155,21 @@ start_workers(void)
 
 	for (int i = 0; seckill_schedule_read(i, &dbid, &delay); i++)
 	{
-		Maintenance *keeper;
+		MaintenanceWorker *worker;
 
 		if (!OidIsValid(dbid) || delay == SECKILL_NEVER)
 			continue;
-		keeper = get_worker(i, dbid);
-		if (is_running(keeper))
-			continue;			/* we are told when it ends */
+		worker = get_worker(i, dbid);
+		if (is_running(worker))
+			continue;			/* its end sets our latch */
 		if (delay == 0)
-			delay = serve(i, keeper);
+			delay = serve(i, worker);
 		next = Min(next, delay);
 	}
 	return next;
 }
 
-/* Databases that one can connect to, and that are not there to be copied. */
+/* List the databases that accept connections and are no templates. */
 static List *
 list_databases(void)
 {
@@ -182,7 +191,7 @@ list_databases(void)
 	return list;
 }
 
-/* Have every database looked at. */
+/* Schedule a visit to every database. */
 static void
 visit_databases(void)
 {
@@ -214,7 +223,7 @@ seckill_launcher_main(Datum arg)
 		int64		nap;
 
 		seckill_process_interrupts();
-		SECKILL_FAULT("launcher's turn has come");
+		SECKILL_FAULT("launcher turn begun");
 		now = seckill_clock();
 		nap = (int64) seckill_naptime * USECS_PER_SEC;
 		if (!started || now >= last_round + nap)

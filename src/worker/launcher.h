@@ -1,6 +1,6 @@
 /*
  * launcher.h
- *		TODO
+ *		Registration of the launcher; its entry point is for the postmaster only.
  */
 #ifndef SECKILL_WORKER_LAUNCHER_H
 #define SECKILL_WORKER_LAUNCHER_H

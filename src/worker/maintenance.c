@@ -1,14 +1,18 @@
 /*
- * keeper.c
- *		The process for what is due at a time in a database: orders that were
- *		not paid expire (expiry.c), and items whose sale is about to open get a
- *		first lease.
+ * maintenance.c
+ *		The maintenance worker: work that is due at a time in one database.
  *
- * The launcher starts a keeper when something is due.  It works until nothing
- * is due soon, then ends, also if somebody has the database locked, so it
- * stands in nobody's way: the next one waits for that lock.  One whose database
- * has no extension ends at once.  What a keeper does can be done again: it may
- * end at any moment.
+ * Its tasks are to expire orders that were not paid in time (expiry.c) and to
+ * give items whose sale is about to open a first lease.
+ *
+ * The launcher starts a maintenance worker when work is due.  The worker exits
+ * when nothing is due soon, or when another session has locked the database to
+ * drop, rename or copy it; the next worker waits for that lock.  In a database
+ * without the extension it exits at once.  All its work can be repeated, so it
+ * may be terminated at any moment: what it has not done stays due.
+ *
+ * The worker keeps no state but what expiry.c remembers; the schedule is in
+ * shared memory (shmem/schedule.c).
  */
 #include "postgres.h"
 
@@ -37,19 +41,19 @@
 
 PGDLLEXPORT void seckill_maintenance_main(Datum arg);
 
-/* Items that are prepared in one turn at most. */
+/* Maximum number of items prepared in one turn. */
 #define OPENING_BATCH		1000
 
-/* How long to wait for a lock. */
+/* Timeout of lock waits. */
 #define WAIT_MS			200
 
-/* A keeper stays if something is due so soon, or was put off. */
+/* Stay if work is due within this time. */
 #define LINGER_MS			2000
 
-/* So many items are named a minute that cannot be prepared. */
+/* Maximum number of logged items a minute that cannot be prepared. */
 #define LOG_OPENINGS		10
 
-/* What a turn allocates. */
+/* Memory of one turn. */
 static MemoryContext turn_context = NULL;
 
 
@@ -63,7 +67,7 @@ typedef struct Openings
 	TimestampTz now;
 	int64	   *item_ids;
 	int			n;
-	TimestampTz next;			/* when the next one is due */
+	TimestampTz next;			/* when the next one is to be prepared */
 } Openings;
 
 static void
@@ -80,7 +84,7 @@ read_openings(void *arg)
 		openings->next -= USECS(seckill_open_ahead);
 }
 
-/* One of them. */
+/* The item to be prepared by prepare_task(). */
 typedef struct Opening
 {
 	int64		item_id;
@@ -96,7 +100,10 @@ prepare_task(void *arg)
 	SECKILL_FAULT("opening prepared");
 }
 
-/* One that cannot be prepared sells from the row at first: say so, if it is new. */
+/*
+ * Log that an item could not be prepared, unless it was the last one logged.
+ * Such an item sells from the row at first.
+ */
 static void
 report_opening(int64 item_id, const ErrorData *error)
 {
@@ -112,8 +119,8 @@ report_opening(int64 item_id, const ErrorData *error)
 }
 
 /*
- * Give items that are about to open a first lease, where calls that do not
- * name a mode sell from the cache.  Notes when to look again.
+ * Give items that are about to open a first lease, if calls that name no mode
+ * sell from the cache.  Schedules the next opening, or a retry.
  */
 static void
 prepare_openings(void)
@@ -125,7 +132,7 @@ prepare_openings(void)
 		 seckill_default_mode != SECKILL_MODE_CACHE))
 		return;
 	openings.item_ids = palloc(OPENING_BATCH * sizeof(int64));
-	if (!seckill_process_run_soon(read_openings, &openings, WAIT_MS))
+	if (!seckill_process_run(read_openings, &openings, WAIT_MS))
 	{
 		seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
 		return;
@@ -137,7 +144,7 @@ prepare_openings(void)
 		ErrorData  *error = seckill_process_try(prepare_task, &opening,
 												WAIT_MS);
 
-		if (error != NULL && !seckill_process_is_passing(error))
+		if (error != NULL && !seckill_process_is_transient(error))
 			report_opening(opening.item_id, error);
 		else if (!opening.done)
 			seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
@@ -146,10 +153,10 @@ prepare_openings(void)
 
 
 /*
- * The keeper
+ * The worker
  */
 
-/* Whatever was not done is for the next keeper. */
+/* Leave the schedule; after a failure the next worker retries the work. */
 static void
 on_exit_maintenance(int code, Datum arg)
 {
@@ -158,20 +165,29 @@ on_exit_maintenance(int code, Datum arg)
 	seckill_schedule_leave();
 }
 
+/*
+ * Answer a question to the catalogs in a transaction of its own.  May raise.
+ */
 static bool
-has_extension(void)
+check_in_transaction(bool (*check) (void))
 {
-	bool		found;
+	bool		answer;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	found = OidIsValid(get_extension_oid("seckill", true));
+	answer = check();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
-	return found;
+	return answer;
 }
 
-/* When the next of the pending orders is due. */
+static bool
+has_extension(void)
+{
+	return OidIsValid(get_extension_oid("seckill", true));
+}
+
+/* The next pending order that is due after a time. */
 typedef struct NextOrder
 {
 	TimestampTz after;
@@ -187,15 +203,16 @@ read_next(void *arg)
 }
 
 /*
- * Note when the next pending order is due, or to look again after delay at most,
- * but not at once, so that a sale makes batches of some size.
+ * Schedule the next turn: when the next pending order is due, and after delay
+ * at the latest.  It is never sooner than one nap, so that the orders of a sale
+ * gather into batches.
  */
 static void
-note_next(TimestampTz after, int64 delay)
+schedule_next(TimestampTz after, int64 delay)
 {
 	NextOrder	next = {.after = after,.pay_by = 0};
 
-	(void) seckill_process_run_soon(read_next, &next, WAIT_MS);
+	(void) seckill_process_run(read_next, &next, WAIT_MS);
 	if (next.pay_by > GetCurrentTimestamp() + USECS(SECKILL_MAINTENANCE_NAP))
 		seckill_schedule_put(next.pay_by);
 	else
@@ -203,7 +220,9 @@ note_next(TimestampTz after, int64 delay)
 	seckill_schedule_look(Max(delay, USECS(SECKILL_MAINTENANCE_NAP)));
 }
 
-/* Do what is due, and note when there is more to do: now if a batch was full. */
+/*
+ * Do what is due, and schedule the next turn: at once if a batch was full.
+ */
 static void
 take_turn(void)
 {
@@ -211,32 +230,18 @@ take_turn(void)
 	int64		delay;
 
 	seckill_schedule_take();
-	SECKILL_FAULT("keeper's turn has come");
+	SECKILL_FAULT("maintenance turn begun");
 	delay = seckill_expiry_run(now);
 	if (delay > 0)
-		note_next(now, delay);
+		schedule_next(now, delay);
 	else
 		seckill_schedule_look(0);
 	seckill_schedule_worked();
 	prepare_openings();
-	SECKILL_FAULT("keeper has done its work");
+	SECKILL_FAULT("maintenance turn done");
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
-/* Is somebody about to drop, rename or copy the database?  He has it locked. */
-static bool
-is_in_the_way(void)
-{
-	bool		locked;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	locked = seckill_lock_database_is_taken();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(turn_context);
-	return locked;
 }
 
 void
@@ -248,7 +253,7 @@ seckill_maintenance_main(Datum arg)
 	if (!seckill_schedule_attend())
 		proc_exit(0);
 	before_shmem_exit(on_exit_maintenance, (Datum) 0);
-	/* nobody waits for an answer, and rows are locked for a shorter time */
+	/* no client waits for the commit, and row locks are held for less time */
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "seckill maintenance worker",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -256,12 +261,12 @@ seckill_maintenance_main(Datum arg)
 	for (;;)
 	{
 		seckill_process_interrupts();
-		if (!has_extension())
-			proc_exit(0);		/* it was dropped */
+		if (!check_in_transaction(has_extension))
+			proc_exit(0);		/* not created, or dropped */
 		take_turn();
-		if (is_in_the_way() ||
+		if (check_in_transaction(seckill_lock_database_is_taken) ||
 			(seckill_schedule_delay() > USECS(LINGER_MS) &&
-			 !seckill_expiry_remembers()))
+			 !seckill_expiry_has_deferred()))
 			proc_exit(0);
 		seckill_process_sleep(Min(seckill_schedule_delay(), USECS(LINGER_MS)));
 	}

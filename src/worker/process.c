@@ -1,7 +1,11 @@
 /*
  * process.c
- *		What the extension's own processes have in common: their start,
- *		interrupts, and transactions of the worker and of the keeper.
+ *		What all background processes of the extension share.
+ *
+ * Start and interrupts for all of them; transactions for the queue worker and
+ * the maintenance worker, which run as the owner of the tables and turn errors
+ * into return values; sleep of the launcher and the maintenance worker; and
+ * rate limits of log messages.  The file keeps no state and takes no locks.
  */
 #include "postgres.h"
 
@@ -21,12 +25,12 @@
 #include "table/plan.h"
 #include "worker/process.h"
 
-/* Messages of a kind are counted for so long, see seckill_process_may_log(). */
+/* Period of the rate limit of log messages. */
 #define LOG_PERIOD_MS	60000
 
 /*
- * Called first, in each of our processes.  Their transactions wait for so long
- * as they are told to; a setting for clients would end the process.
+ * Set up signal handlers.  Each process calls this first.  transaction_timeout
+ * is switched off, as it is a setting for clients and would end the process.
  */
 void
 seckill_process_init(void)
@@ -37,7 +41,10 @@ seckill_process_init(void)
 	BackgroundWorkerUnblockSignals();
 }
 
-/* Between transactions: there is nothing that could be cancelled. */
+/*
+ * Handle interrupts between transactions: exit if terminated, and reload the
+ * configuration.  A cancel is ignored, as there is no statement to cancel.
+ */
 void
 seckill_process_interrupts(void)
 {
@@ -51,8 +58,8 @@ seckill_process_interrupts(void)
 }
 
 /*
- * Begin a transaction in which everything is seen as it is, whatever the
- * defaults of the database say.
+ * Begin a transaction with an active snapshot and the given lock_timeout.  It
+ * is READ COMMITTED and READ WRITE, whatever the defaults of the database are.
  */
 void
 seckill_process_begin(int lock_timeout_ms)
@@ -70,8 +77,9 @@ seckill_process_begin(int lock_timeout_ms)
 }
 
 /*
- * Commit.  Triggers deferred until now run as the owner of the orders, not as
- * who we are, a superuser.  An abort restores the user.
+ * Commit the transaction.  Deferred triggers run here, and run as the owner of
+ * the orders instead of the superuser that the process is.  If the commit
+ * raises an error, the abort restores the user.
  */
 void
 seckill_process_commit(void)
@@ -87,11 +95,11 @@ seckill_process_commit(void)
 }
 
 /*
- * Do something in a transaction, inside seckill_table_begin() and _end().  The
+ * Run a task in a transaction, between seckill_table_begin() and _end().  The
  * memory context stays what it was.
  */
 static void
-run(ProcessTask task, void *arg, int lock_timeout_ms)
+run_task(ProcessTask task, void *arg, int lock_timeout_ms)
 {
 	MemoryContext context = CurrentMemoryContext;
 	TableCaller caller;
@@ -105,7 +113,10 @@ run(ProcessTask task, void *arg, int lock_timeout_ms)
 	MemoryContextSwitchTo(context);
 }
 
-/* Roll back after an error, which is returned in the given context. */
+/*
+ * Roll back after an error, in PG_CATCH.  Returns a copy of the error in the
+ * given memory context, which is made the current one.
+ */
 ErrorData *
 seckill_process_recover(MemoryContext context)
 {
@@ -114,14 +125,17 @@ seckill_process_recover(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	HOLD_INTERRUPTS();
 	error = CopyErrorData();
-	AbortOutOfAnyTransaction(); /* a probe's subtransaction, too */
+	AbortOutOfAnyTransaction(); /* with all subtransactions */
 	FlushErrorState();
 	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(context);
 	return error;
 }
 
-/* The same; returns the error that it raised, or NULL. */
+/*
+ * Run a task in a transaction of its own.  Returns NULL if it has committed,
+ * else the error that rolled it back, in the current memory context.
+ */
 ErrorData *
 seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
 {
@@ -130,7 +144,7 @@ seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
 
 	PG_TRY();
 	{
-		run(task, arg, lock_timeout_ms);
+		run_task(task, arg, lock_timeout_ms);
 	}
 	PG_CATCH();
 	{
@@ -140,9 +154,9 @@ seckill_process_try(ProcessTask task, void *arg, int lock_timeout_ms)
 	return error;
 }
 
-/* Is it an error that comes of what others do just now? */
+/* Is it an error of concurrency, so that a retry may succeed? */
 bool
-seckill_process_is_passing(const ErrorData *error)
+seckill_process_is_transient(const ErrorData *error)
 {
 	switch (error->sqlerrcode)
 	{
@@ -157,15 +171,15 @@ seckill_process_is_passing(const ErrorData *error)
 }
 
 /*
- * The same for what others' locks may keep from being done just now: false if
- * so.  Any other error is raised again.
+ * Run a task in a transaction of its own.  Returns false if a transient error
+ * rolled it back, and raises any other error again.
  */
 bool
-seckill_process_run_soon(ProcessTask task, void *arg, int lock_timeout_ms)
+seckill_process_run(ProcessTask task, void *arg, int lock_timeout_ms)
 {
 	ErrorData  *error = seckill_process_try(task, arg, lock_timeout_ms);
 
-	if (error != NULL && !seckill_process_is_passing(error))
+	if (error != NULL && !seckill_process_is_transient(error))
 		ReThrowError(error);
 	return error == NULL;
 }
@@ -178,7 +192,10 @@ wait_event(void)
 	return SeckillWaitEvent(&event, "SeckillMaintenance");
 }
 
-/* Sleep for so many microseconds, rounded up to milliseconds, or until woken. */
+/*
+ * Sleep for delay microseconds, rounded up to milliseconds, or until the latch
+ * is set.
+ */
 void
 seckill_process_sleep(int64 delay)
 {
@@ -190,8 +207,8 @@ seckill_process_sleep(int64 delay)
 }
 
 /*
- * May a message be logged that could come again and again?  Up to max of its
- * kind a minute.
+ * May another message of this kind be logged?  Returns true for the first max
+ * of a period, and counts them.
  */
 bool
 seckill_process_may_log(LogKind *kind, int max)

@@ -1,6 +1,6 @@
 /*
  * process.h
- *		TODO
+ *		What all background processes of the extension share.
  */
 #ifndef SECKILL_WORKER_PROCESS_H
 #define SECKILL_WORKER_PROCESS_H
@@ -9,14 +9,14 @@
 
 #include "base/clock.h"
 
-/* What a transaction does. */
+/* The work of one transaction. */
 typedef void (*ProcessTask) (void *arg);
 
-/* Messages of a kind that were logged of late; zeroes at first. */
+/* Rate limit of one kind of log message; initialized with zeroes. */
 typedef struct LogKind
 {
-	ClockTime	since;
-	int			lines;
+	ClockTime	since;			/* start of the current period */
+	int			lines;			/* logged in it */
 } LogKind;
 
 extern void seckill_process_init(void);
@@ -26,9 +26,9 @@ extern void seckill_process_commit(void);
 extern ErrorData *seckill_process_recover(MemoryContext context);
 extern ErrorData *seckill_process_try(ProcessTask task, void *arg,
 									  int lock_timeout_ms);
-extern bool seckill_process_is_passing(const ErrorData *error);
-extern bool seckill_process_run_soon(ProcessTask task, void *arg,
-									 int lock_timeout_ms);
+extern bool seckill_process_is_transient(const ErrorData *error);
+extern bool seckill_process_run(ProcessTask task, void *arg,
+								int lock_timeout_ms);
 extern void seckill_process_sleep(int64 delay);
 extern bool seckill_process_may_log(LogKind *kind, int max);
 

@@ -1,24 +1,28 @@
 /*
- * worker.c
- *		The background worker that decides the purchases of the queue.
+ * queue_worker.c
+ *		The queue worker: decides the purchases of one database's queue.
  *
- * One per database that uses the queue.  The first caller who needs it asks
- * the postmaster for it.  It ends when it has been idle for
- * seckill.queue_idle_time, so it stands in nobody's way: DROP DATABASE waits
- * for that long, and WITH (FORCE) does not.  When it is terminated, the
- * postmaster starts it again, and the new one goes on where the old one was.
- * A worker that finds no queue of its database, or one with a worker, ends:
- * the database was dropped, or the server has restarted after a crash.
+ * The first caller that needs a worker for the database asks the postmaster for
+ * it.  The worker exits when it has been idle for seckill.queue_idle_time, so
+ * that it does not block others: DROP DATABASE waits for that long, and WITH
+ * (FORCE) does not.  When it is terminated, the postmaster starts it again, and
+ * the new worker continues where the old one was.  A worker that finds no queue
+ * of its database, or a queue that has a worker, exits: the database was
+ * dropped, or the server has restarted after a crash.
  *
- * A turn of its loop: read what has gathered, decide it in one transaction,
- * publish in the commit callback.  In such a batch nobody is waited for; what
- * would have to wait is put off, and tried again in the next turn.  To get a
- * place in line where others contend, the worker also waits for one of the
- * items put off, in a transaction of its own: for a while only, as purchases
- * of others are gathering, and if in vain, not again for a longer while.
+ * A turn reads the purchases that have gathered, decides them in one
+ * transaction and publishes the answers in the commit callback.  Such a batch
+ * never waits; a purchase that would have to is deferred to the next turn.  So
+ * that the worker gets its place among others that contend for an item lock, it
+ * also waits for one item of the deferred purchases, in a transaction of its
+ * own.  As other purchases gather meanwhile, this wait has a timeout, and a
+ * pause follows a timeout (backoff.c).
  *
- * On an error the transaction is rolled back and the purchases are decided in
- * halves, down to the one with the error, which alone gets it.
+ * On an error the transaction is rolled back and bisect.c retries its halves,
+ * down to the purchase that fails, which alone is answered with the error.
+ *
+ * The queue is in shared memory (shmem/ring.c); the batch and the backoff are
+ * in the worker's own memory.
  */
 #include "postgres.h"
 
@@ -26,7 +30,6 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
-#include "lib/qunique.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -47,6 +50,9 @@
 #include "shmem/ring_worker.h"
 #include "shmem/stat.h"
 #include "table/plan.h"
+#include "worker/backoff.h"
+#include "worker/bisect.h"
+#include "worker/item_set.h"
 #include "worker/process.h"
 #include "worker/queue_worker.h"
 #include "xact/standby.h"
@@ -54,23 +60,23 @@
 PGDLLEXPORT void seckill_queue_worker_main(Datum arg);
 
 /*
- * How long to wait for the row of one item, at first and at most.  In a batch
- * that waits for no row: for whatever else may be locked, such as what a
- * trigger on the orders needs.
+ * First and longest timeout of the wait for one item's row.  A batch, which
+ * waits for no row, has the first one too: its triggers on orders may meet
+ * other locks.
  */
 #define WAIT_MS			50
 #define MAX_WAIT_MS		200
 
-/* A wait in vain is followed by so many times its length without one. */
+/* Pause after a wait that timed out, in multiples of its length. */
 #define WAIT_SPACING		20
 
-/* How often to look again when all that there is has been put off. */
+/* Interval between turns while all purchases are deferred. */
 #define NAP_MS				10
 
-/* So long after its last batch the idle worker reports the rest of its counts. */
+/* Time after the last batch when an idle worker reports its statistics. */
 #define REPORT_MS			1000
 
-/* Failed starts in a row after which a worker waits before it tries again. */
+/* With so many failed starts in a row, a new worker waits before it starts. */
 #define FREE_STARTS			3
 
 /* What the current transaction decides, for the commit callback. */
@@ -78,6 +84,7 @@ static Purchase *batch = NULL;
 static int	nbatch = 0;
 static Oid	batch_items = InvalidOid;	/* OID of seckill.items */
 
+/* The purchases read for a batch, in the order of the queue. */
 static Purchase *jobs = NULL;
 static int	max_jobs = 0;
 static MemoryContext batch_context = NULL;
@@ -85,17 +92,16 @@ static MemoryContext batch_context = NULL;
 /* Was the worker told to cancel since the batch was begun? */
 static volatile sig_atomic_t cancelled = false;
 
-/* The item put off that was waited for last, and when to wait again. */
+/* The deferred item that was waited for last, and the timeout of such waits. */
 static int64 last_item = 0;
-static int	wait_ms = WAIT_MS;
-static ClockTime next_wait = 0;
+static Backoff backoff = BACKOFF_INIT(WAIT_MS, MAX_WAIT_MS, WAIT_SPACING);
 
 
 /*
  * Starting and ending
  */
 
-/* An exit other than by retiring makes the postmaster start a new worker. */
+/* Release the queue; the postmaster restarts a worker that has not retired. */
 static void
 on_exit_worker(int code, Datum arg)
 {
@@ -103,7 +109,10 @@ on_exit_worker(int code, Datum arg)
 		seckill_ring_release(true);
 }
 
-/* Hold the queue and connect, not too often if that fails. */
+/*
+ * Claim the queue and connect to the database.  Waits first if several workers
+ * have failed to start; exits if there is no queue to claim.
+ */
 static void
 start(Oid dbid)
 {
@@ -131,6 +140,7 @@ start(Oid dbid)
 			 errdetail("Starts that failed before: %u.", failures) : 0));
 }
 
+/* Exit, unless a purchase has come in. */
 static void
 retire_if_idle(void)
 {
@@ -144,7 +154,7 @@ retire_if_idle(void)
  * Transactions
  */
 
-/* A cancel may end the wait for a synchronous standby: take note. */
+/* Note a cancel, as it may end the wait for a synchronous standby. */
 static void
 handle_cancel(SIGNAL_ARGS)
 {
@@ -153,10 +163,10 @@ handle_cancel(SIGNAL_ARGS)
 }
 
 /*
- * Has the commit been confirmed by the synchronous standbys, if there are to be
- * any?  The wait for them ends early without an error if we are cancelled or
- * terminated, or the postmaster dies.  A session then tells its client nothing,
- * or warns; our buyers are in sessions of their own.
+ * Have the synchronous standbys, if any, confirmed the commit?  The wait for
+ * them ends early without an error if the worker is cancelled or terminated, or
+ * the postmaster dies.  A session that commits itself then warns its client or
+ * closes the connection; the buyers of a batch are in other sessions.
  */
 static bool
 is_confirmed(void)
@@ -164,12 +174,12 @@ is_confirmed(void)
 	return !(cancelled || ProcDiePending) || !seckill_standby_is_awaited();
 }
 
-/* Count what the batch has decided, before anybody can know. */
+/* Count what the batch has decided, before it is published. */
 static void
 count_batch(void)
 {
 	int			decided = 0;
-	int			reused = 0;		/* an error for who asks */
+	int			reused = 0;		/* an error for the caller */
 
 	for (int i = 0; i < nbatch; i++)
 	{
@@ -189,7 +199,10 @@ count_batch(void)
 	seckill_stat_count(SECKILL_STAT_BATCHES, decided > 0);
 }
 
-/* Called in the commit callback of every transaction. */
+/*
+ * Publish what the transaction has decided.  Called in the commit callback of
+ * every transaction; raises nothing.
+ */
 void
 seckill_queue_worker_committed(void)
 {
@@ -201,7 +214,7 @@ seckill_queue_worker_committed(void)
 	nbatch = 0;
 }
 
-/* Tell those who listen of the last ticket decided, if any is. */
+/* NOTIFY listeners of the last ticket decided, if there is one. */
 static void
 notify(const Purchase *list, int n)
 {
@@ -222,7 +235,14 @@ static const BuyerCallbacks buyers_of_queue = {
 	.put_back = seckill_ring_put_back
 };
 
-/* Is a purchase of the same item, read before the list, undecided? */
+/* Timeout of lock waits in a transaction, in ms. */
+static int
+lock_timeout(bool may_wait)
+{
+	return may_wait ? backoff.timeout_ms : WAIT_MS;
+}
+
+/* Is an undecided purchase of the same item in jobs, before the list? */
 static bool
 is_behind(const Purchase *job, const Purchase *list)
 {
@@ -234,8 +254,8 @@ is_behind(const Purchase *job, const Purchase *list)
 }
 
 /*
- * Decide a part of what has been read, in one transaction; may raise, with
- * nothing published.  A purchase waits for those of its item before it.
+ * Decide a part of jobs in one transaction.  A purchase stays undecided while
+ * one of the same item before it is.  If this raises, nothing is published.
  */
 static void
 decide(Purchase *list, int n, bool may_wait)
@@ -252,8 +272,8 @@ decide(Purchase *list, int n, bool may_wait)
 	if (count == 0)
 		return;
 	cancelled = false;
-	seckill_process_begin(may_wait ? wait_ms : WAIT_MS);
-	ForceSyncCommit();			/* answers are given when it has committed */
+	seckill_process_begin(lock_timeout(may_wait));
+	ForceSyncCommit();			/* the commit publishes the answers */
 	seckill_table_begin(&caller);
 	seckill_decide_batch(purchases, count, may_wait, &buyers_of_queue);
 	seckill_table_end(&caller);
@@ -266,8 +286,8 @@ decide(Purchase *list, int n, bool may_wait)
 }
 
 /*
- * Roll back after an error; the purchases are undecided again, and their
- * buyers can leave.
+ * Roll back after an error, and return it.  The purchases are undecided again,
+ * and their buyers can leave.
  */
 static ErrorData *
 recover(Purchase *list, int n)
@@ -287,7 +307,7 @@ recover(Purchase *list, int n)
 	return error;
 }
 
-/* The same, returning the error that it raised, or NULL. */
+/* Decide a part of jobs; return NULL, or the error that rolled it back. */
 static ErrorData *
 try_to_decide(Purchase *list, int n, bool may_wait)
 {
@@ -305,7 +325,7 @@ try_to_decide(Purchase *list, int n, bool may_wait)
 	return error;
 }
 
-/* Hand the error to the buyer, if he is still there. */
+/* Answer a purchase with an error, unless its buyer has left; log it. */
 static void
 fail(Purchase *job, const ErrorData *error)
 {
@@ -323,39 +343,48 @@ fail(Purchase *job, const ErrorData *error)
 }
 
 /*
- * Is it the end of our own wait_ms?  That is no failure.  A trigger that
- * would not wait for a lock raises the same, but sooner.
+ * Has our own lock timeout expired?  This is no failure of the purchases.  The
+ * error of a trigger that does not wait for a lock looks the same, but comes
+ * sooner after since.
  */
 static bool
 is_own_timeout(const ErrorData *error, bool may_wait, ClockTime since)
 {
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		seckill_clock() - since >= USECS(may_wait ? wait_ms : WAIT_MS);
+		seckill_clock() - since >= USECS(lock_timeout(may_wait));
 }
 
-/*
- * Decide purchases; if that fails, one half and then the other, until the one
- * that fails is alone.
- */
+/* Decide a part of jobs; a BatchPart callback. */
 static void
-decide_all(Purchase *list, int n, bool may_wait)
+decide_part(void *arg, BatchPart *part)
 {
+	bool		may_wait = *(bool *) arg;
 	ClockTime	since = seckill_clock();
-	ErrorData  *error = try_to_decide(list, n, may_wait);
-	bool		deferred;
 
-	if (error == NULL)
-		return;
-	deferred = is_own_timeout(error, may_wait, since);
-	if (deferred && (may_wait || n == 1))
-		return;
-	if (n == 1)
-		fail(list, error);
-	else
-	{
-		decide_all(list, n / 2, may_wait);
-		decide_all(list + n / 2, n - n / 2, may_wait);
-	}
+	part->error = try_to_decide(&jobs[part->first], part->n, may_wait);
+	part->transient = part->error != NULL &&
+		is_own_timeout(part->error, may_wait, since);
+}
+
+/* Answer the purchase that fails alone; a BatchPart callback. */
+static void
+fail_part(void *arg, const BatchPart *part)
+{
+	fail(&jobs[part->first], part->error);
+}
+
+/* Decide the first n of jobs; those that time out stay undecided. */
+static void
+decide_all(int n, bool may_wait)
+{
+	Bisection	bisection = {
+		.attempt = decide_part,
+		.fail = fail_part,
+		.arg = &may_wait,
+		.keep_whole = may_wait
+	};
+
+	seckill_bisect(&bisection, 0, n);
 }
 
 
@@ -363,33 +392,10 @@ decide_all(Purchase *list, int n, bool may_wait)
  * The loop
  */
 
-/* Items, ascending. */
-typedef struct ItemSet
-{
-	int64	   *ids;
-	int			n;
-} ItemSet;
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-static bool
-is_in(int64 item_id, const ItemSet *set)
-{
-	return set->n > 0 &&
-		bsearch(&item_id, set->ids, set->n, sizeof(int64), compare_ids) != NULL;
-}
-
 static bool
 is_not_in(int64 item_id, const void *set)
 {
-	return !is_in(item_id, (const ItemSet *) set);
+	return !seckill_item_set_has(set, item_id);
 }
 
 static bool
@@ -398,81 +404,32 @@ is_item(int64 item_id, const void *id)
 	return item_id == *(const int64 *) id;
 }
 
-/* Make room for n more items. */
-static void
-make_room_in(ItemSet *set, int n)
-{
-	Size		size = (Size) (set->n + n) * sizeof(int64);
-
-	set->ids = set->ids == NULL ?
-		MemoryContextAllocHuge(batch_context, size) :
-		repalloc_huge(set->ids, size);
-}
-
-/* Add the items of the undecided ones; returns how many of these there are. */
-static int
-add_undecided(ItemSet *set, const Purchase *list, int n)
-{
-	int			undecided = 0;
-
-	for (int i = 0; i < n; i++)
-		undecided += list[i].outcome == SECKILL_QUEUED;
-	if (undecided == 0)
-		return 0;
-	make_room_in(set, undecided);
-	for (int i = 0; i < n; i++)
-		if (list[i].outcome == SECKILL_QUEUED)
-			set->ids[set->n++] = list[i].item_id;
-	qsort(set->ids, set->n, sizeof(int64), compare_ids);
-	set->n = (int) qunique(set->ids, set->n, sizeof(int64), compare_ids);
-	return undecided;
-}
-
-/* The item next to last_item, in a circle. */
-static int64
-next_item(const ItemSet *set)
-{
-	for (int i = 0; i < set->n; i++)
-		if (set->ids[i] > last_item)
-			return set->ids[i];
-	return set->ids[0];
-}
-
 /*
- * Decide the purchases of one item that were put off, with wait_ms, which
- * grows while it is in vain; then the next such wait is not soon.  Returns how
- * many are decided.
+ * Decide the deferred purchases of one item, waiting for its row.  Returns how
+ * many were decided.
  */
 static int
-decide_waiting_for(int64 item_id)
+decide_deferred(int64 item_id)
 {
 	ClockTime	start = seckill_clock();
 	RingRange	range = seckill_ring_range();
-	ItemSet		undecided = {NULL, 0};
+	ItemSet		undecided = {.context = batch_context};
 	int			n = seckill_ring_read(&range, jobs, max_jobs, is_item,
 									  &item_id);
 	int			decided;
 
 	if (n > 0)
-		decide_all(jobs, n, true);
-	decided = n - add_undecided(&undecided, jobs, n);
+		decide_all(n, true);
+	decided = n - seckill_item_set_add_undecided(&undecided, jobs, n);
 	if (n > 0 && decided == 0)
-	{
-		ClockTime	now = seckill_clock();
-
-		wait_ms = Min(2 * wait_ms, MAX_WAIT_MS);
-		next_wait = now + WAIT_SPACING * (now - start);
-	}
+		seckill_backoff_timed_out(&backoff, start);
 	else
-	{
-		wait_ms = WAIT_MS;
-		next_wait = 0;
-	}
+		seckill_backoff_reset(&backoff);
 	last_item = item_id;
 	return decided;
 }
 
-/* Show what is done, since now. */
+/* Show in pg_stat_activity that a batch of n purchases has begun. */
 static void
 report(int n)
 {
@@ -486,20 +443,20 @@ report(int n)
 typedef enum Turn
 {
 	TURN_IDLE,					/* there was nothing to decide */
-	TURN_STUCK,					/* all that there was had to be put off */
-	TURN_DONE
+	TURN_STUCK,					/* all purchases were deferred */
+	TURN_DONE					/* some were decided */
 } Turn;
 
 /*
- * Decide what has gathered, in batches.  What is put off keeps nobody behind it
- * waiting but those who want the same item.  *seen is set to the end of what
- * was there.
+ * Decide the purchases that have gathered, in batches.  A deferred purchase
+ * delays only later purchases of the same item.  *seen is set to the end of the
+ * purchases that were there.
  */
 static Turn
 take_turn(uint64 *seen)
 {
 	RingRange	range = seckill_ring_range();
-	ItemSet		deferred = {NULL, 0};
+	ItemSet		deferred = {.context = batch_context};
 	int			found = 0;
 	int			undecided = 0;
 	int			n;
@@ -510,13 +467,13 @@ take_turn(uint64 *seen)
 	{
 		SECKILL_FAULT("batch read");
 		report(n);
-		decide_all(jobs, n, false);
+		decide_all(n, false);
 		found += n;
-		undecided += add_undecided(&deferred, jobs, n);
+		undecided += seckill_item_set_add_undecided(&deferred, jobs, n);
 	}
 	seckill_stat_count(SECKILL_STAT_DEFERRED, undecided);
-	if (deferred.n > 0 && seckill_clock() >= next_wait)
-		undecided -= decide_waiting_for(next_item(&deferred));
+	if (deferred.n > 0 && seckill_backoff_may_wait(&backoff))
+		undecided -= decide_deferred(seckill_item_set_next(&deferred, last_item));
 	MemoryContextReset(batch_context);
 	if (found == 0)
 		return TURN_IDLE;
@@ -525,9 +482,9 @@ take_turn(uint64 *seen)
 }
 
 /*
- * Sleep until there is a purchase; false if there was none for so long as is
- * set.  Counts of tables are reported once a second at most while there is
- * work, so the last ones may be left.
+ * Sleep until there is a purchase; return false if there was none for
+ * seckill.queue_idle_time.  While there is work, table statistics are reported
+ * at most once a second, so the last ones are reported here.
  */
 static bool
 rest(void)
@@ -545,9 +502,9 @@ rest(void)
 	return seckill_ring_sleep(timeout_ms);
 }
 
-/* Room for a batch, of the size that is set now. */
+/* Allocate jobs for a batch of seckill.queue_batch purchases. */
 static void
-make_room(void)
+allocate_jobs(void)
 {
 	if (max_jobs == seckill_queue_batch)
 		return;
@@ -562,7 +519,7 @@ static void
 serve_interrupts(void)
 {
 	seckill_process_interrupts();
-	make_room();
+	allocate_jobs();
 }
 
 void

@@ -1,6 +1,7 @@
 /*
  * queue_worker.h
- *		TODO
+ *		The queue worker's part of the commit callback; its entry point is for
+ *		the postmaster only.
  */
 #ifndef SECKILL_WORKER_QUEUE_WORKER_H
 #define SECKILL_WORKER_QUEUE_WORKER_H
