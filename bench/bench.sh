@@ -12,9 +12,10 @@
 # OTHER_CLIENTS, SETTLE_ORDERS (0: do not measure settling), OPENINGS (rounds,
 # 0: do not measure the first seconds of a sale), OUTPUT.
 #
-# Every measurement goes to OUTPUT/results.csv (default: bench), as soon as it
-# is made, and the medians to OUTPUT/benchmark.csv and OUTPUT/benchmark.svg
-# (default: docs).  A quick run puts them all into bench/quick.
+# Every measurement goes to results.csv in OUTPUT (default: bench) as soon as it
+# is made; the medians to benchmark.csv, the tables to benchmarks.md and the
+# plots to benchmark.svg and benchmark_others.svg in OUTPUT (default: docs).  A
+# quick run writes all of them to bench/quick.
 
 cd "$(dirname "$0")/.."
 [ -z "${PG_CONFIG_BEFORE:-}" ] || exec bench/compare.sh
@@ -29,8 +30,8 @@ if [ -n "${QUICK:-}" ]; then
     settle_orders=${SETTLE_ORDERS:-0} openings=${OPENINGS:-1}
     results=${OUTPUT:-bench/quick} summary=${OUTPUT:-bench/quick}
 else
-    # In its first calls every connection loads catalogs and makes plans:
-    # the seconds of warm_up do not count.
+    # In its first calls every connection loads catalogs and makes plans: the
+    # seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
     workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry cart}
@@ -38,7 +39,7 @@ else
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
 
-# orders a second that expire in workload expiry: a tenth of what is sold
+# orders a second that expire in workload expiry: a tenth of the sales
 expiring=2000
 
 # rows of rival.units: more than skip_locked can sell in a run
@@ -76,7 +77,7 @@ all_contestants() {
     esac
 }
 
-# Those of a workload that were asked for and can run.
+# Print the contestants of a workload that were asked for and can run.
 contestants_of() {
     local name all
 
@@ -104,7 +105,7 @@ check_workloads() {
     done
 }
 
-# Print the sequence, a line for each measurement.
+# Print the measurements in their sequence, one a line.
 sequence() {
     local round workload clients name
 
@@ -155,8 +156,10 @@ description() {
         "$(nproc)" "$rounds" "$seconds" "$warm_up"
 }
 
-# How long the first caller takes to settle an item with many orders.
-settle() {
+# Measure how long the first caller takes to settle an item with many orders.
+measure_settling() {
+    local out=$workdir/settling
+
     fresh_tables settle
     sql "SELECT seckill_prewarm(1, $settle_orders + 1000);
         INSERT INTO seckill.orders (item_id, user_id, quantity, mode, lease_id)
@@ -164,13 +167,16 @@ settle() {
         FROM generate_series(1, $settle_orders) n, seckill.items i WHERE i.item_id = 1" > /dev/null
     control_server -m immediate stop
     control_server -w -l "$workdir/server.log" start
-    echo
-    echo "First purchase after a crash, $settle_orders orders under the lost lease:"
-    echo
     psql -XAtq -c '\timing on' \
         -c "SELECT outcome FROM seckill_buy(1, 1, 'cache')" \
-        -c "SELECT 'difference ' || difference FROM seckill_audit(1)" |
-        sed 's/^/    /'
+        -c 'SELECT difference FROM seckill_audit(1)' > "$out"
+    # answer, time, difference, time
+    awk -v orders="$settle_orders" '
+        $1 == "Time:" { time[++n] = $2; next }
+        { answer[n + 1] = $1 }
+        END { printf "%d,%s,%s,%s,%s\n", orders, answer[1], time[1], answer[2], time[2] }' "$out" \
+        > "$results/settling.csv"
+    say "settling $settle_orders orders: $(cat "$results/settling.csv")"
 }
 
 . bench/opening.sh
@@ -190,7 +196,8 @@ mkdir -p "$results" "$summary"
     echo "# $(description)"
     echo workload,clients,round,contestant,sold,accepted,answered,p50,p99
 } > "$results/results.csv"
+rm -f "$results/opening.csv" "$results/settling.csv"
 run_sequence
-bench/report.sh "$results/results.csv" "$summary"
 [ "$openings" = 0 ] || measure_openings
-[ "$settle_orders" = 0 ] || settle
+[ "$settle_orders" = 0 ] || measure_settling
+bench/report.sh "$results" "$summary"

@@ -1,17 +1,6 @@
 # Measurements of two builds in (contestant, clients, round, build, rate,
-# microseconds of processor time a call, p99), tables of ratios out.
-
-# The median of a list; sets low and high to its ends.
-function median(list,    v, n, i, j, t) {
-    n = split(list, v, " ")
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    low = v[1]
-    high = v[n]
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
+# microseconds of processor time a call, p99), tables of ratios out.  Needs
+# median.awk.
 
 function over(a, b) {
     return b > 0 ? a / b : 0

@@ -140,4 +140,4 @@ mkdir -p "$(dirname "$results")"
 echo contestant,clients,round,build,rate,cpu,p99 > "$results"
 run_pairs
 description
-awk -f bench/compare.awk "$results"
+awk -f bench/median.awk -f bench/compare.awk "$results"

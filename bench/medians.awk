@@ -1,16 +1,6 @@
 # Medians of the rounds: single measurements in, one line for each contestant
 # with its workload and number of clients out, in the order of appearance.
-
-function median(list,    v, n, i, j, t) {
-    n = split(list, v, " ")
-    for (i = 2; i <= n; i++)
-        for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
-            t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-        }
-    low = v[1]
-    high = v[n]
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
+# Needs median.awk.
 
 BEGIN { FS = "," }
 /^#/ { print; next }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Measure what an index on order_id alone costs a purchase, and what it saves a
-# look-up without the item (docs/operations.md, "Looking orders up"), on a
+# Measure the cost of an index on order_id alone for a purchase, and its gain for
+# a look-up without the item (docs/operations.md, "Looking orders up"), on a
 # throw-away server.  Runs with and without the index alternate.
 #
 # Can be set: ROUNDS (5), SECONDS_EACH (5), CLIENTS (16), MODES.
@@ -13,12 +13,12 @@ seconds=${SECONDS_EACH:-5}
 clients=${CLIENTS:-16}
 modes=${MODES:-cache advisory queue}
 
-# The processor time, in ticks, of the server's processes that have ended.
+# Print the processor time, in ticks, of the server's processes that have ended.
 server_ticks() {
     awk '{ sub(/.*\) /, ""); print $14 + $15 }' "/proc/$(head -n 1 "$workdir/data/postmaster.pid")/stat"
 }
 
-# Sell one item in a mode; prints orders a second, and for each order the WAL
+# Sell one item in a mode; print orders a second, and for each order the WAL
 # in bytes and the processor time in microseconds.
 sell() {
     local mode=$1 before after
@@ -33,7 +33,7 @@ sell() {
         cat "$workdir/out" >&2
         die "$mode failed"
     }
-    # the worker's time counts when it has ended
+    # the queue worker's time counts once it has ended
     while [ "$(sql "SELECT count(*) FROM pg_stat_activity
             WHERE backend_type IN ('client backend', 'seckill queue worker')")" != 1 ]; do
         sleep 0.1
@@ -48,7 +48,7 @@ median() {
     sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-# The execution time of a query in ms.
+# Print the execution time of a query in ms.
 execution_time() {
     local i
 
@@ -57,7 +57,7 @@ execution_time() {
     done | median
 }
 
-# Have the index, or not.
+# Create or drop the index.
 set_index() {
     sql 'SET client_min_messages = warning; DROP INDEX IF EXISTS seckill.orders_order_id'
     [ "$1" = without ] || sql 'CREATE INDEX orders_order_id ON seckill.orders (order_id)'
@@ -87,7 +87,7 @@ measure_purchases() {
     done
 }
 
-# 1,000,000 orders of 100 items.
+# Print a table of look-ups among 1,000,000 orders of 100 items.
 measure_look_ups() {
     local by_id='SELECT * FROM seckill.orders WHERE order_id = 500500'
 
@@ -100,7 +100,7 @@ measure_look_ups() {
     echo '| look-up, 1,000,000 orders of 100 items | ms |'
     echo '|---|---:|'
     echo "| \`order_id\` alone, without the index | $(execution_time "$by_id") |"
-    echo "| the same through the items | $(execution_time 'SELECT o.* FROM seckill.items i JOIN seckill.orders o USING (item_id) WHERE o.order_id = 500500') |"
+    echo "| \`order_id\` through the items | $(execution_time 'SELECT o.* FROM seckill.items i JOIN seckill.orders o USING (item_id) WHERE o.order_id = 500500') |"
     echo "| \`item_id\` and \`order_id\` | $(execution_time "$by_id AND item_id = 51") |"
     set_index with
     echo "| \`order_id\` alone, with the index | $(execution_time "$by_id") |"

@@ -1,6 +1,8 @@
-# How a contestant that speaks SQL is measured.  Sourced by bench.sh.
+# Measure a contestant that speaks SQL.  Sourced by bench.sh and compare.sh,
+# which set seconds, warm_up, units and expiring.
 
-# All items that any workload sells, and those that are not sold.
+# Empty the tables and insert the items of all workloads, those that are not on
+# sale included.
 fresh_tables() {
     sql "TRUNCATE rival.items, rival.orders, rival.units, seckill.items, seckill.orders,
             rival.cart, rival.cart_no_key, rival.our_cart, rival.our_cart_no_key"
@@ -23,14 +25,15 @@ fresh_tables() {
     sql CHECKPOINT
 }
 
-# Orders of the item that is to be sold, whose time ends during the run.
+# Insert pending orders of the item on sale that expire during the run.
 expiring_orders() {
     sql "SELECT count(*) FROM seckill_buy_many(1006,
             ARRAY(SELECT -n FROM generate_series(1, $expiring * $seconds) n), 'cache')" > /dev/null
     sql "UPDATE seckill.orders SET pay_by = now() + interval '1 s' * (-user_id / $expiring::float8)"
 }
 
-# A counter has no orders: what its row lacks was sold.
+# Print the units sold.  A counter has no orders: its sales are the difference
+# of its stock.
 units_sold() {
     case $1 in
         counter_*) sql 'SELECT 2000000000 - stock FROM rival.items WHERE item_id = 1' ;;
@@ -42,8 +45,8 @@ microseconds() {
     echo "${EPOCHREALTIME/[.,]/}"
 }
 
-# Wait until no order has come for a second; print how many seconds after the
-# call the last one came.
+# Wait until no order has been written for a second; print the seconds from the
+# call to the last order.
 drain() {
     local start now last=-1 came count
 
@@ -62,14 +65,14 @@ drain() {
     awk "BEGIN { print ($came - $start) / 1e6 }"
 }
 
-# Answers a second, from pgbench's progress.
+# Print the answers a second, from pgbench's progress.
 answered_rate() {
     awk -v warm_up="$warm_up" '
         $1 == "progress:" && $2 > warm_up + 0.5 { sum += $4; n++ }
         END { if (!n) exit 1; print sum / n }' "$1"
 }
 
-# The 50th and 99th percentile in ms, from pgbench's log of transactions.
+# Print the 50th and 99th percentile in ms, from pgbench's log of transactions.
 percentiles() {
     cat "$workdir"/latency.* |
         awk -v warm_up="$warm_up" '

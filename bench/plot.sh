@@ -3,7 +3,8 @@
 #
 #   bench/plot.sh [directory]
 #
-# Reads benchmark.csv in the directory (default: docs), writes benchmark.svg.
+# Reads benchmark.csv in the directory (default: docs).  Writes benchmark.svg,
+# the contestants that matter most, and benchmark_others.svg, the others.
 
 set -euo pipefail
 directory=${1:-$(dirname "$0")/../docs}
@@ -11,51 +12,59 @@ csv=$directory/benchmark.csv
 points=$(mktemp)
 trap 'rm -f "$points"' EXIT
 
-# Ours are solid lines with filled points, the rivals dashed ones with open
-# points.  Contestant, colour, dashes (1: solid), point.
-styles='
-queue           #d62728 1 7
-cache           #1f77b4 1 5
-auto            #17becf 1 9
-submit          #ff7f0e 1 11
-buy_many        #9467bd 1 13
-advisory        #2ca02c 1 15
-pessimistic     #8c564b 1 7
-retry           #e377c2 1 5
-select_1        #000000 2 1
-insert          #7f7f7f 2 4
-redis           #b8860b 2 6
-cte             #800080 2 8
-advisory_call   #006400 2 10
-for_update_call #0000cd 2 12
-skip_locked     #4682b4 2 14
-row_lock        #b22222 2 2
+# The extension's lines are solid with filled points, the rivals' dashed with
+# open points.  Contestant, colour, dashes (1: solid), point, title.
+main='
+queue           #d62728 1 7  queue
+cache           #1f77b4 1 5  cache
+auto            #17becf 1 9  auto
+advisory        #2ca02c 1 15 advisory
+redis           #b8860b 2 6  Redis
+for_update_call #0000cd 2 12 plain SQL, FOR UPDATE
+'
+others='
+buy_many        #9467bd 1 13 buy_many
+submit          #ff7f0e 1 11 submit
+pessimistic     #8c564b 1 7  pessimistic
+retry           #e377c2 1 5  retry
+select_1        #000000 2 1  select_1 (answered)
+insert          #7f7f7f 2 4  insert
+skip_locked     #4682b4 2 14 skip_locked
+advisory_call   #006400 2 10 advisory_call
+cte             #800080 2 8  cte
+row_lock        #b22222 2 2  row_lock
 '
 
-command -v gnuplot > /dev/null || { echo "no gnuplot: no plot" >&2; exit 0; }
+# Print "clients rate p99" for each number of clients.
+points_of() {
+    # select_1 sells nothing: its answers are shown
+    awk -F, -v name="$1" '$1 == "hot" && $3 == name {
+        print $2, name == "select_1" ? $8 : $4, $12 }' "$csv" | sort -n
+}
 
-# One block of points for each contestant that was measured, and the part of
-# the plot command that draws it.
-plots=
-index=0
-while read -r name colour dashes point; do
-    [ -n "$name" ] || continue
-    # select_1 sells nothing: what it answers is shown
-    block=$(awk -F, -v name="$name" '$1 == "hot" && $3 == name {
-        print $2, name == "select_1" ? $8 : $4, $12 }' "$csv" | sort -n)
-    [ -n "$block" ] || continue
-    printf '%s\n\n\n' "$block" >> "$points"
-    title=${name/select_1/select_1 (answered)}
-    plots+="'$points' index $index using 1:COLUMN with linespoints"
-    plots+=" lc rgb '$colour' dt $dashes lw 1.8 pt $point ps 0.7 title '$title', "
-    index=$((index + 1))
-done <<< "$styles"
-[ -n "$plots" ] || { echo "no measurement of the hot item: no plot" >&2; exit 0; }
-plots=${plots%, }
+# Write a plot of the styles given to a file.
+draw() {
+    local file=$1 styles=$2 plots='' index=0 name colour dashes point title block
 
-gnuplot <<PLOT
+    : > "$points"
+    while read -r name colour dashes point title; do
+        [ -n "$name" ] || continue
+        block=$(points_of "$name")
+        [ -n "$block" ] || continue
+        printf '%s\n\n\n' "$block" >> "$points"
+        plots+="'$points' index $index using 1:COLUMN with linespoints"
+        plots+=" lc rgb '$colour' dt $dashes lw 1.8 pt $point ps 0.7 title '$title', "
+        index=$((index + 1))
+    done <<< "$styles"
+    if [ -z "$plots" ]; then
+        echo "no measurement of the hot item: no $(basename "$file")" >&2
+        return
+    fi
+    plots=${plots%, }
+
+    gnuplot <<PLOT
 set terminal svg size 1280,560 font 'sans-serif,14' background 'white'
-set output '$directory/benchmark.svg'
+set output '$file'
 set termoption noenhanced
 set logscale xy
 set xtics (1, 8, 64, 200)
@@ -84,3 +93,8 @@ set format y '%g'
 set key at screen 0.80, 0.91 top left vertical Left reverse samplen 3 spacing 1.15
 plot ${plots//COLUMN/3}
 PLOT
+}
+
+command -v gnuplot > /dev/null || { echo "no gnuplot: no plots" >&2; exit 0; }
+draw "$directory/benchmark.svg" "$main"
+draw "$directory/benchmark_others.svg" "$others"

@@ -4,8 +4,8 @@
 -- ARGV: item, or "any" for one picked at random; buyer; a random number
 --
 -- redis-benchmark has one range for all its random numbers, so an item cannot
--- be drawn by the client: the string has 10000 items, three digits each, as
--- often as they are to be drawn.
+-- be drawn by the client.  The string has 10000 items of three digits, each in
+-- proportion to its probability.
 
 local item = ARGV[1]
 if item == 'any' then

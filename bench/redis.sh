@@ -1,4 +1,4 @@
-# How the Redis contestant is measured.  Sourced by bench.sh.
+# Measure Redis.  Sourced by bench.sh.
 
 redis_pid=
 
@@ -11,8 +11,8 @@ redis() {
     redis-cli -s "$workdir/redis.sock" "$@"
 }
 
-# Every order is on disk before its answer, as with PostgreSQL, and nothing
-# rewrites files in the middle of a run.
+# Start a server that has every order on disk before its answer, as PostgreSQL
+# has, and that rewrites no file during a run.
 start_redis() {
     local i
 
@@ -37,7 +37,7 @@ stop_redis() {
     rm -rf "$workdir/redis"
 }
 
-# 10000 items of three digits, each as often as its weight 1 / k ^ s says.
+# Print 10000 items of three digits, the k-th in proportion to 1 / k ^ s.
 items_to_pick() {
     awk -v s="$1" 'BEGIN {
         for (k = 1; k <= 100; k++)
@@ -48,7 +48,7 @@ items_to_pick() {
     }'
 }
 
-# Units for every item; prints what the script takes for the item.
+# Set the units of every item; print the script's argument for the item.
 redis_items() {
     local k
 
@@ -65,7 +65,7 @@ redis_items() {
     esac
 }
 
-# Prints calls a second, p50 and p99.
+# Print calls a second, p50 and p99.
 run_redis() {
     local clients=$1 calls=$2 item=$3 sha=$4
 
@@ -75,15 +75,15 @@ run_redis() {
     tail -n 1 "$workdir/out" | awk -F'","' '{ print $2, $5, $7 }'
 }
 
-# Sets answered, sold and accepted (a second), p50 and p99 (ms).
+# Set answered, sold and accepted (a second), p50 and p99 (ms).
 measure_redis() {
     local workload=$1 clients=$2 item sha calls before
 
     start_redis
     item=$(redis_items "$workload")
     sha=$(redis -x SCRIPT LOAD < bench/redis.lua)
-    # redis-benchmark wants a number of calls, not of seconds: the warm-up
-    # tells how many there are in the time
+    # redis-benchmark takes a number of calls, not of seconds: the warm-up
+    # shows how many calls fit into the time
     read -r answered p50 p99 < <(run_redis "$clients" $((1000 + 200 * clients)) "$item" "$sha")
     calls=$(awk "BEGIN { print int($answered * ($seconds - $warm_up)) }")
     before=$(redis XLEN orders)

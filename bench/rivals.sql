@@ -17,14 +17,14 @@ CREATE TABLE rival.units (
     PRIMARY KEY (item_id, unit_id)
 );
 
--- Carts: what a transaction puts in before it buys, ours and the rivals', with a
--- foreign key to the items and without
+-- Carts: a transaction inserts a row before it buys.  For the extension and for
+-- the rivals, with a foreign key to the items and without.
 CREATE TABLE rival.cart (item_id bigint NOT NULL REFERENCES rival.items, user_id bigint NOT NULL);
 CREATE TABLE rival.cart_no_key (item_id bigint NOT NULL, user_id bigint NOT NULL);
 CREATE TABLE rival.our_cart (item_id bigint NOT NULL REFERENCES seckill.items, user_id bigint NOT NULL);
 CREATE TABLE rival.our_cart_no_key (item_id bigint NOT NULL, user_id bigint NOT NULL);
 
--- F: one call that locks the row, updates it and writes the order
+-- for_update_call: one call that locks the row, updates it and writes the order
 CREATE FUNCTION rival.buy_for_update(item bigint, buyer bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -44,7 +44,7 @@ BEGIN
 END
 $$;
 
--- A: one call that queues at an advisory lock in front of the row
+-- advisory_call: one call that takes an advisory lock before it updates the row
 CREATE FUNCTION rival.buy_advisory(item bigint, buyer bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -63,7 +63,7 @@ BEGIN
 END
 $$;
 
--- One call that lowers the counter, and writes no order
+-- counter_call: one call that decrements the counter and writes no order
 CREATE FUNCTION rival.take_one(item bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-# Medians in, a markdown table for each workload out, with the ratios to those
+# Medians in, a Markdown table for each workload out, with the ratios to those
 # yardsticks that the workload has.
 
 function ratio(a, b) {
@@ -7,7 +7,7 @@ function ratio(a, b) {
     return sprintf(a / b < 0.1 ? "%.4f" : "%.2f", a / b)
 }
 
-# of the yardsticks of this workload, those that were measured
+# Choose the yardsticks that were measured in this workload; returns how many.
 function choose_yardsticks(workload,    y, n) {
     n = 0
     for (y = 1; y <= 4; y++)
@@ -21,19 +21,25 @@ function heading(workload, n,    i, rule) {
     printf "| clients | contestant | sold/s (min to max) | answered/s (min to max) | p50 ms | p99 ms |"
     rule = "|---:|---|---|---|---:|---:|"
     for (i = 1; i <= n; i++) {
-        printf " of %s |", letter[chosen[i]]
+        printf " / `%s` |", yardstick[chosen[i]]
         rule = rule "---:|"
     }
     print "\n" rule
 }
 
-function table(workload, n,    k, i, f) {
+function range(middle, low, high) {
+    return middle > 0 ? middle " (" low " to " high ")" : "0"
+}
+
+function table(workload, n,    k, i, f, sold, answered) {
     for (k = 1; k <= rows; k++) {
         split(row[k], f, ",")
         if (f[1] != workload)
             continue
-        printf "| %s | %s | %s | %s (%s to %s) | %.2f | %.2f |", f[2], f[3],
-            (f[4] > 0 ? f[4] " (" f[5] " to " f[6] ")" : "0"), f[8], f[9], f[10], f[11], f[12]
+        sold = range(f[4], f[5], f[6])
+        answered = range(f[8], f[9], f[10])
+        printf "| %s | `%s` | %s | %s | %.2f | %.2f |", f[2], f[3], sold,
+            answered == sold ? "=" : answered, f[11], f[12]
         for (i = 1; i <= n; i++)
             printf " %s |", ratio(rate[f[1], f[2], f[3]], rate[f[1], f[2], yardstick[chosen[i]]])
         print ""
@@ -43,23 +49,22 @@ function table(workload, n,    k, i, f) {
 BEGIN {
     FS = ","
     title["hot"] = "One hot item"
-    title["storm"] = "Sold-out storm"
-    title["uniform"] = "100 items, all alike"
+    title["storm"] = "A sold-out item"
+    title["uniform"] = "100 items, equally popular"
     title["zipf"] = "100 items, Zipf"
-    title["eight"] = "8 items, all alike"
+    title["eight"] = "8 items, equally popular"
     title["rules"] = "A limit of 1 and a request with each purchase"
-    title["expiry"] = "Orders to be paid, while 2000 a second expire or none"
-    title["cart"] = "A row that refers to the item, and the purchase, in one transaction"
+    title["expiry"] = "Pending orders, while 2000 a second expire or none"
+    title["cart"] = "A row that references the item, and the purchase, in one transaction"
     title["counter"] = "A counter without orders"
-    split("S I F R", letter, " ")
     split("select_1 insert for_update_call redis", yardstick, " ")
 }
-/^#/ { print substr($0, 3) ". Medians."; next }
+/^#/ { print substr($0, 3) ". Medians; `=` where every call sold a unit."; next }
 $1 == "workload" { next }
 {
     row[++rows] = $0
     ran[$1, $3] = 1
-    # who sells is compared by what is sold, who refuses by the answers
+    # contestants that sell are compared by units sold, the others by answers
     rate[$1, $2, $3] = $4 > 0 ? $4 : $8
     if (!($1 in seen)) {
         seen[$1] = 1

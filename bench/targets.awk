@@ -1,4 +1,4 @@
-# Medians in, a markdown table of the ratios that matter most out.
+# Medians in, a Markdown table of the ratios that matter most out.
 
 # a / b where both were measured
 function over(a, b) {
@@ -11,7 +11,7 @@ function line(what, at_64, at_200) {
     if (at_64 == "" && at_200 == "")
         return
     if (!lines++) {
-        print "\n### Ratios of medians, one hot item\n"
+        print "\n### Ratios of medians\n"
         print "| | 64 clients | 200 clients |"
         print "|---|---:|---:|"
     }
@@ -42,28 +42,28 @@ BEGIN { FS = "," }
     p99[$1, $2, $3] = $12
 }
 END {
-    sold_over("`queue` / I, sold", "queue", "insert")
-    sold_over("`queue` / F, sold", "queue", "for_update_call")
-    sold_over("`queue` / P, sold", "queue", "row_lock")
-    sold_over("`queue` / R, sold", "queue", "redis")
-    sold_over("`buy_many` / I, sold", "buy_many", "insert")
+    sold_over("`queue` / `insert`, sold", "queue", "insert")
+    sold_over("`queue` / `for_update_call`, sold", "queue", "for_update_call")
+    sold_over("`queue` / `row_lock`, sold", "queue", "row_lock")
+    sold_over("`queue` / `redis`, sold", "queue", "redis")
+    sold_over("`buy_many` / `insert`, sold", "buy_many", "insert")
     line("`buy_many`, sold/s", sold["hot", 64, "buy_many"], sold["hot", 200, "buy_many"])
-    line("`submit` / S, accepted to answered",
+    line("`submit`, accepted/s / `select_1`, answered/s",
         over(accepted["hot", 64, "submit"], answered["hot", 64, "select_1"]),
         over(accepted["hot", 200, "submit"], answered["hot", 200, "select_1"]))
     line("`submit`, accepted/s", accepted["hot", 64, "submit"], accepted["hot", 200, "submit"])
-    sold_over("`submit` / I, sold", "submit", "insert")
+    sold_over("`submit` / `insert`, sold", "submit", "insert")
     p99_over("`queue` / `cache`, p99", "queue", "cache")
-    p99_over("`queue` / F, p99", "queue", "for_update_call")
-    line("`queue`, 8 items to one hot item, sold",
+    p99_over("`queue` / `for_update_call`, p99", "queue", "for_update_call")
+    line("`queue`, 8 items / one hot item, sold",
         over(sold["eight", 64, "queue"], sold["hot", 64, "queue"]),
         over(sold["eight", 200, "queue"], sold["hot", 200, "queue"]))
-    of_workload("rules", "`cache`, with limit and request to without, sold", "cache_rules", "cache_uuid")
-    of_workload("rules", "`queue`, with limit and request to without, sold", "queue_rules", "queue_uuid")
-    of_workload("expiry", "`cache`, while orders expire to without, sold", "cache_expiring", "cache_pending")
-    of_workload("expiry", "`queue`, while orders expire to without, sold", "queue_expiring", "queue_pending")
+    of_workload("rules", "`cache`, with / without limit and request, sold", "cache_rules", "cache_uuid")
+    of_workload("rules", "`queue`, with / without limit and request, sold", "queue_rules", "queue_uuid")
+    of_workload("expiry", "`cache`, while orders expire / while none does, sold", "cache_expiring", "cache_pending")
+    of_workload("expiry", "`queue`, while orders expire / while none does, sold", "queue_expiring", "queue_pending")
     split("update pessimistic advisory retry cache auto", carts, " ")
     for (i = 1; i in carts; i++)
-        of_workload("cart", "`cart_" carts[i] "`, with a foreign key to without, sold",
+        of_workload("cart", "`cart_" carts[i] "`, with / without a foreign key, sold",
             "cart_" carts[i], "cart_" carts[i] "_no_key")
 }
