@@ -1,6 +1,10 @@
 /*
  * cache.c
- *		The entries of the stock cache: src/stock.c of the extension.
+ *		The entries of the stock cache: src/shmem/cache.c and
+ *		cache_counters.c, and src/xact/entry.c of the extension.
+ *
+ * Each function is what the extension does under one spinlock or one LWLock;
+ * none ends a step.
  */
 #include "cache.h"
 #include "chance.h"
@@ -16,15 +20,17 @@ next_generation(Entry *entry)
 	entry->sold_out = false;
 }
 
+/* Give the entry a new lease_id, without units. */
 void
-stock_start_lease(Entry *entry)
+cache_start_lease(Entry *entry)
 {
 	counters_start_lease(&entry->c);
 	next_generation(entry);
 }
 
+/* Change the counters by the given amounts, if the lease is still open. */
 void
-stock_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
+cache_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
 {
 	if (mutation == ADJUST_DEAD_LEASE)
 		lease_id = entry->c.lease_id;
@@ -32,20 +38,23 @@ stock_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
 		next_generation(entry);
 }
 
-/* The ring alone; the caller moves the counters in the same step. */
+/*
+ * Does the ring take n numbers of the lease?  The caller changes the ring, and
+ * the counters in the same step.
+ */
 static bool
 has_ring(const Entry *entry, int64 lease_id, int32 n)
 {
 	if (n > NUMBERS_RING)
-		broken("more numbers come into a ring than it has places",
+		broken("more numbers are added to a ring than it has slots",
 			   entry->item);
 	return n > 0 &&
 		(entry->c.lease_id == lease_id || mutation == ADJUST_DEAD_LEASE);
 }
 
-/* Numbers that were taken are on sale again, before all others. */
+/* Put numbers that were taken back at the head of the ring. */
 void
-stock_return_numbers(Entry *entry, int64 lease_id, const int32 *numbers,
+cache_return_numbers(Entry *entry, int64 lease_id, const int32 *numbers,
 					 int32 n)
 {
 	int32		wrong;
@@ -58,9 +67,9 @@ stock_return_numbers(Entry *entry, int64 lease_id, const int32 *numbers,
 		entry->ring.numbers[entry->ring.head] = wrong;
 }
 
-/* Numbers of a refill are on sale, behind all others. */
+/* Add the numbers of a refill at the tail of the ring. */
 void
-stock_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n)
+cache_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n)
 {
 	if (has_ring(entry, lease_id, n))
 		ring_refill(&entry->ring,
@@ -68,25 +77,31 @@ stock_add_numbers(Entry *entry, int64 lease_id, const int32 *numbers, int32 n)
 					numbers, n);
 }
 
+/* Start a new lease unless another transaction did so before. */
 void
-stock_renew(Entry *entry, int64 lease_id)
+cache_renew_lease(Entry *entry, int64 lease_id)
 {
 	if (entry->c.lease_id == lease_id)
-		stock_start_lease(entry);
+		cache_start_lease(entry);
 }
 
+/* Close the lease if no transaction holds units of it; true if closed. */
 bool
-stock_close(Entry *entry)
+cache_close_lease(Entry *entry)
 {
 	bool		closed = entry->c.held == 0 || mutation == CLOSE_HELD;
 
 	if (closed)
-		stock_start_lease(entry);
+		cache_start_lease(entry);
 	return closed;
 }
 
+/*
+ * What a buyer that wants quantity units does next; sets the sold-out flag if
+ * no unit is left for anybody.
+ */
 UnitsVerdict
-stock_judge(Entry *entry, uint64 generation, const ItemRow *row,
+cache_judge(Entry *entry, uint64 generation, const ItemRow *row,
 			int32 quantity, const OwnUnits *own)
 {
 	UnitsVerdict verdict;
@@ -111,8 +126,9 @@ is_idle(const Entry *entry)
 		(!entry->refilling || mutation == EVICT_REFILLING);
 }
 
+/* Evict the entry if it is idle and not pinned. */
 void
-evict(Entry *entry)
+cache_evict(Entry *entry)
 {
 	for (int i = 0; i < ntxns; i++)
 		if (txns[i].pin == entry && mutation != EVICT_PINNED)
@@ -121,26 +137,29 @@ evict(Entry *entry)
 		entry->live = false;
 }
 
-/* Find and pin the entry of an item, if it has one. */
+/* Find and pin the entry of an item; NULL if there is none. */
 Entry *
-stock_find(Txn *t, int item)
+entry_find(Txn *t, int item)
 {
 	t->pin = t->work.emptied ? NULL : entry_of(item);
 	return t->pin;
 }
 
-/* The same, and make one if there is room. */
+/*
+ * Find and pin the entry of an item, and create it if there is none; evicts
+ * idle entries of other items.  NULL if all entries are in use.
+ */
 Entry *
-stock_enter(Txn *t, int item)
+entry_enter(Txn *t, int item)
 {
-	if (stock_find(t, item) != NULL || t->work.emptied)
+	if (entry_find(t, item) != NULL || t->work.emptied)
 		return t->pin;
 	for (int i = 0; i < nentries; i++)
 	{
 		Entry	   *entry = &entries[i];
 
 		if (entry->live)
-			evict(entry);
+			cache_evict(entry);
 		if (entry->live)
 			continue;
 		entry->live = true;
@@ -157,8 +176,9 @@ stock_enter(Txn *t, int item)
 	return t->pin;
 }
 
+/* A committed change of the row: what was decided before is stale. */
 void
-stock_changed(int item)
+cache_row_changed(int item)
 {
 	Entry	   *entry = entry_of(item);
 

@@ -1,6 +1,9 @@
 /*
  * chance.c
- *		Pseudo-random numbers: a run is the same for the same seed.
+ *		Pseudo-random numbers: the same seed gives the same run.
+ *
+ * The generator is SplitMix64: Steele, Lea and Flood, "Fast Splittable
+ * Pseudorandom Number Generators", OOPSLA 2014.
  */
 #include "chance.h"
 
@@ -8,7 +11,7 @@
 uint64		seed = 1;
 
 /* the run */
-uint64		state;				/* of the random numbers */
+uint64		state;				/* of the generator */
 
 static uint64
 next_random(void)
@@ -20,12 +23,14 @@ next_random(void)
 	return z ^ (z >> 31);
 }
 
+/* A random number from 0 to n - 1. */
 int
 below(int n)
 {
 	return (int) (next_random() % (uint64) n);
 }
 
+/* True with probability 1/n. */
 bool
 one_in(int n)
 {

@@ -1,6 +1,6 @@
 /*
  * chance.h
- *		Pseudo-random numbers: a run is the same for the same seed.
+ *		Pseudo-random numbers: the same seed gives the same run.
  */
 #ifndef MODEL_CHANCE_H
 #define MODEL_CHANCE_H

@@ -1,6 +1,11 @@
 /*
  * holds.c
- *		What a transaction holds of the cache: src/xact.c of the extension.
+ *		Units of the cache that a transaction has on hold: src/xact/hold.c of
+ *		the extension.
+ *
+ * A hold is of one entry, lease and transaction level.  Commit turns its
+ * credit into units on sale; abort returns its units to the cache.  A held
+ * number knows the levels that leased and took it (src/shmem/numbers.h).
  */
 #include <string.h>
 
@@ -11,6 +16,7 @@
 #include "steps.h"
 #include "world.h"
 
+/* The hold of an entry, level and lease, or NULL. */
 Hold *
 find_hold(Txn *t, Entry *entry, int level, int64 lease_id)
 {
@@ -21,6 +27,7 @@ find_hold(Txn *t, Entry *entry, int level, int64 lease_id)
 	return NULL;
 }
 
+/* The hold of an entry and lease at the current level; makes one if needed. */
 Hold *
 get_hold(Txn *t, Entry *entry, int64 lease_id)
 {
@@ -38,6 +45,7 @@ get_hold(Txn *t, Entry *entry, int64 lease_id)
 	return hold;
 }
 
+/* Show the hold to waiters if it has units. */
 void
 publish(Hold *hold)
 {
@@ -50,8 +58,9 @@ drop_hold(Txn *t, Hold *hold)
 	*hold = t->holds[--t->nholds];
 }
 
+/* Is there room for the holds that one call can need? */
 bool
-xact_has_room(const Txn *t)
+hold_has_slot(const Txn *t)
 {
 	return t->nholds <= MAX_HOLDS - 3;
 }
@@ -67,8 +76,9 @@ own_credit(const Txn *t, const Entry *entry, int64 lease_id)
 	return credit;
 }
 
+/* Units of the entry's lease that the transaction holds, at all levels. */
 OwnUnits
-xact_own(const Txn *t, const Entry *entry)
+hold_own_units(const Txn *t, const Entry *entry)
 {
 	OwnUnits	own = {.lease_id = entry->c.lease_id};
 
@@ -89,7 +99,7 @@ nest_level(const Txn *t)
 }
 
 static bool
-is_of(const Held *held, const Entry *entry, int64 lease_id)
+is_of(const HeldNumber *held, const Entry *entry, int64 lease_id)
 {
 	return held->entry == entry && held->lease_id == lease_id;
 }
@@ -98,13 +108,13 @@ static void
 add_number(Txn *t, Entry *entry, int64 lease_id, const NumberHold *hold)
 {
 	if (t->nheld == HOLDS)
-		broken("the model has too few places for numbers", entry->item);
+		broken("the model has too few slots for held numbers", entry->item);
 	t->held[t->nheld].entry = entry;
 	t->held[t->nheld].lease_id = lease_id;
 	t->held[t->nheld++].hold = *hold;
 }
 
-/* Numbers of the row that the level has leased. */
+/* Hold numbers that the current level has leased from the row. */
 void
 credit_numbers(Txn *t, Entry *entry, int64 lease_id, NumberSet numbers)
 {
@@ -135,7 +145,7 @@ take_numbers(Txn *t, Entry *entry, int32 units, Taken *taken)
 	}
 }
 
-/* Sell numbers of our own credit, in the order in which they were leased. */
+/* Take numbers of the transaction's own credit, the first leased first. */
 static void
 draw_numbers(Txn *t, const Entry *entry, int32 units, Taken *taken)
 {
@@ -166,16 +176,19 @@ take_between(Txn *t, Entry *entry, int32 min, int32 max, Taken *taken)
 		get_hold(t, entry, taken->lease_id)->hold += units;
 		take_numbers(t, entry, units, taken);
 		step_on(t, "take");
-		/* a level cannot end meanwhile: the hold is still there */
+		/* step_on() ends no level, so the hold is still there */
 		publish(find_hold(t, entry, t->level, taken->lease_id));
 		step(t, "publish");
 	}
 	return units;
 }
 
-/* Put quantity units on hold, from our own credit first. */
+/*
+ * Put quantity units on hold, from the transaction's own credit first; false
+ * if there are too few.
+ */
 bool
-xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
+hold_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
 {
 	int32		drawn = own_credit(t, entry, entry->c.lease_id);
 	Hold	   *hold;
@@ -191,7 +204,7 @@ xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
 	hold = get_hold(t, entry, taken->lease_id);
 	hold->hold += quantity - drawn;
 	hold->credit -= drawn;
-	stock_adjust(entry, taken->lease_id, 0, -drawn);
+	cache_adjust(entry, taken->lease_id, 0, -drawn);
 	draw_numbers(t, entry, drawn, taken);
 	take_numbers(t, entry, quantity - drawn, taken);
 	publish(hold);
@@ -199,17 +212,20 @@ xact_take(Txn *t, Entry *entry, int32 quantity, Taken *taken)
 	return true;
 }
 
-/* Put our own credit on hold, all of it; returns how many. */
+/* Put all of the transaction's own credit on hold; returns how many units. */
 int32
-xact_take_credit(Txn *t, Entry *entry, Taken *taken)
+hold_take_credit(Txn *t, Entry *entry, Taken *taken)
 {
 	int32		credit = own_credit(t, entry, entry->c.lease_id);
 
 	taken->numbers = 0;
-	return credit > 0 && xact_take(t, entry, credit, taken) ? credit : 0;
+	return credit > 0 && hold_take(t, entry, credit, taken) ? credit : 0;
 }
 
-/* Forget numbers that a call has taken; false: some are not of the ring. */
+/*
+ * Drop the numbers that a call has taken from those held; false if some are
+ * not from the ring.
+ */
 static bool
 forget_numbers(Txn *t, const Entry *entry, const Taken *taken)
 {
@@ -218,7 +234,7 @@ forget_numbers(Txn *t, const Entry *entry, const Taken *taken)
 
 	for (int i = 0; i < t->nheld; i++)
 	{
-		Held		held = t->held[i];
+		HeldNumber	held = t->held[i];
 
 		if (is_of(&held, entry, taken->lease_id) &&
 			(set_of(held.hold.number) & taken->numbers) != 0)
@@ -230,9 +246,12 @@ forget_numbers(Txn *t, const Entry *entry, const Taken *taken)
 	return of_ring;
 }
 
-/* Give back what xact_take() took; what came from credit stays a hold. */
+/*
+ * Return the units that hold_take() took from the cache.  It raises an error
+ * if the transaction does not hold them.
+ */
 void
-xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
+hold_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
 {
 	Hold	   *hold = find_hold(t, entry, t->level, taken->lease_id);
 	int32		numbers[NUMBERS];
@@ -240,16 +259,17 @@ xact_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
 	if (hold == NULL || hold->hold < units)
 		raise_error(t);
 	if (!forget_numbers(t, entry, taken))
-		broken("units of the credit are given back", entry->item);
+		broken("units of the credit are returned", entry->item);
 	hold->hold -= units;
-	stock_return_numbers(entry, taken->lease_id, numbers,
+	cache_return_numbers(entry, taken->lease_id, numbers,
 						 set_list(taken->numbers, numbers));
-	stock_adjust(entry, taken->lease_id, units, -units);
+	cache_adjust(entry, taken->lease_id, units, -units);
 	publish(hold);
 	if (hold->hold == 0 && hold->credit == 0 && !hold->refiller)
 		drop_hold(t, hold);
 }
 
+/* What happens to a held number when the level aborts, with mutations. */
 static NumberFate
 fate(NumberHold *hold, int32 level)
 {
@@ -265,8 +285,9 @@ fate(NumberHold *hold, int32 level)
 }
 
 /*
- * A level aborts: what becomes of the numbers of a lease, or, without entry,
- * of all that are left.  Returns how many are listed for the ring.
+ * Process the abort of a level for the held numbers of a lease, or, if entry
+ * is NULL, for all held numbers.  Writes those that return to the ring into
+ * numbers and returns how many they are.
  */
 static int32
 abort_numbers(Txn *t, const Entry *entry, int64 lease_id, int32 level,
@@ -277,7 +298,7 @@ abort_numbers(Txn *t, const Entry *entry, int64 lease_id, int32 level,
 
 	for (int i = 0; i < t->nheld; i++)
 	{
-		Held		held = t->held[i];
+		HeldNumber	held = t->held[i];
 		NumberFate	what = NUMBER_STAYS;
 
 		if (entry == NULL || is_of(&held, entry, lease_id))
@@ -291,17 +312,18 @@ abort_numbers(Txn *t, const Entry *entry, int64 lease_id, int32 level,
 	return n;
 }
 
+/* Undo a hold: its units return to the cache, its credit is lost. */
 void
-undo_hold(Txn *t, Hold *hold)
+abort_hold(Txn *t, Hold *hold)
 {
 	int32		numbers[HOLDS];
 	int32		n = abort_numbers(t, hold->entry, hold->lease_id,
 								  hold->level + 1, numbers);
 
 	if (n > hold->hold && mutation == SOUND)
-		broken("more numbers than units come back", hold->entry->item);
-	stock_return_numbers(hold->entry, hold->lease_id, numbers, n);
-	stock_adjust(hold->entry, hold->lease_id,
+		broken("more numbers than units are returned", hold->entry->item);
+	cache_return_numbers(hold->entry, hold->lease_id, numbers, n);
+	cache_adjust(hold->entry, hold->lease_id,
 				 n > hold->hold ? n : hold->hold,
 				 -(hold->hold + hold->credit));
 	if (hold->refiller)
@@ -310,18 +332,18 @@ undo_hold(Txn *t, Hold *hold)
 	step_on(t, "abort: give back");
 }
 
-/* The holds of the level are undone; the ring has got what it gets. */
+/* Drop the numbers of the aborted level, once its holds are undone. */
 void
-undo_numbers(Txn *t)
+hold_numbers_abort_level(Txn *t)
 {
 	int32		numbers[HOLDS];
 
 	(void) abort_numbers(t, NULL, 0, nest_level(t), numbers);
 }
 
-/* The level is released: its numbers are those of the level around it. */
+/* Move the numbers of a released level to the level above. */
 void
-lift_numbers(Txn *t)
+hold_numbers_commit_level(Txn *t)
 {
 	for (int i = 0; i < t->nheld; i++)
 	{
@@ -336,7 +358,10 @@ lift_numbers(Txn *t)
 	}
 }
 
-/* Commit: numbers of orders are forgotten, those of credit are listed. */
+/*
+ * Drop the numbers of a hold at commit.  Writes those of its credit, which go
+ * on sale, into numbers and returns how many they are.
+ */
 static int32
 commit_numbers(Txn *t, const Hold *hold, int32 *numbers)
 {
@@ -345,7 +370,7 @@ commit_numbers(Txn *t, const Hold *hold, int32 *numbers)
 
 	for (int i = 0; i < t->nheld; i++)
 	{
-		Held		held = t->held[i];
+		HeldNumber	held = t->held[i];
 
 		if (!is_of(&held, hold->entry, hold->lease_id))
 			t->held[kept++] = held;
@@ -356,6 +381,7 @@ commit_numbers(Txn *t, const Hold *hold, int32 *numbers)
 	return n;
 }
 
+/* End a hold at commit: its credit goes on sale. */
 void
 commit_hold(Txn *t, Hold *hold)
 {
@@ -363,8 +389,8 @@ commit_hold(Txn *t, Hold *hold)
 	int32		numbers[HOLDS];
 	int32		n = commit_numbers(t, hold, numbers);
 
-	stock_add_numbers(hold->entry, hold->lease_id, numbers, n);
-	stock_adjust(hold->entry, hold->lease_id, credit,
+	cache_add_numbers(hold->entry, hold->lease_id, numbers, n);
+	cache_adjust(hold->entry, hold->lease_id, credit,
 				 -(hold->hold + hold->credit));
 	if (hold->refiller)
 		hold->entry->refilling = false;

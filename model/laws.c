@@ -1,6 +1,9 @@
 /*
  * laws.c
- *		What must hold after each commit and after each step.
+ *		The laws that must hold after each commit and after each step.
+ *
+ * A broken law prints the last steps and the arguments that replay the round,
+ * and ends the run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +12,7 @@
 #include "partition.h"
 #include "world.h"
 
-#define SHOWN		60			/* of them, printed */
+#define SHOWN		60			/* steps that are printed */
 
 /* derived from the tables by look_at_tables() */
 static int32 sold[ITEMS];		/* on the open lease */
@@ -25,7 +28,7 @@ Trace		trace[TRACE];
  * Laws
  */
 
-/* Numbers, if it is an item that has them. */
+/* Print the numbers of a numbered item. */
 static void
 print_numbers(const Trace *s)
 {
@@ -80,14 +83,17 @@ require(const char *broken_law, int item)
 		broken(broken_law, item);
 }
 
-/* After each commit: conservation, and what the next checks go by. */
+/*
+ * After each commit: check conservation, and compute sold and unsold for the
+ * next checks.
+ */
 void
 look_at_tables(void)
 {
 	for (int i = 0; i < ITEMS; i++)
 	{
 		const ItemRow *row = &table[i];
-		int32		live = 0;	/* and burnt */
+		int32		live = 0;	/* units of live and burnt orders */
 
 		sold[i] = 0;
 		for (int k = 0; k < norders; k++)
@@ -101,20 +107,20 @@ look_at_tables(void)
 		if (row->stock < 0 || row->leased < 0)
 			broken("stock or leased is negative", i);
 		if (row->leased < sold[i])
-			broken("more sold on the lease than leased", i);
+			broken("the lease has sold more units than it has", i);
 		if (live > supplied[i])
 			broken("oversold", i);
 		if (unsold[i] + live != supplied[i])
-			broken("conservation", i);
+			broken("conservation is violated", i);
 		if (row->numbered)
 			require(partition_of_tables(i, row->leased - sold[i]), i);
 	}
 }
 
 /*
- * After each step: the counters of the entry are the sum of what transactions
- * have, what the row has leased and not sold is in the cache or in hands, and
- * a refill is under way if somebody has the role.
+ * After each step: held is the number of units that transactions hold; the
+ * units that the row has leased and not sold are in the cache or on hold; and
+ * the entry is marked as refilling if and only if a transaction refills it.
  */
 void
 check_entry(const Entry *entry)
@@ -129,7 +135,7 @@ check_entry(const Entry *entry)
 		const Txn  *t = &txns[i];
 
 		if (t->visible && t->work.emptied)
-			return;				/* about to drop the entry */
+			return;				/* it will drop the entry */
 		for (int k = 0; k < t->nholds; k++)
 		{
 			const Hold *hold = &t->holds[k];
@@ -144,17 +150,16 @@ check_entry(const Entry *entry)
 		}
 	}
 	if (entry->c.held != held)
-		broken("held is not what transactions hold", entry->item);
+		broken("held is not the number of units on hold", entry->item);
 	if (units != (row->lease_id == entry->c.lease_id ?
 				  row->leased - sold[entry->item] : 0))
-		broken("the cache is not what the row has leased", entry->item);
+		broken("cache and holds do not have the units leased", entry->item);
 	if (entry->refilling != refilling)
-		broken("a refill is said to be under way, or not, and is not so",
-			   entry->item);
+		broken("the refilling flag is wrong", entry->item);
 	require(partition_of_entry(entry), entry->item);
 }
 
-/* An order is new, or changed: with before, as others knew it. */
+/* Check an order that is committed; before is NULL if it is new. */
 void
 note_order(const Order *before, const Order *now)
 {
@@ -162,14 +167,15 @@ note_order(const Order *before, const Order *now)
 }
 
 /*
- * How many units a call could hope for at this moment: all that is committed
- * and not sold, in whoever's hands.  What a commit brings counts once its
- * callbacks are done, as nobody has been told of it before.
+ * Returns how many units a call could get at this moment: all committed units
+ * that are not sold, including those on hold.  Units that a commit frees count
+ * once its callbacks have run, because its client has no answer before.
  */
 int32
 reach(const Txn *t, int item)
 {
-	int32		units = unsold[item] + t->work.freed[item] - t->work.used[item];
+	const Work *work = &t->work;
+	int32		units = unsold[item] + work->freed[item] - work->used[item];
 
 	for (int i = 0; i < ntxns; i++)
 		if (txns[i].visible)
@@ -177,6 +183,7 @@ reach(const Txn *t, int item)
 	return units;
 }
 
+/* Update the least reach of all running calls. */
 void
 note_reach(void)
 {

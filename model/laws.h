@@ -1,6 +1,6 @@
 /*
  * laws.h
- *		What must hold after each commit and after each step.
+ *		The laws that must hold after each commit and after each step.
  */
 #ifndef MODEL_LAWS_H
 #define MODEL_LAWS_H
@@ -17,7 +17,7 @@ typedef struct Trace
 	Entry		entry;
 } Trace;
 
-#define TRACE		400			/* steps that are remembered */
+#define TRACE		400			/* steps that are kept */
 
 extern int32 unsold[ITEMS];
 extern uint64 round_seed;

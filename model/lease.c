@@ -1,6 +1,7 @@
 /*
  * lease.c
- *		Units between row and cache: src/lease.c of the extension.
+ *		Moving units between row and cache: src/sale/settle.c, refill.c,
+ *		lease.c, await.c and item_lock.c of the extension.
  */
 #include "cache.h"
 #include "chance.h"
@@ -12,7 +13,10 @@
 #include "tables.h"
 #include "world.h"
 
-/* The numbers of a lease that is lost, and as many as the counts say. */
+/*
+ * Put the unsold numbers of a lost lease on the row.  Law: there are as many
+ * as units are left.
+ */
 static void
 settle_numbers(const Txn *t, int item, ItemRow *row, int32 left)
 {
@@ -22,28 +26,31 @@ settle_numbers(const Txn *t, int item, ItemRow *row, int32 left)
 		return;
 	numbers = unsold_on_lease(t, item, row);
 	if (set_count(numbers) != left)
-		broken("a settle finds other numbers than the counts say", item);
+		broken("a settle finds more or fewer numbers than units", item);
 	row->free |= numbers;
 }
 
-/* Make row and cache agree; the row is locked. */
+/*
+ * Make row and cache agree: renew the lease of a stale entry, and return the
+ * unsold units of a dead lease to the row.  The caller has locked the row.
+ */
 void
-lease_settle(Txn *t, int item, ItemRow *row)
+settle(Txn *t, int item, ItemRow *row)
 {
 	int32		left;
 
 	if (t->pin == NULL)
-		stock_find(t, item);
+		entry_find(t, item);
 	if (t->pin != NULL && counters_stale(&t->pin->c, row))
 	{
 		counts[STALE]++;
-		stock_renew(t->pin, t->pin->c.lease_id);
+		cache_renew_lease(t->pin, t->pin->c.lease_id);
 		step(t, "settle: renew");
 	}
 	if (row->leased == 0 ||
 		(t->pin != NULL && row->lease_id == t->pin->c.lease_id))
 		return;
-	left = row->leased - sold_on_lease(t, item, row->lease_id);
+	left = row->leased - orders_sold_on_lease(t, item, row->lease_id);
 	if (left < 0)
 		broken("a settle finds more sold than leased", item);
 	settle_numbers(t, item, row, left);
@@ -51,12 +58,12 @@ lease_settle(Txn *t, int item, ItemRow *row)
 	row->leased = 0;
 	row->lease_id = 0;
 	counts[SETTLES]++;
-	write_row(t, item, row, true);
+	item_write(t, item, row, true);
 }
 
-/* Move units of the locked row to the cache; it gets them at commit. */
+/* Lease units of the locked row; the cache gets them at commit. */
 void
-lease_units(Txn *t, int item, ItemRow *row, int32 units)
+lease_move_to_cache(Txn *t, int item, ItemRow *row, int32 units)
 {
 	Entry	   *entry = t->pin;
 	int64		lease_id = entry->c.lease_id;
@@ -70,27 +77,30 @@ lease_units(Txn *t, int item, ItemRow *row, int32 units)
 	row->leased += units;
 	row->lease_id = lease_id;
 	row->free &= ~numbers;
-	write_row(t, item, row, false);
+	item_write(t, item, row, false);
 	entry->numbered = row->numbered;
 	hold = get_hold(t, entry, lease_id);
 	if (mutation == CREDIT_BEFORE_COMMIT)
 	{
-		stock_add_numbers(entry, lease_id, list, set_list(numbers, list));
-		stock_adjust(entry, lease_id, units, 0);
+		cache_add_numbers(entry, lease_id, list, set_list(numbers, list));
+		cache_adjust(entry, lease_id, units, 0);
 	}
 	else
 	{
 		credit_numbers(t, entry, lease_id, numbers);
 		hold->credit += units;
-		stock_adjust(entry, lease_id, 0, units);
+		cache_adjust(entry, lease_id, 0, units);
 	}
 	publish(hold);
 	step(t, "credit");
 }
 
-/* How many of so many units may be leased: the ring must have room for all. */
+/*
+ * Limit units to those that can be leased: the row must have them, and the
+ * ring must have room for their numbers.
+ */
 int32
-lease_at_most(const Txn *t, const ItemRow *row, int32 units)
+lease_size(const Txn *t, const ItemRow *row, int32 units)
 {
 	int32		room = ring_room(&t->pin->c);
 
@@ -101,37 +111,42 @@ lease_at_most(const Txn *t, const ItemRow *row, int32 units)
 	return units;
 }
 
+/* Lease what the purchase lacks, and put its units on hold. */
 static bool
 refill(Txn *t, Taken *taken)
 {
-	ItemRow		row = lock_row(t, t->item);
+	ItemRow		row = item_lock_row(t, t->item);
 	int32		missing;
 
-	lease_settle(t, t->item, &row);
-	missing = t->quantity - xact_own(t, t->pin).credit - t->pin->c.avail;
-	step(t, "what is missing");
+	settle(t, t->item, &row);
+	missing = t->quantity - hold_own_units(t, t->pin).credit - t->pin->c.avail;
+	step(t, "missing units");
 	if (missing > row.stock)
 		return false;
 	if (missing > 0)
 	{
 		int32		units = missing > LEASE_UNITS ? missing : LEASE_UNITS;
 
-		units = lease_at_most(t, &row, units);
+		units = lease_size(t, &row, units);
 		taken->full = units < missing && mutation != REFILL_FULL_RING;
 		if (units < missing)
 			return false;
-		lease_units(t, t->item, &row, units);
+		lease_move_to_cache(t, t->item, &row, units);
 	}
-	return xact_take(t, t->pin, t->quantity, taken);
+	return hold_take(t, t->pin, t->quantity, taken);
 }
 
-/* Become the refiller.  Others look at the lock for a moment only. */
+/*
+ * Become the refiller; false if may_wait is false and another transaction has
+ * the lock.  The lock is then sometimes taken by a transaction that only
+ * tests it, which one_in() plays.
+ */
 static bool
 start_refill(Txn *t, bool may_wait)
 {
 	if (may_wait)
-		take_lock(t, &roles[t->item], "wait for the role");
-	else if (one_in(8) || !try_lock(t, &roles[t->item]))
+		take_lock(t, &refill_locks[t->item], "wait for the refill lock");
+	else if (one_in(8) || !try_lock(t, &refill_locks[t->item]))
 		return false;
 	t->pin->refilling = true;
 	get_hold(t, t->pin, t->pin->c.lease_id)->refiller = true;
@@ -139,9 +154,12 @@ start_refill(Txn *t, bool may_wait)
 	return true;
 }
 
+/* Stop being the refiller without having leased units. */
 static void
 end_refill(Txn *t)
 {
+	Lock	   *lock = &refill_locks[t->item];
+
 	for (int i = 0; i < t->nholds; i++)
 	{
 		Hold	   *hold = &t->holds[i];
@@ -156,31 +174,39 @@ end_refill(Txn *t)
 		break;
 	}
 	step(t, "end refill");
-	if (roles[t->item].owner == t->id && roles[t->item].level == t->level)
-		roles[t->item].owner = NOBODY;
+	if (lock->owner == t->id && lock->level == t->level)
+		lock->owner = NOBODY;
 }
 
-/* Has it the row?  If nobody has, and it has an xid, it has it now. */
+/*
+ * Does the transaction have the row locked?  If it has an xid and the row is
+ * not locked, this locks it.
+ */
 static bool
-owns_row(Txn *t, int item)
+item_lock_has_row(Txn *t, int item)
 {
 	if (row_locks[item].owner == t->id)
 		return true;
 	if (!t->wrote)
 		return false;
-	open_items(t);
+	relation_lock_items(t);
 	return try_lock(t, &row_locks[item]);
 }
 
+/*
+ * Take the item lock, unless the transaction has the row locked: it must not
+ * wait behind those that wait for the row.
+ */
 void
-line_up(Txn *t, int item)
+item_lock_acquire(Txn *t, int item)
 {
-	if (owns_row(t, item))
+	if (item_lock_has_row(t, item))
 		return;
-	take_lock(t, &lines[item], "wait in line");
-	step(t, "line up");
+	take_lock(t, &item_locks[item], "wait for the item lock");
+	step(t, "item lock");
 }
 
+/* Refill as the refiller, unless units have come meanwhile. */
 static bool
 refill_in_role(Txn *t, Taken *taken)
 {
@@ -191,6 +217,7 @@ refill_in_role(Txn *t, Taken *taken)
 	return done;
 }
 
+/* Refill, or wait for the refiller; true if the units are on hold. */
 static bool
 refill_in_turn(Txn *t, Taken *taken)
 {
@@ -198,18 +225,21 @@ refill_in_turn(Txn *t, Taken *taken)
 		return refill(t, taken);
 	if (start_refill(t, false))
 		return refill_in_role(t, taken);
-	if (owns_row(t, t->item))
+	if (item_lock_has_row(t, t->item))
 		return refill(t, taken);
 	if (t->pin->refilling)
 	{
-		await_lock(t, &roles[t->item], "wait for the refiller");
+		await_lock(t, &refill_locks[t->item], "wait for the refiller");
 		return false;
 	}
 	(void) start_refill(t, true);
 	return refill_in_role(t, taken);
 }
 
-/* Wait for a transaction that holds units; it may not show yet. */
+/*
+ * Wait for a transaction that holds units.  Returns at once if no holder has
+ * published its hold yet.
+ */
 void
 await_holder(Txn *t)
 {
@@ -229,23 +259,25 @@ await_holder(Txn *t)
 	step(t, "look for a holder");
 }
 
+/* What a buyer does next that found the row short, read after generation. */
 UnitsVerdict
-lease_judge(Txn *t, const ItemRow *row, uint64 generation)
+await_judge(Txn *t, const ItemRow *row, uint64 generation)
 {
 	UnitsVerdict verdict;
 	OwnUnits	own;
 
 	if (t->pin == NULL)
 		return row->leased > 0 ? UNITS_REFILL : UNITS_SOLD_OUT;
-	own = xact_own(t, t->pin);
-	step(t, "what is our own");
-	verdict = stock_judge(t->pin, generation, row, t->quantity, &own);
+	own = hold_own_units(t, t->pin);
+	step(t, "own units");
+	verdict = cache_judge(t->pin, generation, row, t->quantity, &own);
 	step(t, "judge");
 	return verdict;
 }
 
+/* The generation of the pinned entry, to be read before the row. */
 uint64
-read_generation(Txn *t)
+await_generation(Txn *t)
 {
 	uint64		generation = t->pin != NULL ? t->pin->c.generation : 0;
 
@@ -254,24 +286,24 @@ read_generation(Txn *t)
 }
 
 /*
- * Put units on hold by whatever it takes; false: sold out, or the ring is full
- * and the units are on the row.
+ * Put units on hold; refills and waits as needed.  False: sold out, or, with
+ * taken->full, the ring has no room and the units are on the row.
  */
 bool
-lease_obtain(Txn *t, Taken *taken)
+refill_obtain(Txn *t, Taken *taken)
 {
 	taken->full = false;
 	for (;;)
 	{
-		uint64		generation = read_generation(t);
+		uint64		generation = await_generation(t);
 		ItemRow		row;
 
 		if (t->turns++ > MAX_TURNS)
-			broken("a purchase looks for units for ever", t->item);
-		if (xact_take(t, t->pin, t->quantity, taken))
+			broken("a purchase retries without end", t->item);
+		if (hold_take(t, t->pin, t->quantity, taken))
 			return true;
-		row = peek(t, t->item);
-		switch (lease_judge(t, &row, generation))
+		row = item_read_latest(t, t->item);
+		switch (await_judge(t, &row, generation))
 		{
 			case UNITS_RETRY:
 				break;
@@ -290,9 +322,9 @@ lease_obtain(Txn *t, Taken *taken)
 	}
 }
 
-/* Lease more, if that costs nobody a wait. */
+/* Lease more units ahead of need, if no lock has to be waited for. */
 void
-top_up(Txn *t)
+refill_ahead(Txn *t)
 {
 	ItemRow		row;
 	int32		units;
@@ -300,15 +332,15 @@ top_up(Txn *t)
 
 	if (t->block || !start_refill(t, false))
 		return;
-	open_items(t);
+	relation_lock_items(t);
 	if (try_lock(t, &row_locks[t->item]))
 	{
-		row = read_row(t, t->item);
+		row = item_row_seen(t, t->item);
 		step(t, "lock row");
-		units = lease_at_most(t, &row, LEASE_UNITS);
+		units = lease_size(t, &row, LEASE_UNITS);
 		leased = units > 0 && row.lease_id == t->pin->c.lease_id;
 		if (leased)
-			lease_units(t, t->item, &row, units);
+			lease_move_to_cache(t, t->item, &row, units);
 	}
 	if (!leased)
 		end_refill(t);

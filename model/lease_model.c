@@ -1,40 +1,44 @@
 /*
  * lease_model.c
- *		The protocol of holds, leases and settles, without PostgreSQL.
+ *		A model of holds, leases and settles that runs without PostgreSQL.
  *
- * Some simulated transactions buy, cancel, recall and so on, as coroutines.
- * Each call of step() ends an atomic step: the laws of docs/design.md are
- * checked, and a seeded random scheduler picks who goes on.  What a step may
- * do at once is what the real code does under one spinlock, one snapshot or
- * one lock of a row.  The functions of the protocol are named after those that
- * they stand for, and the arithmetic of counters and numbers is the real one,
- * src/counters.h and src/numbers.h.  An item is numbered or not, at random.
- * Files include only files further down in this list:
+ * Simulated transactions buy, cancel, recall and so on.  Each runs as a
+ * coroutine.  Each call of step() ends an atomic step: the model checks the
+ * laws of docs/design.md, and a seeded random scheduler picks the transaction
+ * that continues.  A step does at most what the extension does under one
+ * spinlock, one snapshot or one row lock.  A function of the protocol has the
+ * name of the function of the extension that it stands for, without seckill_.
+ * The arithmetic of counters and numbers is not copied: the model includes
+ * src/shmem/counters.h and src/shmem/numbers.h.  Items are numbered or not, at
+ * random.
+ *
+ * A file includes only headers of files further down in this list;
+ * scripts/check-layers.sh checks that:
  *
  * lease_model.c	rounds, arguments, report
- * transactions.c	what a transaction does, and how it ends
- * orders.c			prewarm, recall, restock, what becomes of orders
+ * transactions.c	operations of a transaction, commit and abort
+ * orders.c			prewarm, recall, restock, changes of orders
  * numbered.c		numbers that are made and withdrawn
  * sale.c			purchases
- * lease.c			units between row and cache
+ * lease.c			moving units between row and cache
  * tables.c			rows as a transaction sees and changes them
- * holds.c			what a transaction holds of the cache
+ * holds.c			units of the cache that a transaction has on hold
  * cache.c			entries of the stock cache
  * steps.c			the scheduler, and waiting
- * ring.c			the order of numbers in a ring
- * laws.c			what must hold
- * partition.c		where each number of an item is
+ * ring.c			test of the ring of numbers
+ * laws.c			the laws that must hold
+ * partition.c		the law that each number is in one place
  * chance.c			random numbers
- * world.c			what all share
+ * world.c			state that all transactions share
  * sets.h			sets of numbers
+ * model.h			types
  *
- * A run is a sequence of rounds.  A round has a seed of its own, so the one
- * that fails can be run alone.  It begins with new tables and an empty cache;
- * ends when every transaction has ended; and then what is left must be on
- * sale, to the last unit.
+ * A run is a sequence of rounds.  Each round has its own seed, so a round that
+ * fails can be run alone.  A round begins with new tables and an empty cache
+ * and ends when every transaction has ended.  Then all units that are left
+ * must be on sale, to the last one.
  *
- * With --mutate the protocol is broken in a known way, which the laws must
- * notice.
+ * --mutate breaks the protocol in a known way, which the laws must detect.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,49 +55,49 @@
 #include "model.h"
 
 static const char *const mutations[MUTATIONS] = {
-	"none: the protocol as it is",
-	"an order is written without looking for the lease on the row",
-	"at commit, holds are released before rows are announced",
+	"none: the unbroken protocol",
+	"an order is inserted without checking the lease on the row",
+	"at commit, holds are released before row changes are announced",
 	"holds are released before the commit is visible",
-	"leased units are given to the cache before commit",
+	"leased units are added to the cache before commit",
 	"an entry with units or holders is evicted",
-	"an entry that somebody has pinned is evicted",
+	"a pinned entry is evicted",
 	"an entry with a refiller is evicted",
 	"a settle counts live orders only",
-	"sold out is judged without the generation",
-	"sold out is judged without holders",
+	"sold out is decided without checking the generation",
+	"sold out is decided without counting holders",
 	"a transaction's own uncommitted row sets the sold-out flag",
 	"a recall closes a lease that has holders",
-	"a recall does not hold the units that it puts on the row",
-	"ROLLBACK TO SAVEPOINT gives nothing back",
-	"units of a dead lease are counted in the new one",
+	"a recall does not hold the units that it returns to the row",
+	"ROLLBACK TO SAVEPOINT does not return units on hold",
+	"units of a dead lease are counted in the new lease",
 	"a change of the row is not announced",
-	"a buyer waits for the row with units of the lease on hold",
-	"a new entry has the lease_id of one before it",
-	"ROLLBACK TO SAVEPOINT puts numbers of the own credit into the ring",
+	"a buyer waits for the row lock with units of the lease on hold",
+	"a new entry reuses an old lease_id",
+	"ROLLBACK TO SAVEPOINT puts numbers of its own credit into the ring",
 	"ROLLBACK TO SAVEPOINT drops numbers of an outer level's credit",
-	"ROLLBACK puts numbers of the own credit into the ring",
+	"ROLLBACK puts numbers of its own credit into the ring",
 	"RELEASE SAVEPOINT does not lower the level that leased a number",
 	"RELEASE SAVEPOINT does not lower the level that took a number",
-	"another number is returned to the ring than was taken",
-	"a refill is written over the numbers of the ring",
+	"a number other than the one taken is returned to the ring",
+	"a refill overwrites the numbers of the ring",
 	"a refill leases more numbers than the ring has room for",
-	"a purchase that needs more than the ring has room for tries again",
+	"a purchase that needs more than the ring has room for retries",
 	"a recall with holders puts all unsold numbers of the lease on the row",
-	"an order that ends leaves its lease",
-	"a settle takes numbers of orders that ended for sold",
-	"a settle takes burnt numbers for unsold",
-	"a number that was told is on sale again",
+	"an order that ends loses its lease_id",
+	"a settle counts the numbers of ended orders as sold",
+	"a settle counts burnt numbers as unsold",
+	"a revealed number is put back on sale",
 	"a number of an old version of the row is sold",
-	"a late payment brings back an order that was told its number",
-	"a late payment sells the number that the order had",
-	"a close forgets the numbers that are in the ring",
-	"a close forgets the numbers of the own credit",
-	"a close does not wait for those who hold numbers",
-	"a number that comes back after the close is on sale",
-	"a close tells the amount of a number that was told before",
-	"an order is archived and its number is not withdrawn",
-	"a close tells the amount of a sold number, as its order was archived",
+	"a late payment revives an order whose number was revealed",
+	"a late payment sells the number that the order had before",
+	"a close ignores the numbers in the ring",
+	"a close ignores the numbers of its own credit",
+	"a close does not wait for the holders of numbers",
+	"a number that is returned after the close is put on sale",
+	"a close reports the amount of a number twice",
+	"an order is archived without withdrawing its number",
+	"a close reports the amount of a sold number whose order was archived",
 	"an order of the open lease is archived",
 };
 
@@ -115,7 +119,8 @@ begin_round(void)
 	nxids = 1;
 	for (int i = 0; i < ITEMS; i++)
 	{
-		row_locks[i].owner = lines[i].owner = roles[i].owner = NOBODY;
+		row_locks[i].owner = item_locks[i].owner = NOBODY;
+		refill_locks[i].owner = NOBODY;
 		table[i] = new_item(9);
 		supplied[i] = table[i].stock;
 	}
@@ -127,7 +132,7 @@ begin_round(void)
 		txns[i].left = 1 + below(4);
 }
 
-/* Everybody has ended: all that is left must be on sale. */
+/* All transactions have ended: the units that are left must be on sale. */
 static void
 end_round(void)
 {
@@ -136,11 +141,12 @@ end_round(void)
 	run_all();
 	for (int i = 0; i < ITEMS; i++)
 		if (unsold[i] != 0)
-			broken("units are left and cannot be bought", i);
+			broken("units are left that cannot be bought", i);
 	for (int i = 0; i < nentries; i++)
 		if (entries[i].live && (!counters_idle(&entries[i].c) ||
 								entries[i].refilling))
-			broken("held, refiller or units are left", entries[i].item);
+			broken("an entry still has units, holds or a refiller",
+				   entries[i].item);
 	counts[ROUNDS]++;
 }
 

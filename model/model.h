@@ -1,6 +1,6 @@
 /*
  * model.h
- *		Types that all parts of the model share.
+ *		Types that all files of the model share.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -16,7 +16,7 @@ typedef uint64_t uint64;
 
 typedef uint64 NumberSet;		/* bit n - 1 is number n: see sets.h */
 
-/* When the buyer is told the code of a unit. */
+/* When the code of a unit is revealed to its buyer. */
 typedef enum Reveal
 {
 	REVEAL_NEVER,				/* there is no code */
@@ -33,14 +33,14 @@ typedef struct ItemRow
 	int64		version;
 	bool		mine;			/* written by the transaction that reads it */
 
-	/* of a numbered item only */
+	/* for a numbered item only */
 	bool		numbered;
-	bool		closed;			/* numbers that come back are withdrawn */
+	bool		closed;			/* returned numbers are withdrawn */
 	Reveal		reveal;
-	int32		supplied;		/* as the extension counts: without withdrawn */
+	int32		supplied;		/* units supplied, without withdrawn ones */
 	NumberSet	free;			/* numbers on the row */
-	NumberSet	withdrawn;		/* out of the sale for good */
-	NumberSet	owed;			/* of them: no close has told their amount */
+	NumberSet	withdrawn;		/* numbers that are never sold again */
+	NumberSet	owed;			/* withdrawn, amount not yet reported */
 } ItemRow;
 
 #include "../src/shmem/counters.h"
@@ -50,18 +50,18 @@ typedef struct ItemRow
 
 #define MAX_TXNS	16
 #define ITEMS		2
-#define LEVELS		3			/* of savepoints, the top one included */
+#define LEVELS		3			/* transaction levels, the top included */
 #define MAX_HOLDS		24
-#define HOLDS		64			/* numbers that a transaction can have */
+#define HOLDS		64			/* numbers that a transaction can hold */
 #define NUMBERS		64			/* numbers that an item can have */
 #define NEW_ORDERS	12
-#define MAX_TURNS	80			/* of one purchase, to find units */
+#define MAX_TURNS	80			/* attempts of a purchase to find units */
 #define ORDERS		256
 #define XIDS		4096
 #define LEASE_UNITS 3
 #define NOBODY		(-1)
 
-/* Ways to break the protocol; the names are for --mutate and its list. */
+/* Ways to break the protocol; lease_model.c describes each for --list. */
 typedef enum Mutation
 {
 	SOUND,
@@ -115,11 +115,11 @@ typedef enum OrderState
 {
 	LIVE,						/* pending or confirmed */
 	ENDED,						/* its units are on sale again */
-	BURNT,						/* ended, and keeps its number: it was told */
+	BURNT,						/* ended, but keeps its revealed number */
 	DELETED
 } OrderState;
 
-/* A row of orders.  One of a numbered item has one unit. */
+/* A row of orders.  An order of a numbered item has one unit. */
 typedef struct Order
 {
 	int			item;
@@ -127,10 +127,10 @@ typedef struct Order
 	int64		lease_id;
 	OrderState	state;
 	int32		number;			/* 0: none */
-	bool		told;			/* its code, to the buyer */
+	bool		told;			/* its code was revealed to the buyer */
 } Order;
 
-/* A lock, to the end of the (sub)transaction that has taken it. */
+/* A lock, held until the end of the (sub)transaction that took it. */
 typedef struct Lock
 {
 	int			owner;
@@ -144,7 +144,7 @@ typedef struct Entry
 	bool		sold_out;
 	bool		refilling;
 	LeaseCounters c;
-	bool		numbered;		/* as the units of the lease are */
+	bool		numbered;		/* do the units of the lease have numbers? */
 	NumberRing	ring;
 } Entry;
 
@@ -157,30 +157,30 @@ typedef struct Hold
 	int32		hold;
 	int32		credit;
 	bool		refiller;
-	bool		shown;			/* published to those who wait */
+	bool		shown;			/* published, so that waiters find it */
 } Hold;
 
-/* A number that a transaction has of a lease. */
-typedef struct Held
+/* A number of a lease that a transaction holds. */
+typedef struct HeldNumber
 {
 	Entry	   *entry;
 	int64		lease_id;
 	NumberHold	hold;
-} Held;
+} HeldNumber;
 
 /* Units of a lease that a call has put on hold. */
 typedef struct Taken
 {
 	int64		lease_id;
 	NumberSet	numbers;
-	bool		full;			/* none, as the ring cannot have so many */
+	bool		full;			/* no units: the ring has too little room */
 } Taken;
 
-/* What a transaction has written and not committed; copied by a savepoint. */
+/* Uncommitted changes of a transaction; a savepoint copies them. */
 typedef struct Work
 {
-	ItemRow		row[ITEMS];		/* those that are mine */
-	bool		changed[ITEMS]; /* to be announced */
+	ItemRow		row[ITEMS];		/* valid if its mine is set */
+	bool		changed[ITEMS]; /* to be announced at commit */
 	Order		orders[NEW_ORDERS];
 	int			norders;
 	struct
@@ -190,9 +190,9 @@ typedef struct Work
 	}			moves[8];		/* changes of orders */
 	int			nmoves;
 	int32		supplied[ITEMS];
-	int32		freed[ITEMS];	/* units supplied or given back */
-	int32		used[ITEMS];	/* units of orders, or withdrawn */
-	NumberSet	refunded[ITEMS];	/* numbers whose amount a close has told */
+	int32		freed[ITEMS];	/* units supplied or returned */
+	int32		used[ITEMS];	/* units sold or withdrawn */
+	NumberSet	refunded[ITEMS];	/* numbers whose amount was reported */
 	NumberSet	archived[ITEMS];	/* numbers of deleted orders */
 	bool		emptied;
 } Work;
@@ -200,16 +200,16 @@ typedef struct Work
 typedef struct Txn
 {
 	int			id;
-	jmp_buf		place;			/* where to go on */
-	jmp_buf		base;			/* the start of a round, or after a crash */
-	jmp_buf		error;			/* where an error goes */
+	jmp_buf		place;			/* where to continue */
+	jmp_buf		base;			/* where to restart after a crash */
+	jmp_buf		error;			/* where an error is caught */
 	bool		restart;
 	char	   *stack;
 
 	int			left;			/* transactions to run in this round */
 	bool		running;
 	bool		block;			/* more than one statement */
-	bool		visible;		/* committed, callbacks not yet done */
+	bool		visible;		/* committed, callbacks not yet run */
 	bool		wrote;			/* has an xid */
 	int			ops;
 	int			level;
@@ -218,32 +218,32 @@ typedef struct Txn
 	Work		saved[LEVELS];
 	Hold		holds[MAX_HOLDS];
 	int			nholds;
-	Held		held[HOLDS];
+	HeldNumber	held[HOLDS];
 	int			nheld;
 	Entry	   *pin;
-	bool		reads_table;	/* has its lock in share mode */
+	bool		reads_table;	/* holds the table lock in share mode */
 
-	/* the call that runs */
+	/* the running call */
 	bool		calling;
 	int			item;
 	int32		quantity;
-	int32		least;			/* units in reach, at the worst moment */
-	int			turns;			/* in search of units */
-	NumberSet	seen;			/* free numbers of the row that it has read */
+	int32		least;			/* fewest units in reach during the call */
+	int			turns;			/* attempts to find units so far */
+	NumberSet	seen;			/* free numbers of the row as it was read */
 
 	/* what it waits for; NULL and 0: nothing */
 	const Lock *wait_lock;
 	int			wait_xid;
-	bool		wait_readers;	/* for those who read the table */
+	bool		wait_readers;	/* waits for readers of the tables */
 } Txn;
 
 typedef struct Xid
 {
 	int			txn;
-	int			level;			/* of the holds that may show it; -1: ended */
+	int			level;			/* transaction level; -1: ended */
 } Xid;
 
-/* What is counted, for the report. */
+/* Events counted for the report. */
 enum
 {
 	ROUNDS, SALES, REFUSALS, CRASHES, ERRORS, DEADLOCKS, SETTLES, STALE,

@@ -1,6 +1,7 @@
 /*
  * numbered.c
- *		Numbers of an item that are made and withdrawn.
+ *		Making and withdrawing the numbers of an item.  The extension has no
+ *		numbered items yet.
  */
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "tables.h"
 #include "world.h"
 
-/* A new item with less than most units, numbered or not. */
+/* A new item with fewer than most units, numbered or not. */
 ItemRow
 new_item(int most)
 {
@@ -28,7 +29,10 @@ new_item(int most)
 	return row;
 }
 
-/* Add numbers to the locked row, if it has any; false: they would be too many. */
+/*
+ * Add new numbers to the locked row of a numbered item; false if they would be
+ * too many.
+ */
 bool
 make_numbers(ItemRow *row, int32 units)
 {
@@ -43,7 +47,7 @@ make_numbers(ItemRow *row, int32 units)
 	return true;
 }
 
-/* TRUNCATE */
+/* Forget all orders and what was done with numbers, as TRUNCATE does. */
 void
 forget_tables(void)
 {
@@ -54,7 +58,10 @@ forget_tables(void)
 	memset(archived, 0, sizeof(archived));
 }
 
-/* Units of a live or burnt order leave the table with it. */
+/*
+ * Write off the units of a live or burnt order that is archived, and withdraw
+ * its number.
+ */
 void
 archive_units(Txn *t, ItemRow *row, const Order *order)
 {
@@ -68,7 +75,10 @@ archive_units(Txn *t, ItemRow *row, const Order *order)
 	t->work.archived[order->item] |= set_of(order->number);
 }
 
-/* Wait until the lease has units on hold of our own only; take all others. */
+/*
+ * Take all units of the lease, and wait until no other transaction holds any.
+ * Returns their numbers.
+ */
 static NumberSet
 take_all(Txn *t, ItemRow *row)
 {
@@ -77,7 +87,7 @@ take_all(Txn *t, ItemRow *row)
 
 	for (;;)
 	{
-		OwnUnits	own = xact_own(t, t->pin);
+		OwnUnits	own = hold_own_units(t, t->pin);
 
 		if (counters_vacant(&t->pin->c, &own))
 			break;
@@ -89,27 +99,27 @@ take_all(Txn *t, ItemRow *row)
 			await_holder(t);
 	}
 	if (mutation != CLOSE_FORGETS_CREDIT &&
-		xact_take_credit(t, t->pin, &taken) > 0)
+		hold_take_credit(t, t->pin, &taken) > 0)
 		numbers |= taken.numbers;
 	row->leased -= set_count(numbers);
 	return numbers;
 }
 
 /*
- * Withdraw all that is not sold, and tell its amount, with that of the numbers
- * that came back since the last close.  The numbers that were on hold may be
- * on sale again if we abort, so they stay on hold until we end.
+ * Withdraw all unsold numbers and report their amounts, with those of the
+ * numbers returned since the last close.  The numbers taken from the ring stay
+ * on hold until the transaction ends: if it aborts, they are on sale again.
  */
 void
-close_item(Txn *t, int item)
+item_close(Txn *t, int item)
 {
-	ItemRow		row = lock_row(t, item);
+	ItemRow		row = item_lock_row(t, item);
 	NumberSet	rest;
 
 	if (!row.numbered)
 		return;
-	stock_find(t, item);
-	lease_settle(t, item, &row);
+	entry_find(t, item);
+	settle(t, item, &row);
 	rest = row.free;
 	if (t->pin != NULL && row.leased > 0 && mutation != CLOSE_FORGETS_RING)
 		rest |= take_all(t, &row);
@@ -124,6 +134,6 @@ close_item(Txn *t, int item)
 	if (mutation != CLOSE_TELLS_TWICE)
 		row.owed = 0;
 	counts[CLOSES]++;
-	write_row(t, item, &row, false);
+	item_write(t, item, &row, false);
 	t->pin = NULL;
 }

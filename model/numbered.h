@@ -1,6 +1,6 @@
 /*
  * numbered.h
- *		Numbers of an item that are made and withdrawn.
+ *		Making and withdrawing the numbers of an item.
  */
 #ifndef MODEL_NUMBERED_H
 #define MODEL_NUMBERED_H
@@ -11,6 +11,6 @@ extern ItemRow new_item(int most);
 extern bool make_numbers(ItemRow *row, int32 units);
 extern void forget_tables(void);
 extern void archive_units(Txn *t, ItemRow *row, const Order *order);
-extern void close_item(Txn *t, int item);
+extern void item_close(Txn *t, int item);
 
 #endif							/* MODEL_NUMBERED_H */

@@ -1,7 +1,8 @@
 /*
  * orders.c
- *		What else happens to items and orders: prewarm, recall, restock, TRUNCATE,
- *		cancel, expiry and late payment.
+ *		Changes of items and orders other than purchases: prewarm, recall,
+ *		restock, TRUNCATE, confirmation, cancellation, expiry, late payment,
+ *		deletion.  In the extension: src/sale/lease.c, item.c and order.c.
  */
 #include "cache.h"
 #include "chance.h"
@@ -16,35 +17,40 @@
 #include "tables.h"
 #include "world.h"
 
+/* Lease some units to the cache. */
 void
-prewarm(Txn *t, int item)
+lease_prewarm(Txn *t, int item)
 {
-	ItemRow		row = lock_row(t, item);
+	ItemRow		row = item_lock_row(t, item);
 	int32		units = 1 + below(5);
 
-	stock_enter(t, item);
-	lease_settle(t, item, &row);
+	entry_enter(t, item);
+	settle(t, item, &row);
 	if (t->pin != NULL)
-		units = lease_at_most(t, &row, units);
+		units = lease_size(t, &row, units);
 	if (t->pin != NULL && units > 0)
-		lease_units(t, item, &row, units);
+		lease_move_to_cache(t, item, &row, units);
 	t->pin = NULL;
 }
 
-/* Units that go to the row while others hold some stay on hold till we end. */
+/*
+ * Return the units of the cache to the row.  If other transactions hold units
+ * of the lease, it stays open, and the units returned stay on hold until this
+ * transaction ends.
+ */
 void
-recall(Txn *t, int item)
+lease_recall(Txn *t, int item)
 {
-	ItemRow		row = lock_row(t, item);
+	ItemRow		row = item_lock_row(t, item);
 	Taken		taken;
 	int32		units;
 
-	stock_enter(t, item);
-	lease_settle(t, item, &row);
-	if (row.leased > 0 && stock_close(t->pin))
+	entry_enter(t, item);
+	settle(t, item, &row);
+	if (row.leased > 0 && cache_close_lease(t->pin))
 	{
 		step(t, "close");
-		lease_settle(t, item, &row);
+		settle(t, item, &row);
 	}
 	else if (row.leased > 0)
 	{
@@ -56,19 +62,19 @@ recall(Txn *t, int item)
 		if (units > 0 && mutation == RECALL_WITHOUT_HOLD)
 		{
 			find_hold(t, t->pin, t->level, taken.lease_id)->hold -= units;
-			stock_adjust(t->pin, taken.lease_id, 0, -units);
+			cache_adjust(t->pin, taken.lease_id, 0, -units);
 		}
 		if (units > 0)
-			write_row(t, item, &row, true);
+			item_write(t, item, &row, true);
 	}
 	t->pin = NULL;
 }
 
-/* UPDATE seckill.items SET stock = stock + n, or new numbers. */
+/* UPDATE seckill.items SET stock = stock + n; a numbered item gets numbers. */
 void
-restock(Txn *t, int item)
+item_restock(Txn *t, int item)
 {
-	ItemRow		row = lock_row(t, item);
+	ItemRow		row = item_lock_row(t, item);
 	int32		units = 1 + below(3);
 
 	if (row.closed || !make_numbers(&row, units))
@@ -76,10 +82,10 @@ restock(Txn *t, int item)
 	row.stock += units;
 	t->work.supplied[item] += units;
 	t->work.freed[item] += units;
-	write_row(t, item, &row, true);
+	item_write(t, item, &row, true);
 }
 
-/* TRUNCATE both tables, and new items. */
+/* TRUNCATE both tables and insert new items. */
 void
 truncate_tables(Txn *t)
 {
@@ -108,20 +114,20 @@ truncate_tables(Txn *t)
 	step(t, "truncate");
 }
 
-/* No other transaction changes the order until we end. */
+/* Lock the order until the end of the transaction. */
 static void
 lock_order(Txn *t, int k)
 {
-	open_items(t);
+	relation_lock_items(t);
 	t->item = order_now(t, k).item;
 	if (k < ORDERS)
 		take_lock(t, &order_locks[k], "wait for the order");
 	t->wrote = true;
 }
 
-/* A unit has come back to the locked row. */
+/* Return the units of an order to the locked row, or withdraw its number. */
 static void
-return_units(Txn *t, ItemRow *row, const Order *order)
+order_return_units(Txn *t, ItemRow *row, const Order *order)
 {
 	NumberSet	number = row->numbered ? set_of(order->number) : 0;
 
@@ -141,9 +147,12 @@ return_units(Txn *t, ItemRow *row, const Order *order)
 	t->work.freed[order->item] += order->units;
 }
 
-/* A number that was told stays with its order; the item is not touched. */
+/*
+ * End an order whose number was revealed: it keeps the number, and the item's
+ * row does not change.  False if the number was not revealed.
+ */
 static bool
-burn_order(Txn *t, int k, Order *order)
+order_burn(Txn *t, int k, Order *order)
 {
 	if (!order->told || mutation == SELL_TOLD_NUMBER)
 		return false;
@@ -154,9 +163,12 @@ burn_order(Txn *t, int k, Order *order)
 	return true;
 }
 
-/* Cancelled or, passing over what is locked, expired: units go to the row. */
+/*
+ * Cancel or expire an order: its units return to the row.  Expiry skips locked
+ * orders and takes no item lock.
+ */
 void
-end_order(Txn *t, int k, bool expire)
+order_end(Txn *t, int k, bool expire)
 {
 	Order		order;
 	ItemRow		row;
@@ -166,7 +178,7 @@ end_order(Txn *t, int k, bool expire)
 		return;
 	lock_order(t, k);
 	order = order_now(t, k);
-	if (order.state != LIVE || burn_order(t, k, &order))
+	if (order.state != LIVE || order_burn(t, k, &order))
 		return;
 	order.state = ENDED;
 	if (mutation == ORDER_LEAVES_LEASE)
@@ -174,13 +186,13 @@ end_order(Txn *t, int k, bool expire)
 	change_order(t, k, &order);
 	step(t, "end order");
 	if (!expire)
-		line_up(t, order.item);
-	row = lock_row(t, order.item);
-	return_units(t, &row, &order);
-	write_row(t, order.item, &row, true);
+		item_lock_acquire(t, order.item);
+	row = item_lock_row(t, order.item);
+	order_return_units(t, &row, &order);
+	item_write(t, order.item, &row, true);
 }
 
-/* LATE_TAKES_BURNT: what a confirmation must not do. */
+/* The mutation LATE_TAKES_BURNT: revive a burnt order. */
 static bool
 pay_burnt(Txn *t, int k)
 {
@@ -194,11 +206,11 @@ pay_burnt(Txn *t, int k)
 }
 
 /*
- * An order that has expired is paid: its units are taken once more, whichever
- * number that is.  One that was told its number stays what it is.
+ * Confirm an expired order: buy its units again, with any number.  A burnt
+ * order stays burnt.
  */
 void
-pay_late(Txn *t, int k)
+order_confirm_late(Txn *t, int k)
 {
 	Order		order;
 	ItemRow		row;
@@ -212,12 +224,12 @@ pay_late(Txn *t, int k)
 		(void) pay_burnt(t, k);
 		return;
 	}
-	begin_call(t, order.item, order.units);
-	stock_find(t, t->item);
-	line_up(t, t->item);
-	row = lock_row(t, t->item);
-	outcome = sale_decide(t, &row, &taken);
-	end_call(t, outcome == SOLD_OUT);
+	call_begin(t, order.item, order.units);
+	entry_find(t, t->item);
+	item_lock_acquire(t, t->item);
+	row = item_lock_row(t, t->item);
+	outcome = decide(t, &row, &taken);
+	call_end(t, outcome == SOLD_OUT);
 	if (outcome != SOLD)
 		return;
 	t->work.used[t->item] += t->quantity;
@@ -229,15 +241,16 @@ pay_late(Txn *t, int k)
 	step(t, "confirm late");
 }
 
-/* An order is confirmed: the buyer may be told the code of his unit. */
+/* Confirm an order: the code of its unit may be revealed to the buyer. */
 void
-tell_order(Txn *t, int k)
+order_confirm(Txn *t, int k)
 {
 	Order		order;
 
 	lock_order(t, k);
 	order = order_now(t, k);
-	if (order.state != LIVE || read_row(t, order.item).reveal != REVEAL_CONFIRMED)
+	if (order.state != LIVE ||
+		item_row_seen(t, order.item).reveal != REVEAL_CONFIRMED)
 		return;
 	order.told = true;
 	change_order(t, k, &order);
@@ -245,11 +258,11 @@ tell_order(Txn *t, int k)
 }
 
 /*
- * DELETE of an order, which is not of the open lease.  Its unit, if it has one,
- * is no longer one of those ever supplied, and its number is withdrawn.
+ * DELETE an order, which raises an error if it belongs to the open lease.  The
+ * units of a live or burnt order are written off, and its number is withdrawn.
  */
 void
-archive_order(Txn *t, int k)
+order_archive(Txn *t, int k)
 {
 	Order		order;
 	ItemRow		row;
@@ -258,14 +271,14 @@ archive_order(Txn *t, int k)
 	order = order_now(t, k);
 	if (k >= ORDERS || order.state == DELETED)
 		return;
-	row = lock_row(t, order.item);
+	row = item_lock_row(t, order.item);
 	if (row.lease_id != 0 && order.lease_id == row.lease_id &&
 		mutation != ARCHIVE_OPEN_LEASE)
 		raise_error(t);
 	if (order.state != ENDED)
 	{
 		archive_units(t, &row, &order);
-		write_row(t, order.item, &row, false);
+		item_write(t, order.item, &row, false);
 	}
 	order.state = DELETED;
 	change_order(t, k, &order);

@@ -1,30 +1,31 @@
 /*
  * partition.c
- *		Each number of an item is in exactly one place: on the row, in the open
- *		lease and not sold, in a live order, burnt, or withdrawn.  The functions
- *		return the law that is broken, or NULL.
+ *		The law that each number of an item is in exactly one place: on the
+ *		row, unsold in the open lease, in a live or burnt order, or withdrawn.
+ *
+ * The functions return the law that is broken, or NULL.
  */
 #include "partition.h"
 #include "sets.h"
 #include "world.h"
 
-/* derived from the tables by partition_of_tables() */
+/* computed from the tables by partition_of_tables() */
 static NumberSet unsold_numbers[ITEMS]; /* of the open lease */
 
-/* Why numbers were withdrawn, and whose amount a close has told. */
+/* Check that the amount of each withdrawn number is reported once, or owed. */
 static const char *
 check_withdrawn(const ItemRow *row, int item)
 {
 	if ((row->owed & refunded[item]) != 0)
-		return "the amount of a number is told twice";
+		return "the amount of a number is reported twice";
 	if ((archived[item] & (row->owed | refunded[item])) != 0)
-		return "the amount of a sold number is told";
+		return "the amount of a sold number is reported";
 	if (row->withdrawn != (row->owed | refunded[item] | archived[item]))
-		return "a withdrawn number is neither told, nor to be told, nor sold";
+		return "a withdrawn number is neither reported, nor owed, nor archived";
 	return NULL;
 }
 
-/* After each commit. */
+/* Check the tables, after each commit. */
 const char *
 partition_of_tables(int item, int32 unsold_on_lease)
 {
@@ -43,20 +44,20 @@ partition_of_tables(int item, int32 unsold_on_lease)
 	if (twice != 0)
 		return "a number is in two places";
 	if ((found & ~all) != 0)
-		return "a number is found that was never made";
+		return "there is a number that was never made";
 	if (row->supplied != supplied[item])
-		return "supplied is not what was made and not withdrawn";
+		return "supplied is not the count of numbers made and not withdrawn";
 	if (row->closed && (row->stock > 0 || unsold_on_lease > 0))
 		return "units are on sale after the close";
 	if (set_count(row->free) != row->stock)
-		return "stock is not the count of the free numbers";
+		return "stock is not the count of free numbers";
 	unsold_numbers[item] = all & ~found;
 	if (set_count(unsold_numbers[item]) != unsold_on_lease)
-		return "a number is missing, or the lease has one too many";
+		return "a number is missing, or the lease has too many";
 	return check_withdrawn(row, item);
 }
 
-/* Numbers of a lease, as they are found. */
+/* Numbers of a lease that a check has found. */
 typedef struct Found
 {
 	NumberSet	numbers;
@@ -75,15 +76,16 @@ find_number(Found *found, int32 number)
 }
 
 /*
- * What others know of t: before its commit, numbers that it took from the ring
- * are still unsold ones of the lease; after it, those of its credit are.
+ * Collect the numbers that t holds and that are unsold in the lease, as the
+ * committed tables show it: before its commit, those that it took from the
+ * ring; after it, those of its credit.
  */
 static void
 find_held(Found *found, const Txn *t, const Entry *entry)
 {
 	for (int k = 0; k < t->nheld; k++)
 	{
-		const Held *held = &t->held[k];
+		const HeldNumber *held = &t->held[k];
 		bool		from_ring = held->hold.leased_level == 0;
 
 		if (held->entry != entry || held->lease_id != entry->c.lease_id)
@@ -94,7 +96,7 @@ find_held(Found *found, const Txn *t, const Entry *entry)
 	}
 }
 
-/* After each step. */
+/* Check an entry, after each step. */
 const char *
 partition_of_entry(const Entry *entry)
 {
@@ -104,23 +106,23 @@ partition_of_entry(const Entry *entry)
 	if (!row->numbered)
 		return NULL;
 	if (entry->c.avail < 0 || ring_room(&entry->c) < 0)
-		return "more is on sale and held than the ring has places";
+		return "the ring is too small for the units on sale and held";
 	for (int32 i = 0; i < entry->c.avail; i++)
 		find_number(&found,
 					entry->ring.numbers[ring_place(entry->ring.head + i)]);
 	for (int i = 0; i < ntxns; i++)
 		find_held(&found, &txns[i], entry);
 	if (found.twice)
-		return "a number is twice in the ring or in hands";
+		return "a number is in the ring or on hold twice";
 	if (found.held != entry->c.held)
-		return "held is not the count of the numbers on hold";
+		return "held is not the count of numbers on hold";
 	if (found.numbers != (row->lease_id == entry->c.lease_id ?
 						  unsold_numbers[entry->item] : 0))
-		return "ring and hands have not the numbers of the lease";
+		return "ring and holds do not have the numbers of the lease";
 	return NULL;
 }
 
-/* An order is committed: a told number has one order for ever. */
+/* Check a committed order: a revealed number is never given to another. */
 const char *
 hand_out(const Order *before, const Order *now)
 {
@@ -129,9 +131,9 @@ hand_out(const Order *before, const Order *now)
 		 before->number != now->number);
 
 	if (before != NULL && before->state == BURNT && now->state == LIVE)
-		return "an order that was told its number and ended is live again";
+		return "an order that ended with its number revealed is live again";
 	if (handed && (told[now->item] & set_of(now->number)) != 0)
-		return "a number that was told is another order's";
+		return "a revealed number is given to another order";
 	if (now->told)
 		told[now->item] |= set_of(now->number);
 	return NULL;

@@ -1,6 +1,6 @@
 /*
  * partition.h
- *		Each number of an item is in exactly one place.
+ *		The law that each number of an item is in exactly one place.
  */
 #ifndef MODEL_PARTITION_H
 #define MODEL_PARTITION_H

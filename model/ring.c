@@ -1,9 +1,9 @@
 /*
  * ring.c
- *		The ring of numbers against a plain list.
+ *		Test of the ring of numbers (src/shmem/numbers.h) against a plain list.
  *
- * The laws see which numbers are in a ring, and not in which order.  So the
- * order is checked before the first round.
+ * The laws check which numbers are in a ring, not their order.  check_ring()
+ * checks the order, before the first round.
  */
 #include <string.h>
 
@@ -15,7 +15,7 @@
 #define RING_STEPS	10000
 
 static NumberRing ring;
-static int32 list[NUMBERS_RING];	/* the next one first */
+static int32 list[NUMBERS_RING];	/* from head to tail */
 static int32 listed;
 
 static void
@@ -26,12 +26,12 @@ take_some(void)
 
 	ring_take(&ring, numbers, n);
 	if (memcmp(numbers, list, sizeof(int32) * (size_t) n) != 0)
-		broken("the ring gives other numbers than the list", 0);
+		broken("the ring and the list return different numbers", 0);
 	listed -= n;
 	memmove(list, list + n, sizeof(int32) * (size_t) listed);
 }
 
-/* New numbers, as many as there is room for, or less; returns how many. */
+/* Draw at most as many new numbers as there is room for; returns how many. */
 static int32
 draw_some(int32 *numbers)
 {
@@ -65,6 +65,7 @@ refill_some(void)
 	listed += n;
 }
 
+/* Run random operations on both, and compare them. */
 void
 check_ring(void)
 {

@@ -1,6 +1,6 @@
 /*
  * ring.h
- *		The ring of numbers against a plain list.
+ *		Test of the ring of numbers against a plain list.
  */
 #ifndef MODEL_RING_H
 #define MODEL_RING_H

@@ -1,6 +1,6 @@
 /*
  * sale.c
- *		Purchases: src/modes.c and src/batch.c of the extension.
+ *		Purchases: src/sale/rules.c, modes.c and decide.c of the extension.
  */
 #include "cache.h"
 #include "chance.h"
@@ -13,7 +13,7 @@
 #include "tables.h"
 #include "world.h"
 
-/* The first free numbers of the locked row; none of an item without. */
+/* The lowest free numbers of the locked row; none if it is not numbered. */
 static NumberSet
 row_numbers(const Txn *t, const ItemRow *row, int32 units)
 {
@@ -24,29 +24,29 @@ row_numbers(const Txn *t, const ItemRow *row, int32 units)
 }
 
 /*
- * Take units from the locked row, and the rest from its lease.  The order is
- * to be none of the lease, so that what it has of it leaves the lease.
+ * Take units from the locked row, and from its lease what the row lacks.  The
+ * order will not belong to the lease, so the lease shrinks by the latter.
  */
 Outcome
-sale_decide(Txn *t, ItemRow *row, Taken *taken)
+decide(Txn *t, ItemRow *row, Taken *taken)
 {
 	int32		part = 0;
 	NumberSet	numbers;
 
 	if (row->stock < t->quantity)
-		lease_settle(t, t->item, row);
+		settle(t, t->item, row);
 	while (row->stock < t->quantity && part == 0)
 	{
 		uint64		generation;
 
-		if (t->pin != NULL && row->leased > 0 && xact_has_room(t) &&
-			xact_take(t, t->pin, t->quantity - row->stock, taken))
+		if (t->pin != NULL && row->leased > 0 && hold_has_slot(t) &&
+			hold_take(t, t->pin, t->quantity - row->stock, taken))
 		{
 			part = t->quantity - row->stock;
 			break;
 		}
-		generation = read_generation(t);
-		switch (lease_judge(t, row, generation))
+		generation = await_generation(t);
+		switch (await_judge(t, row, generation))
 		{
 			case UNITS_SOLD_OUT:
 				return SOLD_OUT;
@@ -66,28 +66,29 @@ sale_decide(Txn *t, ItemRow *row, Taken *taken)
 	row->free &= ~numbers;
 	row->stock -= t->quantity - part;
 	row->leased -= part;
-	write_row(t, t->item, row, false);
+	item_write(t, t->item, row, false);
 	return SOLD;
 }
 
+/* Buy with the row locked; conflict if version is given and not the row's. */
 static Outcome
 buy_locked(Txn *t, int64 version)
 {
-	ItemRow		row = lock_row(t, t->item);
+	ItemRow		row = item_lock_row(t, t->item);
 	Taken		taken;
 
 	if (version >= 0 && row.version != version && mutation != SELL_OLD_NUMBER)
 		return CONFLICT;
-	if (sale_decide(t, &row, &taken) == SOLD_OUT)
+	if (decide(t, &row, &taken) == SOLD_OUT)
 		return SOLD_OUT;
-	write_order(t, t->item, t->quantity, &taken);
+	orders_insert(t, t->item, t->quantity, &taken);
 	return SOLD;
 }
 
 static Outcome
 buy_pessimistic(Txn *t)
 {
-	line_up(t, t->item);
+	item_lock_acquire(t, t->item);
 	return buy_locked(t, -1);
 }
 
@@ -96,11 +97,11 @@ buy_optimistic(Txn *t)
 {
 	for (;;)
 	{
-		uint64		generation = read_generation(t);
-		ItemRow		row = peek(t, t->item);
+		uint64		generation = await_generation(t);
+		ItemRow		row = item_read_latest(t, t->item);
 
 		if (row.stock < t->quantity)
-			switch (lease_judge(t, &row, generation))
+			switch (await_judge(t, &row, generation))
 			{
 				case UNITS_SOLD_OUT:
 					return SOLD_OUT;
@@ -116,37 +117,40 @@ buy_optimistic(Txn *t)
 	}
 }
 
-/* WAIT_WITH_HOLD: what a holder must not do. */
+/* The mutation WAIT_WITH_HOLD: wait for the row with units on hold. */
 static Outcome
 buy_holding(Txn *t)
 {
 	Taken		taken;
 	bool		took = t->pin != NULL && !t->block &&
-		xact_take(t, t->pin, 1, &taken);
+		hold_take(t, t->pin, 1, &taken);
 
-	(void) lock_row(t, t->item);
+	(void) item_lock_row(t, t->item);
 	if (took)
-		xact_return(t, t->pin, &taken, 1);
+		hold_return(t, t->pin, &taken, 1);
 	return buy_locked(t, -1);
 }
 
-/* The fence: the row must carry the lease of the units that are on hold. */
+/*
+ * Insert the order if the row still has the lease of the units on hold; false
+ * if not.
+ */
 static bool
-order_fenced(Txn *t, const Taken *taken)
+orders_insert_fenced(Txn *t, const Taken *taken)
 {
 	bool		passed;
 
-	open_items(t);
+	relation_lock_items(t);
 	passed = mutation == NO_FENCE ||
 		(t->pin->c.lease_id == taken->lease_id &&
-		 read_row(t, t->item).lease_id == taken->lease_id);
+		 item_row_seen(t, t->item).lease_id == taken->lease_id);
 	step(t, passed ? "fence" : "fence: stale");
 	if (passed)
-		write_order(t, t->item, t->quantity, taken);
+		orders_insert(t, t->item, t->quantity, taken);
 	return passed;
 }
 
-/* The ring has no room for what the purchase needs: on in mode advisory. */
+/* Buy from the row, because the ring has no room for the numbers needed. */
 static Outcome
 buy_on_row(Txn *t)
 {
@@ -154,6 +158,7 @@ buy_on_row(Txn *t)
 	return buy_pessimistic(t);
 }
 
+/* Mode cache: units from the cache, order fenced by the lease. */
 static Outcome
 buy_cache(Txn *t)
 {
@@ -161,47 +166,47 @@ buy_cache(Txn *t)
 	{
 		Taken		taken;
 
-		if (!xact_take(t, t->pin, t->quantity, &taken))
+		if (!hold_take(t, t->pin, t->quantity, &taken))
 		{
-			if (!lease_obtain(t, &taken))
+			if (!refill_obtain(t, &taken))
 				return taken.full ? buy_on_row(t) : SOLD_OUT;
 		}
 		else if (t->pin->c.avail == 0 && !t->pin->refilling && one_in(2))
-			top_up(t);
-		if (order_fenced(t, &taken))
+			refill_ahead(t);
+		if (orders_insert_fenced(t, &taken))
 			return SOLD;
 		counts[STALE]++;
-		xact_return(t, t->pin, &taken, t->quantity);
+		hold_return(t, t->pin, &taken, t->quantity);
 		step(t, "return");
-		if (peek(t, t->item).lease_id != taken.lease_id)
-			stock_renew(t->pin, taken.lease_id);
+		if (item_read_latest(t, t->item).lease_id != taken.lease_id)
+			cache_renew_lease(t->pin, taken.lease_id);
 		step(t, "renew");
 	}
 }
 
-/* Read the row, make an entry or set right what it says. */
+/* Read the row; make an entry, or clear a sold-out flag that is stale. */
 static void
 check_row(Txn *t)
 {
-	uint64		generation = read_generation(t);
-	ItemRow		row = peek(t, t->item);
+	uint64		generation = await_generation(t);
+	ItemRow		row = item_read_latest(t, t->item);
 	Entry	   *entry = t->pin;
 
 	if (entry == NULL)
-		stock_enter(t, t->item);
+		entry_enter(t, t->item);
 	else if (entry->c.generation == generation && !row.mine &&
 			 (row.stock > 0 || counters_lost(&entry->c, &row)))
 		entry->sold_out = false;
 	step(t, "check row");
 }
 
-/* Rules and flag (src/buy.c); false: the flag says sold out. */
+/* Find the entry and check its sold-out flag; false: sold out. */
 static bool
-check_rules(Txn *t)
+rules_check(Txn *t)
 {
 	bool		sold_out;
 
-	stock_find(t, t->item);
+	entry_find(t, t->item);
 	step(t, "find entry");
 	if (t->pin == NULL || t->work.changed[t->item])
 	{
@@ -211,12 +216,13 @@ check_rules(Txn *t)
 	if (one_in(8))
 		check_row(t);
 	sold_out = t->pin->sold_out;
-	step(t, "glance");
+	step(t, "read rules");
 	return !sold_out;
 }
 
+/* Start a call; its reach is noted from now on. */
 void
-begin_call(Txn *t, int item, int32 quantity)
+call_begin(Txn *t, int item, int32 quantity)
 {
 	t->item = item;
 	t->quantity = quantity;
@@ -226,25 +232,28 @@ begin_call(Txn *t, int item, int32 quantity)
 	t->calling = true;
 }
 
-/* Law: who is told "sold out" could not have had the units at some moment. */
+/*
+ * Law: "sold out" is answered only if the units were out of reach at some
+ * moment of the call.
+ */
 void
-end_call(Txn *t, bool sold_out)
+call_end(Txn *t, bool sold_out)
 {
 	if (sold_out && t->least >= t->quantity)
-		broken("sold out was said, and units could be had all the time",
-			   t->item);
+		broken("sold out, but the units were always in reach", t->item);
 	counts[REFUSALS] += sold_out;
 	t->calling = false;
 	t->pin = NULL;
 }
 
+/* One purchase in a random mode. */
 Outcome
 buy(Txn *t, int item, int32 quantity)
 {
 	Outcome		outcome = SOLD_OUT;
 
-	begin_call(t, item, quantity);
-	if (check_rules(t))
+	call_begin(t, item, quantity);
+	if (rules_check(t))
 		switch (below(4))
 		{
 			case 0:
@@ -255,11 +264,11 @@ buy(Txn *t, int item, int32 quantity)
 					buy_optimistic(t);
 				break;
 			default:
-				outcome = t->pin != NULL && xact_has_room(t) ?
+				outcome = t->pin != NULL && hold_has_slot(t) ?
 					buy_cache(t) : buy_pessimistic(t);
 				break;
 		}
-	end_call(t, outcome == SOLD_OUT);
+	call_end(t, outcome == SOLD_OUT);
 	step(t, outcome == SOLD ? "sold" :
 		 outcome == SOLD_OUT ? "sold out" : "conflict");
 	return outcome;

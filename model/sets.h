@@ -1,6 +1,6 @@
 /*
  * sets.h
- *		Sets of numbers: an int8multirange of the extension, here bits.
+ *		Sets of numbers as bits, where the extension will have int8multirange.
  */
 #ifndef MODEL_SETS_H
 #define MODEL_SETS_H
@@ -13,7 +13,7 @@ set_of(int32 number)
 	return UINT64_C(1) << (number - 1);
 }
 
-/* 1 to n, at most NUMBERS */
+/* The numbers 1 to n; n is at most NUMBERS. */
 static inline NumberSet
 set_up_to(int32 n)
 {
@@ -33,7 +33,7 @@ set_lowest(NumberSet set)
 	return __builtin_ctzll(set) + 1;
 }
 
-/* The first n numbers, or all. */
+/* The lowest n numbers, or all if there are fewer. */
 static inline NumberSet
 set_first(NumberSet set, int32 n)
 {

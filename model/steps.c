@@ -1,6 +1,10 @@
 /*
  * steps.c
- *		The scheduler: who goes on after an atomic step, and who waits for what.
+ *		The scheduler, which picks the transaction that continues after an
+ *		atomic step; waiting and deadlocks.
+ *
+ * Transactions are coroutines: makecontext() makes the stacks, and setjmp()
+ * switches between them.
  */
 #define _GNU_SOURCE				/* for ucontext.h on some systems */
 #include <setjmp.h>
@@ -22,6 +26,7 @@ static jmp_buf main_place;
  * Steps
  */
 
+/* Can the transaction continue, or has it transactions left to run? */
 bool
 is_ready(const Txn *t)
 {
@@ -38,7 +43,7 @@ is_ready(const Txn *t)
 	return true;
 }
 
-/* Somebody who can go on, or NULL. */
+/* A random transaction that can continue, or NULL. */
 static Txn *
 pick(void)
 {
@@ -61,7 +66,7 @@ go_to(Txn *t)
 	_longjmp(t->place, 1);
 }
 
-/* Leave for the next; returns when t is gone back to. */
+/* Switch from t to next, or to the main stack; returns when t continues. */
 static void
 __attribute__((noinline))
 leave(Txn *t, Txn *next)
@@ -73,7 +78,7 @@ leave(Txn *t, Txn *next)
 	go_to(next);
 }
 
-/* Let others run.  Returns when it is our turn again. */
+/* Let other transactions run; returns when t is picked again. */
 void
 yield(Txn *t)
 {
@@ -96,7 +101,7 @@ stop_waiting(Txn *t)
 	t->wait_readers = false;
 }
 
-/* Nothing is left of what the transaction was. */
+/* Clear the state of a transaction that has ended. */
 void
 reset(Txn *t)
 {
@@ -107,14 +112,20 @@ reset(Txn *t)
 	stop_waiting(t);
 }
 
-/* Memory and what is not committed are lost.  Who lives on starts again. */
+/*
+ * Crash the server: memory and uncommitted changes are lost, and all
+ * coroutines restart.
+ */
 static void
 crash(void)
 {
 	counts[CRASHES]++;
 	memset(entries, 0, sizeof(entries));
 	for (int i = 0; i < ITEMS; i++)
-		row_locks[i].owner = lines[i].owner = roles[i].owner = NOBODY;
+	{
+		row_locks[i].owner = item_locks[i].owner = NOBODY;
+		refill_locks[i].owner = NOBODY;
+	}
 	for (int i = 0; i < ORDERS; i++)
 		order_locks[i].owner = NOBODY;
 	table_lock.owner = NOBODY;
@@ -126,6 +137,7 @@ crash(void)
 	nxids = 1;
 }
 
+/* Raise an error: the transaction aborts the level or all of it. */
 void
 raise_error(Txn *t)
 {
@@ -133,7 +145,10 @@ raise_error(Txn *t)
 	_longjmp(t->error, 1);
 }
 
-/* End an atomic step, where no interrupt is served. */
+/*
+ * End an atomic step at a place where no interrupt is processed: check the
+ * laws, perhaps crash, let others run.
+ */
 void
 step_on(Txn *t, const char *what)
 {
@@ -157,7 +172,7 @@ step_on(Txn *t, const char *what)
 	yield(t);
 }
 
-/* The same where an error, a cancel or a terminate can end the transaction. */
+/* End an atomic step at a place where an error or interrupt can be raised. */
 void
 step(Txn *t, const char *what)
 {
@@ -171,7 +186,7 @@ step(Txn *t, const char *what)
  * Waiting
  */
 
-/* Whom t waits for; NOBODY if it is not one, or nobody any more. */
+/* The transaction that t waits for, or NOBODY; readers are not followed. */
 static int
 awaited(const Txn *t)
 {
@@ -182,7 +197,10 @@ awaited(const Txn *t)
 	return NOBODY;
 }
 
-/* Single purchases must not deadlock; who closes another circle gives way. */
+/*
+ * Raise an error if t waits for itself.  Law: a deadlock has a transaction of
+ * more than one statement in it.
+ */
 void
 detect_deadlock(Txn *t)
 {
@@ -197,12 +215,16 @@ detect_deadlock(Txn *t)
 	if (other != t->id)
 		return;
 	if (!block)
-		broken("single statements deadlock", t->item);
+		broken("single-statement transactions deadlock", t->item);
 	counts[DEADLOCKS]++;
 	stop_waiting(t);
 	raise_error(t);
 }
 
+/*
+ * Take the lock, until the end of the level; false if another transaction has
+ * it.
+ */
 bool
 try_lock(Txn *t, Lock *lock)
 {
@@ -215,7 +237,7 @@ try_lock(Txn *t, Lock *lock)
 	return true;
 }
 
-/* Wait until nobody else has the lock. */
+/* Wait until no other transaction has the lock. */
 void
 await_lock(Txn *t, const Lock *lock, const char *what)
 {
@@ -251,11 +273,11 @@ coroutine(void)
 
 	if (_setjmp(t->place) == 0)
 		_longjmp(main_place, 1);
-	t->restart = false;			/* a crash before the first step ends nothing */
+	t->restart = false;			/* nothing has run that a crash could end */
 	run(t);
 }
 
-/* Make a coroutine that runs t, up to the first time that it lets others run. */
+/* Make the coroutine of t; run_all() starts it. */
 void
 start_coroutine(Txn *t, void (*run) (Txn *t))
 {
@@ -275,7 +297,7 @@ start_coroutine(Txn *t, void (*run) (Txn *t))
 		(void) setcontext(&context);
 }
 
-/* Run until nobody can go on. */
+/* Run until no transaction can continue.  Law: none is still running then. */
 void
 run_all(void)
 {
@@ -287,5 +309,5 @@ run_all(void)
 		go_to(t);
 	for (int i = 0; i < ntxns; i++)
 		if (txns[i].running)
-			broken("everybody waits", txns[i].item);
+			broken("all transactions wait", txns[i].item);
 }

@@ -1,6 +1,7 @@
 /*
  * steps.h
- *		The scheduler: who goes on after an atomic step, and who waits for what.
+ *		The scheduler, which picks the transaction that continues after an
+ *		atomic step; waiting and deadlocks.
  */
 #ifndef MODEL_STEPS_H
 #define MODEL_STEPS_H

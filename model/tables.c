@@ -1,31 +1,32 @@
 /*
  * tables.c
- *		The tables as a transaction sees and changes them: src/ledger.c of the
+ *		The tables as a transaction sees and changes them: src/table/ of the
  *		extension.
  */
 #include "laws.h"
 #include "sets.h"
 #include "steps.h"
 #include "tables.h"
-#include "transactions.h"
 #include "world.h"
 
-/* Lock the tables against TRUNCATE to the end of the transaction. */
+/* Lock the tables against TRUNCATE until the end of the transaction. */
 void
-open_items(Txn *t)
+relation_lock_items(Txn *t)
 {
 	await_lock(t, &table_lock, "wait for the table");
 	t->reads_table = true;
 }
 
+/* The row as the transaction sees it. */
 ItemRow
-read_row(const Txn *t, int item)
+item_row_seen(const Txn *t, int item)
 {
 	return t->work.row[item].mine ? t->work.row[item] : table[item];
 }
 
+/* Update the locked row; announce the change at commit if asked. */
 void
-write_row(Txn *t, int item, ItemRow *row, bool announce)
+item_write(Txn *t, int item, ItemRow *row, bool announce)
 {
 	row->version++;
 	row->mine = true;
@@ -36,26 +37,28 @@ write_row(Txn *t, int item, ItemRow *row, bool announce)
 	step(t, "write row");
 }
 
+/* Wait for the row, lock it and return its latest version. */
 ItemRow
-lock_row(Txn *t, int item)
+item_lock_row(Txn *t, int item)
 {
 	ItemRow		row;
 
-	open_items(t);
+	relation_lock_items(t);
 	t->wrote = true;
 	take_lock(t, &row_locks[item], "wait for the row");
-	row = read_row(t, item);
+	row = item_row_seen(t, item);
 	step(t, "lock row");
 	return row;
 }
 
+/* Read the latest version of the row without locking it. */
 ItemRow
-peek(Txn *t, int item)
+item_read_latest(Txn *t, int item)
 {
 	ItemRow		row;
 
-	open_items(t);
-	row = read_row(t, item);
+	relation_lock_items(t);
+	row = item_row_seen(t, item);
 	step(t, "read row");
 	return row;
 }
@@ -68,8 +71,8 @@ is_sold(const Order *order, int item, int32 number)
 }
 
 /*
- * The unique index of live orders' numbers: no other order has the number, not
- * even one that is not committed, whose end would be waited for.
+ * The unique index on the numbers of live orders: no other order has the
+ * number.  Not even an uncommitted one, because an INSERT would wait for it.
  */
 static void
 check_number(const Txn *t, int item, int32 number)
@@ -79,7 +82,7 @@ check_number(const Txn *t, int item, int32 number)
 		Order		order = order_now(t, k);
 
 		if (is_sold(&order, item, number))
-			broken("a number is sold that has a live order", item);
+			broken("a number is sold that a live order has", item);
 	}
 	for (int i = 0; i < ntxns; i++)
 		if (!txns[i].visible)
@@ -88,11 +91,10 @@ check_number(const Txn *t, int item, int32 number)
 
 			for (int k = 0; k < work->norders; k++)
 				if (is_sold(&work->orders[k], item, number))
-					broken("a number is sold that is in a new order", item);
+					broken("a number is sold that a new order has", item);
 			for (int k = 0; k < work->nmoves; k++)
 				if (i != t->id && is_sold(&work->moves[k].now, item, number))
-					broken("a number is sold that is in a changed order",
-						   item);
+					broken("a number is sold that a changed order has", item);
 		}
 }
 
@@ -100,7 +102,7 @@ static void
 add_order(Txn *t, const Order *order)
 {
 	if (t->work.norders == NEW_ORDERS)
-		broken("the model has too few places for new orders", order->item);
+		broken("the model has too few slots for new orders", order->item);
 	if (order->number != 0)
 		check_number(t, order->item, order->number);
 	t->work.orders[t->work.norders++] = *order;
@@ -108,11 +110,11 @@ add_order(Txn *t, const Order *order)
 	counts[SALES]++;
 }
 
-/* One order, or, of a numbered item, one for each number. */
+/* Insert one order, or, for a numbered item, one for each number. */
 void
-write_order(Txn *t, int item, int32 units, const Taken *taken)
+orders_insert(Txn *t, int item, int32 units, const Taken *taken)
 {
-	ItemRow		row = read_row(t, item);
+	ItemRow		row = item_row_seen(t, item);
 	Order		order = {.item = item};
 
 	order.units = units;
@@ -123,7 +125,7 @@ write_order(Txn *t, int item, int32 units, const Taken *taken)
 		return;
 	}
 	if (set_count(taken->numbers) != units)
-		broken("a purchase has not as many numbers as units", item);
+		broken("a purchase has more or fewer numbers than units", item);
 	order.units = 1;
 	order.told = row.reveal == REVEAL_PENDING;
 	for (NumberSet left = taken->numbers; left != 0; left &= left - 1)
@@ -134,7 +136,10 @@ write_order(Txn *t, int item, int32 units, const Taken *taken)
 	}
 }
 
-/* An order as the transaction sees it; ORDERS + n is the n-th of its own. */
+/*
+ * Order k as the transaction sees it; from ORDERS on, k counts the orders that
+ * it has inserted.
+ */
 Order
 order_now(const Txn *t, int k)
 {
@@ -173,8 +178,9 @@ count_order(const Order *order, int item, int64 lease_id)
 	return order->units;
 }
 
+/* Units that the lease has sold, as the transaction sees it. */
 int32
-sold_on_lease(const Txn *t, int item, int64 lease_id)
+orders_sold_on_lease(const Txn *t, int item, int64 lease_id)
 {
 	int32		units = 0;
 
@@ -189,7 +195,7 @@ sold_on_lease(const Txn *t, int item, int64 lease_id)
 	return units;
 }
 
-/* Has the order its number, so that it is not one of the lease's? */
+/* The number that the order keeps from the lease; empty if it keeps none. */
 static NumberSet
 number_of(const Order *order, const ItemRow *row)
 {
@@ -202,7 +208,7 @@ number_of(const Order *order, const ItemRow *row)
 	return has ? set_of(order->number) : 0;
 }
 
-/* Numbers of the open lease that are not sold: all that are nowhere else. */
+/* The unsold numbers of the open lease: all that are in no other place. */
 NumberSet
 unsold_on_lease(const Txn *t, int item, const ItemRow *row)
 {

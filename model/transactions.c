@@ -1,6 +1,9 @@
 /*
  * transactions.c
- *		Transactions: what they do, and how they and their savepoints end.
+ *		Transactions: their operations, commit, abort and savepoints.
+ *
+ * Commit and abort take their steps in the order of PostgreSQL's xact.c and of
+ * src/callbacks.c of the extension.
  */
 #include <setjmp.h>
 #include <string.h>
@@ -29,7 +32,10 @@ begin_level(Txn *t, int level)
 	nxids++;
 }
 
-/* Do something to all locks of a kind that a level and those inside it have. */
+/*
+ * Release the locks that a level and those below it have taken, or move them
+ * to the level above.
+ */
 static void
 for_locks(Txn *t, Lock *locks, int n, int level, bool release)
 {
@@ -43,7 +49,7 @@ for_locks(Txn *t, Lock *locks, int n, int level, bool release)
 		}
 }
 
-/* Row locks end as soon as others see that the transaction has ended. */
+/* Row locks end when others see that the transaction has ended. */
 static void
 for_row_locks(Txn *t, int level, bool release)
 {
@@ -51,12 +57,12 @@ for_row_locks(Txn *t, int level, bool release)
 	for_locks(t, order_locks, norders, level, release);
 }
 
-/* Heavyweight locks, those on xids among them, end after the callbacks. */
+/* Heavyweight locks, including those on xids, end after the callbacks. */
 static void
 for_heavy_locks(Txn *t, int level, bool release)
 {
-	for_locks(t, lines, ITEMS, level, release);
-	for_locks(t, roles, ITEMS, level, release);
+	for_locks(t, item_locks, ITEMS, level, release);
+	for_locks(t, refill_locks, ITEMS, level, release);
 	for_locks(t, &table_lock, 1, level, release);
 	for (int i = 1; i < nxids; i++)
 		if (xids[i].txn == t->id && xids[i].level >= level)
@@ -92,9 +98,9 @@ rollback_level(Txn *t)
 			if (mutation == SAVEPOINT_KEEPS_HOLD)
 				drop_hold(t, &t->holds[i]);
 			else
-				undo_hold(t, &t->holds[i]);
+				abort_hold(t, &t->holds[i]);
 		}
-	undo_numbers(t);
+	hold_numbers_abort_level(t);
 	for_heavy_locks(t, level, true);
 	t->pin = NULL;
 	t->level--;
@@ -109,10 +115,11 @@ rollback(Txn *t)
 	memset(&t->work, 0, sizeof(Work));
 	step_on(t, "abort");
 	while (t->nholds > 0)
-		undo_hold(t, &t->holds[t->nholds - 1]);
+		abort_hold(t, &t->holds[t->nholds - 1]);
 	end_transaction(t);
 }
 
+/* Move a hold to the level above. */
 static void
 lift_hold(Txn *t, Hold *hold)
 {
@@ -137,14 +144,14 @@ release_level(Txn *t)
 	for (int i = t->nholds - 1; i >= 0; i--)
 		if (i < t->nholds && t->holds[i].level == t->level)
 			lift_hold(t, &t->holds[i]);
-	lift_numbers(t);
+	hold_numbers_commit_level(t);
 	for_row_locks(t, t->level, false);
 	for_heavy_locks(t, t->level, false);
 	t->level--;
 	step(t, "release savepoint");
 }
 
-/* What the transaction has written is the table's now, all at once. */
+/* Make the changes of the transaction visible, all in one step. */
 static void
 apply(Txn *t)
 {
@@ -153,7 +160,7 @@ apply(Txn *t)
 	if (work->emptied)
 		forget_tables();
 	if (norders + work->norders > ORDERS)
-		broken("the model has too few places for orders", t->item);
+		broken("the model has too few slots for orders", t->item);
 	for (int i = 0; i < ITEMS; i++)
 	{
 		supplied[i] += work->supplied[i];
@@ -179,20 +186,21 @@ apply(Txn *t)
 	note_reach();
 }
 
+/* Announce the changed rows to the cache, after the commit is visible. */
 void
-announce(Txn *t)
+change_announce(Txn *t)
 {
 	for (int i = 0; i < ITEMS; i++)
 		if (t->work.changed[i])
 		{
-			stock_changed(i);
+			cache_row_changed(i);
 			step_on(t, "commit: announce");
 		}
 	for (int i = 0; t->work.emptied && i < nentries; i++)
 		if (entries[i].live)
 		{
-			stock_start_lease(&entries[i]);
-			evict(&entries[i]);
+			cache_start_lease(&entries[i]);
+			cache_evict(&entries[i]);
 		}
 	t->work.emptied = false;
 }
@@ -204,7 +212,7 @@ release_holds(Txn *t)
 		commit_hold(t, &t->holds[t->nholds - 1]);
 }
 
-/* The order of steps at COMMIT: visible, announced, given up, unlocked. */
+/* Commit: make changes visible, announce them, release holds, then locks. */
 static void
 commit(Txn *t)
 {
@@ -216,14 +224,14 @@ commit(Txn *t)
 	step_on(t, "commit: visible");
 	if (mutation == RELEASE_BEFORE_ANNOUNCE)
 		release_holds(t);
-	announce(t);
+	change_announce(t);
 	release_holds(t);
 	end_transaction(t);
 }
 
 /*
- * One that is committed, or of our own.  Orders of a table that is being
- * truncated are out of reach.
+ * Change a random order, committed or inserted by the transaction itself.
+ * relation_lock_items() waits for a running TRUNCATE.
  */
 static void
 change_some_order(Txn *t, int what)
@@ -231,7 +239,7 @@ change_some_order(Txn *t, int what)
 	int			n;
 	int			k;
 
-	open_items(t);
+	relation_lock_items(t);
 	n = norders + t->work.norders;
 	if (n == 0)
 		return;
@@ -239,15 +247,16 @@ change_some_order(Txn *t, int what)
 	if (k >= norders)
 		k += ORDERS - norders;
 	if (what == 16)
-		pay_late(t, k);
+		order_confirm_late(t, k);
 	else if (one_in(3))
-		archive_order(t, k);
+		order_archive(t, k);
 	else if (one_in(3))
-		tell_order(t, k);
+		order_confirm(t, k);
 	else
-		end_order(t, k, what == 17);
+		order_end(t, k, what == 17);
 }
 
+/* One random operation. */
 static void
 operation(Txn *t)
 {
@@ -265,17 +274,17 @@ operation(Txn *t)
 			rollback_level(t);
 	}
 	else if (what >= 22)
-		recall(t, item);
+		lease_recall(t, item);
 	else if (what >= 21)
-		prewarm(t, item);
+		lease_prewarm(t, item);
 	else if (what >= 20)
-		restock(t, item);
+		item_restock(t, item);
 	else if (what >= 19)
 	{
 		if (one_in(2))
 			truncate_tables(t);
 		else
-			close_item(t, item);
+			item_close(t, item);
 	}
 	else if (what >= 16)
 		change_some_order(t, what);
@@ -283,7 +292,7 @@ operation(Txn *t)
 		(void) buy(t, item, 1 + one_in(5));
 }
 
-/* At the end of a round: buy what is left, one by one. */
+/* At the end of a round: buy the units that are left, one by one. */
 static void
 drain(Txn *t)
 {

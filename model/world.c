@@ -1,7 +1,7 @@
 /*
  * world.c
- *		What simulated transactions share: the committed tables, locks, shared
- *		memory and each other.
+ *		State that simulated transactions share: the committed tables, locks,
+ *		shared memory, and the transactions themselves.
  */
 #include "world.h"
 
@@ -14,17 +14,17 @@ int32		supplied[ITEMS];
 Order		orders[ORDERS];
 int			norders;
 
-/* what was done with numbers, as committed */
-NumberSet	told[ITEMS];		/* codes, to buyers */
-NumberSet	refunded[ITEMS];	/* amounts, by a close */
-NumberSet	archived[ITEMS];	/* with their orders */
+/* events of numbers, as committed */
+NumberSet	told[ITEMS];		/* codes revealed to buyers */
+NumberSet	refunded[ITEMS];	/* amounts reported by a close */
+NumberSet	archived[ITEMS];	/* withdrawn with their orders */
 
 /* locks */
 Lock		row_locks[ITEMS];
-Lock		lines[ITEMS];
-Lock		roles[ITEMS];
+Lock		item_locks[ITEMS];
+Lock		refill_locks[ITEMS];
 Lock		order_locks[ORDERS];
-Lock		table_lock;			/* exclusively */
+Lock		table_lock;			/* exclusive */
 
 /* shared memory */
 Entry		entries[ITEMS];
@@ -38,6 +38,7 @@ int			nxids;
 uint64		counts[COUNTS];
 bool		draining;			/* the end of a round: no crash, no error */
 
+/* The entry of an item, or NULL. */
 Entry *
 entry_of(int item)
 {

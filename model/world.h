@@ -1,7 +1,7 @@
 /*
  * world.h
- *		What simulated transactions share: the committed tables, locks, shared
- *		memory and each other.
+ *		State that simulated transactions share: the committed tables, locks,
+ *		shared memory, and the transactions themselves.
  */
 #ifndef MODEL_WORLD_H
 #define MODEL_WORLD_H
@@ -18,8 +18,8 @@ extern NumberSet told[ITEMS];
 extern NumberSet refunded[ITEMS];
 extern NumberSet archived[ITEMS];
 extern Lock row_locks[ITEMS];
-extern Lock lines[ITEMS];
-extern Lock roles[ITEMS];
+extern Lock item_locks[ITEMS];
+extern Lock refill_locks[ITEMS];
 extern Lock order_locks[ORDERS];
 extern Lock table_lock;
 extern Entry entries[ITEMS];

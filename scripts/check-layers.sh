@@ -6,7 +6,9 @@
 #   the modules (a .c with its .h) include each other without a circle;
 # - words that belong to a layer (SPI, locks, SQL text ...) stand only there;
 # - no file is longer than MAX_LINES;
-# - what has external linkage is used by another file.
+# - what has external linkage is used by another file;
+# - a file of model/ includes only headers of files further down in the list in
+#   the head of model/lease_model.c.
 #
 # An argument names another source tree to check.
 
@@ -167,10 +169,51 @@ check_linkage() {
     done < <(find src -name '*.h' ! -path src/base/fault.h)
 }
 
+# The modules of model/ in the order of the list in lease_model.c's head
+model_list() {
+    sed -n '1,/^ \*\//s/^ \* \([a-z_]*\)\.[ch]\t.*/\1/p' model/lease_model.c
+}
+
+# "file module header" for each include in quotes
+model_includes() {
+    local file module
+
+    for file in model/*.[ch]; do
+        module=${file#model/}
+        module=${module%.[ch]}
+        sed -n "s|^#include \"\([^\"]*\)\".*|$file $module \1|p" "$file"
+    done
+}
+
+check_model() {
+    local list file module header
+
+    list=$(model_list)
+    for file in model/*.[ch]; do
+        module=${file#model/}
+        grep -qx "${module%.[ch]}" <<< "$list" ||
+            violation "$file: is not in the list of model/lease_model.c"
+    done
+    while read -r file module header; do
+        case $header in
+            ../src/shmem/counters.h | ../src/shmem/numbers.h)
+                [ "$file" = model/model.h ] ||
+                    violation "$file: includes $header, which is for model/model.h"
+                continue
+                ;;
+        esac
+        [ "$header" != "$module.h" ] || continue
+        awk -v m="$module" 'below; $0 == m { below = 1 }' <<< "$list" |
+            grep -qx "${header%.h}" ||
+            violation "$file: includes $header, which is not further down in the list of model/lease_model.c"
+    done < <(model_includes)
+}
+
 check_includes
 check_words
 check_statements
 check_length
 check_linkage
+check_model
 [ $failed -ne 0 ] || echo "layers: ok"
 exit $failed

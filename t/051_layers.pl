@@ -23,7 +23,7 @@ sub plant
 	my ($name, $change, $expected) = @_;
 	my $tree = PostgreSQL::Test::Utils::tempdir();
 
-	system('cp', '-r', "$top/seckill.c", "$top/src", $tree) == 0 or die;
+	system('cp', '-r', "$top/seckill.c", "$top/src", "$top/model", $tree) == 0 or die;
 	$change->($tree);
 	my ($ok, $err) = check($tree);
 	ok(!$ok, "$name is noticed");
@@ -71,6 +71,18 @@ foreach my $word (
 }
 
 plant(
+	'an include of the model against its list',
+	append('model/tables.c', qq{#include "sale.h"\n}),
+	qr{model/tables\.c: includes sale\.h});
+plant(
+	'a header of the extension in the model',
+	append('model/cache.c', qq{#include "../src/shmem/cache.h"\n}),
+	qr{model/cache\.c: includes \.\./src/shmem/cache\.h});
+plant(
+	'a file of the model that is not in its list',
+	append('model/extra.c', qq{#include "model.h"\n}),
+	qr{model/extra\.c: is not in the list});
+plant(
 	'a long file',
 	append('src/sale/token.c', "\n" x 600),
 	qr{src/sale/token\.c: \d+ lines});
@@ -82,7 +94,7 @@ plant(
 # a word in a comment or in a message is no use of it
 {
 	my $tree = PostgreSQL::Test::Utils::tempdir();
-	system('cp', '-r', "$top/seckill.c", "$top/src", $tree) == 0 or die;
+	system('cp', '-r', "$top/seckill.c", "$top/src", "$top/model", $tree) == 0 or die;
 	append_to_file("$tree/src/sale/modes.c",
 		"/* SPI_connect(), and more\n * pg_atomic_read_u64() */\n");
 	($ok, $err) = check($tree);
