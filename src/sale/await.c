@@ -1,6 +1,19 @@
 /*
  * await.c
- *		TODO
+ *		What a purchase that finds too few units does: judge, wait, end a lease
+ *		with lost units.
+ *
+ * A caller reads the generation of the cache entry, then the row, then judges.
+ * The verdict is to retry, to refill, to wait for a holder of units or that
+ * the item is sold out (see counters_judge()).
+ *
+ * Waiting for a holder ends with its (sub)transaction, after its callbacks.  A
+ * transaction that has locked the row may wait for holders, so a purchase must
+ * not hold units while it waits for the row.
+ *
+ * Units can be on hold for no transaction, by a bug only: they are lost, and
+ * waiters would wait forever.  Under the row lock such a lease is ended and
+ * settled by its orders.
  */
 #include "postgres.h"
 
@@ -17,16 +30,22 @@
 #include "xact/lock.h"
 
 /*
- * Lease
+ * Judging
  */
 
+/*
+ * The generation of an entry, to be read before the row; 0 without an entry.
+ */
 uint64
-seckill_await_generation(const Purchase *p)
+seckill_await_generation(CacheEntry *entry)
 {
-	return p->entry != NULL ? seckill_cache_generation(p->entry) : 0;
+	return entry != NULL ? seckill_cache_generation(entry) : 0;
 }
 
-/* What is to be done about a row that is short, read after generation. */
+/*
+ * Judge a purchase for which the row, read after the generation, has too few
+ * units.  Without an entry units can only be on the row or in a dead lease.
+ */
 UnitsVerdict
 seckill_await_judge(const Purchase *p, const ItemRow *row, uint64 generation)
 {
@@ -44,8 +63,8 @@ seckill_await_judge(const Purchase *p, const ItemRow *row, uint64 generation)
  */
 
 /*
- * Are units of the entry on hold that no transaction has?  They were lost by a
- * bug: whoever waited for their holder would wait forever.
+ * Are units of the entry lost, that is, on hold for no transaction?  Looks for
+ * a holder without a lock first, and if there is none, under the spinlock.
  */
 bool
 seckill_await_has_lost(CacheEntry *entry)
@@ -60,9 +79,9 @@ seckill_await_has_lost(CacheEntry *entry)
 }
 
 /*
- * End the lease whose units are lost, and settle it: the tables tell what was
- * sold.  The caller has locked the row, and of the lease has only so many units
- * on hold, not written to any order.  False if none are lost by now.
+ * End a lease with lost units, and settle it by its orders, with a warning.
+ * The caller has locked the row; it holds own units of the lease, none of
+ * which is written to an order.  Returns false if no units are lost by now.
  */
 bool
 seckill_await_end_lost(Purchase *p, ItemRow *row, int32 own)
@@ -81,9 +100,9 @@ seckill_await_end_lost(Purchase *p, ItemRow *row, int32 own)
 }
 
 /*
- * A transaction that has sold units of the lease cannot end it: others would
- * settle it without its orders, if it went back to a savepoint and so lost the
- * row, but not these.
+ * Raise an error if this transaction has sold units of the lease.  It must not
+ * end the lease: if it rolled back to a savepoint, it would lose the row lock
+ * but keep those orders, and others would settle the lease without them.
  */
 static void
 check_unused(Purchase *p, int32 own)
@@ -98,7 +117,10 @@ check_unused(Purchase *p, int32 own)
 						 p->item_id)));
 }
 
-/* The same as seckill_await_end_lost(), or an error. */
+/*
+ * End a lease with lost units, as seckill_await_end_lost() does; raise an
+ * error if this transaction has sold units of it.
+ */
 bool
 seckill_await_drop_lost(Purchase *p, ItemRow *row, int32 own)
 {
@@ -107,8 +129,8 @@ seckill_await_drop_lost(Purchase *p, ItemRow *row, int32 own)
 }
 
 /*
- * Wait for the end of a transaction that holds units of the entry, if there is
- * one.  The wait ends after the callbacks of that transaction.
+ * Wait for the end of one (sub)transaction that holds units of the entry, if
+ * there is one.  The wait ends after its callbacks.
  */
 void
 seckill_await_holder(CacheEntry *entry)
@@ -125,8 +147,8 @@ seckill_await_holder(CacheEntry *entry)
 }
 
 /*
- * Wait for a holder of units, or, if they have none, give them back to the row,
- * which is locked for that.
+ * Wait for a holder of units; if units are lost, lock the row and return them
+ * to it instead.
  */
 void
 seckill_await_units(Purchase *p)

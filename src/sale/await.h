@@ -1,6 +1,7 @@
 /*
  * await.h
- *		TODO
+ *		What a purchase that finds too few units does: judge, wait, end a lease
+ *		with lost units.
  */
 #ifndef SECKILL_SALE_AWAIT_H
 #define SECKILL_SALE_AWAIT_H
@@ -8,7 +9,7 @@
 #include "seckill.h"
 #include "shmem/counters.h"
 
-extern uint64 seckill_await_generation(const Purchase *p);
+extern uint64 seckill_await_generation(CacheEntry *entry);
 extern UnitsVerdict seckill_await_judge(const Purchase *p, const ItemRow *row,
 										uint64 generation);
 extern bool seckill_await_has_lost(CacheEntry *entry);

@@ -1,11 +1,16 @@
 /*
- * batch.c
- *		Purchases decided on locked rows, one or many in a transaction.
+ * decide.c
+ *		Deciding purchases on locked rows, one or many in a transaction.
  *
  * The purchases of an item are decided in order, against its row as it was
- * locked.  Each draws on the row first, and takes from the item's open lease
- * what the row lacks.  The row is then written once, for all of them, and the
- * orders of all items with one statement.  What is undecided stays "queued".
+ * locked.  Each takes units from the row's stock first, and what the row lacks
+ * from the item's open lease.  The row is then written once for all of them,
+ * and the orders of all items with one statement.  A purchase that is not
+ * decided keeps the outcome "queued".
+ *
+ * A Sale is the state of one row; it is local to the caller.  A batch of the
+ * queue tries to lock the rows of all its items and waits for none, or it has
+ * one item and waits: then it takes the item lock before the row.
  */
 #include "postgres.h"
 
@@ -37,7 +42,7 @@
 
 /*
  * Begin to decide purchases on a row that this transaction has locked.  buyers
- * says how to ask whether a buyer is still there; NULL: they cannot leave.
+ * is NULL if the buyers cannot leave.
  */
 void
 seckill_decide_begin(Sale *sale, const ItemRow *row,
@@ -50,14 +55,14 @@ seckill_decide_begin(Sale *sale, const ItemRow *row,
 	sale->now = GetCurrentTimestamp();
 }
 
-/* The buyer cannot leave from here on; false if it has left. */
+/* Keep the buyer from leaving; return false if it has left. */
 static bool
 take(const BuyerCallbacks *buyers, const Purchase *p)
 {
 	return buyers == NULL || buyers->take(p);
 }
 
-/* The buyer can leave again. */
+/* Let the buyer leave again. */
 static void
 put_back(const BuyerCallbacks *buyers, const Purchase *p)
 {
@@ -65,7 +70,7 @@ put_back(const BuyerCallbacks *buyers, const Purchase *p)
 		buyers->put_back(p);
 }
 
-/* Take what the row lacks from the lease on it, all or nothing. */
+/* Take what the row lacks from its lease, all or nothing. */
 static bool
 take_rest(const Sale *sale, const Purchase *p, TakenUnits *part)
 {
@@ -75,8 +80,8 @@ take_rest(const Sale *sale, const Purchase *p, TakenUnits *part)
 }
 
 /*
- * Units of the lease are lost: end it.  What the purchases before have taken
- * from it comes from the row then.
+ * End a lease with lost units.  The units that earlier purchases of the sale
+ * have taken from it then come from the row.
  */
 static void
 drop_lost(Sale *sale, Purchase *p)
@@ -95,9 +100,10 @@ drop_lost(Sale *sale, Purchase *p)
 }
 
 /*
- * The row is short: look for the rest in its lease.  Once settled, the lease
- * on the row is the one in memory.  SECKILL_SOLD: p can be sold, with part
- * taken from the lease.
+ * Take what the row lacks from its lease.  Settles the row, so that its lease
+ * is the one in memory.  Returns SECKILL_SOLD with *part taken from the lease,
+ * SECKILL_SOLD_OUT, or SECKILL_QUEUED if p would have to wait for holders of
+ * units and may not, or if its buyer has left during the wait.
  */
 static SeckillOutcome
 find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
@@ -108,7 +114,7 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 	while (row->stock < p->quantity && !take_rest(sale, p, part))
 	{
 		CHECK_FOR_INTERRUPTS();
-		switch (seckill_await_judge(p, row, seckill_await_generation(p)))
+		switch (seckill_await_judge(p, row, seckill_await_generation(p->entry)))
 		{
 			case UNITS_SOLD_OUT:
 				return SECKILL_SOLD_OUT;
@@ -135,9 +141,9 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 }
 
 /*
- * Decide a purchase on the row that this transaction has locked; leaves it
- * undecided if it would have to wait for holders of units and may not, or if
- * its buyer leaves the queue meanwhile.
+ * Decide a purchase on the row of the sale; sets and returns its outcome.  It
+ * stays "queued" if it would have to wait for holders of units and may not, or
+ * if its buyer has left during the wait.
  */
 SeckillOutcome
 seckill_decide(Sale *sale, Purchase *p, bool may_wait)
@@ -165,7 +171,20 @@ seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 	return p->outcome;
 }
 
-/* Write to the row what was sold. */
+/*
+ * Decide a single purchase on a locked row, whatever the window of the sale.
+ * Waits for holders of units if the row is short.
+ */
+SeckillOutcome
+seckill_decide_any_time(Sale *sale, const ItemRow *row, Purchase *p)
+{
+	seckill_decide_begin(sale, row, NULL);
+	sale->row.rules.starts_at = DT_NOBEGIN;
+	sale->row.rules.ends_at = DT_NOEND;
+	return seckill_decide(sale, p, true);
+}
+
+/* Write what was sold to the row. */
 void
 seckill_decide_end(const Sale *sale, int64 item_id)
 {
@@ -179,8 +198,8 @@ seckill_decide_end(const Sale *sale, int64 item_id)
  */
 
 /*
- * Write the orders of the purchases that are sold and have none yet, numbered
- * in this order; for units of the row.
+ * Write the orders of the sold purchases that have none yet, numbered in the
+ * order of the list; for purchases whose units were booked on the row.
  */
 void
 seckill_decide_orders(Purchase **list, int n)
@@ -201,7 +220,7 @@ seckill_decide_orders(Purchase **list, int n)
  * Many items
  */
 
-/* The purchases of one item within a batch: a stretch of the sorted list. */
+/* The purchases of one item within a batch: a part of the sorted list. */
 typedef struct ItemBatch
 {
 	int64		item_id;
@@ -210,7 +229,7 @@ typedef struct ItemBatch
 	Sale		sale;
 } ItemBatch;
 
-/* By item; of one item, in the order given, which is that of the addresses. */
+/* By item, then by position in the list, the order of the addresses. */
 static int
 compare(const void *a, const void *b)
 {
@@ -222,9 +241,9 @@ compare(const void *a, const void *b)
 	return p < q ? -1 : p > q;
 }
 
-/* Cut the sorted list into items_of_batch; returns their number. */
+/* Split the sorted list by item; return the number of items. */
 static int
-cut(Purchase **sorted, int n, ItemBatch *items_of_batch)
+split_by_item(Purchase **sorted, int n, ItemBatch *parts)
 {
 	int			count = 0;
 
@@ -232,17 +251,17 @@ cut(Purchase **sorted, int n, ItemBatch *items_of_batch)
 	{
 		if (i == 0 || sorted[i]->item_id != sorted[i - 1]->item_id)
 		{
-			items_of_batch[count].item_id = sorted[i]->item_id;
-			items_of_batch[count].first = &sorted[i];
-			items_of_batch[count].n = 0;
+			parts[count].item_id = sorted[i]->item_id;
+			parts[count].first = &sorted[i];
+			parts[count].n = 0;
 			count++;
 		}
-		items_of_batch[count - 1].n++;
+		parts[count - 1].n++;
 	}
 	return count;
 }
 
-/* What is decided without the row stays so, unless the buyer has left. */
+/* Keep the outcome of a purchase that has one, unless its buyer has left. */
 static void
 take_answered(const BuyerCallbacks *buyers, Purchase *p)
 {
@@ -252,28 +271,31 @@ take_answered(const BuyerCallbacks *buyers, Purchase *p)
 	p->order_id = 0;
 }
 
-/* Leave those of the stretch that may buy. */
+/*
+ * Reduce the purchases of an item to the admitted ones.  Their requests and
+ * users are locked.
+ */
 static void
-admit(ItemBatch *s, const SaleRules *rules, bool may_wait,
+admit(ItemBatch *part, const SaleRules *rules, bool may_wait,
 	  const BuyerCallbacks *buyers)
 {
-	Purchase  **all = palloc(s->n * sizeof(Purchase *));
-	int			n = s->n;
+	Purchase  **all = palloc(part->n * sizeof(Purchase *));
+	int			n = part->n;
 
-	memcpy(all, s->first, n * sizeof(Purchase *));
+	memcpy(all, part->first, n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
 		all[i]->rules = *rules;
-	s->n = seckill_limits_admit_requests(s->first, s->n, may_wait);
-	s->n = seckill_limits_admit_users(s->first, s->n, may_wait);
+	part->n = seckill_limits_admit_requests(part->first, part->n, may_wait);
+	part->n = seckill_limits_admit_users(part->first, part->n, may_wait);
 	for (int i = 0; i < n; i++)
 		if (!all[i]->admitted)
 			take_answered(buyers, all[i]);
 	pfree(all);
 }
 
-/* Those whose request is in the batch twice get the answer of the first. */
+/* Answer the duplicates of a list, unless their buyers have left. */
 static void
-answer_twins(Purchase **list, int n, const BuyerCallbacks *buyers)
+answer_duplicates(Purchase **list, int n, const BuyerCallbacks *buyers)
 {
 	seckill_limits_answer_duplicates(list, n);
 	for (int i = 0; i < n; i++)
@@ -282,24 +304,24 @@ answer_twins(Purchase **list, int n, const BuyerCallbacks *buyers)
 }
 
 /*
- * Decide purchases of one item, up to one that would have to wait and may not,
- * except those whose buyers have left the queue.
+ * Decide the purchases of one item on its locked row, without those whose
+ * buyers have left.  Stops at one that would have to wait and may not.
  */
 static void
-decide_stretch(ItemBatch *s, const ItemRow *row, bool may_wait,
-			   const BuyerCallbacks *buyers)
+decide_item(ItemBatch *part, const ItemRow *row, bool may_wait,
+			const BuyerCallbacks *buyers)
 {
-	CacheEntry *entry = seckill_entry_enter(s->item_id);
+	CacheEntry *entry = seckill_entry_enter(part->item_id);
 
-	seckill_decide_begin(&s->sale, row, buyers);
-	for (int i = 0; i < s->n && seckill_hold_has_slot(); i++)
+	seckill_decide_begin(&part->sale, row, buyers);
+	for (int i = 0; i < part->n && seckill_hold_has_slot(); i++)
 	{
-		Purchase   *p = s->first[i];
+		Purchase   *p = part->first[i];
 
 		p->entry = entry;
 		if (!take(buyers, p))
 			continue;
-		(void) seckill_decide(&s->sale, p, may_wait);
+		(void) seckill_decide(&part->sale, p, may_wait);
 		entry = p->entry;		/* found, if it was made since */
 		if (p->outcome == SECKILL_QUEUED && !may_wait)
 		{
@@ -311,12 +333,12 @@ decide_stretch(ItemBatch *s, const ItemRow *row, bool may_wait,
 }
 
 /*
- * Lock the rows that nobody else has locked, all with one statement, decide,
- * and write the rows: those that sold from their stock alone with one
- * statement again.
+ * Decide the purchases of the items whose rows others have not locked.  The
+ * rows are locked with one statement.  Rows that sold from their stock alone
+ * are also written with one statement.
  */
 static void
-decide_free(ItemBatch *items_of_batch, int n, const BuyerCallbacks *buyers)
+decide_unlocked(ItemBatch *parts, int n, const BuyerCallbacks *buyers)
 {
 	int64	   *ids = palloc(n * sizeof(int64));
 	int32	   *units = palloc(n * sizeof(int32));
@@ -325,16 +347,16 @@ decide_free(ItemBatch *items_of_batch, int n, const BuyerCallbacks *buyers)
 	int			nsold = 0;
 
 	for (int i = 0; i < n; i++)
-		ids[i] = items_of_batch[i].item_id;
+		ids[i] = parts[i].item_id;
 	seckill_items_try_lock_rows(ids, n, rows, locked);
 	for (int i = 0; i < n; i++)
 	{
-		Sale	   *sale = &items_of_batch[i].sale;
+		Sale	   *sale = &parts[i].sale;
 
 		if (!locked[i])
 			continue;
-		admit(&items_of_batch[i], &rows[i].rules, false, buyers);
-		decide_stretch(&items_of_batch[i], &rows[i], false, buyers);
+		admit(&parts[i], &rows[i].rules, false, buyers);
+		decide_item(&parts[i], &rows[i], false, buyers);
 		if (sale->from_lease > 0)
 			seckill_decide_end(sale, ids[i]);
 		else if (sale->from_row > 0)
@@ -349,57 +371,61 @@ decide_free(ItemBatch *items_of_batch, int n, const BuyerCallbacks *buyers)
 	SECKILL_FAULT("rows of the batch written");
 }
 
-/* The same for one item, waiting for whoever has its row or holds units. */
+/*
+ * Decide the purchases of one item, waiting for its requests and users, the
+ * item lock, the row and holders of units.  If per_user_limit was changed
+ * between the check of the users and the lock of the row, all stay undecided.
+ */
 static void
-decide_waiting(ItemBatch *s, const BuyerCallbacks *buyers)
+decide_waiting(ItemBatch *part, const BuyerCallbacks *buyers)
 {
 	ItemRow		row;
 	int32		limit;
 
-	if (!seckill_item_read_latest(s->item_id, &row))
-		seckill_unknown_item(s->item_id);
+	if (!seckill_item_read_latest(part->item_id, &row))
+		seckill_unknown_item(part->item_id);
 	limit = row.rules.per_user_limit;
-	admit(s, &row.rules, true, buyers);
-	seckill_item_lock_acquire(s->item_id);
-	seckill_item_lock_row(s->item_id, &row);
+	admit(part, &row.rules, true, buyers);
+	seckill_item_lock_acquire(part->item_id);
+	seckill_item_lock_row(part->item_id, &row);
 	if (row.rules.per_user_limit != limit)
-		return;					/* they are put off */
-	for (int i = 0; i < s->n; i++)
-		s->first[i]->rules = row.rules;
-	decide_stretch(s, &row, true, buyers);
-	seckill_decide_end(&s->sale, s->item_id);
+		return;
+	for (int i = 0; i < part->n; i++)
+		part->first[i]->rules = row.rules;
+	decide_item(part, &row, true, buyers);
+	seckill_decide_end(&part->sale, part->item_id);
 }
 
 /*
- * Decide purchases, of several items, in the order of the array.  Without
- * leave to wait, those of an item whose row is locked, and those behind one
- * that must wait for holders of units, stay undecided.  With it, all must be of
- * one item.
+ * Decide purchases of several items, in the order of the list, write the rows
+ * and the orders.  Without leave to wait, the purchases of an item whose row
+ * is locked, and those behind one that must wait for holders of units, stay
+ * undecided.  With it, all purchases must be of one item.
  */
 void
 seckill_decide_batch(Purchase **list, int n, bool may_wait,
 					 const BuyerCallbacks *buyers)
 {
 	Purchase  **sorted = palloc(n * sizeof(Purchase *));
-	ItemBatch  *items_of_batch = palloc(n * sizeof(ItemBatch));
+	ItemBatch  *parts = palloc(n * sizeof(ItemBatch));
 	int			count;
 
 	memcpy(sorted, list, n * sizeof(Purchase *));
 	qsort(sorted, n, sizeof(Purchase *), compare);
-	count = cut(sorted, n, items_of_batch);
+	count = split_by_item(sorted, n, parts);
 	for (int i = 0; i < count; i++)
-		seckill_change_begin_work(items_of_batch[i].item_id);
+		seckill_change_begin_work(parts[i].item_id);
 	if (!may_wait)
-		decide_free(items_of_batch, count, buyers);
+		decide_unlocked(parts, count, buyers);
 	else
 	{
 		Assert(count == 1);
-		decide_waiting(&items_of_batch[0], buyers);
+		decide_waiting(&parts[0], buyers);
 	}
 	seckill_decide_orders(list, n);
 	seckill_change_end_work(count);
 	SECKILL_FAULT("orders of the batch written");
-	answer_twins(list, n, buyers);
-	pfree(items_of_batch);
+	answer_duplicates(list, n, buyers);
+	pfree(parts);
 	pfree(sorted);
 }

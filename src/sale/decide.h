@@ -1,6 +1,6 @@
 /*
  * decide.h
- *		TODO
+ *		Deciding purchases on locked rows.
  */
 #ifndef SECKILL_SALE_DECIDE_H
 #define SECKILL_SALE_DECIDE_H
@@ -9,22 +9,22 @@
 
 #include "seckill.h"
 
-/* How a buyer can leave that waits elsewhere for the decision. */
+/* How the purchases of a queue are decided while their buyers may leave it. */
 typedef struct BuyerCallbacks
 {
-	/* the purchase is decided now: false if the buyer has left */
+	/* keep the buyer from leaving; false if it has left */
 	bool		(*take) (const Purchase *p);
-	/* it is not decided now: the buyer may leave */
+	/* let the buyer leave again */
 	void		(*put_back) (const Purchase *p);
 } BuyerCallbacks;
 
-/* The purchases of one item in one transaction. */
+/* A locked row while purchases are decided on it. */
 typedef struct Sale
 {
-	ItemRow		row;			/* as it will be */
+	ItemRow		row;			/* as it will be written */
 	const BuyerCallbacks *buyers;	/* NULL: they cannot leave */
-	int32		from_row;		/* units sold, to be written to the row */
-	int32		from_lease;
+	int32		from_row;		/* units sold from the row's stock */
+	int32		from_lease;		/* units sold from the row's lease */
 	TimestampTz now;
 } Sale;
 
@@ -32,6 +32,8 @@ extern void seckill_decide_begin(Sale *sale, const ItemRow *row,
 								 const BuyerCallbacks *buyers);
 extern SeckillOutcome seckill_decide(Sale *sale, Purchase *p,
 									 bool may_wait);
+extern SeckillOutcome seckill_decide_any_time(Sale *sale, const ItemRow *row,
+											  Purchase *p);
 extern void seckill_decide_end(const Sale *sale, int64 item_id);
 extern void seckill_decide_orders(Purchase **list, int n);
 extern void seckill_decide_batch(Purchase **list, int n, bool may_wait,

@@ -1,6 +1,15 @@
 /*
  * item.c
- *		TODO
+ *		Items: created, changed, restocked, read.
+ *
+ * A change of settings or units takes the item lock and then the row.  Units
+ * are added to the row or taken from it; what the row lacks is taken from the
+ * item's lease.  Each such change also counts in "supplied", the number of
+ * units that were ever put on sale.
+ *
+ * Reading takes no lock.  It combines the row with the counters of the cache
+ * entry, and uses the entry's generation to tell whether both are of the same
+ * moment.
  */
 #include "postgres.h"
 
@@ -12,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "sale/await.h"
 #include "sale/decide.h"
 #include "sale/item.h"
 #include "sale/item_lock.h"
@@ -30,21 +40,21 @@
 #include "xact/hold.h"
 #include "xact/standby.h"
 
-/* Fewer units are left than are to be taken; others are in order.c. */
+/* SQLSTATE if too few units are left to be removed; others are in order.c. */
 #define ERRCODE_UNITS_MISSING	MAKE_SQLSTATE('S','K','0','0','4')
 
-/* How often an INSERT that does nothing is tried. */
-#define TRIES	3
+/* Maximum number of INSERTs, if they insert no row. */
+#define MAX_INSERTS	3
 
-/* How often seckill_item() tries to see row and cache as of one moment. */
-#define LOOKS	10
+/* Maximum number of reads of row and cache, to get both of one moment. */
+#define MAX_READS	10
 
 
 /*
  * Settings
  */
 
-/* The value of a setting that is not set, which only one cannot be. */
+/* Return the value of an unset setting: NULL, but false for require_token. */
 void
 seckill_item_reset_setting(int setting, Datum *value, bool *isnull)
 {
@@ -65,10 +75,25 @@ seckill_item_exists(int64 item_id)
 	return seckill_item_read_latest(item_id, &row);
 }
 
+/* Copy the named settings of a change to the details of an item. */
+static void
+apply_change(ItemDetails *item, const Change *change)
+{
+	for (int i = 0; i < ITEM_SETTINGS; i++)
+		if (change->named[i])
+		{
+			item->settings[i] = change->values[i];
+			item->nulls[i] = change->nulls[i];
+		}
+}
+
 /*
- * Make an item; false if somebody has made it meanwhile.  Somebody may have
- * deleted it again before we look: only what happens each time is a trigger's
- * doing.
+ * Create an item; return false if it exists by now.  Raises an error if the
+ * stock is not named.
+ *
+ * If the INSERT inserts no row and the item does not exist, another session
+ * may have created and deleted it meanwhile, so the INSERT is retried.  If
+ * that happens each time, a trigger or rule skips the row, which is an error.
  */
 bool
 seckill_item_create(int64 item_id, const Change *change)
@@ -81,15 +106,10 @@ seckill_item_create(int64 item_id, const Change *change)
 				 errmsg("item " INT64_FORMAT " does not exist", item_id),
 				 errhint("To create it, give its \"stock\", too.")));
 	for (int i = 0; i < ITEM_SETTINGS; i++)
-		if (change->named[i])
-		{
-			item.settings[i] = change->values[i];
-			item.nulls[i] = change->nulls[i];
-		}
-		else
-			seckill_item_reset_setting(i, &item.settings[i], &item.nulls[i]);
+		seckill_item_reset_setting(i, &item.settings[i], &item.nulls[i]);
+	apply_change(&item, change);
 	item.stock = DatumGetInt32(change->values[STOCK]);
-	for (int i = 0; i < TRIES; i++)
+	for (int i = 0; i < MAX_INSERTS; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (seckill_item_insert(item_id, &item))
@@ -103,7 +123,10 @@ seckill_item_create(int64 item_id, const Change *change)
 			 errhint("Look for a trigger or rule on seckill.items that skips rows.")));
 }
 
-/* Change the settings that are named, on the row as it is under its lock. */
+/*
+ * Change the named settings under the item lock and the row lock.  Raises an
+ * error if the stock is named, or if the item does not exist.
+ */
 void
 seckill_item_change(int64 item_id, const Change *change)
 {
@@ -125,12 +148,7 @@ seckill_item_change(int64 item_id, const Change *change)
 	}
 	if (!seckill_item_read_settings(item_id, &item))
 		seckill_unknown_item(item_id);
-	for (int i = 0; i < ITEM_SETTINGS; i++)
-		if (change->named[i])
-		{
-			item.settings[i] = change->values[i];
-			item.nulls[i] = change->nulls[i];
-		}
+	apply_change(&item, change);
 	seckill_item_update_settings(item_id, &item);
 	SECKILL_FAULT("settings written");
 }
@@ -141,11 +159,11 @@ seckill_item_change(int64 item_id, const Change *change)
  */
 
 /*
- * Lock an item behind those who are in line for it and settle it; leaves its
- * entry, if it has one, pinned in p.
+ * Take the item lock, lock the row and settle it; leaves the item's entry, if
+ * it has one, pinned in p.
  */
 static void
-open_item(Purchase *p, int64 item_id, ItemRow *row)
+lock_and_settle(Purchase *p, int64 item_id, ItemRow *row)
 {
 	memset(p, 0, sizeof(*p));
 	p->item_id = item_id;
@@ -156,8 +174,9 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 }
 
 /*
- * Put units on the locked row, or take them from it, and take units of its
- * lease that we hold out of the books: the difference is supplied.
+ * Add to_row units to the locked row, which may be negative, and take
+ * from_lease units that this transaction holds out of its lease.  Both change
+ * "supplied".
  */
 static void
 supply(int64 item_id, int32 to_row, int32 from_lease)
@@ -171,7 +190,7 @@ supply(int64 item_id, int32 to_row, int32 from_lease)
 	SECKILL_FAULT("supply counted");
 }
 
-/* Units that can be bought now, by us if the row is our own. */
+/* Count the units that this transaction could buy now. */
 static int64
 available(CacheEntry *entry, int32 stock, int64 lease_id)
 {
@@ -188,7 +207,7 @@ available(CacheEntry *entry, int32 stock, int64 lease_id)
 		(own.lease_id == lease_id ? own.credit : 0);
 }
 
-/* Put units on sale; the locked row is updated in *row, too. */
+/* Put units on sale on the locked row; updates *row. */
 static void
 add_units(int64 item_id, ItemRow *row, int32 units)
 {
@@ -204,8 +223,9 @@ add_units(int64 item_id, ItemRow *row, int32 units)
 }
 
 /*
- * Take units off sale, waiting for those who hold some if there are too few.
- * The window of the sale does not matter.
+ * Take units off sale, from the locked row and its lease, at any time of the
+ * sale; updates *row.  Waits for holders of units if too few are left; raises
+ * an error if still too few are.
  */
 static void
 remove_units(Purchase *p, ItemRow *row, int32 units)
@@ -213,10 +233,7 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 	Sale		sale;
 
 	p->quantity = units;
-	row->rules.starts_at = DT_NOBEGIN;
-	row->rules.ends_at = DT_NOEND;
-	seckill_decide_begin(&sale, row, NULL);
-	if (seckill_decide(&sale, p, true) != SECKILL_SOLD)
+	if (seckill_decide_any_time(&sale, row, p) != SECKILL_SOLD)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNITS_MISSING),
 				 errmsg("fewer than %d units of item " INT64_FORMAT " are left",
@@ -227,6 +244,10 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 	*row = sale.row;
 }
 
+/*
+ * Subtract lost units from "supplied", for seckill_write_off(); the units on
+ * sale stay as they are.  Returns the new number.
+ */
 int64
 seckill_item_write_off(int64 item_id, int64 units)
 {
@@ -239,6 +260,10 @@ seckill_item_write_off(int64 item_id, int64 units)
 	return row.supplied - units;
 }
 
+/*
+ * Add units to the item, or remove them if units is negative.  Returns the
+ * number of available units.
+ */
 int64
 seckill_item_restock(int64 item_id, int32 units)
 {
@@ -246,7 +271,7 @@ seckill_item_restock(int64 item_id, int32 units)
 	ItemRow		row;
 	int64		left;
 
-	open_item(&p, item_id, &row);
+	lock_and_settle(&p, item_id, &row);
 	if (units >= 0)
 		add_units(item_id, &row, units);
 	else
@@ -257,8 +282,10 @@ seckill_item_restock(int64 item_id, int32 units)
 }
 
 /*
- * Until the end of our transaction nobody gets a unit: the row is locked, and
- * the cache is emptied and has no holder but us.
+ * Set the number of available units; return the difference to what it was.
+ * Waits for all holders of units.  Until the end of this transaction no other
+ * one gets a unit: the row is locked, the cache is empty, and no other
+ * transaction holds units.
  */
 int64
 seckill_item_set_available(int64 item_id, int32 units)
@@ -268,7 +295,7 @@ seckill_item_set_available(int64 item_id, int32 units)
 	int32		from_lease;
 	int64		left;
 
-	open_item(&p, item_id, &row);
+	lock_and_settle(&p, item_id, &row);
 	from_lease = seckill_lease_empty(&p, &row);
 	left = (int64) row.stock + from_lease;
 	supply(item_id, units - row.stock, from_lease);
@@ -278,12 +305,12 @@ seckill_item_set_available(int64 item_id, int32 units)
 
 
 /*
- * Looking at it
+ * Reading
  */
 
 /*
- * Add what the entry says to what the row says, which was read after the given
- * generation; false if that is not of one moment.
+ * Combine the entry's counters with the row, which was read after the given
+ * generation.  Returns false if the two are not of the same moment.
  */
 static bool
 locate(CacheEntry *entry, uint64 generation, const ItemDetails *item,
@@ -301,19 +328,18 @@ locate(CacheEntry *entry, uint64 generation, const ItemDetails *item,
 }
 
 /*
- * Read an item and the counters of its entry as of one moment.  While units of
- * it come back all the time there may be no such moment to be found: then the
- * last try is good enough for who looks without a lock.
+ * Read an item and the counters of its entry as of one moment, without a lock.
+ * Raises an error if the item does not exist.  While units return to it all
+ * the time, there may be no such moment; then the last read is used.
  */
 void
 seckill_item_look(int64 item_id, ItemDetails *item, Whereabouts *units)
 {
 	CacheEntry *entry = seckill_entry_find(item_id);
 
-	for (int i = 0; i < LOOKS; i++)
+	for (int i = 0; i < MAX_READS; i++)
 	{
-		uint64		generation = entry != NULL ?
-			seckill_cache_generation(entry) : 0;
+		uint64		generation = seckill_await_generation(entry);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_item_read_settings(item_id, item))
@@ -331,7 +357,7 @@ time_of(const ItemDetails *item, int setting, TimestampTz if_null)
 		DatumGetTimestampTz(item->settings[setting]);
 }
 
-/* As in the view seckill.stock. */
+/* Return the state of the sale, by the words of the view seckill.stock. */
 const char *
 seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 {

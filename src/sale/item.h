@@ -1,20 +1,21 @@
 /*
  * item.h
- *		TODO
+ *		Items: created, changed, restocked, read.
  */
 #ifndef SECKILL_SALE_ITEM_H
 #define SECKILL_SALE_ITEM_H
 
 #include "table/item_settings.h"
 
+/* Index of the stock in a Change, behind those of the settings. */
 #define STOCK	ITEM_SETTINGS
 
 #define NAMES	(ITEM_SETTINGS + 1)
 
-/* What the caller has named. */
+/* The settings, and the stock, that a caller has named. */
 typedef struct Change
 {
-	int			count;			/* settings named; stock is none */
+	int			count;			/* settings named, without the stock */
 	bool		named[NAMES];
 	Datum		values[NAMES];
 	bool		nulls[NAMES];
@@ -24,8 +25,8 @@ typedef struct Change
 typedef struct Whereabouts
 {
 	int64		available;		/* on the row and in the cache */
-	int32		held;			/* of the cache, by running transactions */
-	int32		unsettled;		/* leased to a memory that is not ours */
+	int32		held;			/* units of the cache on hold */
+	int32		unsettled;		/* leased under a dead lease */
 } Whereabouts;
 
 extern void seckill_item_reset_setting(int setting, Datum *value,

@@ -1,6 +1,15 @@
 /*
  * item_lock.c
- *		TODO
+ *		The item lock: a first-come-first-served queue for an item's row.
+ *
+ * PostgreSQL queues for a row on a lock of one version of it: each update
+ * wakes all waiters, which queue again at the next version, in any order.  The
+ * item lock is a heavyweight lock of its own, which wakes its waiters one at a
+ * time and in order.  A transaction takes it before it waits for the row, and
+ * keeps it to its end.
+ *
+ * A transaction that has the row locked already must not take the item lock:
+ * the holder of the item lock may be waiting for that row.
  */
 #include "postgres.h"
 
@@ -16,14 +25,11 @@
 #include "xact/lock.h"
 
 /*
- * Lease
- */
-
-/*
- * Does this transaction have the row locked, by our doing or by statements of
- * the application's?  Of the latter only a try can tell, which locks the row
- * if nobody has.  Such a transaction must not wait for the refiller or in the
- * line, where somebody may be waiting for just that lock.
+ * Has this transaction locked the row, by the extension or by statements of
+ * the application?  Only an attempt to lock the row can tell the latter, and
+ * it locks a row that nobody has locked.  If true, the transaction must wait
+ * neither for the item lock nor for the refiller, whose holder may be waiting
+ * for the row.
  */
 bool
 seckill_item_lock_has_row(int64 item_id)
@@ -36,11 +42,8 @@ seckill_item_lock_has_row(int64 item_id)
 }
 
 /*
- * Stand in line for the item: on a heavyweight lock of its own, held to the
- * end of the transaction.  PostgreSQL queues for a row on a lock of one version
- * of it: each update wakes all who wait, to queue again at the next version, in
- * any order.  This line is first come, first served, and wakes one at a time.
- * Who has the row already must not stand behind those who wait for it.
+ * Take the item lock, and wait for it, until the end of the transaction.  Does
+ * nothing if the transaction has locked the row already.
  */
 void
 seckill_item_lock_acquire(int64 item_id)
@@ -51,5 +54,5 @@ seckill_item_lock_acquire(int64 item_id)
 		return;
 	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_ITEM);
 	(void) seckill_lock_acquire(&tag, ExclusiveLock, true);
-	SECKILL_FAULT("line joined");
+	SECKILL_FAULT("item lock taken");
 }

@@ -1,6 +1,6 @@
 /*
  * item_lock.h
- *		TODO
+ *		The item lock: a first-come-first-served queue for an item's row.
  */
 #ifndef SECKILL_SALE_ITEM_LOCK_H
 #define SECKILL_SALE_ITEM_LOCK_H

@@ -1,22 +1,20 @@
 /*
  * lease.c
- *		Units on their way between an item's row and the stock cache.
+ *		The life of a lease: units on their way between row and cache.
  *
- * Lease: under the row lock, a transaction moves units from the row's stock to
- * its leased count and will credit them to the cache when it commits.  One
- * transaction per item does this at a time, the refiller; the others wait for
- * it, not for the row.
+ * Under the row lock, a transaction moves units from the row's stock to its
+ * leased count; the cache entry gets them when the transaction commits.  The
+ * units come from a refill (refill.c), from seckill_prewarm() or before an
+ * opening; seckill_recall() returns them.  Before an item is deleted or its
+ * stock is set, its lease is emptied here.
  *
- * Settle: a row that says leased > 0 under a lease_id that no memory knows
- * lost its cache to a restart, a crash, a promotion or a restore.  Nobody can
- * hold units of it, since an entry with holders is never given up.  So under
- * the row lock the orders that carry the lease are counted, and the rest goes
- * back to the row.
+ * The lease_id of a row changes only when the lease is settled or closed.  A
+ * settle finds that no entry has the lease, so nobody holds units of it
+ * (settle.c); a close finds that nobody holds any.  This makes the fence
+ * sound: an order that found its lease_id on the row stays accounted for until
+ * its transaction ends.
  *
- * What moves a row's lease_id on is therefore either a settle (no memory, no
- * holder) or a close (nobody holds).  This invariant makes the fence sound: an
- * order that found its lease_id on the row stays accounted for until its
- * transaction ends.
+ * Every function here has or takes the lock of the item's row.
  */
 #include "postgres.h"
 
@@ -38,11 +36,7 @@
 #include "xact/entry.h"
 #include "xact/hold.h"
 
-/*
- * Lease
- */
-
-/* Move n units of the locked row to the cache; it gets them at commit. */
+/* Move n units of the locked row to the cache, which gets them at commit. */
 void
 seckill_lease_move_to_cache(Purchase *p, const ItemRow *row, int32 n)
 {
@@ -56,15 +50,18 @@ seckill_lease_move_to_cache(Purchase *p, const ItemRow *row, int32 n)
 
 
 /*
- * Obtaining units
+ * Emptying
  */
 
 /*
- * The item is about to be deleted, its row locked: see to it that nobody holds
- * units, as their orders may stand in the way.  Usually the lease can be
- * closed at once; with holders, all units are taken first, so that no more
- * come.  Our own holds stay: our orders are for the caller to find.  So are
- * those of lost units, whose transactions have ended.
+ * Before an item is deleted, wait until no other transaction holds units of
+ * it, as their orders may prevent the deletion.  The caller has locked the
+ * row.
+ *
+ * Usually the lease can be closed at once.  With holders, all available units
+ * are taken first, so that no more holders come.  The lease stays open while
+ * this transaction has units of it: the caller finds its own orders itself.
+ * Lost units stay too, as the transactions that held them have ended.
  */
 void
 seckill_lease_drain(Purchase *p)
@@ -88,11 +85,11 @@ seckill_lease_drain(Purchase *p)
 }
 
 /*
- * Take all units of an item's lease, whose row we have locked and settled, and
- * wait for those who hold some: when it returns, nobody but us holds a unit of
- * it, and nobody gets one until we end.  Returns how many it took, what we have
- * leased and not sold ourselves included.  If units are lost, all are on the
- * row then.
+ * Take all units of an item's lease, and wait for their holders.  The caller
+ * has locked and settled the row.  On return no other transaction holds a
+ * unit, and none gets one until this transaction ends.  Returns the number of
+ * units taken, which includes what this transaction has leased and not sold.
+ * If units are lost, the lease is ended, and all its units are on the row.
  */
 int32
 seckill_lease_empty(Purchase *p, ItemRow *row)
@@ -123,15 +120,16 @@ seckill_lease_empty(Purchase *p, ItemRow *row)
 
 
 /*
- * By hand
+ * Prewarming and recalling
  */
 
 /*
- * Lock an item by hand and settle it; leaves its entry pinned in p.  Returns
- * how many units the settle gave back.
+ * Lock an item's row, settle it and end a lease with lost units; leaves the
+ * entry, made if there is none, pinned in p.  Returns the number of units that
+ * returned to the row.
  */
 static int32
-open_item(Purchase *p, int64 item_id, ItemRow *row)
+lock_and_settle(Purchase *p, int64 item_id, ItemRow *row)
 {
 	int32		stock;
 
@@ -147,6 +145,11 @@ open_item(Purchase *p, int64 item_id, ItemRow *row)
 	return row->stock - stock;
 }
 
+/*
+ * Lease units to the cache and mark the item hot, for seckill_prewarm().
+ * Returns how many were leased: at most what is on the row.  Raises an error
+ * if the cache is full.
+ */
 int32
 seckill_lease_prewarm(int64 item_id, int32 units)
 {
@@ -158,7 +161,7 @@ seckill_lease_prewarm(int64 item_id, int32 units)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("seckill.items was truncated by this transaction"),
 				 errhint("Commit first.")));
-	(void) open_item(&p, item_id, &row);
+	(void) lock_and_settle(&p, item_id, &row);
 	if (p.entry == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -174,8 +177,8 @@ seckill_lease_prewarm(int64 item_id, int32 units)
 }
 
 /*
- * An item is about to open: give the cache a first lease, as it is kept up
- * later.  False if that would mean to wait for the row.
+ * Give an item that is about to open a first lease of seckill.lease_units, and
+ * mark it hot.  Returns false if others have locked the row.
  */
 bool
 seckill_lease_prewarm_ahead(int64 item_id)
@@ -203,11 +206,14 @@ seckill_lease_prewarm_ahead(int64 item_id)
 }
 
 /*
- * Give back what the cache has.  If nobody holds units the lease is closed and
- * settled.  Otherwise it stays open for the holders, and the units that go are
- * held by this transaction until it ends, or an abort would lose them.  It also
- * stays open if this transaction has sold of its own credit: its order may not
- * be written yet, when a trigger on it calls us.
+ * Return the units of the cache to the row, for seckill_recall().  Returns how
+ * many.
+ *
+ * If no transaction holds units, the lease is closed and settled.  Otherwise
+ * it stays open for the holders, and this transaction holds the units that it
+ * returns until it ends, as an abort would lose them else.  The lease also
+ * stays open if this transaction has sold of its own credit: it may be called
+ * by a trigger on the order, which is not written yet.
  */
 int32
 seckill_lease_recall(int64 item_id)
@@ -215,7 +221,7 @@ seckill_lease_recall(int64 item_id)
 	Purchase	p;
 	ItemRow		row;
 	TakenUnits	taken = {0};
-	int32		settled = open_item(&p, item_id, &row);
+	int32		settled = lock_and_settle(&p, item_id, &row);
 
 	if (row.leased > 0 && !seckill_hold_uses(p.entry, 0) &&
 		seckill_cache_close_lease(p.entry))

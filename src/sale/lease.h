@@ -1,6 +1,6 @@
 /*
  * lease.h
- *		TODO
+ *		The life of a lease: started, recalled, emptied.
  */
 #ifndef SECKILL_SALE_LEASE_H
 #define SECKILL_SALE_LEASE_H

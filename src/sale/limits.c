@@ -1,25 +1,28 @@
 /*
- * admit.c
- *		Who may buy: exact retries and limits per user.
+ * limits.c
+ *		Admission of purchases: request ids and limits per user.
  *
- * A request is asked for once: the same (item, request_id) again, at the same
- * time or later, answers with the order that the first has made (idempotency
- * key).  The same request by another user or for another quantity is a mistake
- * of the caller's, "request_reused": never sold, and never told of the order.
+ * A request_id is an idempotency key: a retry with the same (item,
+ * request_id), at the same time or later, is answered with the order that the
+ * first one has made.  The same request_id with another user or another
+ * quantity is a mistake of the caller: it is answered with "request_reused",
+ * is never sold, and never learns of the order.
+ *
  * A user buys no more units of an item than its per_user_limit.
  *
- * Both are decided under a heavyweight lock on what they are about, kept to
- * the end of the transaction: whoever asks next sees the order or its absence,
- * at any isolation level, as the orders are read under the latest snapshot.
- * The key of a lock is a hash; a collision makes strangers wait for each other
- * and does no other harm.
+ * Both are decided under a heavyweight lock on the request or the user, kept
+ * to the end of the transaction: the next holder of the lock sees the order or
+ * its absence, at any isolation level, as orders are read with the latest
+ * snapshot.  The key of a lock is a hash; a collision makes strangers wait for
+ * each other and does no other harm.
  *
- * Locks are taken in the order request, user, line, row, and of one kind in
- * the order of the keys, so purchases of one transaction each cannot deadlock.
+ * Locks are taken in the order request, user, item lock, row, and of one kind
+ * in ascending order of their keys, so transactions with one call each cannot
+ * deadlock.
  *
- * The functions serve lists of purchases of one item.  Those who are to be
- * served stay at the front of the list, in their order, and are counted; the
- * others have their outcome, or, in the queue, are left for another time.
+ * The functions take a list of purchases of one item.  The admitted ones are
+ * moved to the front of the list, in their order, and counted.  The others
+ * have their outcome; in the queue they may be left undecided instead.
  */
 #include "postgres.h"
 
@@ -52,8 +55,7 @@ hash_request(const Purchase *p)
 							   (uint64) p->item_id);
 }
 
-
-/* Has this transaction a lock that the worker would wait for? */
+/* Does this transaction have a lock that the queue worker would wait for? */
 bool
 seckill_limits_locked_by_me(const Purchase *p)
 {
@@ -66,9 +68,9 @@ seckill_limits_locked_by_me(const Purchase *p)
  * Groups
  */
 
-/* In the order of the list: that of the addresses. */
+/* By position in the list, which is the order of the addresses. */
 static int
-compare_places(const Purchase *p, const Purchase *q)
+compare_positions(const Purchase *p, const Purchase *q)
 {
 	return p < q ? -1 : p > q;
 }
@@ -81,7 +83,7 @@ compare_users(const void *a, const void *b)
 
 	if (p->user_id != q->user_id)
 		return p->user_id < q->user_id ? -1 : 1;
-	return compare_places(p, q);
+	return compare_positions(p, q);
 }
 
 static int
@@ -91,7 +93,7 @@ compare_requests(const void *a, const void *b)
 	const Purchase *q = *(Purchase *const *) b;
 	int			order = memcmp(p->request_id.data, q->request_id.data, UUID_LEN);
 
-	return order != 0 ? order : compare_places(p, q);
+	return order != 0 ? order : compare_positions(p, q);
 }
 
 static Purchase **
@@ -105,7 +107,7 @@ sort(Purchase **list, int n, int (*compare) (const void *, const void *))
 	return sorted;
 }
 
-/* Keep those who are to be served at the front; returns their number. */
+/* Move the admitted purchases to the front; return their number. */
 static int
 keep_admitted(Purchase **list, int n)
 {
@@ -122,14 +124,17 @@ keep_admitted(Purchase **list, int n)
  * Requests
  */
 
-/* Is the purchase the one that the request was used for before? */
+/* Is the purchase a retry of the request, and not another use of its id? */
 static bool
 is_retry(const Purchase *p, int64 user_id, int32 quantity)
 {
 	return p->user_id == user_id && p->quantity == quantity;
 }
 
-/* Answer with the order that the request has made, if it has. */
+/*
+ * Answer p with the order of its request, once that order is on disk and will
+ * be on the synchronous standby; return false if there is none.
+ */
 static bool
 answer(OrderScan *scan, Purchase *p)
 {
@@ -149,7 +154,10 @@ answer(OrderScan *scan, Purchase *p)
 	return true;
 }
 
-/* The same for one alone, without a lock. */
+/*
+ * Answer a single purchase with the order of its request, without the lock on
+ * the request; return false if there is no order.
+ */
 bool
 seckill_limits_answer_request(Purchase *p)
 {
@@ -160,18 +168,19 @@ seckill_limits_answer_request(Purchase *p)
 	return answered;
 }
 
-/* p has the request of first, which is served for both. */
+/* p is a duplicate of first, which is decided for both. */
 static void
-follow(Purchase *p, Purchase *first)
+mark_duplicate(Purchase *p, Purchase *first)
 {
 	p->admitted = false;
 	p->duplicate_of = first;
 }
 
 /*
- * Answer p, whose request is locked or follows one that is, with the order of
- * the request.  One that follows looks for itself if there is an order: it may
- * be its own, and the first one a mistake.
+ * Answer p with the order of its request, if there is one.  The request is
+ * locked for p or for the purchase that it is a duplicate of.  A duplicate
+ * looks for the order itself: the order may be its own, and the first purchase
+ * the mistake.
  */
 static void
 answer_if_ordered(OrderScan *scan, Purchase *p)
@@ -187,8 +196,8 @@ answer_if_ordered(OrderScan *scan, Purchase *p)
 }
 
 /*
- * Lock the requests of the sorted list, and admit the first of each that could
- * be locked.
+ * Lock the requests of the sorted list.  Of each request, the first purchase
+ * is admitted if the lock was taken, and the others are its duplicates.
  */
 static void
 lock_requests(Purchase **sorted, int n, bool may_wait)
@@ -203,7 +212,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 			continue;
 		if (first != NULL &&
 			memcmp(first->request_id.data, p->request_id.data, UUID_LEN) == 0)
-			follow(p, first);
+			mark_duplicate(p, first);
 		else
 		{
 			first = p;
@@ -214,8 +223,9 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 }
 
 /*
- * Of each request that has not made an order, admit the first in the list.
- * Returns how many are admitted.
+ * Admit purchases without a request, and of each request without an order the
+ * first one.  Without leave to wait, a request that others have locked is left
+ * undecided.  Returns the number of admitted purchases.
  */
 int
 seckill_limits_admit_requests(Purchase **list, int n, bool may_wait)
@@ -245,12 +255,13 @@ seckill_limits_admit_requests(Purchase **list, int n, bool may_wait)
 }
 
 /*
- * Answer p, which follows another, with the answer of that.  If it is no retry
- * of it, its request is used up; in the queue only by an order, else p is tried
- * again.
+ * Answer a duplicate with the outcome of the first purchase.  If it is no
+ * retry of that one, its request_id has been reused.  In the queue only an
+ * order uses a request_id up; without one the duplicate is decided in a later
+ * batch.
  */
 static void
-answer_twin(Purchase *p)
+answer_duplicate(Purchase *p)
 {
 	const Purchase *first = p->duplicate_of;
 
@@ -265,13 +276,13 @@ answer_twin(Purchase *p)
 		p->outcome = SECKILL_QUEUED;
 }
 
-/* Answer those who follow another. */
+/* Answer the duplicates in a list, once the others are decided. */
 void
 seckill_limits_answer_duplicates(Purchase **list, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (list[i]->duplicate_of != NULL)
-			answer_twin(list[i]);
+			answer_duplicate(list[i]);
 }
 
 
@@ -279,7 +290,7 @@ seckill_limits_answer_duplicates(Purchase **list, int n)
  * Limits
  */
 
-/* The end of the purchases of one user, which start at first. */
+/* Return the end of the purchases of one user, which start at first. */
 static int
 end_of_user(Purchase **sorted, int n, int first)
 {
@@ -290,7 +301,7 @@ end_of_user(Purchase **sorted, int n, int first)
 	return end;
 }
 
-/* Lock the users of the sorted list; admit those that could be locked. */
+/* Lock the users of the sorted list; admit the purchases of those locked. */
 static void
 lock_users(Purchase **sorted, int n, bool may_wait)
 {
@@ -308,8 +319,9 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 }
 
 /*
- * Admit purchases of one user, who is locked, in their order, while the limit
- * lasts.  A later one does not hope that an earlier one finds nothing left.
+ * Admit the purchases of one locked user, in their order, up to the limit.  A
+ * purchase counts against the limit as soon as it is admitted, even if it
+ * turns out to be sold out.
  */
 static void
 admit_user(OrderScan *scan, Purchase **list, int n)
@@ -330,8 +342,9 @@ admit_user(OrderScan *scan, Purchase **list, int n)
 }
 
 /*
- * Admit those whom the limit of the item, the same for all, lets buy.  Returns
- * their number.
+ * Admit the purchases that are within the per_user_limit of the item.  Without
+ * leave to wait, those of users that others have locked are left undecided.
+ * Returns the number of admitted purchases.
  */
 int
 seckill_limits_admit_users(Purchase **list, int n, bool may_wait)

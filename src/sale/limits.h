@@ -1,6 +1,6 @@
 /*
  * limits.h
- *		TODO
+ *		Admission of purchases: request ids and limits per user.
  */
 #ifndef SECKILL_SALE_LIMITS_H
 #define SECKILL_SALE_LIMITS_H

@@ -2,16 +2,22 @@
  * modes.c
  *		The modes: how purchases get their units and write their orders.
  *
- * A mode serves a list of purchases of one item in the caller's transaction:
- * one, or (seckill_buy_many) many of one unit each, at the cost of one.  Those
- * that come first are served first.  It leaves the outcome in each.
+ * A mode serves a list of purchases of one item in the caller's transaction: a
+ * single purchase, or (seckill_buy_many) many of one unit each, at the cost of
+ * one.  Earlier purchases of the list are served first.  Each gets its
+ * outcome.
  *
  * Every function here runs between seckill_table_begin() and _end(), for an
- * item whose sale is open.  An error leaves nothing behind that the abort does
- * not undo.
+ * item whose sale is open.  If it raises an error, the abort of the
+ * transaction undoes all that it has done.
  *
- * The row modes draw on the row first.  If it is short they take the rest from
- * the item's open lease, so that no unit is out of reach of any mode.
+ * The row modes (optimistic, retry, pessimistic, advisory) take units from the
+ * row first, and what the row lacks from the item's open lease, so that every
+ * mode can sell every unit.
+ *
+ * Locks are taken in the order item lock, row.  A transaction that has locked
+ * the row may wait for holders of units.  So a purchase must not wait for the
+ * row while it holds units.
  */
 #include "postgres.h"
 
@@ -45,14 +51,14 @@ set_outcome(Purchase **list, int n, SeckillOutcome outcome)
 		list[i]->outcome = outcome;
 }
 
-/* How many of the purchases, from the first on, do so many units serve? */
+/* Return how many purchases, from the first on, the units are enough for. */
 static int
 served(Purchase **list, int n, int32 units)
 {
 	return Min(units / list[0]->quantity, n);
 }
 
-/* Sell from a row that this transaction has locked and read. */
+/* Decide the purchases on a row that this transaction has locked and read. */
 static void
 sell_locked(Purchase **list, int n, const ItemRow *row)
 {
@@ -61,9 +67,9 @@ sell_locked(Purchase **list, int n, const ItemRow *row)
 	seckill_decide_begin(&sale, row, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		/* a limit that has come since counts this order, at least */
+		/* the order counts against a limit that was set since the check */
 		list[i]->rules = row->rules;
-		/* one may have found an entry that was made since */
+		/* an earlier one may have found an entry that was made since */
 		list[i]->entry = list[0]->entry;
 		(void) seckill_decide(&sale, list[i], true);
 		list[0]->entry = list[i]->entry;
@@ -83,7 +89,7 @@ lock_and_sell(Purchase **list, int n)
 	sell_locked(list, n, &row);
 }
 
-/* The units are taken: write the orders. */
+/* Write the orders, once the units are taken from the row. */
 static void
 sold(Purchase **list, int n)
 {
@@ -94,7 +100,7 @@ sold(Purchase **list, int n)
 
 
 /*
- * none: read, check, write back.  What goes wrong without control.
+ * none: read, check, write back; shows what fails without concurrency control.
  */
 static void
 buy_none(Purchase **list, int n)
@@ -116,10 +122,13 @@ buy_none(Purchase **list, int n)
 
 /*
  * optimistic: read the version, update where it is still the same (Kung and
- * Robinson, 1981).  A lost race is a conflict.
+ * Robinson, 1981).  If another transaction was faster, this is a conflict.
  */
 
-/* The snapshot's row tells no buyer "sold out" if it is not the newest. */
+/*
+ * Raise a serialization failure if the row of the transaction's snapshot is
+ * not the newest one, which alone can prove "sold out".
+ */
 static void
 check_newest(const Purchase *p, const ItemRow *row)
 {
@@ -133,9 +142,10 @@ check_newest(const Purchase *p, const ItemRow *row)
 }
 
 /*
- * The row is short, but units of its lease may do.  They are taken under the
- * row lock only: who has the row locked may be waiting for holders of units,
- * so a holder must not wait for the row.
+ * Sell under the row lock, if the version is still the same.  This is for a
+ * row that is short, while its lease may have units.  They are taken only
+ * under the row lock, as a purchase must not wait for the row while it holds
+ * units.
  */
 static void
 buy_version_locked(Purchase **list, int n, int64 version)
@@ -149,6 +159,7 @@ buy_version_locked(Purchase **list, int n, int64 version)
 		set_outcome(list, n, SECKILL_CONFLICT);
 }
 
+/* Sell from the row alone, if the version is still the same. */
 static void
 buy_version(Purchase **list, int n, int64 version)
 {
@@ -167,7 +178,7 @@ buy_optimistic(Purchase **list, int n)
 
 	for (;;)
 	{
-		uint64		generation = seckill_await_generation(p);
+		uint64		generation = seckill_await_generation(p->entry);
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
@@ -199,7 +210,7 @@ buy_optimistic(Purchase **list, int n)
 
 
 /*
- * retry: optimistic, again at once under a fresh snapshot.
+ * retry: optimistic, retried at once with a fresh snapshot.
  */
 static void
 buy_retry(Purchase **list, int n)
@@ -217,7 +228,7 @@ buy_retry(Purchase **list, int n)
 
 
 /*
- * pessimistic: lock the row, then update it.
+ * pessimistic: lock the row, decide, update it.
  */
 static void
 buy_pessimistic(Purchase **list, int n)
@@ -228,7 +239,7 @@ buy_pessimistic(Purchase **list, int n)
 
 
 /*
- * advisory: the line alone, then update.
+ * advisory: take the item lock, update the row without locking it first.
  */
 static void
 buy_advisory(Purchase **list, int n)
@@ -242,14 +253,19 @@ buy_advisory(Purchase **list, int n)
 
 
 /*
- * cache: hold units of the lease, write the order behind the fence.
+ * cache: put units of the lease on hold, write the order behind the fence.
  *
- * The fence: the row must carry the lease that the units are of, as read after
- * they were taken.  It then stays there until this transaction has ended (see
- * lease.c).  lease_id is a fencing token (Gray and Cheriton's leases, 1989).
+ * The fence: the order is written only if the row, read after the units were
+ * taken, carries the lease of these units.  The lease then stays on the row
+ * until this transaction has ended (see lease.c).  lease_id is a fencing token
+ * (Gray and Cheriton's leases, 1989).
  */
 
-/* The fence found another lease on the row: forget ours. */
+/*
+ * The fence found another lease on the row: return the units, and renew the
+ * entry's lease if the latest row confirms that.  Raises a serialization
+ * failure if the transaction's snapshot does not change.
+ */
 static void
 drop_stale_lease(Purchase *p, const TakenUnits *taken)
 {
@@ -266,7 +282,10 @@ drop_stale_lease(Purchase *p, const TakenUnits *taken)
 		seckill_serialization_failure();
 }
 
-/* How many units are left for a list that was too long, as far as one sees. */
+/*
+ * Estimate the units that are left for a list which the units were not enough
+ * for: at least 1, and fewer than p's quantity.
+ */
 static int32
 units_left(const Purchase *p)
 {
@@ -283,8 +302,9 @@ units_left(const Purchase *p)
 
 /*
  * Put units for the first purchases of a list on hold, as many as there are.
- * What the cache lacks is leased before any are: a buyer who has locked the row
- * may be waiting for holders of units, so a holder must not wait for the row.
+ * Returns false if there are none.  What the cache lacks is leased before any
+ * units are held, as a purchase must not wait for the row while it holds
+ * units.
  */
 static bool
 take_for_list(Purchase **list, int n, TakenUnits *taken)
@@ -298,7 +318,10 @@ take_for_list(Purchase **list, int n, TakenUnits *taken)
 	return seckill_refill_obtain(list[0], taken);
 }
 
-/* Put units for the first of the list on hold, and for more if they are there. */
+/*
+ * Put units on hold: for the first purchase of the list, and for others as far
+ * as there are units.  Returns false if there are none.
+ */
 static bool
 take(Purchase **list, int n, TakenUnits *taken)
 {
@@ -338,9 +361,9 @@ buy_cache(Purchase **list, int n)
 }
 
 /*
- * The mode that sells for the one that was asked for.  auto takes the cache
- * for a hot item.  Where the cache has no place for the item, or the
- * transaction none for another hold, a row mode sells.
+ * Choose the mode that sells.  Mode auto sells a hot item from the cache and
+ * any other in mode retry.  If the cache has no entry for the item, or the
+ * transaction no slot for another hold, a row mode sells instead of cache.
  */
 static SeckillMode
 choose(const Purchase *p, int n)
@@ -356,8 +379,8 @@ choose(const Purchase *p, int n)
 }
 
 /*
- * May the caller join those who are in a row mode already?  Where there is no
- * entry nobody counts them.
+ * Join the callers that are in a row mode of the item; return false if these
+ * are max_waiters already.  Without an entry nothing counts them.
  */
 static bool
 may_join(const Purchase *p, SeckillMode mode)
@@ -371,6 +394,7 @@ may_join(const Purchase *p, SeckillMode mode)
 	return seckill_cache_join(p->entry, max_waiters);
 }
 
+/* Run the mode that was chosen. */
 static void
 run(SeckillMode mode, Purchase **list, int n)
 {
@@ -401,8 +425,8 @@ run(SeckillMode mode, Purchase **list, int n)
 }
 
 /*
- * Serve purchases of one item by one mode, which have the entry of the first
- * in common; of one unit each if there is more than one.
+ * Serve a list of purchases of one item, which share the entry of the first.
+ * If there is more than one, each is for one unit.  Sets the outcome of each.
  */
 void
 seckill_modes_run(Purchase **list, int n)

@@ -1,6 +1,6 @@
 /*
  * modes.h
- *		TODO
+ *		The modes: how purchases get their units and write their orders.
  */
 #ifndef SECKILL_SALE_MODES_H
 #define SECKILL_SALE_MODES_H

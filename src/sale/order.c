@@ -4,19 +4,20 @@
  *
  *	pending -> confirmed	seckill_confirm: it is paid
  *	pending -> cancelled	seckill_cancel
- *	pending -> expired		the keeper: it was not paid in time
+ *	pending -> expired		maintenance worker: it was not paid in time
  *	confirmed -> cancelled	seckill_cancel, with refund
- *	expired -> confirmed	seckill_confirm: paid too late, if there are units
+ *	expired -> confirmed	seckill_confirm: paid late, if there are units
  *
  * Pending and confirmed orders are live: they have their units, and count
- * against the limit of the user.  An order that stops being live puts its
- * units on the item's row, from where they are on sale, in the transaction
- * that moves it.  Its lease_id stays: it tells what the lease has sold.
+ * against the limit of the user.  An order that stops being live returns its
+ * units to the item's row, where they are on sale, in the transaction that
+ * changes its state.  Its lease_id stays, to tell what the lease has sold.
  *
- * Who moves an order has its row locked, so of several one wins, and the
- * others find what became of it.  Locks are taken in the order: tables, order,
- * user, line, item.  The keeper does the same, but passes over orders that are
- * locked, and waits for an item for a short time only.
+ * An order changes its state under its row lock, so of concurrent calls one
+ * succeeds, and the others find the new state.  Locks are taken in the order
+ * tables, order, user, item lock, item's row.  The maintenance worker keeps to
+ * this order too (worker/expiry.c), but skips orders that are locked, and
+ * waits for an item with a timeout.
  */
 #include "postgres.h"
 
@@ -37,12 +38,12 @@
 #include "xact/entry.h"
 #include "xact/standby.h"
 
-/* What is refused, and why, has a SQLSTATE for each state. */
+/* SQLSTATEs of a refusal, one for each state of the order. */
 #define ERRCODE_ORDER_CONFIRMED MAKE_SQLSTATE('S','K','0','0','1')
 #define ERRCODE_ORDER_CANCELLED MAKE_SQLSTATE('S','K','0','0','2')
 #define ERRCODE_ORDER_EXPIRED	MAKE_SQLSTATE('S','K','0','0','3')
 
-/* Lock the order and read it; there must be one. */
+/* Lock and read the order; raise an error if it does not exist. */
 static void
 lock_order(int64 item_id, int64 order_id, OrderRow *order)
 {
@@ -51,9 +52,10 @@ lock_order(int64 item_id, int64 order_id, OrderRow *order)
 }
 
 /*
- * Take the units of an order once more, in the way of mode pessimistic, and
- * within the limit of its user.  The window of the sale does not matter: the
- * order was made in it.  False if that cannot be.
+ * Sell the units of an expired order again, as mode pessimistic does, and
+ * within the limit of its user.  The order was made while the sale was open,
+ * so the window is not checked.  Returns false if the limit is reached or the
+ * item is sold out.
  */
 static bool
 sell_again(Purchase *p)
@@ -70,17 +72,16 @@ sell_again(Purchase *p)
 	seckill_item_lock_acquire(p->item_id);
 	seckill_item_lock_row(p->item_id, &row);
 	p->rules = row.rules;
-	row.rules.starts_at = DT_NOBEGIN;
-	row.rules.ends_at = DT_NOEND;
-	seckill_decide_begin(&sale, &row, NULL);
-	if (seckill_decide(&sale, p, true) != SECKILL_SOLD)
+	if (seckill_decide_any_time(&sale, &row, p) != SECKILL_SOLD)
 		return false;
 	seckill_decide_end(&sale, p->item_id);
 	SECKILL_FAULT("units sold again");
 	return true;
 }
 
-/* The order has expired, and is paid nevertheless. */
+/*
+ * Confirm an expired order if its units can be sold again; return its state.
+ */
 static OrderState
 confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 {
@@ -98,6 +99,11 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
 }
 
+/*
+ * Confirm an order.  Returns its state: an expired order stays expired if its
+ * units cannot be sold again.  Raises an error if the order does not exist or
+ * was cancelled.
+ */
 OrderState
 seckill_order_confirm(int64 item_id, int64 order_id)
 {
@@ -109,7 +115,7 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 	switch (order.state)
 	{
 		case ORDER_PENDING:
-			/* committed since; now it is locked, and the UPDATE finds it */
+			/* it was committed since the first UPDATE, and is locked now */
 			if (!seckill_orders_confirm(item_id, order_id))
 				seckill_orders_not_updated(item_id, order_id);
 			return ORDER_CONFIRMED;
@@ -129,8 +135,8 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 }
 
 /*
- * Put the units of orders that are live no more on their item's row, which may
- * mean to wait for it.
+ * Return the units of orders that are no longer live to their item's row.
+ * Waits for the row and locks it.
  */
 void
 seckill_order_return_units(int64 item_id, int64 units)
@@ -147,6 +153,11 @@ seckill_order_return_units(int64 item_id, int64 units)
 	SECKILL_FAULT("units put back");
 }
 
+/*
+ * Cancel an order and return its units; a confirmed one only with refund.
+ * Returns its state.  Raises an error if the order does not exist, has
+ * expired, or is confirmed and refund is false.
+ */
 OrderState
 seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 {

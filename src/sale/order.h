@@ -1,6 +1,6 @@
 /*
  * order.h
- *		TODO
+ *		The life of an order after the purchase.
  */
 #ifndef SECKILL_SALE_ORDER_H
 #define SECKILL_SALE_ORDER_H

@@ -1,6 +1,18 @@
 /*
  * refill.c
- *		TODO
+ *		Refill: leasing units from an item's row for the cache.
+ *
+ * A purchase in cache mode that finds the entry short refills it: under the
+ * row lock it leases units, which become its own credit at once and go to the
+ * cache when it commits (see lease.c).
+ *
+ * One transaction per item refills at a time.  This role, the refiller, is a
+ * heavyweight lock and a flag on the entry.  It is kept to the end of the
+ * (sub)transaction, after the callbacks have given the cache its units, unless
+ * it is given up before.  Other buyers wait for the refiller, not for the row.
+ *
+ * A transaction that has locked the row refills without the role, as the
+ * refiller may be waiting for that row.
  */
 #include "postgres.h"
 
@@ -26,13 +38,13 @@
 #include "xact/lock.h"
 
 /*
- * Lease
+ * Refilling
  */
 
 /*
- * How many units one refill moves, so that one call in many has to do it: a
- * tenth of seckill.lease_units for each purchase of the call, and all of it at
- * least.
+ * The number of units that one refill leases, so that few calls have to
+ * refill: a tenth of seckill.lease_units for each purchase of the call, and at
+ * least seckill.lease_units.
  */
 static int32
 lease_size(const Purchase *p)
@@ -43,8 +55,8 @@ lease_size(const Purchase *p)
 }
 
 /*
- * Under the row lock, lease what p lacks, and more for those who come after.
- * False if row and cache together are short.
+ * Lock the row, lease what p lacks and more for later purchases, and take p's
+ * units.  Returns false if row and cache together are short.
  */
 static bool
 refill(Purchase *p, TakenUnits *taken)
@@ -68,10 +80,8 @@ refill(Purchase *p, TakenUnits *taken)
 }
 
 /*
- * Become the one refiller of the item; without leave to wait, unless somebody
- * has the lock.  The role is a heavyweight lock, held until the end of this
- * (sub)transaction, when the callbacks have given the cache its units, or
- * until it is given up.
+ * Become the refiller of the item.  Returns false if the role is taken and the
+ * caller may not wait for it.
  */
 static bool
 start_refill(Purchase *p, bool may_wait)
@@ -87,6 +97,7 @@ start_refill(Purchase *p, bool may_wait)
 	return true;
 }
 
+/* Give up the role before the end of the transaction. */
 static void
 end_refill(Purchase *p)
 {
@@ -98,7 +109,9 @@ end_refill(Purchase *p)
 	seckill_lock_release(&tag, ExclusiveLock);
 }
 
-/* Wait until the refiller has ended or given up.  All who wait wake at once. */
+/*
+ * Wait until the role is free.  The share lock lets all waiters wake at once.
+ */
 static void
 await_refiller(Purchase *p)
 {
@@ -106,14 +119,17 @@ await_refiller(Purchase *p)
 
 	seckill_lock_tag(&tag, p->item_id, SECKILL_LOCK_REFILL);
 	(void) seckill_lock_acquire(&tag, ShareLock, true);
-	/* nobody can have the role now: one that shows is lost */
+	/* no transaction has the role now, so a flag that is set is lost */
 	if (seckill_cache_is_refilling(p->entry))
 		seckill_cache_set_refilling(p->entry, false);
 	SECKILL_FAULT("refiller awaited");
 	seckill_lock_release(&tag, ShareLock);
 }
 
-/* Refill as the one refiller, unless somebody has done it by now. */
+/*
+ * Refill in the role of the refiller, unless the cache has units by now.  The
+ * role is given up if nothing was leased.  Returns whether p has its units.
+ */
 static bool
 refill_in_role(Purchase *p, TakenUnits *taken)
 {
@@ -126,10 +142,12 @@ refill_in_role(Purchase *p, TakenUnits *taken)
 }
 
 /*
- * Go to the row, as the one refiller, or wait for who is.  If nobody is, the
- * lock is taken by some who waited, for a moment each; but of a crowd somebody
- * has it at any moment.  So stand in line for the role then, and those who
- * come later stand behind.
+ * Refill as the refiller, or wait for the refiller.  Returns whether p has its
+ * units; if not, the caller retries.
+ *
+ * If the role's lock is taken but the flag is not set, waiters of the last
+ * refiller have the lock, for a moment each.  In a crowd one of them has it at
+ * any moment; so queue for the exclusive lock, and later ones queue behind.
  */
 static bool
 refill_in_turn(Purchase *p, TakenUnits *taken)
@@ -155,16 +173,16 @@ refill_in_turn(Purchase *p, TakenUnits *taken)
  */
 
 /*
- * The cache was found short: put p's units on hold by whatever it takes.
- * Returns false if p is sold out.  Each turn reads generation, row and
- * counters in this order, see seckill_cache_judge().
+ * Put p's units on hold after the cache was found short: refill, and wait for
+ * the refiller and for holders.  Returns false if p is sold out.  Each turn
+ * reads generation, row and counters in this order, see counters_judge().
  */
 bool
 seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 {
 	for (;;)
 	{
-		uint64		generation = seckill_await_generation(p);
+		uint64		generation = seckill_await_generation(p->entry);
 		ItemRow		row;
 
 		CHECK_FOR_INTERRUPTS();
@@ -190,8 +208,9 @@ seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 }
 
 /*
- * The cache runs low: lease more, if that costs nobody a wait.  Not inside a
- * transaction block, whose end may be far away while it has the row locked.
+ * Refill a cache that runs low, if the role and the row can be locked without
+ * waiting.  Does nothing inside a transaction block, which could keep the row
+ * locked for long.
  */
 void
 seckill_refill_ahead(Purchase *p)

@@ -1,6 +1,6 @@
 /*
  * refill.h
- *		TODO
+ *		Refill: getting units for a purchase that finds the cache short.
  */
 #ifndef SECKILL_SALE_REFILL_H
 #define SECKILL_SALE_REFILL_H

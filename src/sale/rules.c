@@ -1,6 +1,14 @@
 /*
  * rules.c
- *		TODO
+ *		The checks that a purchase passes before it asks for units.
+ *
+ * These are the window of the sale, "sold out", the admission token and the
+ * rate limit of the user.  The rules of an item stand in its row.  The cache
+ * entry has a copy, which one session at a time reads anew from the row once
+ * it is older than CHECK_INTERVAL; the others go on with the copy.  A
+ * transaction that has changed the row reads the row.
+ *
+ * Nothing here takes a lock that lasts; reads of the copy take none at all.
  */
 #include "postgres.h"
 
@@ -10,6 +18,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/settings.h"
+#include "sale/await.h"
 #include "sale/rules.h"
 #include "sale/token.h"
 #include "seckill.h"
@@ -19,7 +28,7 @@
 #include "xact/changes.h"
 #include "xact/entry.h"
 
-/* How long the cache answers before somebody looks at the row again. */
+/* Age at which the cached rules of an item are read anew from its row. */
 #define CHECK_INTERVAL	USECS_PER_SEC
 
 
@@ -27,7 +36,7 @@
  * Rules
  */
 
-/* The outcome of a purchase that the rules refuse. */
+/* Return the outcome of a purchase that the rules refuse. */
 SeckillOutcome
 seckill_rules_refusal(RulesAnswer answer)
 {
@@ -60,13 +69,15 @@ seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 }
 
 /*
- * Read the rules from the row, and keep them in the entry.
+ * Check the window by the latest row, and store the rules in the entry, which
+ * is made if there is none.  Raises an error if the item does not exist.
+ * Before a purchase is queued, the read keeps no lock, as the caller is going
+ * to wait without a lock that the deadlock detector sees.
  */
 static RulesAnswer
 check_row(Purchase *p)
 {
-	uint64		generation = p->entry != NULL ?
-		seckill_cache_generation(p->entry) : 0;
+	uint64		generation = seckill_await_generation(p->entry);
 	ItemRow		row;
 	bool		found = p->mode == SECKILL_MODE_QUEUE ?
 		seckill_item_read_latest_unlocked(p->item_id, &row) :
@@ -83,24 +94,24 @@ check_row(Purchase *p)
 	return seckill_rules_check_window(&row.rules, p->called_at);
 }
 
-/* Is it time to look at the row again?  Clocks can go back, too. */
+/* Are the cached rules stale?  The clock may have been set back since. */
 static bool
-is_stale(const CachedRules *glance, TimestampTz now)
+is_stale(const CachedRules *cached, TimestampTz now)
 {
-	return now - glance->checked_at > CHECK_INTERVAL ||
-		now < glance->checked_at - CHECK_INTERVAL;
+	return now - cached->checked_at > CHECK_INTERVAL ||
+		now < cached->checked_at - CHECK_INTERVAL;
 }
 
 /*
- * What is known of the item without asking its units: from the entry, read
- * anew at least once in CHECK_INTERVAL by one session, or from the row.
- * Leaves the entry pinned in p.
+ * Check the window of the sale and whether the item is known to be sold out.
+ * Fills called_at and rules of p, and leaves the entry pinned in it.  Raises
+ * an error if the item does not exist.
  */
 RulesAnswer
 seckill_rules_check(Purchase *p)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	CachedRules glance;
+	CachedRules cached;
 	RulesAnswer answer;
 
 	p->called_at = now;
@@ -108,26 +119,29 @@ seckill_rules_check(Purchase *p)
 	if (p->entry == NULL || seckill_change_changed_row(p->item_id))
 		return check_row(p);
 
-	seckill_cache_read_rules(p->entry, &glance);
-	if (!glance.known ||
-		(is_stale(&glance, now) &&
-		 seckill_cache_claim_check(p->entry, glance.checked_at, now)))
+	seckill_cache_read_rules(p->entry, &cached);
+	if (!cached.known ||
+		(is_stale(&cached, now) &&
+		 seckill_cache_claim_check(p->entry, cached.checked_at, now)))
 	{
 		answer = check_row(p);
-		seckill_cache_read_rules(p->entry, &glance);
+		seckill_cache_read_rules(p->entry, &cached);
 	}
 	else
 	{
-		p->rules = glance.rules;
-		answer = seckill_rules_check_window(&glance.rules, now);
+		p->rules = cached.rules;
+		answer = seckill_rules_check_window(&cached.rules, now);
 	}
 	SECKILL_FAULT("rules known");
-	if (answer == RULES_PASSED && glance.sold_out)
+	if (answer == RULES_PASSED && cached.sold_out)
 		return RULES_SOLD_OUT;
 	return answer;
 }
 
-/* The same for a list of purchases of one item, with one look for all. */
+/*
+ * Check the window for a list of purchases of one item.  The check is made for
+ * the first; the others get its entry, called_at and rules.
+ */
 RulesAnswer
 seckill_rules_check_all(Purchase **list, int n)
 {
@@ -150,7 +164,10 @@ seckill_rules_check_all(Purchase **list, int n)
  * Tokens and rates
  */
 
-/* Does the purchase have the token that it needs, if it needs one? */
+/*
+ * Does the purchase have a valid token, or need none?  The answer is kept in
+ * p.
+ */
 bool
 seckill_rules_has_token(Purchase *p)
 {
@@ -164,7 +181,10 @@ seckill_rules_has_token(Purchase *p)
 	return p->token_valid;
 }
 
-/* Who needs a token and has none is denied, and learns nothing of the stock. */
+/*
+ * Refuse a purchase that lacks the token that it needs, given what the window
+ * has answered.  Such a purchase does not learn whether the item is sold out.
+ */
 RulesAnswer
 seckill_rules_check_token(Purchase *p, RulesAnswer answer)
 {
@@ -175,10 +195,12 @@ seckill_rules_check_token(Purchase *p, RulesAnswer answer)
 }
 
 /*
- * Count the call of the user, and refuse it if it is one too many.  Who needs
- * a token and has none may not be the user that he names: his calls do not
- * count.  Without a key nobody has one; that is an error, but not here, as an
- * exact retry needs none.
+ * Count the call against the rate of its user; return false, with the outcome
+ * set, if it exceeds that rate.
+ *
+ * A call that lacks the token that it needs does not count, as its caller may
+ * not be the user that it names.  Without a key no call has a token.  That is
+ * an error, but not raised here, as an exact retry needs no token.
  */
 bool
 seckill_rules_keeps_rate(Purchase *p)
@@ -192,7 +214,10 @@ seckill_rules_keeps_rate(Purchase *p)
 	return false;
 }
 
-/* Leave those in the list who keep to their rate; returns their number. */
+/*
+ * Move the purchases that are within the rate of their users to the front;
+ * return their number.
+ */
 int
 seckill_rules_drop_rate_limited(Purchase **list, int n)
 {

@@ -1,6 +1,6 @@
 /*
  * rules.h
- *		TODO
+ *		The checks that a purchase passes before it asks for units.
  */
 #ifndef SECKILL_SALE_RULES_H
 #define SECKILL_SALE_RULES_H

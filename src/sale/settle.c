@@ -1,6 +1,14 @@
 /*
  * settle.c
- *		TODO
+ *		Settling an item: making its locked row and its cache entry agree.
+ *
+ * A row with leased > 0 and a lease_id that no cache entry has, has a dead
+ * lease: the entry was lost to a restart, a crash, a promotion or a restore,
+ * or has closed that lease.  No transaction can hold units of it, as an entry
+ * with holders is never given up.  So under the row lock the units of orders
+ * that carry the lease are counted, and the others return to the row.
+ *
+ * Everything here runs under the lock of the item's row.
  */
 #include "postgres.h"
 
@@ -16,10 +24,9 @@
 #include "xact/entry.h"
 
 /*
- * Settle
+ * Return the unsold units of a dead lease to the locked row, and update *row.
+ * Raises an error if more units are ordered than were leased.
  */
-
-/* Give the unsold units of a dead lease back to the row, which is locked. */
 static void
 settle_dead_lease(int64 item_id, ItemRow *row)
 {
@@ -48,9 +55,10 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 }
 
 /*
- * Make row and cache agree.  The caller has locked the row.  A buyer without
- * an entry looks again whether there is one by now: a lease on the row may be
- * that of an entry made since.
+ * Make the cache entry and the row agree.  The caller has locked the row.  A
+ * stale lease of the entry is renewed; a dead lease of the row is closed, and
+ * *row is updated.  A purchase without an entry looks it up first, and pins
+ * it: the lease on the row may belong to an entry that was made since.
  */
 void
 seckill_settle(Purchase *p, ItemRow *row)

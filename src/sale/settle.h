@@ -1,6 +1,6 @@
 /*
  * settle.h
- *		TODO
+ *		Settling an item: making its locked row and its cache entry agree.
  */
 #ifndef SECKILL_SALE_SETTLE_H
 #define SECKILL_SALE_SETTLE_H

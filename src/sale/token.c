@@ -1,16 +1,17 @@
 /*
  * token.c
- *		Admission tokens: who may try to buy an item at all.
+ *		Admission tokens, which let a user try to buy an item.
  *
  * A token says that the server lets this user try to buy this item until some
- * time: HMAC-SHA256 (RFC 2104) of the three under seckill.token_key.  It is
- * the time of expiry in microseconds since 2000 as 16 hexadecimal digits, then
- * the 64 digits of the code.
+ * time.  Its code is the HMAC-SHA256 (RFC 2104) of the three under
+ * seckill.token_key.  A token is the time of expiry in microseconds since 2000
+ * as 16 hexadecimal digits, followed by the 64 digits of the code.
  *
- * Tokens made with seckill.token_old_key are accepted too, so a key can be
- * replaced: the old key stays until the tokens made with it have expired.
+ * Tokens made with seckill.token_old_key are accepted too, so that a key can
+ * be replaced: the old key stays until the tokens made with it have expired.
  *
- * A check takes the same time whatever is wrong with a token.
+ * A check takes the same time whatever is wrong with a token.  The file keeps
+ * no state.
  */
 #include "postgres.h"
 
@@ -27,7 +28,10 @@
 #define EXPIRY_DIGITS	16
 #define TOKEN_DIGITS	(EXPIRY_DIGITS + 2 * PG_SHA256_DIGEST_LENGTH)
 
-/* What the code is made of; the label keeps it from meaning anything else. */
+/*
+ * The text that is signed; the label sets it apart from any other use of the
+ * key.
+ */
 typedef struct TokenText
 {
 	char		label[16];
@@ -57,6 +61,7 @@ compute_code(const char *key, int64 item_id, int64 user_id, uint64 expiry,
 	pg_hmac_free(ctx);
 }
 
+/* Raise an error if seckill.token_key is not set. */
 static void
 require_key(void)
 {
@@ -67,7 +72,7 @@ require_key(void)
 				 errhint("A superuser sets seckill.token_key in postgresql.conf or with ALTER SYSTEM, and reloads.")));
 }
 
-/* The value of a hexadecimal digit, in lower case; sets *bad if it is none. */
+/* Return the value of a lower-case hexadecimal digit; else set *bad. */
 static inline uint8
 digit(char c, uint8 *bad)
 {
@@ -79,7 +84,7 @@ digit(char c, uint8 *bad)
 	return 0;
 }
 
-/* Read digits as bytes. */
+/* Convert 2 * n digits to n bytes; set *bad if one is no digit. */
 static void
 read_bytes(const char *digits, int n, uint8 *bytes, uint8 *bad)
 {
@@ -88,7 +93,10 @@ read_bytes(const char *digits, int n, uint8 *bytes, uint8 *bad)
 							digit(digits[2 * i + 1], bad));
 }
 
-/* Bits that differ between a code and what it should be under a key. */
+/*
+ * Compare a code with the right one under a key.  Returns 0 only if they are
+ * equal and there is a key; takes the same time in any case.
+ */
 static uint8
 compare_code(const char *key, const Purchase *p, uint64 expiry,
 			 const uint8 *code)
@@ -102,7 +110,10 @@ compare_code(const char *key, const Purchase *p, uint64 expiry,
 	return difference;
 }
 
-/* Does the purchase have a token that lets it pass now? */
+/*
+ * Does the purchase have a token that is valid now?  Raises an error if there
+ * is no key.
+ */
 bool
 seckill_token_admits(const Purchase *p)
 {
@@ -128,8 +139,8 @@ seckill_token_admits(const Purchase *p)
 }
 
 /*
- * A token that lets a user try to buy an item until expiry.  Raises an error if
- * there is no key.
+ * Make a token that lets a user try to buy an item until expiry.  Raises an
+ * error if there is no key.
  */
 text *
 seckill_token_make(int64 item_id, int64 user_id, TimestampTz expiry)

@@ -1,6 +1,6 @@
 /*
  * token.h
- *		TODO
+ *		Admission tokens, which let a user try to buy an item.
  */
 #ifndef SECKILL_SALE_TOKEN_H
 #define SECKILL_SALE_TOKEN_H

@@ -10,12 +10,12 @@
  * with a timeout.  The skipped items take turns; timeouts and the pauses
  * between them follow backoff.c.
  *
- * When a batch fails, bisect.c finds the order that fails alone.  That order is
- * deferred for a minute, and so are all orders of its item if several of them
- * are deferred.
+ * When a batch fails, bisect.c finds the order that fails alone.  That order
+ * is deferred for a minute, and so are all orders of its item if several of
+ * them are deferred.
  *
- * The deferred orders, the item waited for last and the backoff are kept in the
- * memory of the worker.
+ * The deferred orders, the item waited for last and the backoff are kept in
+ * the memory of the worker.
  */
 #include "postgres.h"
 
@@ -40,8 +40,8 @@
 #define EXPIRY_BATCH		1000
 
 /*
- * First and longest timeout of the wait for one item's row.  Many buyers may be
- * queued on its item lock for longer than the first.
+ * First and longest timeout of the wait for one item's row.  Many buyers may
+ * be queued on its item lock for longer than the first.
  */
 #define WAIT_MS			200
 #define MAX_WAIT_MS		1600
@@ -478,8 +478,8 @@ expire_skipped(Batch *batch, OrderKey *orders, int n)
 }
 
 /*
- * Expire the orders that are overdue at a time.  Returns the microseconds until
- * the next turn, 0 if there may be more, or SECKILL_NEVER.
+ * Expire the orders that are overdue at a time.  Returns the microseconds
+ * until the next turn, 0 if there may be more, or SECKILL_NEVER.
  */
 int64
 seckill_expiry_run(TimestampTz now)

@@ -7,7 +7,9 @@
 
 #include "datatype/timestamp.h"
 
-/* Interval between two turns of the maintenance worker that has work, in ms. */
+/*
+ * Interval between two turns of the maintenance worker that has work, in ms.
+ */
 #define SECKILL_MAINTENANCE_NAP	100
 
 extern bool seckill_expiry_has_deferred(void);

@@ -3,8 +3,8 @@
  *		A set of items, in ascending order.
  *
  * The queue worker collects in it the items of purchases that it has deferred.
- * A set may have an item for each purchase in the queue, so it is a sorted array
- * that may be larger than 1 GB.
+ * A set may have an item for each purchase in the queue, so it is a sorted
+ * array that may be larger than 1 GB.
  */
 #include "postgres.h"
 
@@ -59,7 +59,9 @@ seckill_item_set_add_undecided(ItemSet *set, const Purchase *list, int n)
 	return undecided;
 }
 
-/* Return the item that follows the given one, in a circle.  The set has one. */
+/*
+ * Return the item that follows the given one, in a circle.  The set has one.
+ */
 int64
 seckill_item_set_next(const ItemSet *set, int64 item_id)
 {

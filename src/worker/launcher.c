@@ -74,8 +74,9 @@ forget(MaintenanceWorker *worker)
 }
 
 /*
- * Return the worker of slot i, which belongs to the given database.  The handle
- * of the worker of another database that had the slot before is released.
+ * Return the worker of slot i, which belongs to the given database.  The
+ * handle of the worker of another database that had the slot before is
+ * released.
  */
 static MaintenanceWorker *
 get_worker(int i, Oid dbid)

@@ -1,6 +1,6 @@
 /*
  * launcher.h
- *		Registration of the launcher; its entry point is for the postmaster only.
+ *		Registration of the launcher; only the postmaster calls its entry point.
  */
 #ifndef SECKILL_WORKER_LAUNCHER_H
 #define SECKILL_WORKER_LAUNCHER_H

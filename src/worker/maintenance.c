@@ -204,8 +204,8 @@ read_next(void *arg)
 
 /*
  * Schedule the next turn: when the next pending order is due, and after delay
- * at the latest.  It is never sooner than one nap, so that the orders of a sale
- * gather into batches.
+ * at the latest.  It is never sooner than one nap, so that the orders of a
+ * sale gather into batches.
  */
 static void
 schedule_next(TimestampTz after, int64 delay)

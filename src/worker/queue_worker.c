@@ -2,21 +2,21 @@
  * queue_worker.c
  *		The queue worker: decides the purchases of one database's queue.
  *
- * The first caller that needs a worker for the database asks the postmaster for
- * it.  The worker exits when it has been idle for seckill.queue_idle_time, so
- * that it does not block others: DROP DATABASE waits for that long, and WITH
- * (FORCE) does not.  When it is terminated, the postmaster starts it again, and
- * the new worker continues where the old one was.  A worker that finds no queue
- * of its database, or a queue that has a worker, exits: the database was
- * dropped, or the server has restarted after a crash.
+ * The first caller that needs a worker for the database asks the postmaster
+ * for it.  The worker exits when it has been idle for seckill.queue_idle_time,
+ * so that it does not block others: DROP DATABASE waits for that long, and
+ * WITH (FORCE) does not.  When it is terminated, the postmaster starts it
+ * again, and the new worker continues where the old one was.  A worker that
+ * finds no queue of its database, or a queue that has a worker, exits: the
+ * database was dropped, or the server has restarted after a crash.
  *
  * A turn reads the purchases that have gathered, decides them in one
  * transaction and publishes the answers in the commit callback.  Such a batch
  * never waits; a purchase that would have to is deferred to the next turn.  So
- * that the worker gets its place among others that contend for an item lock, it
- * also waits for one item of the deferred purchases, in a transaction of its
- * own.  As other purchases gather meanwhile, this wait has a timeout, and a
- * pause follows a timeout (backoff.c).
+ * that the worker gets its place among others that contend for an item lock,
+ * it also waits for one item of the deferred purchases, in a transaction of
+ * its own.  As other purchases gather meanwhile, this wait has a timeout, and
+ * a pause follows a timeout (backoff.c).
  *
  * On an error the transaction is rolled back and bisect.c retries its halves,
  * down to the purchase that fails, which alone is answered with the error.
@@ -92,7 +92,9 @@ static MemoryContext batch_context = NULL;
 /* Was the worker told to cancel since the batch was begun? */
 static volatile sig_atomic_t cancelled = false;
 
-/* The deferred item that was waited for last, and the timeout of such waits. */
+/*
+ * The deferred item that was waited for last, and the timeout of such waits.
+ */
 static int64 last_item = 0;
 static Backoff backoff = BACKOFF_INIT(WAIT_MS, MAX_WAIT_MS, WAIT_SPACING);
 
@@ -164,9 +166,9 @@ handle_cancel(SIGNAL_ARGS)
 
 /*
  * Have the synchronous standbys, if any, confirmed the commit?  The wait for
- * them ends early without an error if the worker is cancelled or terminated, or
- * the postmaster dies.  A session that commits itself then warns its client or
- * closes the connection; the buyers of a batch are in other sessions.
+ * them ends early without an error if the worker is cancelled or terminated,
+ * or the postmaster dies.  A session that commits itself then warns its client
+ * or closes the connection; the buyers of a batch are in other sessions.
  */
 static bool
 is_confirmed(void)
@@ -449,8 +451,8 @@ typedef enum Turn
 
 /*
  * Decide the purchases that have gathered, in batches.  A deferred purchase
- * delays only later purchases of the same item.  *seen is set to the end of the
- * purchases that were there.
+ * delays only later purchases of the same item.  *seen is set to the end of
+ * the purchases that were there.
  */
 static Turn
 take_turn(uint64 *seen)

@@ -1,7 +1,7 @@
 /*
  * queue_worker.h
- *		The queue worker's part of the commit callback; its entry point is for
- *		the postmaster only.
+ *		The queue worker's part of the commit callback; only the postmaster calls
+ *		its entry point.
  */
 #ifndef SECKILL_WORKER_QUEUE_WORKER_H
 #define SECKILL_WORKER_QUEUE_WORKER_H
