@@ -1,6 +1,11 @@
 /*
  * buy.c
- *		The calls that buy: arguments, the rules of the sale, dispatch, result.
+ *		seckill_buy() and seckill_buy_many().
+ *
+ * A call reads its arguments, checks the rules of the sale, answers requests
+ * that have an order already, runs the mode that sells, and counts its answers
+ * in the statistics.  A purchase in mode "queue" goes to the queue worker
+ * instead (queue_sql.c).
  */
 #include "postgres.h"
 
@@ -33,10 +38,13 @@ PG_FUNCTION_INFO_V1(seckill_buy_many);
 
 
 /*
- * Tokens and rates
+ * Purchases in the caller's transaction
  */
 
-/* Let the mode serve those who may buy. */
+/*
+ * Check limits, and run the mode for the purchases that pass.  Waits for other
+ * purchases of the same users.
+ */
 static void
 run_mode(Purchase **list, int n)
 {
@@ -51,6 +59,7 @@ run_mode(Purchase **list, int n)
 	seckill_table_end(&caller);
 }
 
+/* Has any purchase of the list a request_id? */
 static bool
 has_requests(Purchase **list, int n)
 {
@@ -61,10 +70,12 @@ has_requests(Purchase **list, int n)
 }
 
 /*
- * Serve purchases of one item, at least one: first who calls too often is
- * refused, then the requests that have an answer get it.  That may mean to
- * wait, so the others look at the rules again.  The list is reordered.
- * Returns the item's entry, pinned.
+ * Serve at least one purchase of one item, and set their outcomes.
+ *
+ * First it refuses the calls above the rate.  Then it answers the requests that
+ * have an order already.  That can wait for another transaction, so the rules
+ * are checked again for the rest.  The list is reordered.  Returns the entry of
+ * the item, pinned, or NULL if it has none.
  */
 static CacheEntry *
 buy_in_transaction(Purchase **list, int n)
@@ -96,21 +107,32 @@ buy_in_transaction(Purchase **list, int n)
 	}
 	if (admitted > 0)
 		run_mode(list, admitted);
-	/* that of the first may have been found since */
+	/* the mode may have set the entry of the first purchase */
 	return list[0]->entry;
 }
 
 /*
- * seckill_buy(item_id, user_id, mode, quantity, request_id, token)
- *		returns (outcome, order_id)
+ * seckill_buy(item_id bigint, user_id bigint, mode seckill_mode,
+ *			   quantity bigint, request_id uuid, token text)
+ *		returns (outcome seckill_outcome, order_id bigint)
  *
- * With a request_id that has made an order of this item already, the answer is
- * that order, whatever the rules and the stock say now; an error, if that was
- * for another user or another quantity.
+ * Buys quantity units of the item for the user.  request_id and token may be
+ * NULL, the other arguments may not.
  *
- * Sold means: an order row in the caller's transaction, or, with mode queue, a
- * committed one.  Every other outcome changed nothing.  Waits are lock waits,
- * bounded by lock_timeout, or, with mode queue, for the worker.
+ * "sold" means that the order is a row of the caller's transaction, or, in mode
+ * "queue", a committed row.  Every other outcome changes nothing; order_id is
+ * NULL then.
+ *
+ * request_id is an idempotency key.  If it has made an order of the item
+ * before, that order is the answer, whatever the rules and the stock are now.
+ *
+ * The call can wait for locks, for at most lock_timeout, and in mode "queue"
+ * for the queue worker.
+ *
+ * Errors: a NULL or invalid argument, an unknown item, a request_id that was
+ * used for another user or quantity, a mode that is not allowed or not
+ * available, a transaction that cannot write, and those of the mode
+ * (serialization_failure, deadlock_detected, lock_not_available).
  */
 Datum
 seckill_buy(PG_FUNCTION_ARGS)
@@ -137,10 +159,13 @@ seckill_buy(PG_FUNCTION_ARGS)
 
 
 /*
- * Many at once
+ * Lists of purchases
  */
 
-/* The elements of an array, which must be flat. */
+/*
+ * Read the elements of a one-dimensional array of the given type; returns how
+ * many.  Raises an error if the array has more dimensions.
+ */
 static int
 get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
 			 bool **nulls)
@@ -159,7 +184,10 @@ get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
 	return n;
 }
 
-/* The same, one for each of n users. */
+/*
+ * Read the elements of an array of the given type.  Raises an error if it has
+ * not n elements, one for each user.
+ */
 static void
 get_as_many(int n, ArrayType *array, const char *name, Oid type,
 			Datum **values, bool **nulls)
@@ -170,7 +198,7 @@ get_as_many(int n, ArrayType *array, const char *name, Oid type,
 				 errmsg("%s must have as many elements as user_ids", name)));
 }
 
-/* Set the requests of purchases, NULL is none. */
+/* Set the request_id of each purchase; NULL is none. */
 static void
 set_requests(Purchase *purchases, int n, ArrayType *requests)
 {
@@ -186,7 +214,7 @@ set_requests(Purchase *purchases, int n, ArrayType *requests)
 	}
 }
 
-/* The same for tokens. */
+/* Set the token of each purchase; NULL is none. */
 static void
 set_tokens(Purchase *purchases, int n, ArrayType *tokens)
 {
@@ -199,7 +227,10 @@ set_tokens(Purchase *purchases, int n, ArrayType *tokens)
 			purchases[i].token = DatumGetTextPP(values[i]);
 }
 
-/* One purchase of one unit for each user, in the order of the array. */
+/*
+ * Make a purchase of one unit for each user, in array order; sets *n to their
+ * number, which can be 0.
+ */
 static Purchase *
 make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 {
@@ -219,7 +250,7 @@ make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
 	return purchases;
 }
 
-/* Serve them all, and count them. */
+/* Serve the purchases, and count their answers in the statistics. */
 static void
 buy_list(Purchase *purchases, int n, const StatCall *call)
 {
@@ -240,6 +271,7 @@ buy_list(Purchase *purchases, int n, const StatCall *call)
 	SECKILL_FAULT("list counted");
 }
 
+/* Return a row for each purchase, in their order. */
 static void
 return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
 {
@@ -261,12 +293,21 @@ return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
 }
 
 /*
- * seckill_buy_many(item_id, user_ids, mode, request_ids, tokens)
- *		returns setof (user_id, outcome, order_id)
+ * seckill_buy_many(item_id bigint, user_ids bigint[], mode seckill_mode,
+ *					request_ids uuid[], tokens text[])
+ *		returns setof (user_id bigint, outcome seckill_outcome,
+ *					   order_id bigint)
  *
- * One purchase of one unit for each element, as by so many calls of
- * seckill_buy in a row, in the caller's transaction, at the cost of one lock
- * or one hold.  A user who is there twice buys twice.
+ * Buys one unit of the item for each element of user_ids, in the caller's
+ * transaction.  The outcomes are those of one seckill_buy() per element, in
+ * array order, but all purchases share one lock or one hold.  A user that is in
+ * the array twice buys twice.  Returns one row per element, in the same order.
+ *
+ * request_ids and tokens may be NULL, and so may their elements.
+ *
+ * Errors: those of seckill_buy(), an array of more than one dimension, arrays
+ * of different lengths, and mode "queue".  A request_id that was used for
+ * another user is the outcome "request_reused" of its row, not an error.
  */
 Datum
 seckill_buy_many(PG_FUNCTION_ARGS)

@@ -1,6 +1,10 @@
 /*
  * item_json.c
- *		TODO
+ *		The settings of an item, read from a JSON object.
+ *
+ * The keys are the columns of seckill.items that a user may set.  Each value has
+ * the JSON type that fits its column, and the input function of the column's
+ * type converts it, so a bad value raises that function's error.
  */
 #include "postgres.h"
 
@@ -17,11 +21,7 @@
 #include "sale/item.h"
 #include "table/item_settings.h"
 
-/*
- * Settings
- */
-
-/* What can be named in the settings of an item, and its type in JSON. */
+/* The keys of the settings object, with the types of column and JSON value. */
 static const struct
 {
 	const char *name;
@@ -37,13 +37,14 @@ static const struct
 	[SETTING_USER_RATE] = {"user_rate", FLOAT4OID, jbvNumeric},
 	[SETTING_USER_BURST] = {"user_burst", INT4OID, jbvNumeric},
 	[SETTING_MAX_WAITERS] = {"max_waiters", INT4OID, jbvNumeric},
-	/* not a setting: how many units a new item has */
+	/* not a setting, but the units of a new item */
 	[ITEM_SETTINGS] = {"stock", INT4OID, jbvNumeric}
 };
 
 #define HINT_SETTINGS \
 	errhint("Settings are the strings title, starts_at, ends_at and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
 
+/* The number of a setting; raises an error if there is none of this name. */
 static int
 find_setting(const char *name)
 {
@@ -66,7 +67,7 @@ wrong_type(int setting)
 			 HINT_SETTINGS));
 }
 
-/* A value of JSON, of the type that the setting wants, as text. */
+/* A JSON value as text; raises an error if it is not of the setting's type. */
 static char *
 json_text(int setting, JsonbValue *value)
 {
@@ -89,13 +90,14 @@ json_text(int setting, JsonbValue *value)
 	return text;
 }
 
+/* Error context callback: name the setting. */
 static void
 say_setting(void *setting)
 {
 	errcontext("setting \"%s\"", settings[*(int *) setting].name);
 }
 
-/* What the type of the setting makes of the text; its own errors. */
+/* Convert the text to the type of the setting, by its input function. */
 static Datum
 read_value(int setting, char *text)
 {
@@ -114,7 +116,7 @@ read_value(int setting, char *text)
 	return value;
 }
 
-/* Take note of one setting and its value. */
+/* Add one setting to the change; null resets it. */
 static void
 read_setting(Change *change, int setting, JsonbValue *value)
 {
@@ -131,6 +133,10 @@ read_setting(Change *change, int setting, JsonbValue *value)
 		wrong_type(setting);
 }
 
+/*
+ * Read the settings of an item into *change.  Raises an error unless json is an
+ * object of known settings with valid values.
+ */
 void
 seckill_json_read_settings(Jsonb *json, Change *change)
 {

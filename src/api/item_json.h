@@ -1,6 +1,6 @@
 /*
  * item_json.h
- *		TODO
+ *		The settings of an item, read from a JSON object.
  */
 #ifndef SECKILL_API_ITEM_JSON_H
 #define SECKILL_API_ITEM_JSON_H

@@ -1,18 +1,18 @@
 /*
- * item.c
- *		Calls on one item for those who run a sale: create and change it, put
- *		units on sale and take them off, look at it and at its orders.
+ * item_sql.c
+ *		Calls on one item for the operator of a sale: create and change it, put
+ *		units on sale and take them off, read it and its orders.
  *
- * They are what a back office needs instead of writing whole rows: a row that
- * was read before a purchase and is saved after it would undo the purchase.
- * Each changes what it names and nothing else, under the lock on the item's
- * row, so it is true of the row as it is then.
+ * An application uses them instead of saving whole rows: a row that was read
+ * before a purchase and saved after it would undo the purchase.  Each call
+ * changes only the columns that it names, under the row lock of the item.
  *
- * Units are taken off sale like units are bought in mode pessimistic, but
- * without an order: from the row first, and what the row lacks from its lease.
+ * Units are taken off sale as mode "pessimistic" buys them, but without an
+ * order: from the row first, and from its lease what the row lacks.
  *
- * The two calls that look write nothing, wait for no row, work on a standby,
- * and see the newest committed rows and our own.
+ * seckill_item() and seckill_order() write nothing, wait for no row lock, work
+ * on a standby, and see the latest committed rows and those of the caller's
+ * own transaction.
  */
 #include "postgres.h"
 
@@ -43,10 +43,15 @@ PG_FUNCTION_INFO_V1(seckill_order);
  */
 
 /*
- * seckill_put_item(item_id, settings) returns boolean
+ * seckill_put_item(item_id bigint, settings jsonb) returns boolean
  *
- * Create an item with the settings that are named, or change these of one that
- * exists and leave all else as it is.  True if it was created.
+ * Creates an item with these settings, or changes only these settings of an
+ * existing item.  A null resets a setting to its default.  Returns true if the
+ * item was created.
+ *
+ * Errors: a NULL argument, an unknown setting, a value of the wrong type or
+ * outside the constraints of the table, a new item without stock, an existing
+ * item with stock.
  */
 Datum
 seckill_put_item(PG_FUNCTION_ARGS)
@@ -74,7 +79,7 @@ seckill_put_item(PG_FUNCTION_ARGS)
  * Units
  */
 
-/* The arguments item_id and units, which must fit the columns of items. */
+/* Check item_id and units; returns units, which must fit an integer column. */
 static int32
 read_units(FunctionCallInfo fcinfo)
 {
@@ -93,10 +98,14 @@ read_units(FunctionCallInfo fcinfo)
 }
 
 /*
- * seckill_restock(item_id, units) returns bigint
+ * seckill_restock(item_id bigint, units bigint) returns bigint
  *
- * Put units on sale or, if negative, take them off.  Returns how many can be
- * bought then.
+ * Puts units on sale or, if units is negative, takes them off.  Returns how
+ * many units can be bought afterwards.  Waits for the locks of the item, and
+ * for holders if units are taken off that they hold.
+ *
+ * Errors: a NULL or out-of-range argument, an unknown item, fewer units on sale
+ * than are taken off.
  */
 Datum
 seckill_restock(PG_FUNCTION_ARGS)
@@ -114,11 +123,14 @@ seckill_restock(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_set_available(item_id, units) returns bigint
+ * seckill_set_available(item_id bigint, units bigint) returns bigint
  *
- * Exactly so many units are left when the caller's transaction commits.  Waits
- * for the transactions that hold units, as it is not known what becomes of
- * these.  Returns how many units were put on sale, or, negative, taken off.
+ * Makes exactly this number of units available when the caller's transaction
+ * commits.  Waits for the locks of the item and for all transactions that hold
+ * units, because they may commit or abort.  Returns how many units were put on
+ * sale or, if negative, taken off.
+ *
+ * Errors: a NULL, negative or out-of-range argument, an unknown item.
  */
 Datum
 seckill_set_available(PG_FUNCTION_ARGS)
@@ -142,11 +154,13 @@ seckill_set_available(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_write_off(item_id, units) returns bigint
+ * seckill_write_off(item_id bigint, units bigint) returns bigint
  *
- * Orders have left the table, to an archive: their units leave the books.  Also
- * for what an audit shows that has been looked into.  Returns the units
- * supplied.
+ * Subtracts units from the supplied units of the item: those of orders that
+ * were moved to an archive, or a difference that seckill_audit() shows and that
+ * has been explained.  Returns the new number of supplied units.
+ *
+ * Errors: a NULL or out-of-range argument, an unknown item.
  */
 Datum
 seckill_write_off(PG_FUNCTION_ARGS)
@@ -165,14 +179,19 @@ seckill_write_off(PG_FUNCTION_ARGS)
 
 
 /*
- * Looking at it
+ * Reading
  */
 
 /*
- * seckill_item(item_id) returns (the settings, state, available, unsettled)
+ * seckill_item(item_id bigint)
+ *		returns (the settings, state text, available bigint,
+ *				 unsettled integer)
  *
- * Counts no orders, so what is left of a lease that no memory knows is not
- * known: at most unsettled units.
+ * available counts the units on the row and in the cache.  The call does not
+ * count orders, so it does not know how many units of a lost lease are unsold:
+ * unsettled is an upper bound of them.
+ *
+ * Errors: item_id is NULL, the item is unknown.
  */
 Datum
 seckill_item(PG_FUNCTION_ARGS)
@@ -197,8 +216,11 @@ seckill_item(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_order(item_id, order_id)
- *		returns (user_id, quantity, state, created_at, pay_by, mode, request_id)
+ * seckill_order(item_id bigint, order_id bigint)
+ *		returns (user_id, quantity, state, created_at, pay_by, mode,
+ *				 request_id)
+ *
+ * Errors: a NULL argument, an unknown order.
  */
 Datum
 seckill_order(PG_FUNCTION_ARGS)

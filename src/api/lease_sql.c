@@ -1,6 +1,7 @@
 /*
  * lease_sql.c
- *		TODO
+ *		seckill_prewarm() and seckill_recall(): moving units between the row and
+ *		the stock cache by hand.
  */
 #include "postgres.h"
 
@@ -12,16 +13,15 @@
 PG_FUNCTION_INFO_V1(seckill_prewarm);
 PG_FUNCTION_INFO_V1(seckill_recall);
 
-
 /*
- * By hand
- */
-
-/*
- * seckill_prewarm(item_id, units) returns integer
+ * seckill_prewarm(item_id bigint, units bigint) returns integer
  *
- * Lease units, or all, ahead of the sale.  Returns how many: fewer if the row
- * has fewer.  Buyers get them once the caller's transaction commits.
+ * Leases units (NULL: all) of the item to the cache.  Returns how many, which
+ * is less than units if the row has fewer.  The cache sells them once the
+ * caller's transaction commits.  Waits for the row lock of the item.
+ *
+ * Errors: item_id is NULL, units is out of range, the item is unknown, no
+ * shared_preload_libraries, a transaction that cannot write.
  */
 Datum
 seckill_prewarm(PG_FUNCTION_ARGS)
@@ -42,10 +42,15 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_recall(item_id) returns integer
+ * seckill_recall(item_id bigint) returns integer
  *
- * Returns how many units went from the lease to the row.  Buyers of the row
- * modes and other leases get them once the caller's transaction commits.
+ * Returns the units that the cache still has to the row of the item, and closes
+ * the lease if no transaction holds units of it.  Returns their number.  The
+ * row modes and a new lease get them once the caller's transaction commits.
+ * Waits for the row lock of the item.
+ *
+ * Errors: item_id is NULL, the item is unknown, no shared_preload_libraries, a
+ * transaction that cannot write.
  */
 Datum
 seckill_recall(PG_FUNCTION_ARGS)

@@ -1,6 +1,6 @@
 /*
  * mode_sql.c
- *		TODO
+ *		seckill_mode(): the cast from text to the type seckill_mode.
  */
 #include "postgres.h"
 
@@ -12,10 +12,12 @@
 PG_FUNCTION_INFO_V1(seckill_mode);
 
 /*
- * seckill_mode(text) returns seckill_mode
+ * seckill_mode(label text) returns seckill_mode
  *
- * The function behind the implicit casts, for callers who declare the type of
- * what they send.  Says what enum_in() says, and what the labels are.
+ * Returns the mode with this label.  It implements the implicit casts from text
+ * and varchar, which clients need that declare the types of their parameters.
+ * An unknown label raises the error of enum_in(), with a hint that lists the
+ * modes.
  */
 Datum
 seckill_mode(PG_FUNCTION_ARGS)

@@ -1,6 +1,7 @@
 /*
  * order_sql.c
- *		TODO
+ *		seckill_confirm() and seckill_cancel(): the calls that end the payment of
+ *		an order.
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 PG_FUNCTION_INFO_V1(seckill_confirm);
 PG_FUNCTION_INFO_V1(seckill_cancel);
 
+/* Raise an error if the transaction cannot write or an argument is NULL. */
 static void
 check_call(FunctionCallInfo fcinfo, const char *function)
 {
@@ -23,11 +25,15 @@ check_call(FunctionCallInfo fcinfo, const char *function)
 }
 
 /*
- * seckill_confirm(item_id, order_id) returns seckill_order_state
+ * seckill_confirm(item_id bigint, order_id bigint)
+ *		returns seckill_order_state
  *
- * The order is paid.  "confirmed", also if it was before; or "expired": it was
- * paid too late, and there are no units left for it, or none that its user may
- * have besides what he has bought since.
+ * Confirms an order that is paid.  Returns "confirmed", also if it was
+ * confirmed before.  An expired order is sold again if units are left and the
+ * limit of its user allows it; otherwise the answer is "expired".
+ *
+ * Waits for the locks of the order and, if it has expired, of the item.
+ * Errors: a NULL argument, an unknown or cancelled order.
  */
 Datum
 seckill_confirm(PG_FUNCTION_ARGS)
@@ -44,10 +50,16 @@ seckill_confirm(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_cancel(item_id, order_id, refund) returns seckill_order_state
+ * seckill_cancel(item_id bigint, order_id bigint, refund boolean)
+ *		returns seckill_order_state
  *
- * "cancelled", also if it was before.  A confirmed order is cancelled with
- * refund only, so that who cancels does not undo a payment that came first.
+ * Cancels a pending order and returns its units to the row of the item.
+ * Returns "cancelled", also if it was cancelled before.  A confirmed order is
+ * cancelled only if refund is true, so that a cancellation does not undo a
+ * payment that came first.
+ *
+ * Waits for the locks of the order and the item.  Errors: a NULL argument, an
+ * unknown or expired order, a confirmed order without refund.
  */
 Datum
 seckill_cancel(PG_FUNCTION_ARGS)

@@ -1,6 +1,9 @@
 /*
  * purchase_args.c
- *		TODO
+ *		Arguments of a purchase, and where a call in mode "queue" is allowed.
+ *
+ * Each function raises an error for an argument that is NULL, out of range or
+ * not allowed, so a Purchase is valid once it is filled in.
  */
 #include "postgres.h"
 
@@ -19,14 +22,12 @@
 #include "table/plan.h"
 
 /*
- * Arguments
- */
-
-/*
- * Is the call a part of a SELECT that a client has sent by itself?  It is not if
- * somebody who uses SPI is around it, or a function in SQL: the call is then not
- * in the executor's context of the portal's own query.  Nor is it if the portal
- * does something with the rows that can fail, or runs at the commit.
+ * Is the call part of a SELECT that the client sent as a statement of its own?
+ *
+ * It is not inside SPI.  It is not inside a function in SQL: the memory context
+ * of the call is then not a child of the portal's context.  It is not in a
+ * portal that can fail after the call (INSERT ... SELECT, CREATE TABLE AS) or
+ * that runs at commit (WITH HOLD).
  */
 static bool
 is_top_level(FunctionCallInfo fcinfo)
@@ -40,10 +41,15 @@ is_top_level(FunctionCallInfo fcinfo)
 }
 
 /*
- * Many purchases share the worker's transaction: what it decides stands
- * whatever becomes of the caller's.  So that must have nothing else to do, and
- * in a pipeline it is committed at once.  And a caller with locks would wait for
- * a worker who may be waiting for these, unseen by the deadlock detector.
+ * Raise an error unless the call is a SELECT of its own, outside a transaction
+ * block, in a transaction that has written nothing.
+ *
+ * The queue worker commits the purchases of many callers in one transaction, so
+ * its decision stands even if the caller's transaction aborts.  So the caller's
+ * transaction must do nothing else; PreventInTransactionBlock() also makes it
+ * commit at once in a pipeline.  A caller that holds locks could also wait for
+ * a worker that waits for these locks, a deadlock that the deadlock detector
+ * does not see.  what names the function or mode in the message.
  */
 void
 seckill_args_check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
@@ -62,7 +68,10 @@ seckill_args_check_outside_transaction(FunctionCallInfo fcinfo, const char *what
 				 errhint("Call it as a statement of its own.")));
 }
 
-/* The mode that a call asks for, if it may and can be used here. */
+/*
+ * Resolve mode "auto" by seckill.default_mode.  Raises an error if the mode is
+ * not allowed, or needs shared_preload_libraries and has not got it.
+ */
 static SeckillMode
 check_mode(SeckillMode mode)
 {
@@ -81,7 +90,7 @@ check_mode(SeckillMode mode)
 	return mode;
 }
 
-/* A purchase as a caller asks for it. */
+/* Fill in a purchase; checks quantity (1 to the largest integer) and mode. */
 void
 seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 						   int64 quantity, SeckillMode mode)
@@ -94,7 +103,7 @@ seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 	p->outcome = SECKILL_QUEUED;
 }
 
-/* The arguments request_id and token, in this order from i on, or NULL. */
+/* Read argument i as request_id and argument i + 1 as token; both may be NULL. */
 void
 seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 {
@@ -105,6 +114,7 @@ seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 		p->token = PG_GETARG_TEXT_PP(i + 1);
 }
 
+/* Read the arguments of seckill_buy() and check them all. */
 void
 seckill_args_read(FunctionCallInfo fcinfo, Purchase *p)
 {

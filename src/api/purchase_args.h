@@ -1,6 +1,6 @@
 /*
  * purchase_args.h
- *		TODO
+ *		Arguments of a purchase, and where a call in mode "queue" is allowed.
  */
 #ifndef SECKILL_API_PURCHASE_ARGS_H
 #define SECKILL_API_PURCHASE_ARGS_H

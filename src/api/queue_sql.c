@@ -1,6 +1,10 @@
 /*
  * queue_sql.c
- *		TODO
+ *		Purchases that the queue worker decides: mode "queue" of seckill_buy(),
+ *		seckill_submit() and seckill_result().
+ *
+ * The backend checks rate, rules and token before a purchase goes into the
+ * ring.  The worker checks rules, request and limit again, but not the token.
  */
 #include "postgres.h"
 
@@ -23,15 +27,18 @@
 #include "table/relation.h"
 
 PG_FUNCTION_INFO_V1(seckill_submit);
+PG_FUNCTION_INFO_V1(seckill_result);
 
 
 /*
- * Arguments
+ * Into the queue
  */
 
 /*
- * The same for the locks of the statement that calls: if somebody waited to
- * truncate the tables, the worker would wait for him, and he for us.
+ * Raise an error if the calling statement holds locks that the worker may need:
+ * on the tables, or on the same user or request.  With a TRUNCATE that waits
+ * for our table lock, the worker would wait for the TRUNCATE, and we for the
+ * worker.
  */
 static void
 check_without_locks(const Purchase *p)
@@ -48,15 +55,10 @@ check_without_locks(const Purchase *p)
 				 errhint("Call it as a statement of its own.")));
 }
 
-
 /*
- * Tokens and rates
- */
-
-/*
- * Does the purchase go to the worker?  If it is refused, only for its request,
- * whose order may just be made.  The worker looks at the rules again, but not
- * at the token.
+ * Does the purchase go to the worker?  One that the rules refuse does if it has
+ * a request_id, because another call may just be making the order of it.  It
+ * needs a valid token all the same, since the worker does not check that.
  */
 static bool
 goes_to_worker(Purchase *p, RulesAnswer answer)
@@ -68,8 +70,9 @@ goes_to_worker(Purchase *p, RulesAnswer answer)
 }
 
 /*
- * Is the request to be looked up here?  The worker does it, too, with the
- * lock; so only where the purchase may not get there.
+ * Must the backend look up the order of the request_id?  The worker does so
+ * under the lock; here it is needed only if the purchase may not reach the
+ * worker.
  */
 static bool
 answers_request(const Purchase *p, RulesAnswer answer)
@@ -78,7 +81,11 @@ answers_request(const Purchase *p, RulesAnswer answer)
 		(answer != RULES_PASSED || p->rules.require_token);
 }
 
-/* In the queue the worker looks at request and limit. */
+/*
+ * Serve a purchase of seckill_buy() in mode "queue": refuse it, or put it into
+ * the ring and wait for the decision.  Sets the outcome, and the order_id if
+ * sold.  Raises the error of a purchase that failed in the worker.
+ */
 void
 seckill_queue_sql_buy(Purchase *p)
 {
@@ -98,13 +105,17 @@ seckill_queue_sql_buy(Purchase *p)
 }
 
 /*
- * seckill_submit(item_id, user_id, quantity, request_id, token)
- *		returns (outcome, ticket)
+ * seckill_submit(item_id bigint, user_id bigint, quantity bigint,
+ *				  request_id uuid, token text)
+ *		returns (outcome seckill_outcome, ticket bigint)
  *
- * Hands a purchase to the worker without waiting for the decision: "queued"
- * with a ticket for seckill_result(), "busy" if the ring is full, or a refusal
- * that is known already.  What is queued is in memory: a crash forgets what is
- * not decided.
+ * Puts a purchase into the ring and returns without waiting for its decision.
+ * The outcome is "queued" with a ticket for seckill_result(), "busy" if the
+ * ring is full, or a refusal by the rules, the token or the rate.  The ring is
+ * in shared memory: a crash loses the purchases that are not decided.
+ *
+ * Errors: a NULL or invalid argument, an unknown item, a call inside a
+ * transaction block or function, no shared_preload_libraries.
  */
 Datum
 seckill_submit(PG_FUNCTION_ARGS)
@@ -139,19 +150,21 @@ seckill_submit(PG_FUNCTION_ARGS)
 								  (int64) ticket);
 }
 
-PG_FUNCTION_INFO_V1(seckill_result);
-
 
 /*
- * By ticket
+ * Out of the queue
  */
 
 /*
- * seckill_result(ticket, wait) returns (outcome, order_id)
+ * seckill_result(ticket bigint, wait interval)
+ *		returns (outcome seckill_outcome, order_id bigint)
  *
- * What was decided for a ticket, or "queued" while it is not, after waiting
- * for so long (NULL: not at all).  A purchase that failed raises its error
- * here.
+ * Returns the outcome of the purchase with this ticket, or "queued" if it is
+ * not decided within wait (NULL: no wait).  It changes nothing, so it is
+ * allowed inside a transaction, but not on a standby.
+ *
+ * Errors: an unknown or old ticket, and the error of a purchase that failed in
+ * the worker, which is raised here.
  */
 Datum
 seckill_result(PG_FUNCTION_ARGS)

@@ -1,6 +1,6 @@
 /*
  * queue_sql.h
- *		TODO
+ *		Purchases that the queue worker decides.
  */
 #ifndef SECKILL_API_QUEUE_SQL_H
 #define SECKILL_API_QUEUE_SQL_H

@@ -1,6 +1,10 @@
 /*
  * result.c
- *		TODO
+ *		Result rows.
+ *
+ * Row types are cached per backend, so that a purchase does not look its row
+ * type up in the catalog.  A cached row type belongs to one function and one
+ * incarnation of the extension, which the OID of seckill.items identifies.
  */
 #include "postgres.h"
 
@@ -12,18 +16,21 @@
 #include "base/catalog.h"
 #include "seckill.h"
 
-/* Result types of functions that return a row. */
+/* Cached row types: one for each function that returns a row, and a spare one. */
 #define RESULTS		6
 
 static struct
 {
 	Oid			function;
-	Oid			items;			/* incarnation of seckill.items */
+	Oid			items;			/* OID of seckill.items */
 	TupleDesc	desc;
 }			results[RESULTS];
 static int	next_result = 0;
 
-/* The row type of the function that is called, blessed and kept. */
+/*
+ * Returns the blessed row type of the called function, from the cache if it is
+ * there.
+ */
 static TupleDesc
 result_desc(FunctionCallInfo fcinfo)
 {
@@ -53,7 +60,7 @@ result_desc(FunctionCallInfo fcinfo)
 	return results[i].desc;
 }
 
-/* Make the row that the function returns. */
+/* Make the result row of the called function. */
 Datum
 seckill_result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
@@ -61,7 +68,7 @@ seckill_result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 											 nulls));
 }
 
-/* Make the row (outcome, number), number NULL if there is none. */
+/* Make the result row (outcome, number); number is NULL if has_number is false. */
 Datum
 seckill_result_outcome(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 					   bool has_number, int64 number)

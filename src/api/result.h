@@ -1,6 +1,6 @@
 /*
  * result.h
- *		TODO
+ *		Result rows.
  */
 #ifndef SECKILL_API_RESULT_H
 #define SECKILL_API_RESULT_H

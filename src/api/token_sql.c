@@ -1,6 +1,7 @@
 /*
  * token_sql.c
- *		TODO
+ *		seckill_token(): tokens for items with require_token.  sale/token.c tells
+ *		how a token is made and checked.
  */
 #include "postgres.h"
 
@@ -14,9 +15,14 @@
 PG_FUNCTION_INFO_V1(seckill_token);
 
 /*
- * seckill_token(item_id, user_id, valid_for) returns text
+ * seckill_token(item_id bigint, user_id bigint, valid_for interval)
+ *		returns text
  *
- * A token for one user and item, valid from now on for so long.
+ * Returns a token with which the user can buy the item from now on until
+ * valid_for has passed.  It reads no table, so it does not check that the item
+ * exists.
+ *
+ * Errors: a NULL argument, valid_for is not positive or not finite.
  */
 Datum
 seckill_token(PG_FUNCTION_ARGS)

@@ -1,19 +1,21 @@
 /*
- * guard.c
- *		Triggers on items and orders: what the application may change by plain
- *		SQL, and who must hear of it.
+ * triggers.c
+ *		Triggers on items and orders: they restrict changes by plain SQL, and
+ *		announce changes of an item to all sessions.
  *
- * They stand in for constraints that would cost every purchase, like a foreign
- * key from orders to items.  A replication worker (or a session that plays
- * one) applies what was checked elsewhere: it only announces.
+ * They replace constraints that would cost every purchase, such as a foreign
+ * key from orders to items.  With session_replication_role = replica, which
+ * replication workers set, they do not check, because the publisher did; they
+ * only announce.
  *
- * Some columns only the extension may write.  An UPDATE of them by anybody else
- * is refused.  What an INSERT or COPY sends in them is not looked at, but for
- * one case: a dump is restored by INSERT or COPY, too, and its leases and units
- * supplied must come along.  So the extension seals a row when it writes what
- * those rest on (seckill_item_seal()), and a row whose seal is right comes in
- * as it is.  A seal is no secret: it keeps forms, imports and copies of a row
- * under another number out of the books, not one who means to be in them.
+ * Only the extension may write version, leased, lease_id, supplied and seal of
+ * an item.  An UPDATE of them by any other statement is refused.  INSERT and
+ * COPY ignore the values that are sent, with one exception: restoring a dump
+ * must restore leases and supplied units.  So the extension stores a checksum,
+ * the seal, whenever it writes the columns that leases and supplied units rest
+ * on (seckill_item_seal()), and a row with a correct seal is inserted
+ * unchanged.  A seal is not a secret.  It protects the counts against forms,
+ * imports and copies of a row under another item_id, not against an attacker.
  */
 #include "postgres.h"
 
@@ -47,6 +49,10 @@ PG_FUNCTION_INFO_V1(seckill_orders_guard);
 PG_FUNCTION_INFO_V1(seckill_truncated);
 
 
+/*
+ * The trigger data of a call.  Raises an error if it is not a trigger call or
+ * runs in parallel mode.
+ */
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo, const char *name)
 {
@@ -59,6 +65,7 @@ trigger_data(FunctionCallInfo fcinfo, const char *name)
 	return (TriggerData *) fcinfo->context;
 }
 
+/* Raise an error if the trigger is not defined the right way. */
 static void
 check_protocol(bool right, const char *name, const char *way)
 {
@@ -68,7 +75,7 @@ check_protocol(bool right, const char *name, const char *way)
 				 errmsg("function \"%s\" can only be called %s", name, way)));
 }
 
-/* Is the trigger fired by this event, at this time, for each row or not? */
+/* Does the firing have this event, timing and level, row or statement? */
 static bool
 fired(const TriggerData *trigger, TriggerEvent event)
 {
@@ -87,13 +94,14 @@ fired(const TriggerData *trigger, TriggerEvent event)
 #define AFTER_TRUNCATE \
 	(TRIGGER_EVENT_TRUNCATE | TRIGGER_EVENT_AFTER)
 
+/* Is the trigger on this table? */
 static bool
 is_on(const TriggerData *trigger, Oid table)
 {
 	return RelationGetRelid(trigger->tg_relation) == table;
 }
 
-/* Where a column is; the catalog has checked that it is there. */
+/* The number of a column; seckill_catalog() has checked that it exists. */
 static int
 column_number(TriggerData *trigger, const char *name)
 {
@@ -101,7 +109,7 @@ column_number(TriggerData *trigger, const char *name)
 								  name);
 }
 
-/* A column as a number; a NULL counts as 0. */
+/* An integer column of the tuple, or a timestamp; 0 for NULL. */
 static int64
 number_of(TriggerData *trigger, HeapTuple tuple, const char *name)
 {
@@ -116,7 +124,7 @@ number_of(TriggerData *trigger, HeapTuple tuple, const char *name)
 		DatumGetInt32(value) : DatumGetInt64(value);
 }
 
-/* Has the UPDATE changed a column, which is of a fixed length? */
+/* Has the UPDATE changed this column?  The column has a fixed length. */
 static bool
 differs(TriggerData *trigger, const char *name)
 {
@@ -133,7 +141,7 @@ differs(TriggerData *trigger, const char *name)
 	return !datumIsEqual(was, is, att->attbyval, att->attlen);
 }
 
-/* Has it changed one of these columns? */
+/* Has the UPDATE changed any of these columns? */
 static bool
 any_differs(TriggerData *trigger, const char *const *names, int n)
 {
@@ -143,13 +151,17 @@ any_differs(TriggerData *trigger, const char *const *names, int n)
 	return false;
 }
 
+/* Does a replication worker apply the change? */
 static bool
 is_replica(void)
 {
 	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
 }
 
-/* The keeper must look so long before the time in a column, if there is one. */
+/*
+ * Wake the maintenance worker before (in microseconds) the time in a column,
+ * if the column has a finite time.
+ */
 static void
 note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
 		  int64 before)
@@ -163,8 +175,8 @@ note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
 /*
  * seckill_is_own() returns boolean
  *
- * For the WHEN clause of a trigger: the row is written by a statement of the
- * extension's own.
+ * For the WHEN clause of a trigger: is the row written by a statement of the
+ * extension?
  */
 Datum
 seckill_is_own(PG_FUNCTION_ARGS)
@@ -177,7 +189,7 @@ seckill_is_own(PG_FUNCTION_ARGS)
  * seckill.items
  */
 
-/* Does a row carry the seal of the extension? */
+/* Has the row a correct seal? */
 static bool
 is_sealed(TriggerData *trigger, HeapTuple tuple)
 {
@@ -188,8 +200,7 @@ is_sealed(TriggerData *trigger, HeapTuple tuple)
 }
 
 /*
- * What a new item has in the columns that only the extension writes, whatever
- * was sent.
+ * Replace the columns that only the extension writes by those of a new item.
  */
 static HeapTuple
 item_as_new(TriggerData *trigger)
@@ -215,6 +226,7 @@ item_as_new(TriggerData *trigger)
 									 lengthof(names), columns, values, nulls);
 }
 
+/* The row to insert: as sent if replicated or sealed, else as a new item. */
 static HeapTuple
 item_inserted(TriggerData *trigger)
 {
@@ -224,9 +236,10 @@ item_inserted(TriggerData *trigger)
 }
 
 /*
- * The version rises whenever the extension writes the row, so one with an older
- * version was read before that, and saved as a whole: its other columns are
- * out of date, the stock above all.
+ * Refuse an UPDATE that saves a stale copy of the row.  Each write by the
+ * extension raises the version, so an UPDATE that lowers it saves a row that
+ * was read before; its other columns are stale, too, above all the stock.  This
+ * is optimistic locking by a version column, as in object-relational mappers.
  */
 static void
 refuse_stale(TriggerData *trigger, int64 item_id)
@@ -240,6 +253,7 @@ refuse_stale(TriggerData *trigger, int64 item_id)
 				 errhint("Read it again, or change only the columns that are meant: seckill_put_item(), seckill_restock() and seckill_set_available() do.")));
 }
 
+/* Refuse an UPDATE of columns that a user may not change. */
 static void
 refuse_change(TriggerData *trigger, int64 item_id)
 {
@@ -260,6 +274,7 @@ refuse_change(TriggerData *trigger, int64 item_id)
 				 errhint("Leave them as they are. seckill_prewarm() and seckill_recall() move units between row and cache; seckill_write_off() corrects supplied.")));
 }
 
+/* Add the units of a restock to those supplied; units may be negative. */
 static void
 add_supply(int64 item_id, int64 units)
 {
@@ -272,7 +287,7 @@ add_supply(int64 item_id, int64 units)
 	seckill_table_end(&caller);
 }
 
-/* An item gets a limit: the orders that it has count, too. */
+/* Count the existing orders of an item that gets a limit against it. */
 static void
 limit_orders(int64 item_id)
 {
@@ -283,6 +298,7 @@ limit_orders(int64 item_id)
 	seckill_table_end(&caller);
 }
 
+/* Check an UPDATE, and do what follows from a change of stock or limit. */
 static void
 item_updated(TriggerData *trigger, int64 item_id)
 {
@@ -297,8 +313,9 @@ item_updated(TriggerData *trigger, int64 item_id)
 }
 
 /*
- * Must those who buy hear of an UPDATE?  Not of a purchase from the row, which
- * a replication worker applies: it lowers the stock and raises the version.
+ * Must an UPDATE be announced to buyers?  A purchase from the row need not be,
+ * which a replication worker applies: it lowers the stock and raises the
+ * version.
  */
 static bool
 concerns_buyers(TriggerData *trigger)
@@ -318,7 +335,8 @@ concerns_buyers(TriggerData *trigger)
 }
 
 /*
- * BEFORE INSERT, and AFTER UPDATE by anybody but the extension, FOR EACH ROW
+ * Trigger on seckill.items: BEFORE INSERT, and AFTER UPDATE by a statement
+ * other than the extension's, FOR EACH ROW.  Announces the change at commit.
  */
 Datum
 seckill_items_changed(PG_FUNCTION_ARGS)
@@ -352,10 +370,13 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 }
 
 /*
- * With no holders and no orders the lease can end at once, so that no new item
- * of this number meets it.  If the DELETE is rolled back, it is settled.  The
- * lease does not end while this transaction has units of it: they must go back
- * to it if a savepoint brings the row back.
+ * Wait for the holders of the item, and refuse its deletion if it has orders.
+ *
+ * Without holders and orders the lease ends at once, so that a new item with
+ * the same item_id does not find it.  If the DELETE is rolled back, a settle
+ * returns the units of the lease.  The lease stays open while this transaction
+ * holds units of it: they must return to it if ROLLBACK TO SAVEPOINT restores
+ * the row.
  */
 static void
 check_no_orders(int64 item_id)
@@ -393,7 +414,10 @@ check_not_at_work(int64 item_id)
 				 errhint("Look for a trigger on seckill.items or seckill.orders that deletes items. Delete the item when the call has ended.")));
 }
 
-/* BEFORE DELETE FOR EACH ROW: the row is locked by now */
+/*
+ * Trigger on seckill.items: BEFORE DELETE FOR EACH ROW.  DELETE has locked the
+ * row before it fires.
+ */
 Datum
 seckill_items_delete(PG_FUNCTION_ARGS)
 {
@@ -420,8 +444,8 @@ seckill_items_delete(PG_FUNCTION_ARGS)
  */
 
 /*
- * An order of the open lease is what a settle would count.  Once the lease is
- * closed its id never comes back, and the order is history.
+ * Refuse to delete an order of the open lease, because a settle counts it.  The
+ * id of a closed lease is never used again, so its orders can be deleted.
  */
 static void
 check_lease_closed(int64 item_id, int64 lease_id)
@@ -451,7 +475,11 @@ was_pending(TriggerData *trigger)
 	return DatumGetObjectId(state) == seckill_catalog()->state[ORDER_PENDING];
 }
 
-/* What the books, limits, retries and expiry go by never changes, or by calls. */
+/*
+ * Refuse an UPDATE of an order, unless it is the extension's or changes pay_by
+ * of a pending order.  The facts of a purchase never change: audit, limits,
+ * requests and settles rely on them.
+ */
 static void
 order_updated(TriggerData *trigger, int64 item_id)
 {
@@ -477,11 +505,14 @@ order_updated(TriggerData *trigger, int64 item_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pay_by of an order that is not pending cannot be changed"),
-				 errhint("An order that has expired can be paid all the same: seckill_confirm() takes its units once more, if there are any.")));
+				 errhint("An expired order can still be paid: seckill_confirm() takes its units again, if there are any.")));
 	note_time(trigger, trigger->tg_newtuple, "pay_by", 0);
 }
 
-/* AFTER UPDATE, and AFTER DELETE of an order of a lease, FOR EACH ROW */
+/*
+ * Trigger on seckill.orders: AFTER UPDATE, and AFTER DELETE of an order of a
+ * lease, FOR EACH ROW.
+ */
 Datum
 seckill_orders_guard(PG_FUNCTION_ARGS)
 {
@@ -504,9 +535,13 @@ seckill_orders_guard(PG_FUNCTION_ARGS)
 
 
 /*
- * TRUNCATE of either
+ * TRUNCATE
  */
 
+/*
+ * Refuse to truncate items that have orders, or orders while a lease is open.
+ * Both tables can be truncated in one statement: the triggers fire after it.
+ */
 static void
 check_truncated(Oid table)
 {
@@ -531,7 +566,10 @@ check_truncated(Oid table)
 	seckill_table_end(&caller);
 }
 
-/* AFTER TRUNCATE FOR EACH STATEMENT */
+/*
+ * Trigger on seckill.items and seckill.orders: AFTER TRUNCATE FOR EACH
+ * STATEMENT.  The cache drops the entries of truncated items at commit.
+ */
 Datum
 seckill_truncated(PG_FUNCTION_ARGS)
 {

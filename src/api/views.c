@@ -1,6 +1,10 @@
 /*
  * views.c
- *		TODO
+ *		The functions behind the views: entries of the cache and statistics.
+ *
+ * They read shared memory only, and return no rows without
+ * shared_preload_libraries.  Statistics are read counter by counter while other
+ * sessions increase them, so a row is not a snapshot.
  */
 #include "postgres.h"
 
@@ -23,11 +27,10 @@ PG_FUNCTION_INFO_V1(seckill_stat_reset);
 
 
 /*
- * Looking at it
- */
-
-/*
- * seckill_cache() returns setof (item_id, lease_id, cached, held, sold_out, hot)
+ * seckill_cache() returns setof (item_id bigint, lease_id bigint,
+ *		cached integer, held integer, sold_out boolean, hot boolean)
+ *
+ * One row per entry of this database.  cached and held are units.
  */
 Datum
 seckill_cache(PG_FUNCTION_ARGS)
@@ -55,13 +58,14 @@ seckill_cache(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* The statistics show times in milliseconds. */
 static double
 milliseconds(int64 nanoseconds)
 {
 	return nanoseconds / 1e6;
 }
 
-/* Was there a call, or a decision, in this mode? */
+/* Has a call or a decision been counted in this mode? */
 static bool
 is_used(const int64 *sums)
 {
@@ -71,7 +75,7 @@ is_used(const int64 *sums)
 	return false;
 }
 
-/* Check that the function is declared as this library knows it. */
+/* Raise an error if the SQL declaration does not match this library. */
 static void
 check_columns(ReturnSetInfo *result, int columns)
 {
@@ -80,7 +84,10 @@ check_columns(ReturnSetInfo *result, int columns)
 			 result->setDesc->natts, columns);
 }
 
-/* One line for each mode that was used; item_id NULL: without an entry. */
+/*
+ * Add a row for each mode with counts.  index is that of the cache entry;
+ * item_id is NULL, and index -1, for items without an entry.
+ */
 static void
 put_calls(ReturnSetInfo *result, int index, const int64 *item_id)
 {
@@ -110,8 +117,10 @@ put_calls(ReturnSetInfo *result, int index, const int64 *item_id)
 }
 
 /*
- * seckill_stat_items() returns setof (item_id, mode, the counters in the order
- * of CallStat, stats_reset)
+ * seckill_stat_items() returns setof (item_id bigint, mode seckill_mode,
+ *		the counters in the order of CallStat, stats_reset timestamptz)
+ *
+ * One row per item and mode with counts.  Times are milliseconds.
  */
 Datum
 seckill_stat_items(PG_FUNCTION_ARGS)
@@ -134,8 +143,11 @@ seckill_stat_items(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_stat_worker() returns setof (pid, backlog, the counters in the order
- * of SeckillStat, stats_reset), one row
+ * seckill_stat_worker() returns setof (pid integer, backlog bigint,
+ *		the counters in the order of SeckillStat, stats_reset timestamptz)
+ *
+ * One row for the background processes of this database; pid is that of the
+ * queue worker, NULL if none is running.
  */
 Datum
 seckill_stat_worker(PG_FUNCTION_ARGS)
@@ -166,7 +178,7 @@ seckill_stat_worker(PG_FUNCTION_ARGS)
 /*
  * seckill_stat_reset() returns void
  *
- * Set all counters of this database to zero.
+ * Sets all statistics of this database to zero.
  */
 Datum
 seckill_stat_reset(PG_FUNCTION_ARGS)
