@@ -165,9 +165,10 @@ SELECT seckill_item(404);
 SELECT seckill_item(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM seckill_audit(1);
--- the most there can be
-SELECT seckill_set_available(1, 2147483647);
-SELECT seckill_restock(1, -2147483647);
+-- the most there can be, 12 are sold
+SELECT seckill_set_available(1, 2147483636);
+SELECT seckill_set_available(1, 2147483635);
+SELECT seckill_restock(1, -2147483635);
 
 -- states, as in the view
 SELECT seckill_put_item(n, jsonb_build_object('stock', n % 2, 'starts_at', s, 'ends_at', e))

@@ -32,6 +32,8 @@ SELECT current_user;
 
 SET ROLE regress_stranger;
 SELECT outcome FROM seckill_buy(1, 7, 'cache');
+-- which items are hot is one answer for all
+SET seckill.hot_rate = 0;
 RESET ROLE;
 
 -- saved plans outlive a change of role

@@ -95,6 +95,11 @@ like($err, qr/ERROR:  42710: /, 'created again, an item is there');
 crash();
 is($node->safe_psql('postgres', 'SELECT available FROM seckill_item(4)'), 1, 'also after a crash');
 
+$node->safe_psql('postgres', q{SET synchronous_commit = off; SELECT seckill_put_item(5, '{"stock": 1}')});
+is($node->safe_psql('postgres', q{SELECT seckill_put_item(5, '{}')}), 'f', 'asked for without a setting, an item is there');
+crash();
+is($node->safe_psql('postgres', 'SELECT available FROM seckill_item(5)'), 1, 'also after a crash');
+
 # an order that is frozen, whose transaction nobody remembers
 $node->safe_psql('postgres', 'VACUUM FREEZE seckill.orders');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '${\ request(1) }')"),

@@ -112,7 +112,7 @@ seckill_settings_define(void)
 							"Calls per second from which mode \"auto\" sells an item from the stock cache.",
 							"0: always, if there is a cache.",
 							&seckill_hot_rate, 100, 0, INT_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("seckill.token_key",
 							   "Secret key of admission tokens.",
 							   NULL, &seckill_token_key, "",

@@ -124,8 +124,10 @@ seckill_item_create(int64 item_id, const Change *change)
 }
 
 /*
- * Change the named settings under the item lock and the row lock.  Raises an
- * error if the stock is named, or if the item does not exist.
+ * Change the named settings under the item lock and the row lock.  Without any
+ * the row is locked all the same, so that our commit follows the one that made
+ * the item, of which the caller is told.  Raises an error if the stock is named,
+ * or if the item does not exist.
  */
 void
 seckill_item_change(int64 item_id, const Change *change)
@@ -133,8 +135,6 @@ seckill_item_change(int64 item_id, const Change *change)
 	ItemRow		row;
 	ItemDetails item;
 
-	if (change->count == 0 && !change->named[STOCK])
-		return;
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row(item_id, &row);
 	if (change->named[STOCK])
@@ -146,6 +146,8 @@ seckill_item_change(int64 item_id, const Change *change)
 						item_id),
 				 errhint("Use seckill_restock() to add units or take some away, seckill_set_available() to say how many are left.")));
 	}
+	if (change->count == 0)
+		return;
 	if (!seckill_item_read_settings(item_id, &item))
 		seckill_unknown_item(item_id);
 	apply_change(&item, change);
@@ -252,12 +254,13 @@ int64
 seckill_item_write_off(int64 item_id, int64 units)
 {
 	ItemRow		row;
+	int64		supplied;
 
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row(item_id, &row);
-	seckill_item_subtract_supply(item_id, units, row.lease_id);
+	supplied = seckill_item_subtract_supply(item_id, units, &row);
 	SECKILL_FAULT("units written off");
-	return row.supplied - units;
+	return supplied;
 }
 
 /*

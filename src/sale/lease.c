@@ -72,7 +72,7 @@ seckill_lease_drain(Purchase *p)
 	if (p->entry == NULL)
 		return;
 	while (seckill_hold_uses(p->entry, 0) ||
-		   !seckill_cache_close_lease(p->entry))
+		   !seckill_cache_close_lease(p->entry, PG_INT32_MAX))
 	{
 		(void) seckill_hold_take_all(p->entry, &taken);
 		SECKILL_FAULT("lease emptied");
@@ -224,7 +224,7 @@ seckill_lease_recall(int64 item_id)
 	int32		settled = lock_and_settle(&p, item_id, &row);
 
 	if (row.leased > 0 && !seckill_hold_uses(p.entry, 0) &&
-		seckill_cache_close_lease(p.entry))
+		seckill_cache_close_lease(p.entry, PG_INT32_MAX - row.stock))
 	{
 		int32		stock = row.stock;
 
@@ -235,6 +235,12 @@ seckill_lease_recall(int64 item_id)
 	else if (row.leased > 0 && seckill_hold_take_all(p.entry, &taken))
 	{
 		SECKILL_FAULT("lease recalled");
+		if (taken.units > PG_INT32_MAX - row.stock)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("item " INT64_FORMAT " would have too many units on its row",
+							item_id),
+					 errhint("Take some off sale with seckill_restock(), with a negative number.")));
 		seckill_item_unlease(item_id, taken.units);
 	}
 	seckill_cache_unpin(p.entry);

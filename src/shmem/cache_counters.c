@@ -248,17 +248,17 @@ seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id)
 
 /*
  * Close the lease if no transaction holds any of it, not even the caller's,
- * which might roll back the closing and keep the hold.  Caller has locked the
- * item's row, so no lease can be brought in meanwhile.  What is on the row is
+ * which might roll back the closing and keep the hold, and if its units are at
+ * most room: the row must be able to take them.  Caller has locked the item's row, so no lease can be brought in meanwhile.  What is on the row is
  * from now on a lease that no memory knows, to be settled.
  */
 bool
-seckill_cache_close_lease(CacheEntry *entry)
+seckill_cache_close_lease(CacheEntry *entry, int32 room)
 {
 	bool		closed;
 
 	SpinLockAcquire(&entry->mutex);
-	closed = entry->counters.held == 0;
+	closed = entry->counters.held == 0 && entry->counters.avail <= room;
 	if (closed)
 		seckill_cache_start_lease(entry);
 	SpinLockRelease(&entry->mutex);

@@ -47,7 +47,7 @@ extern UnitsVerdict seckill_cache_judge(CacheEntry *entry, uint64 generation,
 										const OwnUnits *own);
 extern void seckill_cache_start_lease(CacheEntry *entry);
 extern void seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id);
-extern bool seckill_cache_close_lease(CacheEntry *entry);
+extern bool seckill_cache_close_lease(CacheEntry *entry, int32 room);
 extern bool seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row);
 extern void seckill_cache_set_row_exhausted(CacheEntry *entry, bool dry);
 extern void seckill_cache_set_refilling(CacheEntry *entry, bool refilling);

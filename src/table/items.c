@@ -197,13 +197,22 @@ seckill_items_test_locks(const int64 *item_ids, int n, bool *unlocked)
 	pfree(rows);
 }
 
+/* An UPDATE of a row that is there did nothing. */
+static void
+not_updated(int64 item_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("item " INT64_FORMAT " was not updated", item_id),
+			 errhint("Look for a trigger or rule on seckill.items that skips rows, or that changes the item before it is updated.")));
+}
+
 /* Run an UPDATE of a row that the caller has locked. */
 static void
 update_locked(SqlPlan *plan, Datum *args)
 {
 	if (seckill_plan_run(plan, args) != 1)
-		elog(ERROR, "row of item " INT64_FORMAT " is not as it was locked",
-			 DatumGetInt64(args[0]));
+		not_updated(DatumGetInt64(args[0]));
 	seckill_change_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 }
 
@@ -303,7 +312,10 @@ seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 	processed = seckill_plan_run_many(&sell_many_plan, args);
 	seckill_change_end_own();
 	if (processed != (uint64) n)
-		elog(ERROR, "rows of a batch are not as they were locked");
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("items of a batch were not updated"),
+				 errhint("Look for a trigger or rule on seckill.items that skips rows, or that changes the item before it is updated.")));
 }
 
 static SqlPlan overwrite_plan = {
@@ -319,7 +331,14 @@ seckill_item_overwrite(int64 item_id, int32 stock)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(stock)};
 
-	(void) seckill_plan_run(&overwrite_plan, args);
+	ItemRow		row;
+
+	if (seckill_plan_run(&overwrite_plan, args) == 0)
+	{
+		if (!seckill_item_read_latest(item_id, &row))
+			seckill_unknown_item(item_id);
+		not_updated(item_id);
+	}
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
@@ -433,18 +452,43 @@ static SqlPlan supply_plan = {
 	.sql = "UPDATE seckill.items SET supplied = supplied" PLUS "$2,"
 	" version = version" PLUS "1,"
 	" seal = seal" XOR "supplied" XOR "(supplied" PLUS "$2)"
-	" WHERE item_id" EQ "$1",
+	" WHERE item_id" EQ "$1 RETURNING supplied",
 	.nargs = 2,
 	.types = {INT8OID, INT8OID}
 };
 
-/* Add to the units ever supplied. */
+static void
+too_many_supplied(int64 item_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("item " INT64_FORMAT " would have too many units", item_id),
+			 errdetail("At most %d can be supplied, sold ones included.",
+					   PG_INT32_MAX),
+			 errhint("Move orders to an archive, and take their units out of the books with seckill_write_off().")));
+}
+
+/*
+ * Add to the units ever supplied, which may be a negative number.  All of them
+ * can come back to the row, whose stock must have room for them: more is an
+ * error.  A row that is not there any more has no books to keep.
+ */
 void
 seckill_item_add_supply(int64 item_id, int64 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units)};
+	ItemRow		row;
 
-	(void) seckill_plan_run(&supply_plan, args);
+	if (seckill_plan_run(&supply_plan, args) == 0)
+	{
+		if (seckill_item_read_latest(item_id, &row))
+			not_updated(item_id);
+		return;
+	}
+	if (units > 0 &&
+		DatumGetInt64(seckill_plan_result_column(0, 1, 0)) > PG_INT32_MAX)
+		too_many_supplied(item_id);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 static SqlPlan write_off_plan = {
@@ -456,14 +500,28 @@ static SqlPlan write_off_plan = {
 	.types = {INT8OID, INT8OID, INT8OID}
 };
 
-/* Take units from those ever supplied, on a locked row, and seal it anew. */
-void
-seckill_item_subtract_supply(int64 item_id, int64 units, int64 lease_id)
+/*
+ * Take units from those ever supplied, on a locked row, and seal it anew; a
+ * negative number adds some.  Returns how many are supplied then.
+ */
+int64
+seckill_item_subtract_supply(int64 item_id, int64 units, const ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units),
-	seal_argument(item_id, lease_id)};
+	seal_argument(item_id, row->lease_id)};
+	int64		supplied;
 
+	if (pg_sub_s64_overflow(row->supplied, units, &supplied) ||
+		(units < 0 && supplied > PG_INT32_MAX))
+		too_many_supplied(item_id);
+	if (units > 0 && supplied < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("fewer than " INT64_FORMAT " units of item " INT64_FORMAT " were supplied",
+						units, item_id),
+				 errdetail("They are " INT64_FORMAT ".", row->supplied)));
 	update_locked(&write_off_plan, args);
+	return supplied;
 }
 
 
