@@ -1,7 +1,10 @@
-# What docs/operations.md tells to run is what sql/variants.sql tests.
+# The documents agree with the tests and the sources: what docs/operations.md
+# tells to run is what sql/variants.sql tests, links lead somewhere, and
+# docs/design.md has every source file.
 
 use strict;
 use warnings;
+use File::Basename;
 use FindBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -11,4 +14,41 @@ my ($block) = slurp_file("$top/docs/operations.md") =~ /^## A limit over several
 
 ok(defined $block, 'a limit over several items is documented');
 cmp_ok(index(slurp_file("$top/sql/variants.sql"), $block // 'nothing'), '>=', 0, 'as it is tested');
+
+# The anchors of a document: its headings, as web sites of repositories make them.
+sub anchors
+{
+	my $text = slurp_file($_[0]) =~ s/^```.*?^```//gmsr;
+
+	return map { lc(s/[^\w\- ]//gr) =~ tr/ /-/r } $text =~ /^#+ +(.*?) *$/mg;
+}
+
+foreach my $file (glob("$top/*.md $top/docs/*.md $top/*/README.md $top/src/*/README.md"))
+{
+	my $text = slurp_file($file) =~ s/^```.*?^```//gmsr;
+	my $name = $file =~ s/^\Q$top\E\///r;
+
+	while ($text =~ /\]\(([^)\s#]*)(?:#([^)\s]+))?\)/g)
+	{
+		my ($path, $anchor) = ($1, $2);
+		next if $path =~ /^\w+:/;
+		my $target = $path eq '' ? $file : dirname($file) . "/$path";
+
+		ok(-e $target, "link of $name to $path") or next;
+		ok((grep { $_ eq $anchor } anchors($target)),
+			"link of $name to $path#$anchor")
+		  if defined $anchor;
+	}
+}
+
+# The table of source files, in both directions
+my ($source) = slurp_file("$top/docs/design.md") =~ /^## Source\n(.*?)^## /ms;
+my %documented =
+  map { basename($_) => 1 } ($source // '') =~ /`([\w\/]+\.[ch])`/g;
+my @sources = map { basename($_) } glob("$top/*.c $top/src/*.[ch] $top/src/*/*.[ch]");
+
+is_deeply([ grep { /\.c$/ && !$documented{$_} } @sources ],
+	[], 'docs/design.md has every source file');
+is_deeply([ grep { my $file = $_; !grep { $_ eq $file } @sources }
+		sort keys %documented ], [], 'and no other');
 done_testing();
