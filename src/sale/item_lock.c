@@ -42,8 +42,8 @@ seckill_item_lock_has_row(int64 item_id)
 }
 
 /*
- * Take the item lock, and wait for it, until the end of the transaction.  Does
- * nothing if the transaction has locked the row already.
+ * Take the item lock, waiting for it, and keep it to the end of the
+ * transaction.  Does nothing if the transaction has locked the row already.
  */
 void
 seckill_item_lock_acquire(int64 item_id)

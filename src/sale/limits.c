@@ -132,8 +132,9 @@ is_retry(const Purchase *p, int64 user_id, int32 quantity)
 }
 
 /*
- * Answer p with the order of its request, once that order is on disk and will
- * be on the synchronous standby; return false if there is none.
+ * Answer p with the order of its request; return false if there is none.
+ * Waits until that order is on disk, and makes the commit of this transaction
+ * wait for the synchronous standby, which then has the order too.
  */
 static bool
 answer(OrderScan *scan, Purchase *p)

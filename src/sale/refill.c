@@ -127,8 +127,8 @@ await_refiller(Purchase *p)
 }
 
 /*
- * Refill in the role of the refiller, unless the cache has units by now.  The
- * role is given up if nothing was leased.  Returns whether p has its units.
+ * Refill in the role of the refiller, unless the cache has units by now.
+ * Returns whether p has its units; if not, the role is given up.
  */
 static bool
 refill_in_role(Purchase *p, TakenUnits *taken)

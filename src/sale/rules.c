@@ -53,7 +53,7 @@ seckill_rules_refusal(RulesAnswer answer)
 		case RULES_PASSED:
 			break;
 	}
-	elog(ERROR, "no refusal: %d", (int) answer);
+	elog(ERROR, "unexpected answer of the rules: %d", (int) answer);
 	pg_unreachable();
 }
 
