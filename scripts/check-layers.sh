@@ -27,7 +27,8 @@ words() {
 \<(SpinLock(Init|Acquire|Release)|slock_t)\> : src/shmem/ src/base/fault.c
 \<pg_atomic_ : src/shmem/ src/base/futex.h
 \<(LockAcquire|LockRelease|XactLockTableWait|SET_LOCKTAG_[A-Z]+)\> : src/xact/
-\<((Unl|L)ockRelationOid|table_open|index_open|index_beginscan)\> : src/table/ src/worker/launcher.c src/base/compat.h
+\<((Unl|L)ockRelationOid|table_open|index_open)\> : src/table/relation.c src/worker/launcher.c
+\<index_beginscan\> : src/base/compat.h
 \<PG_FUNCTION_INFO_V1\> : src/api/ src/base/fault.c
 \<(PG_TRY|pqsignal|StartTransactionCommand|CommitTransactionCommand|AbortCurrentTransaction)\> : src/worker/
 \<Register(Sub)?XactCallback\> : src/callbacks.c

@@ -59,7 +59,7 @@ foreach my $word (
 	[ 'a spinlock', 'src/xact/hold.c', 'SpinLockAcquire(&lock);' ],
 	[ 'an atomic', 'src/api/views.c', 'pg_atomic_read_u64(&x);' ],
 	[ 'a heavyweight lock', 'src/shmem/cache.c', 'LockAcquire(&tag, 1, false, false);' ],
-	[ 'an open table', 'src/sale/lease.c', 'table_open(oid, NoLock);' ],
+	[ 'an open table', 'src/table/orders.c', 'table_open(oid, NoLock);' ],
 	[ 'an SQL function', 'src/worker/process.c', 'PG_FUNCTION_INFO_V1(x);' ],
 	[ 'a transaction', 'src/sale/order.c', 'StartTransactionCommand();' ],
 	[ 'PG_TRY', 'src/api/buy.c', 'PG_TRY();' ],

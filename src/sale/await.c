@@ -25,7 +25,7 @@
 #include "shmem/cache_counters.h"
 #include "shmem/counters.h"
 #include "shmem/holders.h"
-#include "table/items.h"
+#include "table/row_lock.h"
 #include "xact/hold.h"
 #include "xact/lock.h"
 

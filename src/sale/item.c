@@ -35,6 +35,7 @@
 #include "table/item_row.h"
 #include "table/item_settings.h"
 #include "table/items.h"
+#include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"

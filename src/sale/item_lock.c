@@ -20,7 +20,7 @@
 #include "base/fault.h"
 #include "sale/item_lock.h"
 #include "seckill.h"
-#include "table/items.h"
+#include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/lock.h"
 

@@ -34,6 +34,7 @@
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/orders.h"
+#include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/standby.h"

@@ -32,7 +32,7 @@
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 #include "table/item_row.h"
-#include "table/items.h"
+#include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/hold.h"
 #include "xact/lock.h"

@@ -1,6 +1,17 @@
 /*
  * item_row.c
- *		TODO
+ *		One row of seckill.items, fetched from its index by its key.
+ *
+ * This is the commonest read: it needs no SPI, no executor and no rights, and
+ * works outside seckill_table_begin().  The functions differ in the snapshot,
+ * and in whether the locks on table and key are kept:
+ *
+ *	seckill_item_read_latest			latest snapshot, locks kept
+ *	seckill_item_read_latest_unlocked	latest snapshot, locks released
+ *	seckill_item_read_snapshot			transaction's snapshot, locks kept
+ *
+ * A lock that is kept, AccessShareLock, holds TRUNCATE and the like off until
+ * the end of the transaction.  All return false if there is no such item.
  */
 #include "postgres.h"
 
@@ -12,12 +23,10 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "base/catalog.h"
 #include "base/check.h"
 #include "base/columns.h"
 #include "base/compat.h"
@@ -26,13 +35,9 @@
 #include "table/item_row.h"
 #include "table/relation.h"
 
-/*
- * seckill.items.  Functions that read return false if there is no such item.
- */
-
-/* A column; if_null for a NULL. */
+/* The value of a column; if_null for a NULL. */
 Datum
-seckill_item_column(const ItemColumns *c, int column, Datum if_null)
+seckill_item_column(const ItemColumns *c, ItemColumn column, Datum if_null)
 {
 	return c->nulls[column - 1] ? if_null : c->values[column - 1];
 }
@@ -59,6 +64,7 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 		DatumGetInt32(seckill_item_column(c, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
 }
 
+/* Fill *row from the columns of a row that xmin wrote. */
 void
 seckill_item_read_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
 {
@@ -86,15 +92,14 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 }
 
 /*
- * Fetch the row by its key from the table, which is open.  The key is unlocked
- * again if unlock says so, not if that is NoLock.
+ * Fetch the row by its key from the open table.  Locks the key, and releases it
+ * at the end if unlock is AccessShareLock; NoLock keeps it.
  */
 bool
 seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
 				   LOCKMODE unlock)
 {
-	Relation	key = index_open(seckill_catalog()->items_key,
-								 AccessShareLock);
+	Relation	key = seckill_relation_open_items_key();
 	TupleTableSlot *slot = table_slot_create(items, NULL);
 	IndexScanDesc scan;
 	ScanKeyData equal;
@@ -114,8 +119,9 @@ seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *ro
 }
 
 /*
- * Read the row under a snapshot taken once the table is open.  unlock is the
- * lock to give up at the end, AccessShareLock or NoLock.
+ * Read the row under a snapshot that is taken once the table is open.  Releases
+ * the locks on table and key at the end if unlock is AccessShareLock; NoLock
+ * keeps them.
  */
 static bool
 read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
@@ -132,8 +138,8 @@ read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
 }
 
 /*
- * The newest committed row, or our own change of it.  Needs no
- * seckill_table_begin().
+ * Read the latest committed row, or our own change of it.  Keeps the locks on
+ * table and key.
  */
 bool
 seckill_item_read_latest(int64 item_id, ItemRow *row)
@@ -142,8 +148,9 @@ seckill_item_read_latest(int64 item_id, ItemRow *row)
 }
 
 /*
- * The same for one who is going to wait without a lock that others see: keeps
- * no lock on table and key either, whichever key it has by now.
+ * Read the latest committed row, or our own change of it, and release the locks
+ * on table and key.  For a caller that then waits for another process, unseen
+ * by the deadlock detector: it must not keep a lock that others wait for.
  */
 bool
 seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row)
@@ -151,7 +158,10 @@ seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row)
 	return read_item(item_id, GetLatestSnapshot, row, AccessShareLock);
 }
 
-/* The row as the transaction's snapshot sees it, or a new one's. */
+/*
+ * Read the row under the transaction's snapshot, in READ COMMITTED a new one.
+ * Keeps the locks on table and key.
+ */
 bool
 seckill_item_read_snapshot(int64 item_id, ItemRow *row)
 {

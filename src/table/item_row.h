@@ -1,6 +1,6 @@
 /*
  * item_row.h
- *		TODO
+ *		One row of seckill.items, fetched from its index by its key.
  */
 #ifndef SECKILL_TABLE_ITEM_ROW_H
 #define SECKILL_TABLE_ITEM_ROW_H
@@ -9,16 +9,17 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "base/columns.h"
 #include "seckill.h"
 
-/* The columns of a row of seckill.items, in this order. */
+/* The columns of a row of seckill.items, from ITEM_ITEM_ID on. */
 typedef struct ItemColumns
 {
 	const Datum *values;
 	const bool *nulls;
 } ItemColumns;
 
-extern Datum seckill_item_column(const ItemColumns *c, int column,
+extern Datum seckill_item_column(const ItemColumns *c, ItemColumn column,
 								 Datum if_null);
 extern void seckill_item_read_row(const ItemColumns *c, TransactionId xmin,
 								  ItemRow *row);

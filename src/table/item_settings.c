@@ -1,15 +1,15 @@
 /*
  * item_settings.c
- *		TODO
+ *		The settings of an item, written and read as a whole.
+ *
+ * An administrator can write these columns with plain SQL as well, so the
+ * triggers on seckill.items treat these statements as the administrator's, not
+ * as the extension's own: they run outside seckill_change_begin_own().
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
-#include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "base/fault.h"
@@ -26,13 +26,8 @@
 	FLOAT4OID, INT4OID, INT4OID
 
 /*
- * Items and orders as a whole, see item.c
- */
-
-/*
- * Run a statement that writes what an administrator could write; the triggers
- * follow it up in the same way.  The arguments are an item, its settings, and
- * for a new one the stock.  Returns how many rows it made.
+ * Run a statement that writes settings.  Its arguments are the item, the
+ * settings, and for a new item the stock.  Returns the number of rows written.
  */
 static uint64
 run_as_administrator(SqlPlan *plan, int64 item_id, const ItemDetails *item)
@@ -67,7 +62,7 @@ static SqlPlan insert_item_plan = {
 	.types = {INT8OID, SETTING_TYPES, INT4OID}
 };
 
-/* Insert an item with its settings and stock, unless there is one. */
+/* Insert an item with its settings and stock; false if it exists. */
 bool
 seckill_item_insert(int64 item_id, const ItemDetails *item)
 {
@@ -83,7 +78,7 @@ static SqlPlan change_item_plan = {
 	.types = {INT8OID, SETTING_TYPES}
 };
 
-/* Write the settings of a locked item. */
+/* Write the settings of an item whose row the caller has locked. */
 void
 seckill_item_update_settings(int64 item_id, const ItemDetails *item)
 {
@@ -101,7 +96,10 @@ static SqlPlan read_item_plan = {
 	.types = {INT8OID}
 };
 
-/* Read the newest committed row of an item, or our own change of it. */
+/*
+ * Read the latest committed row of an item, or our own change of it; false if
+ * there is no such item.
+ */
 bool
 seckill_item_read_settings(int64 item_id, ItemDetails *item)
 {

@@ -1,11 +1,11 @@
 /*
  * item_settings.h
- *		TODO
+ *		The settings of an item, written and read as a whole.
  */
 #ifndef SECKILL_TABLE_ITEM_SETTINGS_H
 #define SECKILL_TABLE_ITEM_SETTINGS_H
 
-/* What an administrator may set of an item; src/item.c has the names. */
+/* What an administrator may set of an item; sale/item.c has the names. */
 typedef enum ItemSetting
 {
 	SETTING_TITLE,
@@ -21,7 +21,7 @@ typedef enum ItemSetting
 
 #define ITEM_SETTINGS	(SETTING_MAX_WAITERS + 1)
 
-/* An item as it is written and read by src/item.c. */
+/* The settings and units of an item. */
 typedef struct ItemDetails
 {
 	Datum		settings[ITEM_SETTINGS];

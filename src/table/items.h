@@ -1,6 +1,6 @@
 /*
  * items.h
- *		TODO
+ *		Statements on seckill.items: move units, find leases and openings.
  */
 #ifndef SECKILL_TABLE_ITEMS_H
 #define SECKILL_TABLE_ITEMS_H
@@ -9,12 +9,6 @@
 
 #include "seckill.h"
 
-extern void seckill_item_lock_row(int64 item_id, ItemRow *row);
-extern bool seckill_item_try_lock_row(int64 item_id, ItemRow *row);
-extern void seckill_items_try_lock_rows(const int64 *item_ids, int n,
-										ItemRow *rows, bool *locked);
-extern void seckill_items_test_locks(const int64 *item_ids, int n,
-									 bool *unlocked);
 extern bool seckill_item_sell(int64 item_id, int32 units);
 extern bool seckill_item_sell_version(int64 item_id, int32 units,
 									  int64 version);

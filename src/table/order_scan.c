@@ -1,6 +1,11 @@
 /*
  * order_scan.c
- *		TODO
+ *		Orders by user or by request, read from an index.
+ *
+ * A scan looks up any number of keys (item_id, user_id) or (item_id,
+ * request_id) under one latest snapshot: it sees all committed orders and our
+ * own, at any isolation level.  It needs no SPI, checks no rights, and gives up
+ * its locks on table and index at its end.
  */
 #include "postgres.h"
 
@@ -9,22 +14,15 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "base/catalog.h"
 #include "base/columns.h"
 #include "base/compat.h"
 #include "table/order_scan.h"
-
-/*
- * What is bought by a user or asked for by a request, of all committed orders
- * and ours, straight from an index of (item_id, key).
- */
+#include "table/relation.h"
 
 struct OrderScan
 {
@@ -37,26 +35,24 @@ struct OrderScan
 };
 
 /*
- * Open a scan of the orders by request or by user, for any number of keys.  It
- * sees what is committed now.
+ * Begin a scan of the orders by request or by user.  Ends with
+ * seckill_order_scan_end().
  */
 OrderScan *
 seckill_order_scan_begin(bool by_request)
 {
 	OrderScan  *s = palloc(sizeof(OrderScan));
 
-	CommandCounterIncrement();
 	s->by_request = by_request;
-	s->orders = table_open(seckill_catalog()->orders, AccessShareLock);
-	s->index = index_open(by_request ? seckill_catalog()->orders_request :
-						  seckill_catalog()->orders_user, AccessShareLock);
+	s->orders = seckill_relation_open_orders();
+	s->index = seckill_relation_open_orders_index(by_request);
 	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	s->slot = table_slot_create(s->orders, NULL);
 	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot, 2);
 	return s;
 }
 
-/* Look for a key. */
+/* Start the look-up of a key. */
 static void
 rescan(OrderScan *s, int64 item_id, Datum key)
 {
@@ -78,12 +74,14 @@ order_column(OrderScan *s, int column)
 	return slot_getattr(s->slot, column, &isnull);
 }
 
+/* Find the next order of the key; false if there is none. */
 static bool
 next_order(OrderScan *s)
 {
 	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
 }
 
+/* End the scan, and release its locks. */
 void
 seckill_order_scan_end(OrderScan *s)
 {
@@ -95,7 +93,7 @@ seckill_order_scan_end(OrderScan *s)
 	pfree(s);
 }
 
-/* Units of an item that a user has in orders that count for the limit. */
+/* The units of an item that a user has in orders that count for the limit. */
 int64
 seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id)
 {
@@ -108,8 +106,8 @@ seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id)
 }
 
 /*
- * Who wrote the order as it was found.  A frozen one is of long ago: its status
- * may not be kept any more.
+ * The transaction that wrote the order as it was found.  For a frozen row it is
+ * FrozenTransactionId, as the status of the writer may not be kept any more.
  */
 static TransactionId
 order_xmin(OrderScan *s)
@@ -118,12 +116,12 @@ order_xmin(OrderScan *s)
 														 NULL)->t_data);
 }
 
-/* The order that a request has made, if any. */
+/* Find the order that a request has made; false if there is none. */
 bool
 seckill_order_scan_requested(OrderScan *s, int64 item_id,
-							 const pg_uuid_t *request, OrderOfRequest *order)
+							 const pg_uuid_t *request_id, OrderOfRequest *order)
 {
-	rescan(s, item_id, UUIDPGetDatum(request));
+	rescan(s, item_id, UUIDPGetDatum(request_id));
 	if (!next_order(s))
 		return false;
 	order->order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));

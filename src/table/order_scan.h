@@ -1,6 +1,6 @@
 /*
  * order_scan.h
- *		TODO
+ *		Orders by user or by request, read from an index.
  */
 #ifndef SECKILL_TABLE_ORDER_SCAN_H
 #define SECKILL_TABLE_ORDER_SCAN_H
@@ -14,16 +14,17 @@ typedef struct OrderOfRequest
 	int64		order_id;
 	int64		user_id;
 	int32		quantity;
-	TransactionId xmin;			/* who wrote it */
+	TransactionId xmin;			/* the transaction that wrote it */
 } OrderOfRequest;
 
 typedef struct OrderScan OrderScan;
 
 extern OrderScan *seckill_order_scan_begin(bool by_request);
 extern void seckill_order_scan_end(OrderScan *s);
-extern int64 seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id);
+extern int64 seckill_order_scan_bought(OrderScan *s, int64 item_id,
+									   int64 user_id);
 extern bool seckill_order_scan_requested(OrderScan *s, int64 item_id,
-										 const pg_uuid_t *request,
+										 const pg_uuid_t *request_id,
 										 OrderOfRequest *order);
 
 #endif							/* SECKILL_TABLE_ORDER_SCAN_H */

@@ -1,6 +1,7 @@
 /*
  * orders.h
- *		TODO
+ *		Statements on orders that exist: move them from state to state, find
+ *		those that are due, read them.
  */
 #ifndef SECKILL_TABLE_ORDERS_H
 #define SECKILL_TABLE_ORDERS_H
@@ -10,7 +11,7 @@
 #include "base/compat.h"
 #include "seckill.h"
 
-/* What an order's row says, once it is locked. */
+/* What the row of a locked order says. */
 typedef struct OrderRow
 {
 	int64		user_id;
@@ -18,7 +19,7 @@ typedef struct OrderRow
 	OrderState	state;
 } OrderRow;
 
-/* Columns of an order that seckill_order() shows. */
+/* The number of columns that seckill_orders_read() reads. */
 #define ORDER_DETAILS	7
 
 typedef struct OrderKey
@@ -29,9 +30,6 @@ typedef struct OrderKey
 
 extern bool seckill_orders_read(int64 item_id, int64 order_id,
 								Datum *values, bool *nulls);
-extern void seckill_orders_insert(Purchase **list, int n);
-extern bool seckill_orders_insert_fenced(Purchase **list, int n,
-										 int64 lease_id);
 SECKILL_NORETURN extern void seckill_orders_not_updated(int64 item_id,
 														int64 order_id);
 extern bool seckill_orders_confirm(int64 item_id, int64 order_id);

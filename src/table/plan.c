@@ -1,49 +1,48 @@
 /*
- * ledger.c
- *		Every statement on seckill.items and seckill.orders, and their plans.
+ * plan.c
+ *		Runs the statements on seckill.items and seckill.orders: as whom, by
+ *		which plans, under which snapshots.
  *
- * Statements run between seckill_table_begin() and seckill_table_end() as
- * the owner of seckill.items, in the way the foreign-key triggers reach their
- * tables, so callers need no right on them.  On an error, the abort of the
- * (sub)transaction restores the user and closes SPI.
+ * User.  Statements run between seckill_table_begin() and seckill_table_end()
+ * as the owner of seckill.items, in the way that the foreign-key triggers reach
+ * their tables, so callers need no right on the tables.  On an error, the abort
+ * of the (sub)transaction restores the user and closes SPI.
  *
- * Every name and operator is schema-qualified, so the caller's search_path
- * decides nothing.  Plans are generic ones, made with sequential scans disabled
- * and under no setting of the caller's: for a small items table the planner
- * would read every dead version of every item, and a serializable transaction
- * would conflict with every buyer.
+ * Names.  Every name and operator is schema-qualified: the caller's search_path
+ * decides nothing.
  *
- * Where orders are found by their key, 'pending' is an argument: as a constant
+ * Plans.  Each statement has one saved plan per backend, a generic one, made
+ * with sequential scans disabled and under none of the caller's settings.  For
+ * a small items table the planner would otherwise read every dead version of
+ * every item, and a serializable transaction would conflict with every buyer.
+ * Where orders are found by their key, 'pending' is an argument.  As a constant
  * it would allow the index of pending orders, which looks cheap while there
  * are none, and the plan is kept.
  *
- * Rows are locked FOR NO KEY UPDATE, no stronger than the UPDATE that follows,
- * which never changes a key: whoever has inserted a row that refers to the item
- * or the order (FOR KEY SHARE) keeps nobody waiting, nor does it deadlock
- * with others who have when it buys itself.
+ * Locks.  Rows are locked FOR NO KEY UPDATE, no stronger than the UPDATE that
+ * follows, which never changes a key.  A transaction that has inserted a row
+ * that refers to the item or the order (FOR KEY SHARE) therefore keeps nobody
+ * waiting, and does not deadlock with other such transactions when it buys.
+ * Table locks are taken by relation.c.
  *
- * One row of items by its key, the commonest thing read, is fetched straight
- * from the index, without the executor's start-up.
+ * Snapshots.  A statement runs under the transaction's snapshot, which in READ
+ * COMMITTED is a new one per statement.  Statements that must see the latest
+ * committed rows at any isolation level, such as the count of what a dead lease
+ * has sold, run under the latest snapshot: seckill_plan_run_latest().
  *
- * Snapshots.  A statement runs under the transaction's snapshot, which is a
- * new one per statement in READ COMMITTED; only what must see the newest
- * committed rows at any isolation level (peek, and the counting of a dead
- * lease) asks for the latest snapshot.
+ * A row of seckill.items by its key is what is read most often: item_row.c
+ * fetches it from the index, without the executor's start-up.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -52,12 +51,17 @@
 #include "base/compat.h"
 #include "base/fault.h"
 #include "table/plan.h"
+#include "table/relation.h"
 #include "xact/changes.h"
 
+/*
+ * The user
+ */
 
 /*
- * Become the owner and open SPI.  *caller keeps who called, for the matching
- * seckill_table_end(); pairs nest, as a trigger on orders may buy.
+ * Become the owner of seckill.items and open SPI.  *caller keeps the user for
+ * the matching seckill_table_end().  Pairs nest, as a trigger on orders may
+ * buy.
  */
 void
 seckill_table_begin(TableCaller *caller)
@@ -72,6 +76,7 @@ seckill_table_begin(TableCaller *caller)
 						   SECURITY_NOFORCE_RLS);
 }
 
+/* Close SPI and become the caller again. */
 void
 seckill_table_end(const TableCaller *caller)
 {
@@ -80,8 +85,21 @@ seckill_table_end(const TableCaller *caller)
 		elog(ERROR, "SPI_finish failed");
 }
 
+/* Run as another user until seckill_table_restore_user(previous). */
+void
+seckill_table_switch_user(Oid user, TableCaller *previous)
+{
+	GetUserIdAndSecContext(&previous->user, &previous->context);
+	SetUserIdAndSecContext(user, previous->context);
+}
 
-/* Is somebody who uses SPI around the call that runs? */
+void
+seckill_table_restore_user(const TableCaller *previous)
+{
+	SetUserIdAndSecContext(previous->user, previous->context);
+}
+
+/* Does the call that runs have a user of SPI around it? */
 bool
 seckill_table_spi_in_use(void)
 {
@@ -93,6 +111,7 @@ seckill_table_spi_in_use(void)
  * Plans
  */
 
+/* Parse the statement, and save its plan for the life of the backend. */
 static void
 prepare(SqlPlan *plan)
 {
@@ -116,7 +135,10 @@ prepare(SqlPlan *plan)
 	plan->items = c->items;
 }
 
-/* DROP and CREATE EXTENSION gave the types and tables new OIDs. */
+/*
+ * Drop the plan: DROP and CREATE EXTENSION have given the types and tables new
+ * OIDs.
+ */
 static void
 forget(SqlPlan *plan)
 {
@@ -125,11 +147,11 @@ forget(SqlPlan *plan)
 }
 
 /*
- * What decides how a plan is made, whatever the caller has set for its own
- * statements: index scans only, and joins by such; everything else as
- * PostgreSQL has it by default.  Costs count, too: a page can be made so dear
- * that a disabled scan is the cheapest.  Without JIT, which would take longer
- * than the statement, each time.
+ * The settings under which plans are made, whatever the caller has set for its
+ * own statements: index scans only, joined by nested loops, and PostgreSQL's
+ * defaults for the rest.  Costs are among them, as a page can be made so dear
+ * that a disabled scan is the cheapest.  JIT is off: it would take longer than
+ * the statement, each time.
  */
 static const char *const planner_settings[][2] = {
 	{"enable_indexscan", "on"},
@@ -159,7 +181,7 @@ static const char *const planner_settings[][2] = {
 	{"jit", "off"}
 };
 
-/* Set something until the end of the GUC nest level. */
+/* Set a parameter until the end of the GUC nest level. */
 static void
 set_locally(const char *name, const char *value)
 {
@@ -173,7 +195,7 @@ source_of(SqlPlan *plan)
 	return linitial(SPI_plan_get_plan_sources(plan->saved));
 }
 
-/* Make the plan under our settings, and put away one made under others. */
+/* Make the plan under our settings, and discard one made under others. */
 static void
 replan(SqlPlan *plan)
 {
@@ -191,9 +213,10 @@ replan(SqlPlan *plan)
 }
 
 /*
- * Will SPI use the plan that we have made?  It makes another for each of these
- * reasons, under the settings of the caller.  If one arose after we asked, as it
- * locked the tables, the number of the plan tells next time.
+ * Will SPI use the plan that we have made?  Each condition below is a reason
+ * for SPI to make another plan, under the caller's settings.  If one of them
+ * arises after this check, while SPI locks the tables, the plan's generation
+ * differs the next time.
  */
 static bool
 is_planned(SqlPlan *plan)
@@ -212,7 +235,9 @@ is_planned(SqlPlan *plan)
 		 TransactionIdEquals(generic->saved_xmin, TransactionXmin));
 }
 
-/* The plan of a statement, ready to run. */
+/*
+ * Return the plan of a statement, prepared and planned under our settings.
+ */
 SPIPlanPtr
 seckill_plan_get(SqlPlan *plan)
 {
@@ -231,19 +256,12 @@ seckill_plan_get(SqlPlan *plan)
  * Running
  */
 
-/* Run as another user for a while; *self keeps who we are. */
-void
-seckill_table_become(Oid user, TableCaller *self)
-{
-	GetUserIdAndSecContext(&self->user, &self->context);
-	SetUserIdAndSecContext(user, self->context);
-}
-
 /*
- * A caller who wants custom plans (plan_cache_mode) would have one made for each
- * statement of ours, under settings of its own: not until seckill_plan_end_generic().
- * Triggers of the application's run their statements without custom plans
- * meanwhile.  Returns the GUC nest level, or 0 if nothing was to be done.
+ * Keep SPI from making custom plans until seckill_plan_end_generic().  A caller
+ * that has set plan_cache_mode to force_custom_plan would otherwise have one
+ * made for each of our statements, under its own settings.  Triggers of the
+ * application run without custom plans meanwhile, too.  Returns the GUC nest
+ * level, or 0 if there was nothing to set.
  */
 int
 seckill_plan_begin_generic(void)
@@ -265,8 +283,8 @@ seckill_plan_end_generic(int nest)
 }
 
 /*
- * Run a statement on many items under the transaction's snapshot; the number
- * of rows it made.
+ * Run a statement on many items under the transaction's snapshot.  Returns the
+ * number of rows processed.
  */
 uint64
 seckill_plan_run_many(SqlPlan *plan, Datum *args)
@@ -281,7 +299,11 @@ seckill_plan_run_many(SqlPlan *plan, Datum *args)
 	return SPI_processed;
 }
 
-/* The same on one item, the first argument. */
+/*
+ * Run a statement on one item, its first argument, under the transaction's
+ * snapshot, and tell the triggers that it is ours.  Returns the number of rows
+ * processed.
+ */
 uint64
 seckill_plan_run(SqlPlan *plan, Datum *args)
 {
@@ -294,8 +316,9 @@ seckill_plan_run(SqlPlan *plan, Datum *args)
 }
 
 /*
- * Run a SELECT, as the owner of its table, that sees the newest committed rows
- * and our own.  The tables are locked before the snapshot is taken.
+ * Run a SELECT, as the owner of its table, under the latest snapshot: it sees
+ * the latest committed rows and our own.  Locks both tables before it takes the
+ * snapshot.  Returns the number of rows.
  */
 uint64
 seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
@@ -306,9 +329,8 @@ seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 	int			nest;
 	int			rc;
 
-	seckill_table_become(owner, &caller);
-	LockRelationOid(seckill_catalog()->items, AccessShareLock);
-	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
+	seckill_table_switch_user(owner, &caller);
+	seckill_relation_lock_to_read();
 	saved = seckill_plan_get(plan);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -317,7 +339,7 @@ seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 							  true, false, 0);
 	seckill_plan_end_generic(nest);
 	SECKILL_FAULT("statement run as owner");
-	SetUserIdAndSecContext(caller.user, caller.context);
+	seckill_table_restore_user(&caller);
 	UnregisterSnapshot(snapshot);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s",
@@ -327,10 +349,10 @@ seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 
 
 /*
- * seckill.items.  Functions that read return false if there is no such item.
+ * Results
  */
 
-/* A column of a row of the last result; if_null for a NULL. */
+/* A column of row i of the last result; if_null for a NULL. */
 Datum
 seckill_plan_result_column(uint64 i, int number, Datum if_null)
 {
@@ -341,7 +363,39 @@ seckill_plan_result_column(uint64 i, int number, Datum if_null)
 	return isnull ? if_null : value;
 }
 
-/* Make arrays for statements on many rows. */
+/*
+ * Copy the columns of the one row of the last result to where they outlive
+ * seckill_table_end(), and free the result.
+ */
+void
+seckill_plan_copy_columns(Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = SPI_copytuple(SPI_tuptable->vals[0]);
+
+	heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, nulls);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Run a SELECT of one time as seckill_plan_run_latest() does.  Returns the time
+ * of the first row, or DT_NOEND if there is no row.
+ */
+TimestampTz
+seckill_plan_first_time(SqlPlan *plan, Datum *args, Oid owner)
+{
+	TimestampTz time = DT_NOEND;
+
+	if (seckill_plan_run_latest(plan, args, owner) > 0)
+		time = DatumGetTimestampTz(seckill_plan_result_column(0, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return time;
+}
+
+
+/*
+ * Arrays, the arguments of statements on many rows
+ */
+
 Datum
 seckill_plan_int8_array(Datum *values, int n)
 {
@@ -356,30 +410,7 @@ seckill_plan_int4_array(Datum *values, int n)
 										   true, TYPALIGN_INT));
 }
 
-
-/*
- * Items and orders as a whole, see item.c
- */
-
-/*
- * The columns of the one row that was read, for the caller of
- * seckill_table_end().
- */
-void
-seckill_plan_copy_columns(Datum *values, bool *nulls)
-{
-	HeapTuple	tuple = SPI_copytuple(SPI_tuptable->vals[0]);
-
-	heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, nulls);
-	SPI_freetuptable(SPI_tuptable);
-}
-
-
-/*
- * seckill.orders
- */
-
-/* An array with NULLs, one-dimensional. */
+/* A one-dimensional array whose elements may be NULL. */
 Datum
 seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length,
 							  bool by_value, char align)
@@ -388,21 +419,4 @@ seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int l
 
 	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower,
 											  type, length, by_value, align));
-}
-
-
-/*
- * The life of an order
- */
-
-/* The first value of a statement on the newest rows, or DT_NOEND. */
-TimestampTz
-seckill_plan_first_time(SqlPlan *plan, Datum *args, Oid owner)
-{
-	TimestampTz time = DT_NOEND;
-
-	if (seckill_plan_run_latest(plan, args, owner) > 0)
-		time = DatumGetTimestampTz(seckill_plan_result_column(0, 1, 0));
-	SPI_freetuptable(SPI_tuptable);
-	return time;
 }

@@ -1,6 +1,6 @@
 /*
  * plan.h
- *		TODO
+ *		Statements with saved plans, and how they are run.
  */
 #ifndef SECKILL_TABLE_PLAN_H
 #define SECKILL_TABLE_PLAN_H
@@ -10,13 +10,13 @@
 
 #define MAX_ARGS	11
 
-/* Stand for our own types, whose OIDs are known at run time only. */
+/* Placeholders for our own types, whose OIDs are known at run time only. */
 #define MODE_TYPE	InvalidOid
 #define STATE_TYPE	((Oid) 1)
 
 /*
- * A statement and its plan.  One stands above each function that runs it:
- * the text, and the number and types of its arguments.
+ * A statement: its text, the number and the types of its arguments, and its
+ * plan.  It stands directly above the function that runs it.
  */
 typedef struct SqlPlan
 {
@@ -24,13 +24,13 @@ typedef struct SqlPlan
 	int			nargs;
 	Oid			types[MAX_ARGS];
 
-	/* kept by plan.c */
+	/* set by plan.c */
 	SPIPlanPtr	saved;
-	int			generation;		/* of the generic plan that was made for it */
-	Oid			items;			/* incarnation of seckill.items that it is for */
+	int			generation;		/* of the generic plan made under our settings */
+	Oid			items;			/* OID of seckill.items when it was prepared */
 } SqlPlan;
 
-/* operators, whatever the search_path */
+/* operators, independent of search_path */
 #define EQ		" OPERATOR(pg_catalog.=) "
 #define NE		" OPERATOR(pg_catalog.<>) "
 #define GE		" OPERATOR(pg_catalog.>=) "
@@ -40,7 +40,7 @@ typedef struct SqlPlan
 #define MINUS	" OPERATOR(pg_catalog.-) "
 #define XOR		" OPERATOR(pg_catalog.#) "
 
-/* Who has called, while we are the owner of the tables. */
+/* The user to return to, while we run as an owner of the tables. */
 typedef struct TableCaller
 {
 	Oid			user;
@@ -49,9 +49,10 @@ typedef struct TableCaller
 
 extern void seckill_table_begin(TableCaller *caller);
 extern void seckill_table_end(const TableCaller *caller);
+extern void seckill_table_switch_user(Oid user, TableCaller *previous);
+extern void seckill_table_restore_user(const TableCaller *previous);
 extern bool seckill_table_spi_in_use(void);
 extern SPIPlanPtr seckill_plan_get(SqlPlan *plan);
-extern void seckill_table_become(Oid user, TableCaller *self);
 extern int	seckill_plan_begin_generic(void);
 extern void seckill_plan_end_generic(int nest);
 extern uint64 seckill_plan_run_many(SqlPlan *plan, Datum *args);

@@ -1,9 +1,19 @@
 /*
  * relation.c
- *		TODO
+ *		Opening and locking seckill.items, seckill.orders and their indexes.
+ *
+ * No other file opens or locks them, so this one alone knows which relations
+ * hold an item and its orders.  A table is opened before the snapshot is taken
+ * that reads it: a TRUNCATE that ran before we had the lock is then seen.
+ * Whoever opens a relation closes it, and says there whether the lock is kept
+ * until the end of the transaction.
+ *
+ * Locks that are kept are taken in the order items, orders, as TRUNCATE of both
+ * tables takes them.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "storage/lmgr.h"
@@ -13,12 +23,8 @@
 #include "xact/lock.h"
 
 /*
- * seckill.items.  Functions that read return false if there is no such item.
- */
-
-/*
- * Open seckill.items and lock it against TRUNCATE and the like until commit.
- * A snapshot to read it with must be taken after that.
+ * Open seckill.items for reading.  What this transaction has written so far is
+ * visible to a snapshot that is taken after that.
  */
 Relation
 seckill_relation_open_items(void)
@@ -27,9 +33,49 @@ seckill_relation_open_items(void)
 	return table_open(seckill_catalog()->items, AccessShareLock);
 }
 
+/* Open the primary key of seckill.items for reading. */
+Relation
+seckill_relation_open_items_key(void)
+{
+	return index_open(seckill_catalog()->items_key, AccessShareLock);
+}
+
 /*
- * For transactions that change orders first: TRUNCATE of both tables locks them
- * in this order, too.
+ * Open seckill.orders for reading.  What this transaction has written so far is
+ * visible to a snapshot that is taken after that.
+ */
+Relation
+seckill_relation_open_orders(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->orders, AccessShareLock);
+}
+
+/*
+ * Open an index of seckill.orders for reading: (item_id, request_id), or
+ * (item_id, user_id) of the orders that count for a limit.
+ */
+Relation
+seckill_relation_open_orders_index(bool by_request)
+{
+	const SeckillCatalog *c = seckill_catalog();
+
+	return index_open(by_request ? c->orders_request : c->orders_user,
+					  AccessShareLock);
+}
+
+/* Lock both tables for reading until the end of the transaction. */
+void
+seckill_relation_lock_to_read(void)
+{
+	LockRelationOid(seckill_catalog()->items, AccessShareLock);
+	LockRelationOid(seckill_catalog()->orders, AccessShareLock);
+}
+
+/*
+ * Lock seckill.items for writing until the end of the transaction.  A
+ * transaction that writes orders before it writes items calls this first, to
+ * keep the order of the locks.
  */
 void
 seckill_relation_lock_items(void)
@@ -37,7 +83,7 @@ seckill_relation_lock_items(void)
 	LockRelationOid(seckill_catalog()->items, RowExclusiveLock);
 }
 
-/* Does this transaction have one of the tables locked? */
+/* Does this transaction hold a lock on one of the tables, in any mode? */
 bool
 seckill_relation_locked_by_me(void)
 {

@@ -1,6 +1,6 @@
 /*
  * relation.h
- *		TODO
+ *		Opening and locking seckill.items, seckill.orders and their indexes.
  */
 #ifndef SECKILL_TABLE_RELATION_H
 #define SECKILL_TABLE_RELATION_H
@@ -8,6 +8,10 @@
 #include "utils/relcache.h"
 
 extern Relation seckill_relation_open_items(void);
+extern Relation seckill_relation_open_items_key(void);
+extern Relation seckill_relation_open_orders(void);
+extern Relation seckill_relation_open_orders_index(bool by_request);
+extern void seckill_relation_lock_to_read(void);
 extern void seckill_relation_lock_items(void);
 extern bool seckill_relation_locked_by_me(void);
 
