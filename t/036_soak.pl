@@ -181,7 +181,7 @@ sql('SELECT seckill_prewarm(2, 10)');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id IN (1, 2) FOR UPDATE');
 sql(q{SELECT seckill_submit(1, 1), seckill_buy(2, 1, 'cache')});
-foreach my $type (qw(worker keeper))
+foreach my $type ('queue worker', 'maintenance worker')
 {
 	is(sql("SET statement_timeout = '3min'; CALL await_wait('seckill $type')"),
 		'', "the $type waits for a locked row, and not for long");
