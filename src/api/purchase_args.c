@@ -19,6 +19,7 @@
 #include "base/settings.h"
 #include "seckill.h"
 #include "shmem/cache.h"
+#include "shmem/ring.h"
 #include "table/plan.h"
 
 /*

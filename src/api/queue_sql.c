@@ -22,6 +22,7 @@
 #include "sale/rules.h"
 #include "seckill.h"
 #include "shmem/cache.h"
+#include "shmem/ring.h"
 #include "shmem/ring_wait.h"
 #include "shmem/stat.h"
 #include "table/relation.h"

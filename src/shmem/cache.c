@@ -1,62 +1,45 @@
 /*
- * stock.c
- *		The stock cache: what shared memory knows of items on sale.
+ * cache.c
+ *		The stock cache: directory, pins and eviction of its entries.
  *
- * The cache is derived from the tables and may vanish at any moment.  It has
- * an entry per item: the rules of the sale, a sold-out flag, and the counters
- * of one lease.  A lease is units that a committed transaction moved from the
- * item's row to this memory; its random lease_id stands on the row as a
- * fencing token, so that an order written for units of a dead lease finds no
- * row to match.
+ * The cache is derived from the tables and may vanish at any moment.  It has an
+ * entry for each item on sale: the rules of the sale, a sold-out flag, and the
+ * counters of one lease.  A lease is a number of units that a committed
+ * transaction moved from the item's row to shared memory.  Its random lease_id
+ * is on the row too, as a fencing token: an order written for units of a dead
+ * lease finds no matching row.
  *
- * Where things are and who may touch them:
+ * An entry has these parts; struct CacheEntry in cache_private.h shows which
+ * lock protects which field:
  *
- * - The directory, a shared hash from (database, items table, item) to an
- *   index into the array of entries.  Read under stock->lock in share mode,
- *   changed under it in exclusive mode.  key and live of an entry are written
- *   under the same exclusive lock.
- * - Pins.  A backend may look at an entry only while one of its pin slots
- *   names it; an entry is reused only when no slot names it and it has no
- *   units, no holder and no refiller.  A pin is a store to the backend's own
- *   cache line, so a refusal writes no shared line.
- * - Counters: lease_id, avail, held, generation, refilling and dry, under the
- *   entry's spinlock.  avail is what anyone may take.  held is what running
- *   transactions have taken (they give it back on abort) or have leased and
- *   not committed (it becomes avail on commit).  Both count units of lease_id
- *   only: units of another lease_id are dead and are dropped.
- *   Their arithmetic is in counters.h, which the model in model/ shares.
- * - The generation rises whenever units become available or the row may have
- *   changed.  Who reads the generation, then the row, then the counters, and
- *   finds the generation unchanged has seen one moment; this is how sold-out
- *   is proved and how rules are learned without a lock on the row.
- * - Rules and flag: written under the spinlock inside an odd rules_seq, read
- *   without any lock and read again if the sequence moved (a sequence lock).
- * - Callers: how many pins are counted as calls in a row mode.  A count ends
- *   with its pin, so it is 0 when nobody is there.
- * - Holders: per backend, SECKILL_MAX_HOLDS words of (entry, xid), written by
- *   that backend, read by those who must wait for a holder.  A place is shown
- *   before units are taken under the mutex, and hidden after they are given
- *   back under it.  So whoever has the mutex and finds units held while no
- *   place shows the entry knows that they are lost.  moves is odd while a
- *   backend moves units from one of its places to another.  A place whose
- *   transaction has ended is cleared by whoever has waited for that.
+ * - Directory: a shared hash table from (database, items table, item) to an
+ *   index in the array of entries.  It is read under the LWLock in shared mode
+ *   and changed under it in exclusive mode.  key and live of an entry are
+ *   written under the exclusive lock.
+ * - Pins: a backend may access an entry only while one of its pin slots names
+ *   it.  An entry is reused only if no slot names it and it has no units, no
+ *   holder and no refiller.  To pin an entry is to store to the backend's own
+ *   cache line, so a refused call writes no shared cache line.
+ * - Callers: the number of pins that are counted as calls in a row mode.  A pin
+ *   that is dropped is no longer counted, so the number is 0 when no call is
+ *   left.
+ * - Rules, sold-out flag, counters and generation: see cache_counters.c.
+ * - Window of calls, for mode auto: see cache_calls.c.
+ * - Holders, kept per backend: see holders.c.
  *
- * Nothing here calls SPI, waits for a heavyweight lock or raises an error
- * while it holds stock->lock or a spinlock.
+ * The LWLock is seckill_cache_state->lock.  It is acquired before an entry's
+ * spinlock, never after.  Nothing here calls SPI, waits for a heavyweight lock
+ * or raises an error while it has the LWLock or a spinlock.
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
 
 #include "base/fault.h"
 #include "base/settings.h"
@@ -67,10 +50,7 @@
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 
-/*
- * Arguments
- */
-
+/* Raise unless there is shared memory; name is the mode that needs it. */
 void
 seckill_cache_check_preloaded(const char *name)
 {
@@ -81,18 +61,8 @@ seckill_cache_check_preloaded(const char *name)
 				 errhint("Add seckill to shared_preload_libraries and restart the server, or use another mode.")));
 }
 
-/* Raise if the queue cannot be used here. */
-void
-seckill_ring_check_preloaded(void)
-{
-	seckill_cache_check_preloaded("queue");
-}
 
-
-/*
- * By hand
- */
-
+/* Raise unless there is a stock cache, for calls that act on it. */
 void
 seckill_cache_require(void)
 {
@@ -111,14 +81,14 @@ CacheBackend *seckill_cache_backends = NULL;
 HTAB	   *seckill_cache_directory = NULL;
 
 /*
- * My pins, innermost last, with the nest level that set each, and whether it
- * is counted in callers.
+ * The pins of this backend, innermost last: the nest level that set each, and
+ * whether it is counted in callers.
  */
 static int	npins = 0;
 static int	pin_level[PINS_PER_BACKEND];
 static bool pin_joined[PINS_PER_BACKEND];
 
-/* The entry I used last: most sessions buy one item. */
+/* The entry that this backend used last: most sessions buy one item. */
 static CacheEntry *last_entry = NULL;
 
 
@@ -132,15 +102,15 @@ request(void)
 	HASHCTL		info = {.keysize = sizeof(CacheKey),
 	.entrysize = sizeof(CacheSlot)};
 
-	seckill_shmem_struct("seckill seckill_cache_state", sizeof(CacheState),
+	seckill_shmem_struct("seckill cache", sizeof(CacheState),
 						 (void **) &seckill_cache_state);
-	seckill_shmem_struct("seckill seckill_cache_entries",
+	seckill_shmem_struct("seckill cache entries",
 						 mul_size(seckill_max_items, sizeof(PaddedEntry)),
 						 (void **) &seckill_cache_entries);
-	seckill_shmem_struct("seckill seckill_cache_backends",
+	seckill_shmem_struct("seckill cache backends",
 						 mul_size(MaxBackends, sizeof(CacheBackend)),
 						 (void **) &seckill_cache_backends);
-	seckill_shmem_hash("seckill seckill_cache_directory", seckill_max_items, &info,
+	seckill_shmem_hash("seckill cache directory", seckill_max_items, &info,
 					   HASH_ELEM | HASH_BLOBS, &seckill_cache_directory);
 }
 
@@ -178,9 +148,9 @@ init(void)
 		init_backend(&seckill_cache_backends[i]);
 }
 
-const SeckillShmem seckill_cache_shmem = {"seckill_stock", request, init};
+const SeckillShmem seckill_cache_shmem = {"seckill_cache", request, init};
 
-/* Is the library preloaded, so that there is a cache at all? */
+/* Is the library preloaded, so that there is a cache? */
 bool
 seckill_cache_ready(void)
 {
@@ -192,6 +162,11 @@ seckill_cache_ready(void)
  * Pins
  */
 
+/*
+ * Pin the entry for the current nest level.  The caller has made sure that
+ * there is a free pin slot, and either has the LWLock or checks the entry
+ * again after this.  Does not raise.
+ */
 void
 seckill_cache_pin(CacheEntry *entry)
 {
@@ -203,12 +178,13 @@ seckill_cache_pin(CacheEntry *entry)
 }
 
 /*
- * Drop the innermost pin, and leave the callers if it is counted there.
+ * Drop the innermost pin, and stop counting it in callers.
  *
- * Whoever finds the slot empty may give the entry to another item, so what we
- * have read and written there must come first.  The barrier sees to it: beyond
- * its name it keeps reads before later writes as well, as x86 does anyway, lwsync
- * on POWER, and the release fence that it is elsewhere, on ARM for one.
+ * Whoever finds the slot empty may give the entry to another item, so our
+ * reads and writes of the entry must be done before.  The write barrier
+ * ensures both: beyond its name it also orders earlier reads before later
+ * writes, as x86 does anyway, as lwsync does on POWER, and as does the release
+ * fence that it is elsewhere, on ARM for example.
  */
 static void
 drop_pin(void)
@@ -222,7 +198,9 @@ drop_pin(void)
 	pg_atomic_write_u32(slot, 0);
 }
 
-/* Drop the innermost pin, which must be the one on entry; NULL is no pin. */
+/*
+ * Drop the innermost pin, which must be that of entry; does nothing for NULL.
+ */
 void
 seckill_cache_unpin(CacheEntry *entry)
 {
@@ -232,7 +210,10 @@ seckill_cache_unpin(CacheEntry *entry)
 	drop_pin();
 }
 
-/* Drop the pins that nest level and those inside it left behind. */
+/*
+ * Drop the pins that this nest level and those inside it have left; does not
+ * raise.
+ */
 void
 seckill_cache_unpin_level(int level)
 {
@@ -241,9 +222,9 @@ seckill_cache_unpin_level(int level)
 }
 
 /*
- * Join the callers of the entry, on which the innermost pin is, until that is
- * dropped.  One of them is served and max_waiters may wait: if they are there
- * already, nothing is written, and the answer is false.
+ * Count the innermost pin, which is on entry, in the entry's callers until it
+ * is dropped.  One caller is served and max_waiters may wait.  Returns false,
+ * and counts nothing, if so many are there already.
  */
 bool
 seckill_cache_join(CacheEntry *entry, int32 max_waiters)
@@ -261,6 +242,7 @@ seckill_cache_join(CacheEntry *entry, int32 max_waiters)
 	return true;
 }
 
+/* Does any backend have a pin on the entry? */
 static bool
 is_pinned(CacheEntry *entry)
 {
@@ -286,6 +268,7 @@ set_key(CacheKey *key, Oid items, int64 item_id)
 	key->item_id = item_id;
 }
 
+/* Is this the entry of key?  Without a pin or the LWLock, only a hint. */
 static inline bool
 has_key(CacheEntry *entry, const CacheKey *key)
 {
@@ -295,7 +278,11 @@ has_key(CacheEntry *entry, const CacheKey *key)
 	return memcmp(&entry->key, key, sizeof(CacheKey)) == 0;
 }
 
-/* Pin the entry I used last, if it is still the entry of key. */
+/*
+ * Pin the entry that this backend used last, if it is still the entry of key.
+ *
+ * live is read again after the pin, see seckill_cache_evict().
+ */
 static bool
 pin_last(const CacheKey *key)
 {
@@ -309,7 +296,10 @@ pin_last(const CacheKey *key)
 	return false;
 }
 
-/* NULL must mean "no entry", so a call that cannot pin is an error. */
+/*
+ * Raise if this backend has no free pin slot.  A search that cannot pin must
+ * not return NULL, which means that there is no entry.
+ */
 void
 seckill_cache_check_nesting(void)
 {
@@ -321,7 +311,10 @@ seckill_cache_check_nesting(void)
 						   PINS_PER_BACKEND)));
 }
 
-/* Find and pin an entry; there is room for the pin. */
+/*
+ * Find and pin the entry of key; NULL if there is none.  There is a free pin
+ * slot.  Does not raise.
+ */
 static CacheEntry *
 find_entry(const CacheKey *key)
 {
@@ -343,7 +336,7 @@ find_entry(const CacheKey *key)
 
 /*
  * Find and pin the entry of an item of a table; NULL if it has none, or if
- * there is no cache.
+ * there is no cache.  Raises if there is no free pin slot.
  */
 CacheEntry *
 seckill_cache_find(Oid items, int64 item_id)
@@ -357,7 +350,10 @@ seckill_cache_find(Oid items, int64 item_id)
 	return find_entry(&key);
 }
 
-/* Like seckill_cache_find(), for a commit callback, which must not raise. */
+/*
+ * Find and pin the entry of an item, in a commit callback: returns NULL where
+ * seckill_cache_find() would raise.  There is a cache.
+ */
 CacheEntry *
 seckill_cache_find_in_callback(Oid items, int64 item_id)
 {
@@ -369,7 +365,10 @@ seckill_cache_find_in_callback(Oid items, int64 item_id)
 	return find_entry(&key);
 }
 
-/* Caller holds seckill_cache_state->lock exclusively. */
+/*
+ * Remove the entry from the directory and put it on the free list.  The caller
+ * has the LWLock exclusively.
+ */
 static void
 free_entry(CacheEntry *entry)
 {
@@ -379,6 +378,7 @@ free_entry(CacheEntry *entry)
 	seckill_cache_state->first_free = entry_number(entry) - 1;
 }
 
+/* Does the entry have no units, no holder and no refiller? */
 static bool
 is_idle(CacheEntry *entry)
 {
@@ -391,11 +391,14 @@ is_idle(CacheEntry *entry)
 }
 
 /*
- * Take the entry away from its item unless it matters to somebody.  Caller
- * holds seckill_cache_state->lock exclusively, so nobody but pin_last() can pin it; that
- * looks at live again after its pin, so one of the two sees the other.  Only
- * then the question whether it is idle has a lasting answer: who was pinned
- * before has left a hold or a role behind, or nothing.
+ * Take the entry from its item, unless it is in use.  The caller has the
+ * LWLock exclusively.
+ *
+ * So nobody but pin_last() can pin the entry meanwhile.  pin_last() reads live
+ * after its pin, and we read the pins after live: one of the two sees the
+ * other.  Only after that the answer of is_idle() lasts, because a backend
+ * that had a pin before has left a hold or the refiller's role behind, or
+ * nothing.
  */
 void
 seckill_cache_evict(CacheEntry *entry)
@@ -412,8 +415,9 @@ seckill_cache_evict(CacheEntry *entry)
 }
 
 /*
- * Caller holds seckill_cache_state->lock exclusively.  Is there an unused entry now?  Looks
- * at a few only: with a full cache this runs in every call for a new item.
+ * Is there an unused entry, if need be after evicting one?  The caller has the
+ * LWLock exclusively.  Examines a few entries only, because with a full cache
+ * this runs in every call for an item that has no entry.
  */
 static bool
 make_room(void)
@@ -428,7 +432,10 @@ make_room(void)
 	return seckill_cache_state->first_free >= 0;
 }
 
-/* A lease_id that no lease of any database, copy or time has had. */
+/*
+ * Return a lease_id that no lease of any database, backup or time has had;
+ * raises if there are no random numbers.
+ */
 static int64
 new_lease_id(void)
 {
@@ -440,12 +447,15 @@ new_lease_id(void)
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
 					 errmsg("could not generate a random lease id")));
-		id &= PG_INT64_MAX >> 1;	/* room to count on */
+		id &= PG_INT64_MAX >> 1;	/* leaves room to count up */
 	} while (id == 0);
 	return id;
 }
 
-/* Caller holds seckill_cache_state->lock exclusively, and there is an unused entry. */
+/*
+ * Give an unused entry to the item of slot.  The caller has the LWLock
+ * exclusively, and there is an unused entry.
+ */
 static CacheEntry *
 use_entry(CacheSlot *slot, int64 lease_id)
 {
@@ -456,7 +466,7 @@ use_entry(CacheSlot *slot, int64 lease_id)
 	entry->key = slot->key;
 	entry->known = false;
 	entry->sold_out = false;
-	entry->dry = false;
+	entry->row_exhausted = false;
 	pg_atomic_write_u64(&entry->checked_at, 0);
 	entry->counters.avail = 0;
 	entry->counters.held = 0;
@@ -473,9 +483,9 @@ use_entry(CacheSlot *slot, int64 lease_id)
 }
 
 /*
- * Find or make the entry of an item, and pin it.  NULL when there is no cache,
- * when it is full of seckill_cache_entries that matter, or during recovery: a standby must
- * come up with nothing in memory.
+ * Find or make the entry of an item, and pin it.  Returns NULL if there is no
+ * cache, if all entries are in use, or during recovery: a standby must be
+ * promoted with an empty cache.  Raises if there is no free pin slot.
  */
 CacheEntry *
 seckill_cache_enter(Oid items, int64 item_id)
@@ -509,11 +519,7 @@ seckill_cache_enter(Oid items, int64 item_id)
 }
 
 
-/*
- * Looking at it
- */
-
-/* The number of an entry among all, from 0; -1 for NULL. */
+/* Return the index of an entry; -1 for NULL. */
 int
 seckill_cache_index(const CacheEntry *entry)
 {

@@ -1,6 +1,10 @@
 /*
  * cache_calls.c
- *		TODO
+ *		Is an item hot?  Mode auto sells hot items from the cache.
+ *
+ * An entry counts the calls of mode auto and the lost races for the row in a
+ * window of a second.  Window, counts and the flag hot are under the entry's
+ * spinlock.  The caller has pinned the entry.  Nothing here raises.
  */
 #include "postgres.h"
 
@@ -17,12 +21,9 @@
 
 
 /*
- * Heat: what mode auto goes by
- */
-
-/*
- * A window is over: does what happened in it keep the item hot?  It may have
- * been a long one: calls that wait for each other are few.
+ * A window has ended: clear hot if it saw too little.  The window may be
+ * longer than a second, for calls that wait for each other are few; so calls
+ * are compared as a rate.  Under the spinlock.
  */
 static void
 close_window(CacheEntry *entry, ClockTime now)
@@ -35,9 +36,11 @@ close_window(CacheEntry *entry, ClockTime now)
 }
 
 /*
- * Note calls of mode auto; is the item hot?  It gets hot as soon as a window
- * has seen seckill.hot_rate calls or HOT_CONFLICTS lost races, and cools when
- * one has seen less than half of either.  Units prewarmed make it hot.
+ * Record calls of mode auto; return whether the item is hot.
+ *
+ * An item gets hot as soon as a window has seen seckill.hot_rate calls or
+ * HOT_CONFLICTS lost races.  It cools down when a window has seen less than
+ * half of either.  seckill_cache_mark_hot() makes it hot at once.
  */
 bool
 seckill_cache_record_calls(CacheEntry *entry, int32 calls)
@@ -61,7 +64,7 @@ seckill_cache_record_calls(CacheEntry *entry, int32 calls)
 	return hot;
 }
 
-/* A buyer lost a race for the row. */
+/* Record that a buyer lost a race for the row. */
 void
 seckill_cache_record_conflict(CacheEntry *entry)
 {
@@ -71,7 +74,7 @@ seckill_cache_record_conflict(CacheEntry *entry)
 	SpinLockRelease(&entry->mutex);
 }
 
-/* The item is about to get hot. */
+/* Make the item hot for at least one window: units have been prewarmed. */
 void
 seckill_cache_mark_hot(CacheEntry *entry)
 {

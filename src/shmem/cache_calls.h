@@ -1,11 +1,11 @@
 /*
  * cache_calls.h
- *		TODO
+ *		Is an item hot?  Mode auto sells hot items from the cache.
  */
 #ifndef SECKILL_SHMEM_CACHE_CALLS_H
 #define SECKILL_SHMEM_CACHE_CALLS_H
 
-#include "shmem/cache_private.h"
+#include "seckill.h"
 
 extern bool seckill_cache_record_calls(CacheEntry *entry, int32 calls);
 extern void seckill_cache_record_conflict(CacheEntry *entry);

@@ -1,13 +1,31 @@
 /*
  * cache_counters.c
- *		TODO
+ *		Rules, sold-out flag, counters and generation of a cache entry.
+ *
+ * - Counters: lease_id, avail, held, generation, refilling and row_exhausted,
+ *   under the entry's spinlock.  avail is the number of units that anyone may
+ *   take.  held is the number of units that running transactions have taken
+ *   (they return to avail on abort), or have leased and not committed (they
+ *   become avail on commit).  Both count units of lease_id only; units of any
+ *   other lease_id are dead and are dropped.  The arithmetic is in counters.h,
+ *   which the model in model/ shares.
+ * - The generation rises whenever units become available or the row may have
+ *   changed.  A backend that reads the generation, then the row, then the
+ *   counters, and finds the generation unchanged has seen one moment.  This
+ *   proves that an item is sold out, and lets rules be stored without a lock on
+ *   the row.
+ * - Rules and sold-out flag: written under the spinlock while rules_seq is odd,
+ *   read without a lock and read again if rules_seq has changed (a sequence
+ *   lock).  checked_at can also be moved on by compare-and-swap alone.
+ *
+ * The caller has pinned the entry or has the LWLock of the cache.  Nothing here
+ * raises or waits for anything but the spinlock.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/spin.h"
-#include "utils/hsearch.h"
 
 #include "base/settings.h"
 #include "seckill.h"
@@ -19,7 +37,7 @@
  * Rules and the sold-out flag
  */
 
-/* Open and close a change of what is read by sequence; under the mutex. */
+/* Begin a change of what is read by sequence.  Under the spinlock. */
 static inline void
 begin_rules(CacheEntry *entry)
 {
@@ -28,6 +46,7 @@ begin_rules(CacheEntry *entry)
 	pg_write_barrier();
 }
 
+/* End a change of what is read by sequence.  Under the spinlock. */
 static inline void
 end_rules(CacheEntry *entry)
 {
@@ -36,7 +55,7 @@ end_rules(CacheEntry *entry)
 						pg_atomic_read_u32(&entry->rules_seq) + 1);
 }
 
-/* Under the mutex. */
+/* Set the sold-out flag.  Under the spinlock. */
 static void
 set_sold_out(CacheEntry *entry, bool sold_out)
 {
@@ -47,7 +66,7 @@ set_sold_out(CacheEntry *entry, bool sold_out)
 	end_rules(entry);
 }
 
-/* Under the mutex: units appeared, or the row changed. */
+/* Units have become available, or the row has changed.  Under the spinlock. */
 static void
 next_generation(CacheEntry *entry)
 {
@@ -55,9 +74,9 @@ next_generation(CacheEntry *entry)
 	set_sold_out(entry, false);
 }
 
-/* Read rules and flag as of one moment. */
+/* Copy rules and flag as of one moment; takes no lock. */
 void
-seckill_cache_read_rules(CacheEntry *entry, CachedRules *glance)
+seckill_cache_read_rules(CacheEntry *entry, CachedRules *cached)
 {
 	uint32		seq;
 
@@ -65,16 +84,19 @@ seckill_cache_read_rules(CacheEntry *entry, CachedRules *glance)
 	{
 		seq = pg_atomic_read_u32(&entry->rules_seq);
 		pg_read_barrier();
-		glance->known = entry->known;
-		glance->sold_out = entry->sold_out;
-		glance->rules = entry->rules;
-		glance->checked_at =
+		cached->known = entry->known;
+		cached->sold_out = entry->sold_out;
+		cached->rules = entry->rules;
+		cached->checked_at =
 			(TimestampTz) pg_atomic_read_u64(&entry->checked_at);
 		pg_read_barrier();
 	} while ((seq & 1) != 0 || pg_atomic_read_u32(&entry->rules_seq) != seq);
 }
 
-/* Of all who saw the same old check, let one through to read the row. */
+/*
+ * Of all callers that have seen the same old checked_at, return true to one:
+ * it reads the row again.
+ */
 bool
 seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen, TimestampTz now)
 {
@@ -84,6 +106,7 @@ seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen, TimestampTz now)
 										  (uint64) now);
 }
 
+/* Return the generation; read it before the row. */
 uint64
 seckill_cache_generation(CacheEntry *entry)
 {
@@ -96,8 +119,8 @@ seckill_cache_generation(CacheEntry *entry)
 }
 
 /*
- * Are there units in the committed row that only a look at the row can sell:
- * seckill_cache_state, or a lease that this memory does not know?
+ * Does the committed row have units that only a look at the row can find:
+ * stock, or a lease that this entry does not know?  Under the spinlock.
  */
 static bool
 row_has_units(CacheEntry *entry, const ItemRow *row)
@@ -106,9 +129,9 @@ row_has_units(CacheEntry *entry, const ItemRow *row)
 }
 
 /*
- * Keep the rules of a row that was read after the given generation, unless
- * the generation moved on or the row is our own uncommitted change.  A row
- * with units takes the sold-out flag back.
+ * Store the rules of a row that was read after the given generation, unless
+ * the generation has changed or the row is an uncommitted change of this
+ * transaction.  A row with units clears the sold-out flag.
  */
 void
 seckill_cache_store_rules(CacheEntry *entry, uint64 generation, const ItemRow *row,
@@ -124,7 +147,7 @@ seckill_cache_store_rules(CacheEntry *entry, uint64 generation, const ItemRow *r
 		end_rules(entry);
 		if (row_has_units(entry, row))
 		{
-			entry->dry = false;
+			entry->row_exhausted = false;
 			set_sold_out(entry, false);
 		}
 	}
@@ -136,13 +159,17 @@ seckill_cache_store_rules(CacheEntry *entry, uint64 generation, const ItemRow *r
  * Counters
  */
 
-/* Units anyone may take; only a hint, as no lock is held. */
+/*
+ * Return the units that anyone may take; only a hint, because no lock is
+ * taken.
+ */
 int32
 seckill_cache_avail(CacheEntry *entry)
 {
 	return *(volatile int32 *) &entry->counters.avail;
 }
 
+/* Return the lease_id of the entry. */
 int64
 seckill_cache_lease_id(CacheEntry *entry)
 {
@@ -154,7 +181,7 @@ seckill_cache_lease_id(CacheEntry *entry)
 	return lease_id;
 }
 
-/* The counters as of one moment. */
+/* Copy the counters as of one moment. */
 void
 seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters)
 {
@@ -163,7 +190,7 @@ seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters)
 	SpinLockRelease(&entry->mutex);
 }
 
-/* Has the lease nothing on sale and nothing held but own? */
+/* Does the lease have nothing on sale, and nothing held but own? */
 bool
 seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
 {
@@ -176,9 +203,10 @@ seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
 }
 
 /*
- * Take at least min and at most max units, or none.  Below a quarter of a
- * lease, or of ten such calls, the caller is told to think of a refill, unless
- * one is under way or the row is known to be empty.
+ * Take at least min and at most max units, or none; they are held from then
+ * on.  Sets taken->low if the caller should start a refill: less than a
+ * quarter of a lease, or of ten such calls, is left, no refill is under way
+ * and the row is not known to be exhausted.
  */
 void
 seckill_cache_take(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
@@ -186,15 +214,15 @@ seckill_cache_take(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 	SpinLockAcquire(&entry->mutex);
 	taken->units = counters_take(&entry->counters, min, max);
 	taken->lease_id = entry->counters.lease_id;
-	taken->low = !entry->dry && !entry->refilling &&
+	taken->low = !entry->row_exhausted && !entry->refilling &&
 		entry->counters.avail <
 		Max(seckill_lease_units, (int64) taken->units * 10) / 4;
 	SpinLockRelease(&entry->mutex);
 }
 
 /*
- * Move units of the given lease: add to avail and to held (either may be
- * negative).  Units of another lease are dead and change nothing.
+ * Add to avail and held (either may be negative) if the entry still has the
+ * given lease.  Units of another lease are dead and change nothing.
  */
 void
 seckill_cache_adjust(CacheEntry *entry, int64 lease_id, int32 avail,
@@ -207,8 +235,8 @@ seckill_cache_adjust(CacheEntry *entry, int64 lease_id, int32 avail,
 }
 
 /*
- * Decide for a buyer, see counters_judge(), and set the flag if everybody may
- * be told the same.
+ * Decide for a buyer, see counters_judge().  Sets the sold-out flag if the
+ * answer is true for everybody.
  */
 UnitsVerdict
 seckill_cache_judge(CacheEntry *entry, uint64 generation, const ItemRow *row,
@@ -225,18 +253,22 @@ seckill_cache_judge(CacheEntry *entry, uint64 generation, const ItemRow *row,
 }
 
 /*
- * Under the mutex: forget the lease; its units are nobody's from here on.
- * Counting on from a random start keeps the number as good as unique.
+ * Start a new lease; the units of the old one belong to nobody from now on.
+ * Under the spinlock.  Counting up from a random start keeps the number
+ * practically unique.
  */
 void
 seckill_cache_start_lease(CacheEntry *entry)
 {
 	counters_start_lease(&entry->counters);
-	entry->dry = false;
+	entry->row_exhausted = false;
 	next_generation(entry);
 }
 
-/* Start a new lease if the entry still has the given one, found dead. */
+/*
+ * Start a new lease if the entry still has the given one, which was found
+ * dead.
+ */
 void
 seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id)
 {
@@ -247,10 +279,12 @@ seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id)
 }
 
 /*
- * Close the lease if no transaction holds any of it, not even the caller's,
- * which might roll back the closing and keep the hold, and if its units are at
- * most room: the row must be able to take them.  Caller has locked the item's row, so no lease can be brought in meanwhile.  What is on the row is
- * from now on a lease that no memory knows, to be settled.
+ * Start a new lease if no transaction holds any unit of this one and at most
+ * room units are on sale, which the row must be able to take; returns whether
+ * it did.  Holds of the caller's own transaction count too: it might roll back
+ * the closing and keep the hold.  The caller has locked the item's row, so
+ * nobody can bring in a lease meanwhile.  The lease on the row is from now on
+ * one that no entry knows, to be settled.
  */
 bool
 seckill_cache_close_lease(CacheEntry *entry, int32 room)
@@ -266,8 +300,8 @@ seckill_cache_close_lease(CacheEntry *entry, int32 room)
 }
 
 /*
- * Does the entry count units of a lease that is not on the row?  Caller has
- * locked the row.
+ * Does the entry count units of a lease that is not on the row?  The caller
+ * has locked the row.
  */
 bool
 seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row)
@@ -281,20 +315,22 @@ seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row)
 }
 
 /*
- * Say whether the row has nothing more to lease.  Only of a committed row that
- * the caller has locked: what a transaction leaves of it may be undone, and
- * nobody would be told.
+ * Record whether the row has no more units to lease.  For a committed row that
+ * the caller has locked only: what a transaction leaves of the row may be
+ * rolled back, and nobody would be told.
  */
 void
-seckill_cache_set_row_exhausted(CacheEntry *entry, bool dry)
+seckill_cache_set_row_exhausted(CacheEntry *entry, bool row_exhausted)
 {
 	SpinLockAcquire(&entry->mutex);
-	entry->dry = dry;
+	entry->row_exhausted = row_exhausted;
 	SpinLockRelease(&entry->mutex);
 }
 
-
-/* Remember that a refill is under way, so that nobody tops up meanwhile. */
+/*
+ * Record whether a refill is under way; while one is, seckill_cache_take()
+ * does not ask for another.
+ */
 void
 seckill_cache_set_refilling(CacheEntry *entry, bool refilling)
 {
@@ -303,25 +339,24 @@ seckill_cache_set_refilling(CacheEntry *entry, bool refilling)
 	SpinLockRelease(&entry->mutex);
 }
 
-/* Has a transaction the role?  It may just be taking it or leaving it. */
+/*
+ * Does a transaction have the refiller's role?  Only a hint: it may be taking
+ * or leaving the role right now.
+ */
 bool
 seckill_cache_is_refilling(CacheEntry *entry)
 {
 	return *(volatile bool *) &entry->refilling;
 }
 
-
-/*
- * Changes of the tables, at commit
- */
-
+/* The row may have changed: the rules are unknown until it is read again. */
 void
 seckill_cache_forget_rules(CacheEntry *entry)
 {
 	SpinLockAcquire(&entry->mutex);
 	begin_rules(entry);
 	entry->known = false;
-	entry->dry = false;
+	entry->row_exhausted = false;
 	end_rules(entry);
 	next_generation(entry);
 	SpinLockRelease(&entry->mutex);

@@ -1,6 +1,6 @@
 /*
  * cache_counters.h
- *		TODO
+ *		Rules, sold-out flag, counters and generation of a cache entry.
  */
 #ifndef SECKILL_SHMEM_CACHE_COUNTERS_H
 #define SECKILL_SHMEM_CACHE_COUNTERS_H
@@ -8,15 +8,14 @@
 #include "datatype/timestamp.h"
 
 #include "seckill.h"
-#include "shmem/cache_private.h"
 #include "shmem/counters.h"
 
-/* What an entry tells without a lock. */
+/* What can be read of an entry without a lock. */
 typedef struct CachedRules
 {
-	bool		known;			/* are the rules below loaded? */
+	bool		known;			/* are the rules below valid? */
 	bool		sold_out;
-	TimestampTz checked_at;		/* when the row was last read for this */
+	TimestampTz checked_at;		/* when the row was last read for them */
 	SaleRules	rules;
 } CachedRules;
 
@@ -25,10 +24,10 @@ typedef struct TakenUnits
 {
 	int32		units;
 	int64		lease_id;
-	bool		low;			/* time to begin a refill */
+	bool		low;			/* a refill should start */
 } TakenUnits;
 
-extern void seckill_cache_read_rules(CacheEntry *entry, CachedRules *glance);
+extern void seckill_cache_read_rules(CacheEntry *entry, CachedRules *cached);
 extern bool seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen,
 									  TimestampTz now);
 extern uint64 seckill_cache_generation(CacheEntry *entry);
@@ -36,7 +35,8 @@ extern void seckill_cache_store_rules(CacheEntry *entry, uint64 generation,
 									  const ItemRow *row, TimestampTz now);
 extern int32 seckill_cache_avail(CacheEntry *entry);
 extern int64 seckill_cache_lease_id(CacheEntry *entry);
-extern void seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters);
+extern void seckill_cache_read_counters(CacheEntry *entry,
+										LeaseCounters *counters);
 extern bool seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own);
 extern void seckill_cache_take(CacheEntry *entry, int32 min, int32 max,
 							   TakenUnits *taken);
@@ -45,13 +45,12 @@ extern void seckill_cache_adjust(CacheEntry *entry, int64 lease_id,
 extern UnitsVerdict seckill_cache_judge(CacheEntry *entry, uint64 generation,
 										const ItemRow *row, int32 quantity,
 										const OwnUnits *own);
-extern void seckill_cache_start_lease(CacheEntry *entry);
 extern void seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id);
 extern bool seckill_cache_close_lease(CacheEntry *entry, int32 room);
 extern bool seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row);
-extern void seckill_cache_set_row_exhausted(CacheEntry *entry, bool dry);
+extern void seckill_cache_set_row_exhausted(CacheEntry *entry,
+											bool row_exhausted);
 extern void seckill_cache_set_refilling(CacheEntry *entry, bool refilling);
 extern bool seckill_cache_is_refilling(CacheEntry *entry);
-extern void seckill_cache_forget_rules(CacheEntry *entry);
 
 #endif							/* SECKILL_SHMEM_CACHE_COUNTERS_H */

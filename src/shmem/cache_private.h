@@ -1,6 +1,10 @@
 /*
  * cache_private.h
- *		TODO
+ *		Structures of the stock cache in shared memory.
+ *
+ * For the files of the cache only: cache.c, cache_calls.c, cache_counters.c,
+ * cache_scan.c and holders.c.  All others know a CacheEntry as a pointer that
+ * they have pinned.
  */
 #ifndef SECKILL_SHMEM_CACHE_PRIVATE_H
 #define SECKILL_SHMEM_CACHE_PRIVATE_H
@@ -14,15 +18,19 @@
 #include "seckill.h"
 #include "shmem/counters.h"
 
+/* Calls that can be nested, by triggers that buy. */
 #define PINS_PER_BACKEND	8
 
+/* What an entry is of. */
 typedef struct CacheKey
 {
 	Oid			dbid;
-	Oid			items;			/* OID of seckill.items: one incarnation */
+	Oid			items;			/* seckill.items; a new OID after CREATE
+								 * EXTENSION */
 	int64		item_id;
 } CacheKey;
 
+/* An element of the directory. */
 typedef struct CacheSlot
 {
 	CacheKey	key;			/* hash key, first */
@@ -31,30 +39,30 @@ typedef struct CacheSlot
 
 struct CacheEntry
 {
-	/* written under seckill_cache_state->lock */
+	/* written under the LWLock, exclusively */
 	CacheKey	key;
 	bool		live;
-	int			next_free;
+	int			next_free;		/* index of the next unused entry, or -1 */
 
-	/* written under mutex, read by sequence */
+	/* written under the spinlock, read by sequence */
 	pg_atomic_uint32 rules_seq;
 	bool		known;
 	bool		sold_out;
 	SaleRules	rules;
 	pg_atomic_uint64 checked_at;
 
-	/* under mutex, on a cache line of their own */
+	/* under the spinlock, on a cache line of their own */
 	char		pad[PG_CACHE_LINE_SIZE];
 	slock_t		mutex;
-	bool		dry;			/* the committed row has nothing to lease */
+	bool		row_exhausted;	/* the committed row has nothing to lease */
 	LeaseCounters counters;
-	bool		refilling;		/* a transaction has the refiller's lock */
+	bool		refilling;		/* a transaction has the refiller's role */
 	bool		hot;			/* see seckill_cache_record_calls() */
 	int32		calls;			/* of mode auto, in this window */
 	int32		conflicts;		/* lost races, in this window */
-	ClockTime	window;			/* start of it; 0: none yet */
+	ClockTime	window;			/* start of the window; 0: none yet */
 
-	/* calls in a row mode, each counted by one pin; while there is a cap */
+	/* calls in a row mode, one per counted pin; while max_waiters applies */
 	pg_atomic_uint32 callers;
 };
 
@@ -64,30 +72,41 @@ typedef union PaddedEntry
 	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CacheEntry))];
 } PaddedEntry;
 
-/* What one backend shows the others.  0 is empty; seckill_cache_entries count from 1. */
+/*
+ * What one backend shows the others; only that backend sets a slot.  In pins
+ * and holds, entries are numbered from 1 and 0 is an empty slot.
+ */
 typedef struct CacheBackend
 {
 	pg_atomic_uint32 pins[PINS_PER_BACKEND];
-	pg_atomic_uint32 nholds;	/* holds[] is empty from here on */
-	pg_atomic_uint32 moves;		/* odd: units are between places */
+	pg_atomic_uint32 nholds;	/* slots of holds from here on are empty */
+	pg_atomic_uint32 moves;		/* odd: units are moving between slots */
 	pg_atomic_uint64 holds[SECKILL_MAX_HOLDS];	/* entry << 32 | xid */
 } CacheBackend;
 
 typedef struct CacheState
 {
-	LWLock	   *lock;
-	int			first_free;		/* index of an unused entry, or -1 */
-	int			hand;			/* where the search for a victim goes on */
+	LWLock	   *lock;			/* the LWLock of the cache */
+	int			first_free;		/* index of the first unused entry, or -1 */
+	int			hand;			/* clock hand: next candidate for eviction */
 } CacheState;
 
+/* in shared memory; NULL without preload */
 extern CacheState *seckill_cache_state;
-
-extern PaddedEntry *seckill_cache_entries;
-
-extern CacheBackend *seckill_cache_backends;
-
+extern PaddedEntry *seckill_cache_entries;	/* seckill.max_items */
+extern CacheBackend *seckill_cache_backends;	/* MaxBackends */
 extern HTAB *seckill_cache_directory;
 
+/* cache.c */
+extern void seckill_cache_pin(CacheEntry *entry);
+extern void seckill_cache_check_nesting(void);
+extern void seckill_cache_evict(CacheEntry *entry);
+
+/* cache_counters.c */
+extern void seckill_cache_start_lease(CacheEntry *entry);
+extern void seckill_cache_forget_rules(CacheEntry *entry);
+
+/* The number of an entry in pins and holds. */
 static inline uint32
 entry_number(CacheEntry *entry)
 {

@@ -1,6 +1,12 @@
 /*
  * cache_scan.c
- *		TODO
+ *		Operations on many cache entries, and by name instead of by pin.
+ *
+ * Rows that changed and tables that went are announced here when their
+ * transaction commits; views list the entries.
+ *
+ * A scan has the LWLock of the cache in shared mode, exclusively if it evicts
+ * entries, and takes the spinlock of each entry that it reads or changes.
  */
 #include "postgres.h"
 
@@ -16,10 +22,25 @@
 #include "shmem/cache_scan.h"
 
 /*
+ * Is it an entry of this table of the current database?  Without the LWLock or
+ * a pin, only a hint.
+ */
+static bool
+is_mine(const CacheEntry *entry, Oid items)
+{
+	return entry->live && entry->key.dbid == MyDatabaseId &&
+		entry->key.items == items;
+}
+
+
+/*
  * Changes of the tables, at commit
  */
 
-/* The row of an item changed.  Raises nothing: runs in a commit callback. */
+/*
+ * The row of an item has changed: forget its rules.  For a commit callback;
+ * does not raise.
+ */
 void
 seckill_cache_row_changed(Oid items, int64 item_id)
 {
@@ -33,7 +54,10 @@ seckill_cache_row_changed(Oid items, int64 item_id)
 	LWLockRelease(seckill_cache_state->lock);
 }
 
-/* Any row of this database's items may have changed. */
+/*
+ * Any row of this table may have changed: forget the rules of all its entries.
+ * For a commit callback; does not raise.
+ */
 void
 seckill_cache_rows_changed(Oid items)
 {
@@ -42,16 +66,16 @@ seckill_cache_rows_changed(Oid items)
 	{
 		CacheEntry *entry = &seckill_cache_entries[i].entry;
 
-		if (entry->live && entry->key.dbid == MyDatabaseId &&
-			entry->key.items == items)
+		if (is_mine(entry, items))
 			seckill_cache_forget_rules(entry);
 	}
 	LWLockRelease(seckill_cache_state->lock);
 }
 
 /*
- * Forget the units of seckill_cache_entries whose table is gone, so that they can be
- * evicted.  Whoever is still at one of them meets the fence.
+ * Forget the units of the entries of a database, or of one of its tables, and
+ * evict them.  The tables are gone.  A backend that still has a pin on an
+ * entry keeps it from being evicted, and its order is stopped by the fence.
  */
 static void
 drop_entries(Oid dbid, Oid items)
@@ -72,7 +96,7 @@ drop_entries(Oid dbid, Oid items)
 	LWLockRelease(seckill_cache_state->lock);
 }
 
-/* Is there an entry of this table?  Its table is being dropped. */
+/* Is there an entry of this table of the current database? */
 bool
 seckill_cache_has_table(Oid items)
 {
@@ -80,19 +104,25 @@ seckill_cache_has_table(Oid items)
 
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	for (int i = 0; i < seckill_max_items && !found; i++)
-		found = seckill_cache_entries[i].entry.live &&
-			seckill_cache_entries[i].entry.key.dbid == MyDatabaseId &&
-			seckill_cache_entries[i].entry.key.items == items;
+		found = is_mine(&seckill_cache_entries[i].entry, items);
 	LWLockRelease(seckill_cache_state->lock);
 	return found;
 }
 
+/*
+ * A table is dropped or truncated: drop its entries.  For a commit callback;
+ * does not raise.
+ */
 void
 seckill_cache_drop_table(Oid items)
 {
 	drop_entries(MyDatabaseId, items);
 }
 
+/*
+ * A database is dropped: drop its entries.  For a commit callback; does not
+ * raise.
+ */
 void
 seckill_cache_drop_database(Oid dbid)
 {
@@ -101,43 +131,34 @@ seckill_cache_drop_database(Oid dbid)
 
 
 /*
- * Looking at it
+ * Copy the entries of a table into *rows, which is palloc'd, and return their
+ * number.
  */
-
-/* Is it an entry of this table of my database? */
-static bool
-is_mine(const CacheEntry *entry, Oid items)
-{
-	return entry->live && entry->key.dbid == MyDatabaseId &&
-		entry->key.items == items;
-}
-
-/* Copy what the seckill_cache_entries of this database's items say into *lines. */
 int
-seckill_cache_list(Oid items, CacheInfo **lines)
+seckill_cache_list(Oid items, CacheInfo **rows)
 {
 	int			n = 0;
 
-	*lines = NULL;
+	*rows = NULL;
 	if (seckill_cache_state == NULL)
 		return 0;
-	*lines = palloc_extended(mul_size(seckill_max_items, sizeof(CacheInfo)),
-							 MCXT_ALLOC_HUGE);
+	*rows = palloc_extended(mul_size(seckill_max_items, sizeof(CacheInfo)),
+							MCXT_ALLOC_HUGE);
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	for (int i = 0; i < seckill_max_items; i++)
 	{
 		CacheEntry *entry = &seckill_cache_entries[i].entry;
-		CacheInfo  *line = &(*lines)[n];
+		CacheInfo  *row = &(*rows)[n];
 
 		if (!is_mine(entry, items))
 			continue;
 		SpinLockAcquire(&entry->mutex);
-		line->item_id = entry->key.item_id;
-		line->lease_id = entry->counters.lease_id;
-		line->avail = entry->counters.avail;
-		line->held = entry->counters.held;
-		line->sold_out = entry->sold_out;
-		line->hot = entry->hot;
+		row->item_id = entry->key.item_id;
+		row->lease_id = entry->counters.lease_id;
+		row->avail = entry->counters.avail;
+		row->held = entry->counters.held;
+		row->sold_out = entry->sold_out;
+		row->hot = entry->hot;
 		SpinLockRelease(&entry->mutex);
 		n++;
 	}
@@ -146,8 +167,8 @@ seckill_cache_list(Oid items, CacheInfo **lines)
 }
 
 /*
- * Pin the next entry of a table, from place *next on; NULL if there are no
- * more.
+ * Pin and return the next entry of a table, from index *next on; NULL if there
+ * are no more.  Raises if there is no free pin slot.
  */
 CacheEntry *
 seckill_cache_next(Oid items, int *next, int64 *item_id)

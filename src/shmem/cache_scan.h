@@ -1,13 +1,13 @@
 /*
  * cache_scan.h
- *		TODO
+ *		Operations on many cache entries, and by name instead of by pin.
  */
 #ifndef SECKILL_SHMEM_CACHE_SCAN_H
 #define SECKILL_SHMEM_CACHE_SCAN_H
 
-#include "shmem/cache_private.h"
+#include "seckill.h"
 
-/* A line of seckill_cache(). */
+/* A row that seckill_cache() returns. */
 typedef struct CacheInfo
 {
 	int64		item_id;
@@ -23,7 +23,7 @@ extern void seckill_cache_rows_changed(Oid items);
 extern bool seckill_cache_has_table(Oid items);
 extern void seckill_cache_drop_table(Oid items);
 extern void seckill_cache_drop_database(Oid dbid);
-extern int	seckill_cache_list(Oid items, CacheInfo **lines);
+extern int	seckill_cache_list(Oid items, CacheInfo **rows);
 extern CacheEntry *seckill_cache_next(Oid items, int *next, int64 *item_id);
 
 #endif							/* SECKILL_SHMEM_CACHE_SCAN_H */

@@ -2,17 +2,17 @@
  * counters.h
  *		The arithmetic of a lease's counters: plain functions on a plain struct.
  *
- * Shared by stock.c, which calls them under the entry's spinlock, and by
- * model/lease_model.c, which runs the protocol around them without a server.
- * So nothing here may need PostgreSQL: the types int32, int64, uint64 and
- * ItemRow are the includer's.
+ * cache_counters.c calls them under the entry's spinlock; the model in model/
+ * runs the protocol around them without a server.  So nothing here may need
+ * PostgreSQL: the includer defines the types int32, int64, uint64 and ItemRow.
  */
 #ifndef SECKILL_COUNTERS_H
 #define SECKILL_COUNTERS_H
 
 /*
- * avail is what anyone may take; held what running transactions have taken, or
- * have leased and not committed.  Both count units of lease_id only.
+ * avail is the number of units that anyone may take.  held is the number that
+ * running transactions have taken, or have leased and not committed.  Both
+ * count units of lease_id only.
  */
 typedef struct LeaseCounters
 {
@@ -22,24 +22,24 @@ typedef struct LeaseCounters
 	uint64		generation;
 } LeaseCounters;
 
-/* What the buyer's own transaction has at an entry. */
+/* Units of an entry that the buyer's own transaction has. */
 typedef struct OwnUnits
 {
-	int64		lease_id;		/* the lease that the units are of */
-	int32		held;			/* units of its that the entry counts as held */
+	int64		lease_id;		/* the lease that the units belong to */
+	int32		held;			/* its units that the entry counts as held */
 	int32		credit;			/* those of them that it can still sell */
 } OwnUnits;
 
-/* What a buyer who found an entry short does next. */
+/* What a buyer does next after an entry had too few units. */
 typedef enum UnitsVerdict
 {
-	UNITS_RETRY,				/* something moved: look again */
+	UNITS_RETRY,				/* something has changed: try once more */
 	UNITS_REFILL,				/* units are on the row, or in a dead lease */
 	UNITS_WAIT,					/* another transaction holds units */
-	UNITS_SOLD_OUT				/* proved: none left, none to come back */
+	UNITS_SOLD_OUT				/* proved: none left, none can return */
 } UnitsVerdict;
 
-/* Take at least min and at most max units, or none; returns how many. */
+/* Take at least min and at most max units, or none; return how many. */
 static inline int32
 counters_take(LeaseCounters *c, int32 min, int32 max)
 {
@@ -51,8 +51,8 @@ counters_take(LeaseCounters *c, int32 min, int32 max)
 }
 
 /*
- * Move units of the given lease; those of another are dead and change nothing.
- * True if units became available.
+ * Add to avail and held if this is the given lease; units of another lease are
+ * dead and change nothing.  Returns whether units became available.
  */
 static inline bool
 counters_adjust(LeaseCounters *c, int64 lease_id, int32 avail, int32 held)
@@ -64,7 +64,7 @@ counters_adjust(LeaseCounters *c, int64 lease_id, int32 avail, int32 held)
 	return avail > 0;
 }
 
-/* Forget the lease and its units.  The id is as good as unique. */
+/* Start a new lease without units.  Its id is practically unique. */
 static inline void
 counters_start_lease(LeaseCounters *c)
 {
@@ -73,14 +73,14 @@ counters_start_lease(LeaseCounters *c)
 	c->held = 0;
 }
 
-/* Does nobody have or hold units? */
+/* Are no units on sale or held? */
 static inline bool
 counters_idle(const LeaseCounters *c)
 {
 	return c->avail == 0 && c->held == 0;
 }
 
-/* Has the lease nothing on sale and nothing held but own? */
+/* Does own's lease have nothing on sale, and nothing held but own? */
 static inline bool
 counters_vacant(const LeaseCounters *c, const OwnUnits *own)
 {
@@ -95,7 +95,7 @@ counters_stale(const LeaseCounters *c, const ItemRow *row)
 	return c->lease_id != row->lease_id && !counters_idle(c);
 }
 
-/* Is there a lease on the row that this memory does not know? */
+/* Is there a lease on the row that these counters do not know? */
 static inline bool
 counters_lost(const LeaseCounters *c, const ItemRow *row)
 {
@@ -103,13 +103,13 @@ counters_lost(const LeaseCounters *c, const ItemRow *row)
 }
 
 /*
- * Decide for a buyer who wants quantity units and has seen row after the
- * given generation, and whose own transaction has own.
+ * Decide for a buyer that wants quantity units, has read row after the given
+ * generation, and has own in its own transaction.
  *
- * Every unit is in the committed row, in avail, in held, or taken from the
- * committed row by a transaction that still has it locked; the latter still
- * shows in row->stock.  So row and counters of one generation leave no place
- * for a unit that could come back.
+ * Every unit is in the committed row, in avail, in held, or was taken from the
+ * row by a transaction that still has the row locked; the last kind still
+ * counts in row->stock.  So if row and counters are of one generation and show
+ * no unit, none can return.
  */
 static inline UnitsVerdict
 counters_judge(const LeaseCounters *c, uint64 generation, const ItemRow *row,
@@ -126,8 +126,8 @@ counters_judge(const LeaseCounters *c, uint64 generation, const ItemRow *row,
 }
 
 /*
- * May "sold out" be said to everybody?  A row that the buyer has changed
- * himself is not the truth for others.
+ * Is the item sold out for everybody?  A row that the buyer's own transaction
+ * has changed says nothing about other transactions.
  */
 static inline bool
 counters_all_gone(const LeaseCounters *c, const ItemRow *row)

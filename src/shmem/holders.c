@@ -1,13 +1,28 @@
 /*
  * holders.c
- *		TODO
+ *		Holders: which transactions hold units of a cache entry.
+ *
+ * Each backend has SECKILL_MAX_HOLDS slots in shared memory, of (entry, xid).
+ * The backend sets its own slots; others read them to find a transaction to wait
+ * for.
+ *
+ * - A slot is set before units are taken under the entry's spinlock, and cleared
+ *   after they have been returned under it.  So a backend that has the spinlock
+ *   and finds units held while no slot shows the entry knows that these units
+ *   are lost.
+ * - moves is odd while its backend moves units from one of its slots to another:
+ *   a reader could miss them in both, so it takes the backend for a holder.
+ * - nholds bounds the search: slots from there on are empty.
+ * - A slot whose transaction has ended is cleared by the backend that has waited
+ *   for that transaction.
+ *
+ * The caller has pinned the entry.  Nothing here raises.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/spin.h"
-#include "utils/hsearch.h"
 
 #include "base/compat.h"
 #include "shmem/cache_counters.h"
@@ -15,35 +30,32 @@
 #include "shmem/counters.h"
 #include "shmem/holders.h"
 
-/*
- * Holders
- */
-
-/* Show in one of my places that xid holds units of entry. */
+/* Show in a slot of this backend that xid holds units of entry. */
 void
-seckill_holder_publish(int place, CacheEntry *entry, TransactionId xid)
+seckill_holder_publish(int slot, CacheEntry *entry, TransactionId xid)
 {
 	CacheBackend *me = my_backend();
 
-	pg_atomic_write_u64(&me->holds[place],
+	pg_atomic_write_u64(&me->holds[slot],
 						((uint64) entry_number(entry) << 32) | xid);
-	if (pg_atomic_read_u32(&me->nholds) <= (uint32) place)
-		pg_atomic_write_u32(&me->nholds, place + 1);
+	if (pg_atomic_read_u32(&me->nholds) <= (uint32) slot)
+		pg_atomic_write_u32(&me->nholds, slot + 1);
 }
 
+/* Clear a slot of this backend. */
 void
-seckill_holder_withdraw(int place)
+seckill_holder_withdraw(int slot)
 {
 	CacheBackend *me = my_backend();
 
-	pg_atomic_write_u64(&me->holds[place], 0);
-	if (pg_atomic_read_u32(&me->nholds) == (uint32) place + 1)
-		pg_atomic_write_u32(&me->nholds, place);
+	pg_atomic_write_u64(&me->holds[slot], 0);
+	if (pg_atomic_read_u32(&me->nholds) == (uint32) slot + 1)
+		pg_atomic_write_u32(&me->nholds, slot);
 }
 
 /*
- * Units are going to move between places of mine: who looks meanwhile might
- * see them in neither.
+ * Units are about to move between slots of this backend.  Until
+ * seckill_holder_end_move() a reader might see them in neither.
  */
 void
 seckill_holder_begin_move(void)
@@ -54,6 +66,7 @@ seckill_holder_begin_move(void)
 	pg_write_barrier();
 }
 
+/* Units have moved between slots of this backend. */
 void
 seckill_holder_end_move(void)
 {
@@ -63,9 +76,11 @@ seckill_holder_end_move(void)
 	pg_atomic_write_u32(&me->moves, pg_atomic_read_u32(&me->moves) + 1);
 }
 
-/* The first place of a backend that shows the entry, or -1. */
+/*
+ * Return the index of the first slot of a backend that shows the entry, or -1.
+ */
 static int
-find_place(CacheBackend *backend, CacheEntry *entry)
+find_slot(CacheBackend *backend, CacheEntry *entry)
 {
 	uint32		number = entry_number(entry);
 	int			n = pg_atomic_read_u32(&backend->nholds);
@@ -76,21 +91,23 @@ find_place(CacheBackend *backend, CacheEntry *entry)
 	return -1;
 }
 
-/* A place of another backend that shows the entry; false if none does. */
+/*
+ * Find a slot of another backend that shows the entry; false if there is none.
+ */
 bool
 seckill_holder_find(CacheEntry *entry, Holder *holder)
 {
 	for (int i = 0; i < MaxBackends; i++)
 	{
-		int			place;
+		int			slot;
 
 		if (i == SeckillMyProcIndex())
 			continue;
-		place = find_place(&seckill_cache_backends[i], entry);
-		if (place < 0)
+		slot = find_slot(&seckill_cache_backends[i], entry);
+		if (slot < 0)
 			continue;
-		holder->place = &seckill_cache_backends[i].holds[place];
-		holder->shown = pg_atomic_read_u64(holder->place);
+		holder->slot = &seckill_cache_backends[i].holds[slot];
+		holder->shown = pg_atomic_read_u64(holder->slot);
 		if ((uint32) (holder->shown >> 32) == entry_number(entry))
 			return true;
 	}
@@ -98,16 +115,16 @@ seckill_holder_find(CacheEntry *entry, Holder *holder)
 }
 
 /*
- * The caller has waited for the transaction of a holder, so its callbacks have
- * run.  A place that still shows it shows nobody: clear it.
+ * Clear the slot if it still shows the holder.  The caller has waited for the
+ * holder's transaction, so its callbacks have run and the slot is a leftover.
  */
 void
 seckill_holder_forget(Holder *holder)
 {
-	(void) pg_atomic_compare_exchange_u64(holder->place, &holder->shown, 0);
+	(void) pg_atomic_compare_exchange_u64(holder->slot, &holder->shown, 0);
 }
 
-/* Might another backend hold units of the entry?  Under the mutex. */
+/* Might another backend hold units of the entry?  Under the spinlock. */
 static bool
 has_other_holder(CacheEntry *entry)
 {
@@ -119,7 +136,7 @@ has_other_holder(CacheEntry *entry)
 		if (i == SeckillMyProcIndex())
 			continue;
 		pg_read_barrier();
-		if (find_place(backend, entry) >= 0)
+		if (find_slot(backend, entry) >= 0)
 			return true;
 		pg_read_barrier();
 		if ((moves & 1) != 0 || pg_atomic_read_u32(&backend->moves) != moves)
@@ -128,7 +145,7 @@ has_other_holder(CacheEntry *entry)
 	return false;
 }
 
-/* Are units of the entry on hold that nobody has?  Under the mutex. */
+/* Are units of own's lease held by no backend?  Under the spinlock. */
 static bool
 has_lost_units(CacheEntry *entry, const OwnUnits *own)
 {
@@ -136,7 +153,7 @@ has_lost_units(CacheEntry *entry, const OwnUnits *own)
 		entry->counters.held > own->held && !has_other_holder(entry);
 }
 
-/* The same for the caller's own transaction having own. */
+/* Does the entry count units of own's lease as held that no backend holds? */
 bool
 seckill_holder_has_lost(CacheEntry *entry, const OwnUnits *own)
 {
@@ -149,10 +166,10 @@ seckill_holder_has_lost(CacheEntry *entry, const OwnUnits *own)
 }
 
 /*
- * Start a new lease if units of this one are on hold that nobody has; returns
- * how many, 0 if there are none.  The caller has so many units itself, sold
- * none, and has locked the item's row, so nobody has sold units of the lease
- * and not committed.
+ * Start a new lease if the entry counts units as held that no backend holds;
+ * returns how many, or 0. own_units are those that the caller's transaction
+ * holds and has not sold.  The caller has locked the item's row, so no
+ * transaction has sold units of the lease and not committed.
  */
 int32
 seckill_holder_drop_lost(CacheEntry *entry, int32 own_units)

@@ -1,6 +1,6 @@
 /*
  * holders.h
- *		TODO
+ *		Holders: which transactions hold units of a cache entry.
  */
 #ifndef SECKILL_SHMEM_HOLDERS_H
 #define SECKILL_SHMEM_HOLDERS_H
@@ -8,19 +8,19 @@
 #include "access/transam.h"
 #include "port/atomics.h"
 
-#include "shmem/cache_private.h"
+#include "seckill.h"
 #include "shmem/counters.h"
 
-/* A place that shows a holder of units. */
+/* A holder that was found. */
 typedef struct Holder
 {
-	pg_atomic_uint64 *place;
+	pg_atomic_uint64 *slot;		/* where it is shown */
 	uint64		shown;			/* entry << 32 | xid */
 } Holder;
 
-extern void seckill_holder_publish(int place, CacheEntry *entry,
+extern void seckill_holder_publish(int slot, CacheEntry *entry,
 								   TransactionId xid);
-extern void seckill_holder_withdraw(int place);
+extern void seckill_holder_withdraw(int slot);
 extern void seckill_holder_begin_move(void);
 extern void seckill_holder_end_move(void);
 extern bool seckill_holder_find(CacheEntry *entry, Holder *holder);

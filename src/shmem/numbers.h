@@ -1,13 +1,14 @@
 /*
  * numbers.h
  *		The arithmetic of numbered units: the ring of numbers beside a cache
- *		entry, and what becomes of a number on hold when a level ends.
+ *		entry, and what happens to a held number when a transaction level ends.
  *
- * A unit of a numbered item has a number.  Counters say how many units are on
- * sale, a ring says which: entry c and its ring change under one spinlock, and
- * the ring has c->avail numbers.  Shared by the extension and by model/, so
- * nothing here may need PostgreSQL: the type int32 is the includer's, who
- * includes counters.h first and may set NUMBERS_RING.
+ * Used by model/ only so far; the extension has no numbered units yet.
+ *
+ * Each unit of a numbered item has a number.  Counters say how many units are on
+ * sale, a ring says which.  Entry c and its ring change under one spinlock, and
+ * the ring has c->avail numbers.  Nothing here may need PostgreSQL: the includer
+ * defines the type int32, includes counters.h first, and may set NUMBERS_RING.
  */
 #ifndef SECKILL_NUMBERS_H
 #define SECKILL_NUMBERS_H
@@ -15,7 +16,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Numbers that a ring can have; a power of two. */
+/* Numbers that a ring can hold; a power of two. */
 #ifndef NUMBERS_RING
 #define NUMBERS_RING 1024
 #endif
@@ -24,38 +25,39 @@
 #endif
 
 /*
- * Numbers leave at the head.  Those of a refill come in at the tail, those
- * that are returned at the head: a buyer gets the one that was offered first.
+ * Numbers leave at the head.  A refill adds at the tail; a returned number is
+ * put back at the head.  So a buyer gets the number that was offered first.
  * Numbers are moved in before their units are counted as on sale, and only if
- * the lease that they are of is the entry's.
+ * they belong to the entry's lease.
  */
 typedef struct NumberRing
 {
-	int32		head;			/* where the next one is */
+	int32		head;			/* index of the next one */
 	int32		numbers[NUMBERS_RING];
 } NumberRing;
 
 /*
- * A number that a transaction has and the ring has not.  Levels are those of
- * subtransactions, 1 at the top.
+ * A number that a transaction has taken out of the ring.  Levels are nest
+ * levels of subtransactions, 1 at the top.
  */
 typedef struct NumberHold
 {
 	int32		number;
-	int32		level;			/* that took it, or can sell it */
-	int32		leased_level;	/* that moved it from the row; 0: from the
-								 * ring */
-	bool		credit;			/* leased by us, and not sold yet */
+	int32		level;			/* level that took it, or can sell it */
+	int32		leased_level;	/* level that moved it from the row; 0: it is
+								 * from the ring */
+	bool		credit;			/* leased by this transaction, not sold yet */
 } NumberHold;
 
-/* What becomes of a number on hold when a level aborts. */
+/* What happens to a held number when a level aborts. */
 typedef enum NumberFate
 {
 	NUMBER_STAYS,				/* with the transaction */
 	NUMBER_RETURNS,				/* to the ring */
-	NUMBER_VANISHES				/* its lease is undone: it is on the row */
+	NUMBER_VANISHES				/* its lease is rolled back: it is on the row */
 } NumberFate;
 
+/* Reduce a position to an index of the ring. */
 static inline int32
 ring_place(int32 place)
 {
@@ -63,8 +65,8 @@ ring_place(int32 place)
 }
 
 /*
- * How many numbers more may be leased?  Those that are held may come back, so
- * they keep their places.
+ * Return how many more numbers may be leased.  Held numbers may return, so
+ * room is kept for them.
  */
 static inline int32
 ring_room(const LeaseCounters *c)
@@ -72,7 +74,7 @@ ring_room(const LeaseCounters *c)
 	return NUMBERS_RING - c->avail - c->held;
 }
 
-/* Copy n numbers out, the next one first; the ring has as many. */
+/* Take n numbers out, the next one first; the ring has that many. */
 static inline void
 ring_take(NumberRing *ring, int32 *numbers, int32 n)
 {
@@ -84,7 +86,7 @@ ring_take(NumberRing *ring, int32 *numbers, int32 n)
 	ring->head = ring_place(ring->head + n);
 }
 
-/* Write n numbers from the given place on. */
+/* Write n numbers from the given index on. */
 static inline void
 ring_write(NumberRing *ring, int32 place, const int32 *numbers, int32 n)
 {
@@ -95,7 +97,7 @@ ring_write(NumberRing *ring, int32 place, const int32 *numbers, int32 n)
 	memcpy(ring->numbers, numbers + part, sizeof(int32) * (size_t) (n - part));
 }
 
-/* Put n numbers before those that are there; the first one is the next one. */
+/* Put n numbers before those in the ring; the first becomes the next one. */
 static inline void
 ring_return(NumberRing *ring, const int32 *numbers, int32 n)
 {
@@ -103,7 +105,7 @@ ring_return(NumberRing *ring, const int32 *numbers, int32 n)
 	ring_write(ring, ring->head, numbers, n);
 }
 
-/* Put n numbers behind the avail ones that are there. */
+/* Put n numbers behind the avail ones in the ring. */
 static inline void
 ring_refill(NumberRing *ring, int32 avail, const int32 *numbers, int32 n)
 {
@@ -111,9 +113,10 @@ ring_refill(NumberRing *ring, int32 avail, const int32 *numbers, int32 n)
 }
 
 /*
- * A level aborts.  A number that it has leased is no longer leased.  One that
- * it took from an outer level's credit can be sold again by that level: nobody
- * else may see it before commit.
+ * A level aborts; return what happens to the number.  A number that the level
+ * has leased is no longer leased.  One that it took from an outer level's
+ * credit can be sold by that level again: no other transaction may see it
+ * before commit.
  */
 static inline NumberFate
 number_abort(NumberHold *hold, int32 level)
@@ -129,7 +132,7 @@ number_abort(NumberHold *hold, int32 level)
 	return NUMBER_STAYS;
 }
 
-/* A level commits: what it took and leased is the outer level's. */
+/* A level commits: what it took and leased belongs to the outer level now. */
 static inline void
 number_commit(NumberHold *hold, int32 level)
 {

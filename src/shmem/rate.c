@@ -1,26 +1,27 @@
 /*
  * rate.c
- *		How often a user may call: a token bucket for each.
+ *		Rate limits: a token bucket for each user.
  *
- * A bucket holds up to burst calls and gets new ones at the rate.  It is kept
- * as one number, by the generic cell rate algorithm (ITU-T I.371): the
- * theoretical arrival time, at which the bucket will be full again.  A call
- * passes if its share, 1/rate, can be added and the bucket is full again
- * within burst/rate from now.  A call that is refused adds nothing.
+ * A bucket holds up to burst calls and is refilled at the rate.  It is stored as
+ * one number, by the generic cell rate algorithm (ITU-T I.371): the theoretical
+ * arrival time, at which the bucket will be full again.  A call is admitted if
+ * its share, 1/rate, can be added and the bucket is full again within burst/rate
+ * from now.  A call that is refused adds nothing.
  *
- * Buckets are in a table of fixed size in shared memory: sets of a few, each
- * with a spinlock, the set chosen by a hash of the bucket's key.  The hash is
- * all that is kept of the key; that two keys of 64 bits are the same does not
- * happen by chance, and a seed keeps it from being made to happen.  A new
- * bucket takes the place of the one of its set that is the first to be full.
- * If that is full already, nothing is lost: a bucket that is not there is
- * full.  If not, a user gets a fresh start: a table that is too small limits
- * less, and refuses nobody wrongly.
+ * Buckets are in a table of fixed size in shared memory.  The table consists of
+ * sets of a few buckets, each with a spinlock; a hash of the bucket's key
+ * chooses the set.  Only the hash of the key is stored.  Two keys do not have
+ * the same 64 bits by chance, and a random seed keeps users from constructing
+ * them.  A new bucket replaces the one of its set that will be full first.  If
+ * that one is full already, nothing is lost, because a bucket that is not in the
+ * table is full.  If not, a user starts with a full bucket: a table that is too
+ * small limits less, and never refuses a call wrongly.
  *
- * An item with a rate or burst of its own has buckets of its own, by (item,
- * user); all others of a database share those by user.
+ * An item with a rate or burst of its own has its own buckets, by (item, user).
+ * All other items of a database share buckets by user.
  *
- * Without shared_preload_libraries there is no table and no limit.
+ * No process waits here but for the spinlock of a set.  Without
+ * shared_preload_libraries there is no table and no limit.
  */
 #include "postgres.h"
 
@@ -36,28 +37,29 @@
 #include "seckill.h"
 #include "shmem/rate.h"
 
-/* So many, with their lock, fill two cache lines of 64 bytes. */
+/* Buckets of a set: with the spinlock they fill two cache lines of 64 bytes. */
 #define WAYS		7
 
-/* A session that has read the clock is held up for less. */
+/* Longer than any session takes from reading the clock to the spinlock. */
 #define CLOCK_SLACK	USECS_PER_SEC
 
-/* The longest a call and a bucket can take: so sums of times do not overflow. */
+/* Limits of the share of a call and of a whole bucket: sums do not overflow. */
 #define LONGEST_SHARE	(1000.0 * DAYS_PER_YEAR * USECS_PER_DAY)
 #define LONGEST_WHOLE	((double) (INT64CONST(1) << 61))
 
+/* What a bucket is of. */
 typedef struct RateKey
 {
 	Oid			dbid;
-	uint32		own;			/* is the bucket of this item alone? */
-	int64		item_id;		/* 0 if not */
+	uint32		own;			/* does the item have buckets of its own? */
+	int64		item_id;		/* if so; else 0 */
 	int64		user_id;
 } RateKey;
 
 typedef struct RateBucket
 {
 	uint64		hash;			/* of the key */
-	ClockTime	full_at;		/* 0: not in use, or as good as that */
+	ClockTime	full_at;		/* if past, the bucket is full; 0: not in use */
 } RateBucket;
 
 typedef struct RateSet
@@ -124,19 +126,21 @@ const SeckillShmem seckill_rate_shmem = {NULL, request, init};
  * Buckets
  */
 
-/* The rate that counts for the purchase; 0: none. */
+/* Return the rate that applies to the purchase; 0: none. */
 static inline double
 rate_of(const Purchase *p)
 {
 	return p->rules.user_rate >= 0 ? p->rules.user_rate : seckill_user_rate;
 }
 
+/* Return the burst that applies to the purchase. */
 static inline int32
 burst_of(const Purchase *p)
 {
 	return p->rules.user_burst > 0 ? p->rules.user_burst : seckill_user_burst;
 }
 
+/* Return the hash of the key of the purchase's bucket. */
 static uint64
 hash_key(const Purchase *p)
 {
@@ -149,7 +153,10 @@ hash_key(const Purchase *p)
 							   shared->seed);
 }
 
-/* Under the mutex: the bucket of the hash, full if it was not there. */
+/*
+ * Return the bucket of the hash; if it is not there, a full one replaces
+ * another.  Under the spinlock.
+ */
 static RateBucket *
 find_bucket(RateSet *set, uint64 hash)
 {
@@ -170,9 +177,10 @@ find_bucket(RateSet *set, uint64 hash)
 }
 
 /*
- * Under the mutex: take a call from the bucket, if there is one.  A bucket
- * that is to be full later than an empty one ever is has seen another rate: it
- * is empty, no worse.
+ * Take a call from the bucket; false if there is none.  Under the spinlock.
+ *
+ * If the bucket is to be full later than an empty one would be, it was filled
+ * at another rate: it counts as empty.
  */
 static bool
 take(RateBucket *bucket, int64 share, int64 whole, ClockTime now)
@@ -186,14 +194,17 @@ take(RateBucket *bucket, int64 share, int64 whole, ClockTime now)
 }
 
 
-/* Is there a rate that the purchase must keep to? */
+/* Is there a rate limit for the purchase? */
 bool
 seckill_rate_applies(const Purchase *p)
 {
 	return shared != NULL && rate_of(p) > 0;
 }
 
-/* Count a call for which there is a rate; false if it is one too many. */
+/*
+ * Count a call to which a rate limit applies; false if it exceeds the limit.
+ * Does not raise.
+ */
 bool
 seckill_rate_admits(const Purchase *p)
 {

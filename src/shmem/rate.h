@@ -1,6 +1,6 @@
 /*
  * rate.h
- *		TODO
+ *		Rate limits: a token bucket for each user.
  */
 #ifndef SECKILL_SHMEM_RATE_H
 #define SECKILL_SHMEM_RATE_H

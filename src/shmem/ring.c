@@ -1,65 +1,63 @@
 /*
- * queue.c
- *		The queue: a bounded ring of purchases in shared memory, which a
- *		background worker decides in batches (worker.c).
+ * ring.c
+ *		The queue of a database: a bounded ring of purchases in shared memory,
+ *		which a queue worker decides in batches.
  *
- * This is peak-shaving by a message queue, with the queue inside the database:
- * many purchases share one transaction and one flush (group commit), and the
- * answer is published when that transaction has committed.
+ * This is peak shaving by a message queue inside the database.  Many purchases
+ * share one transaction and one WAL flush (group commit), and the answers are
+ * published when that transaction has committed.  This file opens rings, makes
+ * sure that there is a worker, and puts purchases in.  ring_wait.c is the
+ * buyers' side, ring_worker.c the worker's.
  *
- * There is one ring per database that uses the queue, of RING_DATABASES
- * there can be.  A ticket is a position in the ring, counted on from a random
- * number when the ring is taken into use, so that a ticket of another life of
- * the server is not mistaken for one of this, whatever the clock says.  That
- * number is 51 random bits after a 1: a million tickets in either life meet
- * once in 10^9 lives.  No ticket needs more than 53 bits, which a client's
- * floating-point number can hold.
+ * There is a ring for each database that uses the queue, up to RING_DATABASES.
+ * A ticket is a position in the ring, counted up from a random number that is
+ * drawn when the ring is opened.  So a ticket from before a restart of the
+ * server is not mistaken for a new one, whatever the clock says.  The number is
+ * 51 random bits after a 1: a million tickets before a restart and a million
+ * after it meet once in 10^9 restarts.  No ticket needs more than 53 bits, which
+ * a client's floating-point number can represent.
  *
  * A cell holds its ticket and its phase in one atomic word:
  *
  *	READY -> TAKEN -> DECIDED -> (READY, under the ticket one round later)
  *	  |		   |
- *	  |		   +-> READY: the worker has put it off
- *	  +-> FREE: the buyer has left; like DECIDED
+ *	  |		   +-> READY: the worker has deferred it
+ *	  +-> FREE: the buyer has left; can be reused like DECIDED
  *
- * The worker takes a cell when it decides, with the row locked and no wait
- * ahead but that for the commit: until then the buyer can leave.
+ * The worker takes a cell when it decides, with the row locked and nothing left
+ * to wait for but the commit.  Until then the buyer can leave.
  *
  * Who may change what:
  *
- * - tail: producers, by compare-and-swap, after they saw that the cell of the
- *   next ticket can be used: it holds the ticket one round earlier, FREE or
- *   DECIDED, with nobody waiting for it.  Any other cell means that the ring
- *   is full.  Who moved tail owns the cell, until it says READY.
+ * - tail: producers, by compare-and-swap, after they have seen that the cell of
+ *   the next ticket can be reused: it holds the ticket of one round earlier, is
+ *   FREE or DECIDED, and has no waiter.  In any other state of that cell the
+ *   ring is full.  The producer that has moved tail owns the cell until it sets
+ *   the cell to READY.
  * - READY to TAKEN, TAKEN to READY or DECIDED, and head: the worker.
- *   READY to FREE: the buyer who waits for it.
- * - waiter: set by the producer, cleared by the buyer when he has read the
- *   answer or leaves.  The worker adds ANSWERED to it and wakes him; it is the
- *   word that he sleeps on.
- * - item_id, user_id, quantity, request: the producer, before READY.
+ *   READY to FREE: the buyer that waits for the cell.
+ * - waiter: set by the producer, cleared by the buyer when it has read the
+ *   answer or leaves.  The worker sets ANSWERED in it and wakes the buyer, which
+ *   sleeps on this word.
+ * - item_id, user_id, quantity, request_id: the producer, before READY.
  * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
- *	 they are those of the ticket one round earlier, which may be read still.
- * - dbid, worker, pid: under queues->lock.  Producers read worker without it, see
- *   seckill_ring_release().
+ *   they belong to the ticket of one round earlier and may still be read.
+ * - dbid, pid, latch and worker: under seckill_rings->lock.  Producers read
+ *   worker and latch without it, see seckill_ring_retire() and wake_worker().
+ * - errors, next_error: under error_mutex.
  *
- * A worker that dies leaves its cells TAKEN and the next one takes them again.
- * That is right, as its transaction did not commit: answers are published in
+ * A worker that dies leaves cells TAKEN, and the next worker takes them over.
+ * That is right because its transaction did not commit: answers are published in
  * the commit callback, where no interrupt is served.
  */
 #include "postgres.h"
 
-#include <signal.h>
-
-#include "lib/qunique.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
-#include "utils/memutils.h"
 
 #include "base/bgworker.h"
 #include "base/compat.h"
@@ -67,16 +65,18 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "seckill.h"
+#include "shmem/cache.h"
+#include "shmem/databases.h"
 #include "shmem/ring.h"
 #include "shmem/ring_private.h"
 
-/* The least first ticket, and a number above all tickets. */
+/* The least first ticket. */
 #define FIRST_TICKET		(UINT64CONST(1) << 51)
 
 Rings	   *seckill_rings = NULL;
 RingCell   *seckill_ring_cells = NULL;	/* seckill_queue_size for each queue */
 
-/* The queue of my database, once I have used it. */
+/* The ring of the current database, once this backend has used it. */
 Ring	   *seckill_my_ring = NULL;
 
 
@@ -87,24 +87,24 @@ Ring	   *seckill_my_ring = NULL;
 static void
 request(void)
 {
-	seckill_shmem_struct("seckill seckill_rings", sizeof(Rings), (void **) &seckill_rings);
-	seckill_shmem_struct("seckill queue seckill_ring_cells",
+	seckill_shmem_struct("seckill rings", sizeof(Rings), (void **) &seckill_rings);
+	seckill_shmem_struct("seckill ring cells",
 						 mul_size(mul_size(RING_DATABASES, seckill_queue_size),
 								  sizeof(RingCell)),
 						 (void **) &seckill_ring_cells);
 }
 
 static void
-init_queue(Ring *q)
+init_ring(Ring *ring)
 {
-	memset(q, 0, sizeof(Ring));
-	pg_atomic_init_u32(&q->worker, WORKER_NONE);
-	pg_atomic_init_u32(&q->failures, 0);
-	pg_atomic_init_u64(&q->tail, 0);
-	pg_atomic_init_u64(&q->head, 0);
-	pg_atomic_init_u32(&q->sleeping, 0);
-	ConditionVariableInit(&q->decided);
-	SpinLockInit(&q->error_mutex);
+	memset(ring, 0, sizeof(Ring));
+	pg_atomic_init_u32(&ring->worker, WORKER_NONE);
+	pg_atomic_init_u32(&ring->failures, 0);
+	pg_atomic_init_u64(&ring->tail, 0);
+	pg_atomic_init_u64(&ring->head, 0);
+	pg_atomic_init_u32(&ring->sleeping, 0);
+	ConditionVariableInit(&ring->decided);
+	SpinLockInit(&ring->error_mutex);
 }
 
 static void
@@ -112,27 +112,40 @@ init(void)
 {
 	seckill_rings->lock = seckill_shmem_lock(&seckill_ring_shmem);
 	for (int i = 0; i < RING_DATABASES; i++)
-		init_queue(&seckill_rings->queue[i]);
+		init_ring(&seckill_rings->rings[i]);
 }
 
-const SeckillShmem seckill_ring_shmem = {"seckill_queue", request, init};
+const SeckillShmem seckill_ring_shmem = {"seckill_ring", request, init};
 
 
 /*
  * The queue of a database
  */
 
-/* Under seckill_rings->lock. */
+/* Raise unless there is shared memory, and so a queue. */
+void
+seckill_ring_check_preloaded(void)
+{
+	seckill_cache_check_preloaded("queue");
+}
+
+/*
+ * Return the ring of a database, or NULL; for InvalidOid, a ring that is not
+ * in use.  Under seckill_rings->lock.
+ */
 Ring *
 seckill_ring_find(Oid dbid)
 {
-	for (int i = 0; i < RING_DATABASES; i++)
-		if (seckill_rings->queue[i].dbid == dbid)
-			return &seckill_rings->queue[i];
-	return NULL;
+	int			i = seckill_find_database(&seckill_rings->rings[0].dbid,
+										  sizeof(Ring), RING_DATABASES, dbid);
+
+	return i >= 0 ? &seckill_rings->rings[i] : NULL;
 }
 
-/* The first ticket of a queue, see above. */
+/*
+ * Draw the first ticket of a ring, see above; raises if there are no random
+ * numbers.
+ */
 static uint64
 draw_first_ticket(void)
 {
@@ -145,33 +158,39 @@ draw_first_ticket(void)
 	return FIRST_TICKET | (random & (FIRST_TICKET - 1));
 }
 
-/* Under seckill_rings->lock: take an unused queue into use for my database. */
+/*
+ * Open an unused ring for the current database; NULL if all are in use.  Under
+ * seckill_rings->lock, exclusively.
+ */
 static Ring *
-open_queue(uint64 first)
+open_ring(uint64 first)
 {
-	Ring	   *q = seckill_ring_find(InvalidOid);
+	Ring	   *ring = seckill_ring_find(InvalidOid);
 
-	if (q == NULL)
+	if (ring == NULL)
 		return NULL;
-	q->first = first;
-	pg_atomic_write_u64(&q->tail, first);
-	pg_atomic_write_u64(&q->head, first);
+	ring->first = first;
+	pg_atomic_write_u64(&ring->tail, first);
+	pg_atomic_write_u64(&ring->head, first);
 	for (uint64 ticket = first - seckill_queue_size; ticket < first; ticket++)
 	{
-		RingCell   *cell = cell_of(q, ticket);
+		RingCell   *cell = cell_of(ring, ticket);
 
 		pg_atomic_init_u64(&cell->state, state_of(ticket, CELL_FREE));
 		pg_atomic_init_u32(&cell->waiter, 0);
 	}
 	for (int i = 0; i < RING_ERRORS; i++)
-		q->errors[i].ticket = 0;
-	pg_atomic_write_u32(&q->worker, WORKER_NONE);
-	pg_atomic_write_u32(&q->failures, 0);
-	q->dbid = MyDatabaseId;
-	return q;
+		ring->errors[i].ticket = 0;
+	pg_atomic_write_u32(&ring->worker, WORKER_NONE);
+	pg_atomic_write_u32(&ring->failures, 0);
+	ring->dbid = MyDatabaseId;
+	return ring;
 }
 
-/* The queue of my database, if there is one or is to be one; else NULL. */
+/*
+ * Return the ring of the current database, opening it if there is none and
+ * open is true; NULL if there is none then.
+ */
 Ring *
 seckill_ring_of_database(bool open)
 {
@@ -183,12 +202,15 @@ seckill_ring_of_database(bool open)
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
 	seckill_my_ring = seckill_ring_find(MyDatabaseId);
 	if (seckill_my_ring == NULL && open)
-		seckill_my_ring = open_queue(first);
+		seckill_my_ring = open_ring(first);
 	LWLockRelease(seckill_rings->lock);
 	return seckill_my_ring;
 }
 
-/* The queue of my database, which is taken into use if need be. */
+/*
+ * Return the ring of the current database, opening it if need be; raise if
+ * there are too many.
+ */
 Ring *
 seckill_ring_get(void)
 {
@@ -196,27 +218,27 @@ seckill_ring_get(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many databases use the queue"),
-				 errdetail("There are seckill_rings for %d databases of a server.",
+				 errdetail("At most %d databases of a server can.",
 						   RING_DATABASES),
 				 errhint("Use another mode, such as \"cache\".")));
 	return seckill_my_ring;
 }
 
 /*
- * The database is dropped: nobody is left who could use its queue.  Called in
- * a commit callback; raises nothing.
+ * A database is dropped, so no process can use its ring: close it.  For a
+ * commit callback; does not raise.
  */
 void
 seckill_ring_drop_database(Oid dbid)
 {
-	Ring	   *q;
+	Ring	   *ring;
 
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
-	q = seckill_ring_find(dbid);
-	if (q != NULL)
+	ring = seckill_ring_find(dbid);
+	if (ring != NULL)
 	{
-		q->dbid = InvalidOid;
-		q->pid = 0;
+		ring->dbid = InvalidOid;
+		ring->pid = 0;
 	}
 	LWLockRelease(seckill_rings->lock);
 }
@@ -226,25 +248,29 @@ seckill_ring_drop_database(Oid dbid)
  * The worker's presence
  */
 
-/* Ask for a worker if there is none; false if there is no place for it. */
+/*
+ * Ask the postmaster for a worker if there is none; false if no background
+ * worker is left for it.
+ */
 bool
-seckill_ring_ensure_worker(Ring *q)
+seckill_ring_ensure_worker(Ring *ring)
 {
 	bool		started = true;
 
-	if (pg_atomic_read_u32(&q->worker) != WORKER_NONE)
+	if (pg_atomic_read_u32(&ring->worker) != WORKER_NONE)
 		return true;
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u32(&q->worker) == WORKER_NONE)
+	if (pg_atomic_read_u32(&ring->worker) == WORKER_NONE)
 	{
 		started = seckill_queue_worker_register();
 		if (started)
-			pg_atomic_write_u32(&q->worker, WORKER_STARTING);
+			pg_atomic_write_u32(&ring->worker, WORKER_STARTING);
 	}
 	LWLockRelease(seckill_rings->lock);
 	return started;
 }
 
+/* Raise: no background worker is left. */
 SECKILL_NORETURN void
 seckill_ring_no_worker(void)
 {
@@ -254,22 +280,22 @@ seckill_ring_no_worker(void)
 			 errhint("Raise max_worker_processes, or use another mode.")));
 }
 
-/* See to it that there is a worker, or raise. */
+/* Make sure that there is a worker, or raise. */
 void
-seckill_ring_need_worker(Ring *q)
+seckill_ring_need_worker(Ring *ring)
 {
-	if (!seckill_ring_ensure_worker(q))
+	if (!seckill_ring_ensure_worker(ring))
 		seckill_ring_no_worker();
 }
 
-/* Tell the worker of a cell that has become READY. */
+/* A cell has become READY: wake the worker if it sleeps. */
 static void
-wake_worker(Ring *q)
+wake_worker(Ring *ring)
 {
 	pg_memory_barrier();
-	if (pg_atomic_read_u32(&q->sleeping) != 0 &&
-		pg_atomic_exchange_u32(&q->sleeping, 0) != 0)
-		SetLatch(q->latch);
+	if (pg_atomic_read_u32(&ring->sleeping) != 0 &&
+		pg_atomic_exchange_u32(&ring->sleeping, 0) != 0)
+		SetLatch(ring->latch);
 }
 
 
@@ -278,16 +304,16 @@ wake_worker(Ring *q)
  */
 
 /*
- * Move tail past one cell that can be used; false if the ring is full.  A
- * producer who read tail before others moved it looks again.
+ * Move tail past one cell that can be reused; false if the ring is full.
+ * Retries if another producer has moved tail since it was read.
  */
 static bool
-next_ticket(Ring *q, uint64 *ticket)
+next_ticket(Ring *ring, uint64 *ticket)
 {
-	*ticket = pg_atomic_read_u64(&q->tail);
+	*ticket = pg_atomic_read_u64(&ring->tail);
 	for (;;)
 	{
-		RingCell   *cell = cell_of(q, *ticket);
+		RingCell   *cell = cell_of(ring, *ticket);
 		uint64		state = pg_atomic_read_u64(&cell->state);
 		uint64		tail;
 
@@ -295,11 +321,11 @@ next_ticket(Ring *q, uint64 *ticket)
 		if (ticket_in(state) == *ticket - seckill_queue_size &&
 			is_over(state) && pg_atomic_read_u32(&cell->waiter) == 0)
 		{
-			if (pg_atomic_compare_exchange_u64(&q->tail, ticket, *ticket + 1))
+			if (pg_atomic_compare_exchange_u64(&ring->tail, ticket, *ticket + 1))
 				return true;
 			continue;
 		}
-		tail = pg_atomic_read_u64(&q->tail);
+		tail = pg_atomic_read_u64(&ring->tail);
 		if (tail == *ticket)
 			return false;
 		*ticket = tail;
@@ -307,18 +333,19 @@ next_ticket(Ring *q, uint64 *ticket)
 }
 
 /*
- * Put a purchase into the ring.  waiter is the process to wake when it is
- * decided, or NOBODY.  False if the ring is full.
+ * Put a purchase into the ring.  waiter is the index of the process to wake
+ * when the purchase is decided, or -1.  Returns false if the ring is full;
+ * does not raise.
  */
 bool
-seckill_ring_put(Ring *q, const Purchase *p, int waiter, uint64 *ticket)
+seckill_ring_put(Ring *ring, const Purchase *p, int waiter, uint64 *ticket)
 {
 	RingCell   *cell;
 
-	if (!next_ticket(q, ticket))
+	if (!next_ticket(ring, ticket))
 		return false;
 	SECKILL_CRASH("cell taken");
-	cell = cell_of(q, *ticket);
+	cell = cell_of(ring, *ticket);
 	cell->item_id = p->item_id;
 	cell->user_id = p->user_id;
 	cell->quantity = p->quantity;
@@ -327,36 +354,32 @@ seckill_ring_put(Ring *q, const Purchase *p, int waiter, uint64 *ticket)
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, CELL_READY));
-	wake_worker(q);
+	wake_worker(ring);
 	return true;
 }
 
 
 /*
- * By ticket
- */
-
-/*
- * How many purchases are in the ring and not decided; *pid is the worker's, 0
- * if there is none.
+ * Return the number of purchases in the ring that are not decided. *pid is set
+ * to the worker's, or 0 if there is none.
  */
 int64
 seckill_ring_backlog(int *pid)
 {
-	Ring	   *q = seckill_ring_of_database(false);
+	Ring	   *ring = seckill_ring_of_database(false);
 	int64		backlog = 0;
 	uint64		tail;
 
 	*pid = 0;
-	if (q == NULL)
+	if (ring == NULL)
 		return 0;
 	LWLockAcquire(seckill_rings->lock, LW_SHARED);
-	*pid = q->pid;
+	*pid = ring->pid;
 	LWLockRelease(seckill_rings->lock);
-	tail = pg_atomic_read_u64(&q->tail);
-	for (uint64 t = pg_atomic_read_u64(&q->head); t < tail; t++)
+	tail = pg_atomic_read_u64(&ring->tail);
+	for (uint64 t = pg_atomic_read_u64(&ring->head); t < tail; t++)
 	{
-		uint64		state = pg_atomic_read_u64(&cell_of(q, t)->state);
+		uint64		state = pg_atomic_read_u64(&cell_of(ring, t)->state);
 
 		if (ticket_in(state) < t || (ticket_in(state) == t && !is_over(state)))
 			backlog++;
@@ -365,13 +388,9 @@ seckill_ring_backlog(int *pid)
 }
 
 
-/*
- * Starting and ending
- */
-
-/* What the worker waits for when it has nothing to do. */
+/* Return the wait event of an idle worker. */
 uint32
-seckill_queue_worker_wait_event(void)
+seckill_ring_worker_wait_event(void)
 {
 	static uint32 event = 0;
 

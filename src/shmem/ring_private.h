@@ -1,6 +1,9 @@
 /*
  * ring_private.h
- *		TODO
+ *		Structures of the queue in shared memory, and steps that the buyers'
+ *		side and the worker's side share.
+ *
+ * For ring.c, ring_wait.c and ring_worker.c only.
  */
 #ifndef SECKILL_SHMEM_RING_PRIVATE_H
 #define SECKILL_SHMEM_RING_PRIVATE_H
@@ -12,21 +15,25 @@
 #include "storage/spin.h"
 #include "utils/uuid.h"
 
+#include "base/compat.h"
 #include "base/settings.h"
 #include "seckill.h"
 
+/* Databases that can use the queue. */
 #define RING_DATABASES		8
 
-#define RING_ERRORS		32
+/* Error messages that a ring keeps. */
+#define RING_ERRORS			32
 
 #define PHASE_BITS			2
 
-/* The error of a purchase that has committed here and maybe nowhere else. */
+/* A purchase has committed here, but no standby has confirmed it. */
 #define ERRCODE_UNCONFIRMED	ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN
 
 /* A bit of waiter: the answer is there. */
 #define ANSWERED			0x80000000u
 
+/* See ring.c. */
 typedef enum RingPhase
 {
 	CELL_FREE,
@@ -39,7 +46,7 @@ typedef enum RingPhase
 typedef struct RingCell
 {
 	pg_atomic_uint64 state;		/* ticket << PHASE_BITS | phase */
-	pg_atomic_uint32 waiter;	/* who waits, counted from 1, or 0 */
+	pg_atomic_uint32 waiter;	/* index of the waiting process + 1, or 0 */
 	int32		quantity;
 	int64		item_id;
 	int64		user_id;
@@ -50,13 +57,14 @@ typedef struct RingCell
 	bool		has_request;
 } RingCell;
 
-/* What went wrong with a purchase, kept until others fail. */
+/* The error of a purchase; the oldest is overwritten. */
 typedef struct RingError
 {
 	uint64		ticket;
 	char		message[256];
 } RingError;
 
+/* Is there a worker? */
 typedef enum RingWorker
 {
 	WORKER_NONE,
@@ -69,44 +77,56 @@ typedef struct Ring
 	Oid			dbid;			/* InvalidOid: not in use */
 	pg_atomic_uint32 worker;	/* a RingWorker */
 	int			pid;			/* of the running worker */
-	Latch	   *latch;			/* its, or that of the last one */
+	Latch	   *latch;			/* of the running worker, or of the last one */
 	pg_atomic_uint32 failures;	/* starts of a worker since one succeeded */
-	uint64		first;			/* tickets before this are of another life */
-	ConditionVariable decided;	/* for those who ask for a ticket */
+	uint64		first;			/* the first ticket, see ring.c */
+	ConditionVariable decided;	/* broadcast after each batch */
 	slock_t		error_mutex;
 	int			next_error;
 	RingError	errors[RING_ERRORS];
 
-	/* written all the time, each on a cache line of its own */
+	/* written often, each on a cache line of its own */
 	char		pad0[PG_CACHE_LINE_SIZE];
-	pg_atomic_uint64 tail;		/* next ticket to give out */
+	pg_atomic_uint64 tail;		/* next ticket */
 	char		pad1[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint64 head;		/* all before it are decided */
 	char		pad2[PG_CACHE_LINE_SIZE];
-	pg_atomic_uint32 sleeping;	/* is the worker to be woken? */
+	pg_atomic_uint32 sleeping;	/* must the worker be woken? */
 	char		pad3[PG_CACHE_LINE_SIZE];
 } Ring;
 
 typedef struct Rings
 {
 	LWLock	   *lock;
-	Ring		queue[RING_DATABASES];
+	Ring		rings[RING_DATABASES];
 } Rings;
 
+/* in shared memory; NULL without preload */
 extern Rings *seckill_rings;
+extern RingCell *seckill_ring_cells;	/* seckill.queue_size for each ring */
 
-extern RingCell *seckill_ring_cells;	/* seckill_queue_size for each queue */
-
-/* The queue of my database, once I have used it. */
+/* the ring of the current database, once this backend has used it */
 extern Ring *seckill_my_ring;
 
+/* ring.c */
+extern Ring *seckill_ring_find(Oid dbid);
+extern Ring *seckill_ring_of_database(bool open);
+extern Ring *seckill_ring_get(void);
+extern bool seckill_ring_ensure_worker(Ring *ring);
+SECKILL_NORETURN extern void seckill_ring_no_worker(void);
+extern void seckill_ring_need_worker(Ring *ring);
+extern bool seckill_ring_put(Ring *ring, const Purchase *p, int waiter,
+							 uint64 *ticket);
+
+/* The cell of a ticket, and of those one or more rounds away. */
 static inline RingCell *
-cell_of(Ring *q, uint64 ticket)
+cell_of(Ring *ring, uint64 ticket)
 {
-	return &seckill_ring_cells[(q - seckill_rings->queue) * seckill_queue_size +
+	return &seckill_ring_cells[(ring - seckill_rings->rings) * seckill_queue_size +
 							   ticket % seckill_queue_size];
 }
 
+/* The state of a cell that has this ticket and phase. */
 static inline uint64
 state_of(uint64 ticket, RingPhase phase)
 {
@@ -125,13 +145,17 @@ ticket_in(uint64 state)
 	return state >> PHASE_BITS;
 }
 
+/* Has the purchase been decided, or has its buyer left? */
 static inline bool
 is_over(uint64 state)
 {
 	return phase_in(state) == CELL_FREE || phase_in(state) == CELL_DECIDED;
 }
 
-/* Move the cell of ticket from one phase to another, if it is in the first. */
+/*
+ * Move the cell from one phase to another, if it has this ticket and is in the
+ * first; returns whether it was.
+ */
 static inline bool
 move_cell(RingCell *cell, uint64 ticket, RingPhase from, RingPhase to)
 {

@@ -1,6 +1,14 @@
 /*
  * ring_wait.c
- *		TODO
+ *		The buyers' side of the queue: hand a purchase in, wait for its answer,
+ *		leave, and look an answer up by ticket.
+ *
+ * A buyer that waits sleeps on the waiter word of its cell.  It is woken by the
+ * worker when the answer is published.  Sessions that look an answer up sleep on
+ * the ring's condition variable, which each batch broadcasts.
+ *
+ * A backend waits for one ticket at a time, kept here until the answer has been
+ * read or the transaction aborts.  See ring.c for who may change what.
  */
 #include "postgres.h"
 
@@ -19,11 +27,13 @@
 #include "shmem/ring_private.h"
 #include "shmem/ring_wait.h"
 
+/* Instead of the index of a waiting process. */
 #define NOBODY				(-1)
 
+/* A number above all tickets. */
 #define END_OF_TICKETS		(UINT64CONST(1) << 53)
 
-/* The ticket that I wait for; 0 is none. */
+/* The ticket that this backend waits for, or 0. */
 static uint64 my_ticket = 0;
 
 static uint32 decision_event = 0;
@@ -34,29 +44,34 @@ static uint32 result_event = 0;
  * Answers
  */
 
+/*
+ * Copy the error message of a ticket, or a substitute if it has been
+ * overwritten.
+ */
 static void
-read_message(Ring *q, uint64 ticket, char *message, Size size)
+read_message(Ring *ring, uint64 ticket, char *message, Size size)
 {
 	strlcpy(message, "purchase could not be decided", size);
-	SpinLockAcquire(&q->error_mutex);
+	SpinLockAcquire(&ring->error_mutex);
 	for (int i = 0; i < RING_ERRORS; i++)
-		if (q->errors[i].ticket == ticket)
-			memcpy(message, q->errors[i].message, size);
-	SpinLockRelease(&q->error_mutex);
+		if (ring->errors[i].ticket == ticket)
+			memcpy(message, ring->errors[i].message, size);
+	SpinLockRelease(&ring->error_mutex);
 }
 
+/* Raise the error that is the answer to a ticket. */
 SECKILL_NORETURN static void
-raise_answer(Ring *q, uint64 ticket, int sqlstate)
+raise_answer(Ring *ring, uint64 ticket, int sqlstate)
 {
-	char		message[sizeof(q->errors[0].message)];
+	char		message[sizeof(ring->errors[0].message)];
 
 	if (sqlstate == ERRCODE_UNCONFIRMED)
 		ereport(ERROR,
 				(errcode(sqlstate),
 				 errmsg("purchase was not confirmed by a standby"),
-				 errdetail("The queue's worker was interrupted as it waited for the synchronous standby. The order is on this server only, as far as is known."),
-				 errhint("Ask again with the same request_id.")));
-	read_message(q, ticket, message, sizeof(message));
+				 errdetail("The queue worker was interrupted while it waited for the synchronous standby. The order is on this server, and may be nowhere else."),
+				 errhint("Retry with the same request_id.")));
+	read_message(ring, ticket, message, sizeof(message));
 	ereport(ERROR,
 			(errcode(sqlstate),
 			 errmsg("%s", message),
@@ -64,6 +79,7 @@ raise_answer(Ring *q, uint64 ticket, int sqlstate)
 						ticket)));
 }
 
+/* Does the cell have the decision of this ticket? */
 static bool
 is_decided(RingCell *cell, uint64 ticket)
 {
@@ -72,17 +88,19 @@ is_decided(RingCell *cell, uint64 ticket)
 }
 
 /*
- * Sleep until the worker has decided my ticket.  A worker that dies is started
- * again by the postmaster, and one that retires looks at the ring once more.
- * ANSWERED alone proves nothing: it may be meant for a purchase of mine that I
- * have left, one round earlier.
+ * Sleep until the worker has decided my_ticket; raises if interrupted, or if
+ * there is no worker.
+ *
+ * A worker that dies is restarted by the postmaster, and one that retires
+ * looks at the ring once more.  ANSWERED alone proves nothing: it may be meant
+ * for a purchase one round earlier that this backend has left.
  */
 static void
-await_decision(Ring *q, RingCell *cell)
+await_decision(Ring *ring, RingCell *cell)
 {
 	uint32		waiter;
 
-	seckill_ring_need_worker(q);	/* it may just have retired */
+	seckill_ring_need_worker(ring); /* the worker may just have retired */
 	for (;;)
 	{
 		waiter = pg_atomic_read_u32(&cell->waiter);
@@ -98,24 +116,26 @@ await_decision(Ring *q, RingCell *cell)
 }
 
 /*
- * mode queue: hand the purchase to the worker and wait for the decision.
+ * Hand a purchase to the worker and wait for the decision.  Returns the
+ * outcome, SECKILL_BUSY if the ring is full, and sets order_id.  Raises the
+ * error of a purchase that failed.
  */
 SeckillOutcome
 seckill_ring_buy(Purchase *p)
 {
-	Ring	   *q = seckill_ring_get();
+	Ring	   *ring = seckill_ring_get();
 	RingCell   *cell;
 	uint64		ticket;
 	SeckillOutcome outcome;
 	int			error;
 
-	seckill_ring_need_worker(q);
-	if (!seckill_ring_put(q, p, SeckillMyProcIndex(), &ticket))
+	seckill_ring_need_worker(ring);
+	if (!seckill_ring_put(ring, p, SeckillMyProcIndex(), &ticket))
 		return SECKILL_BUSY;
 	my_ticket = ticket;
 	SECKILL_FAULT("ticket drawn");
-	cell = cell_of(q, ticket);
-	await_decision(q, cell);
+	cell = cell_of(ring, ticket);
+	await_decision(ring, cell);
 	pg_read_barrier();
 	outcome = cell->outcome;
 	p->order_id = cell->order_id;
@@ -125,32 +145,35 @@ seckill_ring_buy(Purchase *p)
 	my_ticket = 0;
 	SECKILL_FAULT("answer read");
 	if (error != 0)
-		raise_answer(q, ticket, error);
+		raise_answer(ring, ticket, error);
 	return outcome;
 }
 
 /*
- * Hand the purchase to the worker and do not wait.
+ * Hand a purchase to the worker without waiting.  Returns SECKILL_QUEUED and
+ * sets *ticket, or SECKILL_BUSY if the ring is full.  Raises if there is no
+ * worker; the purchase is taken out then.
  */
 SeckillOutcome
 seckill_ring_submit(const Purchase *p, uint64 *ticket)
 {
-	Ring	   *q = seckill_ring_get();
+	Ring	   *ring = seckill_ring_get();
 
-	seckill_ring_need_worker(q);
-	if (!seckill_ring_put(q, p, NOBODY, ticket))
+	seckill_ring_need_worker(ring);
+	if (!seckill_ring_put(ring, p, NOBODY, ticket))
 		return SECKILL_BUSY;
 	SECKILL_FAULT("purchase submitted");
-	/* it may just have retired */
-	if (!seckill_ring_ensure_worker(q) &&
-		move_cell(cell_of(q, *ticket), *ticket, CELL_READY, CELL_FREE))
+	/* the worker may just have retired */
+	if (!seckill_ring_ensure_worker(ring) &&
+		move_cell(cell_of(ring, *ticket), *ticket, CELL_READY, CELL_FREE))
 		seckill_ring_no_worker();
 	return SECKILL_QUEUED;
 }
 
 /*
- * The transaction of a buyer who waits is aborted: take his purchase out, or
- * say that it is too late.  Called in the abort callback.
+ * The transaction of a waiting buyer is aborted: take the purchase out, or
+ * warn that it may have been decided.  For the abort callback; raises nothing
+ * above a warning.
  */
 void
 seckill_ring_abandon(void)
@@ -170,7 +193,7 @@ seckill_ring_abandon(void)
 	pg_atomic_write_u32(&cell->waiter, 0);
 	ereport(WARNING,
 			(errmsg("purchase was being decided when its buyer left"),
-			 errhint("An order may stand: ask for it with seckill_result(" UINT64_FORMAT ").",
+			 errhint("There may be an order: look it up with seckill_result(" UINT64_FORMAT ").",
 					 ticket)));
 }
 
@@ -179,6 +202,7 @@ seckill_ring_abandon(void)
  * By ticket
  */
 
+/* Raise: the answer to a ticket is not known. */
 SECKILL_NORETURN static void
 forgotten(uint64 ticket)
 {
@@ -190,12 +214,17 @@ forgotten(uint64 ticket)
 }
 
 /*
- * Copy what the cell of a ticket says; SECKILL_QUEUED if it is not decided.
+ * Copy the answer that the cell of a ticket holds; SECKILL_QUEUED if it is not
+ * decided.  Raises the purchase's error, or if the ticket is no longer
+ * remembered or was cancelled.
+ *
+ * The state is read again after the answer, because the cell may be reused
+ * meanwhile.
  */
 static SeckillOutcome
-look_up(Ring *q, uint64 ticket, int64 *order_id)
+look_up(Ring *ring, uint64 ticket, int64 *order_id)
 {
-	RingCell   *cell = cell_of(q, ticket);
+	RingCell   *cell = cell_of(ring, ticket);
 	uint64		state = pg_atomic_read_u64(&cell->state);
 	SeckillOutcome outcome;
 	int			error;
@@ -218,19 +247,19 @@ look_up(Ring *q, uint64 ticket, int64 *order_id)
 				 errmsg("purchase of ticket " UINT64_FORMAT " was cancelled",
 						ticket)));
 	if (error != 0)
-		raise_answer(q, ticket, error);
+		raise_answer(ring, ticket, error);
 	return outcome;
 }
 
-/* Sleep until the next batch, or the end of wait_ms: then false. */
+/* Sleep until the next batch; false if the time until is over. */
 static bool
-await_batch(Ring *q, ClockTime until)
+await_batch(Ring *ring, ClockTime until)
 {
 	ClockTime	now = seckill_clock();
 
 	if (now >= until)
 		return false;
-	(void) ConditionVariableTimedSleep(&q->decided,
+	(void) ConditionVariableTimedSleep(&ring->decided,
 									   (long) Min((until - now + 999) / 1000, INT_MAX),
 									   SeckillWaitEvent(&result_event,
 														"SeckillResult"));
@@ -238,11 +267,12 @@ await_batch(Ring *q, ClockTime until)
 }
 
 /*
- * A ticket of this life of the queue, or an error.  One that this life has not
- * handed out may be of another.
+ * Return number as a ticket of this ring, or raise.  A number that this ring
+ * has not given out may be a ticket from before a restart; nothing is known
+ * about it.
  */
 static uint64
-check_ticket(Ring *q, int64 number)
+check_ticket(Ring *ring, int64 number)
 {
 	uint64		ticket = (uint64) number;
 
@@ -251,30 +281,30 @@ check_ticket(Ring *q, int64 number)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there is no ticket " INT64_FORMAT, number),
 				 errhint("Tickets are handed out by seckill_submit().")));
-	if (q == NULL || ticket < q->first ||
-		ticket >= pg_atomic_read_u64(&q->tail))
+	if (ring == NULL || ticket < ring->first ||
+		ticket >= pg_atomic_read_u64(&ring->tail))
 		forgotten(ticket);
 	return ticket;
 }
 
 /*
- * What was decided for a ticket; SECKILL_QUEUED if that is not known after
- * waiting until a time by seckill_clock().  Raises the error of a purchase that
- * failed.
+ * Return the outcome of a ticket and set *order_id; SECKILL_QUEUED if it is
+ * not decided when the time until (of seckill_clock()) is over.  Raises the
+ * error of a purchase that failed, and see look_up().
  */
 SeckillOutcome
 seckill_ring_result(int64 number, ClockTime until, int64 *order_id)
 {
-	Ring	   *q = seckill_ring_of_database(false);
-	uint64		ticket = check_ticket(q, number);
+	Ring	   *ring = seckill_ring_of_database(false);
+	uint64		ticket = check_ticket(ring, number);
 	SeckillOutcome outcome;
 
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		outcome = look_up(q, ticket, order_id);
+		outcome = look_up(ring, ticket, order_id);
 		SECKILL_FAULT("ticket looked up");
-	} while (outcome == SECKILL_QUEUED && await_batch(q, until));
+	} while (outcome == SECKILL_QUEUED && await_batch(ring, until));
 	ConditionVariableCancelSleep();
 	return outcome;
 }

@@ -1,6 +1,6 @@
 /*
  * ring_wait.h
- *		TODO
+ *		The buyers' side of the queue.
  */
 #ifndef SECKILL_SHMEM_RING_WAIT_H
 #define SECKILL_SHMEM_RING_WAIT_H

@@ -1,6 +1,12 @@
 /*
  * ring_worker.c
- *		TODO
+ *		The worker's side of the queue: claim the ring, read purchases, publish
+ *		decisions.
+ *
+ * A ring has one worker at most: the process that has set worker to
+ * WORKER_RUNNING, under seckill_rings->lock.  Only that process calls the
+ * functions below, on seckill_my_ring.  It keeps no state of its own here.  See
+ * ring.c for who may change what.
  */
 #include "postgres.h"
 
@@ -21,36 +27,33 @@
 #include "shmem/ring_worker.h"
 
 /*
- * The worker's side
- */
-
-/*
- * Become the worker of the database's queue; false if it has one, or no
- * queue.  failures is how often others have failed to start before.
+ * Become the worker of a database's ring; false if it has a worker, or no
+ * ring. *failures is the number of workers that failed to start since one
+ * succeeded.
  */
 bool
 seckill_ring_claim(Oid dbid, uint32 *failures)
 {
-	Ring	   *q;
+	Ring	   *ring;
 	bool		claimed;
 
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
-	q = seckill_ring_find(dbid);
-	claimed = q != NULL && pg_atomic_read_u32(&q->worker) != WORKER_RUNNING;
+	ring = seckill_ring_find(dbid);
+	claimed = ring != NULL && pg_atomic_read_u32(&ring->worker) != WORKER_RUNNING;
 	if (claimed)
 	{
-		q->pid = MyProcPid;
-		q->latch = MyLatch;
-		pg_atomic_write_u32(&q->sleeping, 0);
-		pg_atomic_write_u32(&q->worker, WORKER_RUNNING);
-		seckill_my_ring = q;
-		*failures = pg_atomic_fetch_add_u32(&q->failures, 1);
+		ring->pid = MyProcPid;
+		ring->latch = MyLatch;
+		pg_atomic_write_u32(&ring->sleeping, 0);
+		pg_atomic_write_u32(&ring->worker, WORKER_RUNNING);
+		seckill_my_ring = ring;
+		*failures = pg_atomic_fetch_add_u32(&ring->failures, 1);
 	}
 	LWLockRelease(seckill_rings->lock);
 	return claimed;
 }
 
-/* The worker has started well. */
+/* The worker has started successfully. */
 void
 seckill_ring_started(void)
 {
@@ -58,8 +61,9 @@ seckill_ring_started(void)
 }
 
 /*
- * The worker ends: for good, or to be started again by the postmaster.  If the
- * database was dropped meanwhile, the queue may be that of another by now.
+ * The worker ends: for good, or to be restarted by the postmaster.  If the
+ * database was dropped meanwhile, the ring may already belong to another
+ * database and worker: then it is left alone.
  */
 void
 seckill_ring_release(bool restart)
@@ -75,39 +79,43 @@ seckill_ring_release(bool restart)
 	LWLockRelease(seckill_rings->lock);
 }
 
-/* Move head past all that is decided. */
+/* Move head past all purchases that are decided or left, and return it. */
 static uint64
-advance_head(Ring *q)
+advance_head(Ring *ring)
 {
-	uint64		head = pg_atomic_read_u64(&q->head);
-	uint64		tail = pg_atomic_read_u64(&q->tail);
+	uint64		head = pg_atomic_read_u64(&ring->head);
+	uint64		tail = pg_atomic_read_u64(&ring->tail);
 
 	while (head < tail)
 	{
-		uint64		state = pg_atomic_read_u64(&cell_of(q, head)->state);
+		uint64		state = pg_atomic_read_u64(&cell_of(ring, head)->state);
 
 		if (ticket_in(state) < head ||
 			(ticket_in(state) == head && !is_over(state)))
 			break;
 		head++;
 	}
-	pg_atomic_write_u64(&q->head, head);
+	pg_atomic_write_u64(&ring->head, head);
 	return head;
 }
 
-/* Is there a purchase to decide?  One that is still being put in will tell. */
+/*
+ * Is there a purchase to decide?  A producer that is still putting one in will
+ * wake us.
+ */
 static bool
-has_work(Ring *q)
+has_work(Ring *ring)
 {
-	uint64		head = advance_head(q);
+	uint64		head = advance_head(ring);
 
-	return ticket_in(pg_atomic_read_u64(&cell_of(q, head)->state)) == head;
+	return ticket_in(pg_atomic_read_u64(&cell_of(ring, head)->state)) == head;
 }
 
 /*
- * The idle worker wants to end: only if no purchase has come in meanwhile.  A
- * producer looks for a worker after his cell is READY, so either he finds none
- * or we find his cell.
+ * The idle worker wants to end; returns false if it has to go on, because a
+ * purchase has come in and no other worker has been requested.  A producer
+ * reads worker after its cell is READY, and we read the cells after worker is
+ * WORKER_NONE: either it finds no worker, or we find its cell.
  */
 bool
 seckill_ring_retire(void)
@@ -128,19 +136,19 @@ seckill_ring_retire(void)
 	return false;
 }
 
-/* Sleep until a producer wakes me; false if none has for so long. */
+/* Sleep until a producer wakes us; false if the timeout ends the sleep. */
 static bool
 await_producer(int timeout_ms)
 {
 	int			events = WaitLatch(MyLatch,
 								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								   timeout_ms, seckill_queue_worker_wait_event());
+								   timeout_ms, seckill_ring_worker_wait_event());
 
 	ResetLatch(MyLatch);
 	return (events & WL_LATCH_SET) != 0;
 }
 
-/* Sleep until there is a purchase; false if there was none for so long. */
+/* Sleep until there is a purchase; false if the timeout ends the sleep. */
 bool
 seckill_ring_sleep(int timeout_ms)
 {
@@ -154,7 +162,7 @@ seckill_ring_sleep(int timeout_ms)
 	return woken;
 }
 
-/* Sleep for so long, or until there is a ticket beyond those seen. */
+/* Sleep until the timeout, or until there is a ticket from seen on. */
 void
 seckill_ring_nap(uint64 seen, int timeout_ms)
 {
@@ -165,7 +173,7 @@ seckill_ring_nap(uint64 seen, int timeout_ms)
 	pg_atomic_write_u32(&seckill_my_ring->sleeping, 0);
 }
 
-/* All that is in the ring now. */
+/* Return the range of all purchases that are in the ring now. */
 RingRange
 seckill_ring_range(void)
 {
@@ -177,10 +185,11 @@ seckill_ring_range(void)
 }
 
 /*
- * Read purchases of the range, in ticket order, up to max of them, of the
- * items that are accepted.  A cell that its producer has not finished yet
- * ends the range: no later ticket may overtake it.  A buyer who leaves
- * meanwhile leaves nonsense behind, which cannot be taken.
+ * Read up to max purchases of the range, in ticket order, of the items that
+ * accept() accepts; returns how many, and moves range->next past them.  A cell
+ * that its producer has not finished ends the range, for no later ticket may
+ * overtake it.  If a buyer leaves while its cell is read, the copy may be
+ * garbage; seckill_ring_take() refuses it.
  */
 int
 seckill_ring_read(RingRange *range, Purchase *jobs, int max,
@@ -218,7 +227,7 @@ seckill_ring_read(RingRange *range, Purchase *jobs, int max,
 	return n;
 }
 
-/* It is decided now: false if the buyer has left. */
+/* The purchase is decided now; false if the buyer has left. */
 bool
 seckill_ring_take(const Purchase *job)
 {
@@ -228,14 +237,14 @@ seckill_ring_take(const Purchase *job)
 		pg_atomic_read_u64(&cell->state) == state_of(job->ticket, CELL_TAKEN);
 }
 
-/* Does somebody wait for the decision? */
+/* Does a session wait for the decision? */
 bool
 seckill_ring_awaited(const Purchase *job)
 {
 	return pg_atomic_read_u32(&cell_of(seckill_my_ring, job->ticket)->waiter) != 0;
 }
 
-/* Not decided now: the buyer may leave again. */
+/* The purchase is deferred: its buyer may leave again. */
 void
 seckill_ring_put_back(const Purchase *job)
 {
@@ -244,6 +253,7 @@ seckill_ring_put_back(const Purchase *job)
 	(void) move_cell(cell, job->ticket, CELL_TAKEN, CELL_READY);
 }
 
+/* Publish the answer to a purchase and wake its buyer.  Raises nothing. */
 static void
 finish(const Purchase *job, int error)
 {
@@ -265,9 +275,11 @@ finish(const Purchase *job, int error)
 }
 
 /*
- * The transaction that decided these has committed: tell the buyers, those
- * who are left undecided excepted.  If a synchronous standby has not confirmed
- * it, nobody is told that he has bought, nor that he has not.  Raises nothing.
+ * The transaction that decided these purchases has committed: publish the
+ * answers, except for those left undecided.  If a synchronous standby has not
+ * confirmed the commit, a purchase that was sold gets an error instead,
+ * because its order may be lost in a failover.  For the commit callback;
+ * raises nothing.
  */
 void
 seckill_ring_publish(const Purchase *jobs, int n, bool confirmed)
@@ -280,7 +292,7 @@ seckill_ring_publish(const Purchase *jobs, int n, bool confirmed)
 	ConditionVariableBroadcast(&seckill_my_ring->decided);
 }
 
-/* The purchase cannot be decided: hand the error to its buyer. */
+/* The purchase cannot be decided: publish the error as its answer. */
 void
 seckill_ring_fail(const Purchase *job, const ErrorData *error)
 {

@@ -1,6 +1,6 @@
 /*
  * ring_worker.h
- *		TODO
+ *		The worker's side of the queue.
  */
 #ifndef SECKILL_SHMEM_RING_WORKER_H
 #define SECKILL_SHMEM_RING_WORKER_H
@@ -9,10 +9,10 @@
 
 #include "seckill.h"
 
-/* Is the item one of those to be read? */
+/* Are purchases of this item to be read? */
 typedef bool (*RingFilter) (int64 item_id, const void *arg);
 
-/* Where the worker reads on: the purchases that were there at first. */
+/* Tickets still to be read, from next to before end. */
 typedef struct RingRange
 {
 	uint64		next;

@@ -1,31 +1,35 @@
 /*
  * schedule.c
- *		When the keeper of a database has something to do next.
+ *		When each database needs its maintenance worker next.
  *
- * Shared memory with a slot per database: the time at which an order expires
- * or a sale is about to open, whichever comes first.  Like all shared memory
- * of the extension it is derived from the tables: the launcher has each
- * database looked at when the server starts and now and then later, which
- * also finds what nobody has announced (see keeper.c).
+ * Shared memory with a slot per database: the next time at which an order
+ * expires or a sale is about to open.  Like all shared memory of the extension
+ * it is derived from the tables: the launcher has each database examined when
+ * the server starts and at intervals after that, which also finds work that was
+ * not announced (see worker/maintenance.c).
  *
- * - dbid of a slot, and used: under schedule->lock.  A database keeps its
- *   slot.
- * - due: moved to an earlier time by whoever has committed something that is
- *   due then; taken, that is moved to "never", by the launcher when it starts
- *   a keeper, and by the keeper before it takes the snapshot that it looks
- *   with.  So what it does not see is announced
- *   after, and what was announced before it sees.
- * - look: when the tables are to be looked at in any case.  It is moved and
- *   taken like due, by the launcher and the keeper.  due is a time of the wall
- *   clock, as the tables have it; look is one of the clock that nobody sets, so
- *   that rounds and retries go on when the wall clock is set back.
- * - rest: after some workers have failed there is no other one before that time,
- *   even if something is due; a time of the clock that nobody sets.  Written by the
- *   keeper, as is failures: how many in a row have failed before anything was done.
- * - awake: is there a keeper, to be told of what is due sooner?  It also looks
- *   at due after it has said that it goes, and the launcher looks when it has
- *   gone.
- * - latches: set without a lock; a process woken for nothing goes on sleeping.
+ * - dbid of a slot, and used: under schedule->lock.  A database keeps its slot
+ *   until it is dropped.
+ * - due: a time of the wall clock, as in the tables.  A process that has
+ *   committed something that is due earlier moves due to that time.  The
+ *   launcher takes it, that is, sets it to "never", when it starts a worker, and
+ *   the worker takes it before the snapshot that it searches the tables with.
+ *   So anything that the snapshot does not show is announced after due was
+ *   taken, and anything announced before is shown.
+ * - look: when the tables are to be searched in any case.  Moved and taken like
+ *   due, by the launcher and the worker.  It is a time of the monotonic clock, so
+ *   that intervals and retries do not stop when the wall clock is set back.
+ * - rest: the backoff.  After several workers have failed, none is started before
+ *   that time, even if something is due.  A time of the monotonic clock.
+ * - failures: how many workers in a row have failed before anything was done.
+ *   The worker writes rest and failures; both are reset when the database is
+ *   dropped.
+ * - awake: is there a worker, to be told of what is due earlier?  A worker that
+ *   ends wakes the launcher after it has cleared awake, and the launcher reads
+ *   due again once the process has ended, so nothing announced meanwhile is
+ *   missed.
+ * - latches: set without a lock; a process that was woken for nothing goes back
+ *   to sleep.
  */
 #include "postgres.h"
 
@@ -38,11 +42,12 @@
 
 #include "base/clock.h"
 #include "base/shmem.h"
+#include "shmem/databases.h"
 #include "shmem/schedule.h"
 
 #define SCHEDULE_DATABASES	1024
 
-/* The least and the longest rest after a keeper has failed. */
+/* The backoff after a maintenance worker has failed. */
 #define MIN_REST_MS			1000
 #define MAX_REST_MS			60000
 
@@ -54,23 +59,23 @@ typedef struct ScheduleSlot
 	pg_atomic_uint64 look;		/* a ClockTime */
 	pg_atomic_uint64 rest;		/* a ClockTime */
 	int			failures;
-	Latch	   *latch;			/* of the keeper, or of the last one */
+	Latch	   *latch;			/* of the worker, or of the last one */
 } ScheduleSlot;
 
 typedef struct Schedule
 {
 	LWLock	   *lock;
 	Latch	   *launcher;		/* NULL: has not started yet */
-	int			used;			/* slots past these were never in use */
+	int			used;			/* slots from here on were never in use */
 	ScheduleSlot slots[SCHEDULE_DATABASES];
 } Schedule;
 
 static Schedule *schedule = NULL;
 
-/* The slot of my database, once I have used it. */
+/* The slot of the current database, once this backend has used it. */
 static ScheduleSlot *my_slot = NULL;
 
-/* The first that is due of what this transaction does. */
+/* The earliest time at which something of this transaction is due. */
 static TimestampTz noted = DT_NOEND;
 
 
@@ -108,25 +113,30 @@ const SeckillShmem seckill_schedule_shmem = {
  * Slots
  */
 
+/*
+ * Return the slot of a database, or NULL; for InvalidOid, an unused slot.
+ * Under schedule->lock.
+ */
+static ScheduleSlot *
+find_slot(Oid dbid)
+{
+	int			i = seckill_find_database(&schedule->slots[0].dbid,
+										  sizeof(ScheduleSlot),
+										  SCHEDULE_DATABASES, dbid);
+
+	return i >= 0 ? &schedule->slots[i] : NULL;
+}
+
 /* Find or take a slot; NULL if there are too many databases. */
 static ScheduleSlot *
 get_slot(Oid dbid)
 {
-	ScheduleSlot *slot = NULL;
+	ScheduleSlot *slot;
 
 	LWLockAcquire(schedule->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SCHEDULE_DATABASES; i++)
-	{
-		ScheduleSlot *s = &schedule->slots[i];
-
-		if (s->dbid == dbid)
-		{
-			slot = s;
-			break;
-		}
-		if (slot == NULL && !OidIsValid(s->dbid))
-			slot = s;
-	}
+	slot = find_slot(dbid);
+	if (slot == NULL)
+		slot = find_slot(InvalidOid);
 	if (slot != NULL)
 	{
 		slot->dbid = dbid;
@@ -136,6 +146,9 @@ get_slot(Oid dbid)
 	return slot;
 }
 
+/*
+ * Find or take the slot of the current database; NULL if there are too many.
+ */
 static ScheduleSlot *
 get_my_slot(void)
 {
@@ -144,7 +157,9 @@ get_my_slot(void)
 	return my_slot;
 }
 
-/* How long it is from now to a time of the same clock. */
+/*
+ * Return how long it is from now to *time, of the same clock; 0 if it is past.
+ */
 static int64
 left_until(pg_atomic_uint64 *time, int64 now)
 {
@@ -157,7 +172,10 @@ left_until(pg_atomic_uint64 *time, int64 now)
 		SECKILL_NEVER : left;
 }
 
-/* In how many microseconds there is something to do. */
+/*
+ * Return in how many microseconds there is something to do; SECKILL_NEVER if
+ * there is nothing.
+ */
 static int64
 delay_of(ScheduleSlot *slot)
 {
@@ -168,7 +186,7 @@ delay_of(ScheduleSlot *slot)
 	return Max(delay, left_until(&slot->rest, now));
 }
 
-/* Move due or look to an earlier time; did that change anything? */
+/* Move due or look to an earlier time; returns whether that changed it. */
 static bool
 advance(pg_atomic_uint64 *word, int64 time)
 {
@@ -180,6 +198,7 @@ advance(pg_atomic_uint64 *word, int64 time)
 	return false;
 }
 
+/* Have the tables searched after this delay, or earlier. */
 static void
 look_in(ScheduleSlot *slot, int64 delay)
 {
@@ -187,6 +206,7 @@ look_in(ScheduleSlot *slot, int64 delay)
 		(void) advance(&slot->look, seckill_clock() + delay);
 }
 
+/* Set due and look to "never", before the tables are searched. */
 static void
 take(ScheduleSlot *slot)
 {
@@ -194,31 +214,36 @@ take(ScheduleSlot *slot)
 	(void) pg_atomic_exchange_u64(&slot->look, (uint64) SECKILL_NEVER);
 }
 
-/* Tell whoever waits for the slot to be due. */
+/*
+ * Wake the process that waits for the slot to be due: the worker, or the
+ * launcher if there is none.
+ */
 static void
 wake(ScheduleSlot *slot)
 {
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&slot->awake) != 0)
 	{
-		pg_read_barrier();		/* its latch was there first */
+		pg_read_barrier();		/* latch was set before awake */
 		SetLatch(slot->latch);
 	}
 	else if (schedule->launcher != NULL)
 		SetLatch(schedule->launcher);
 }
 
-/* The database is dropped.  Called in a commit callback; raises nothing. */
+/*
+ * A database is dropped: free its slot.  For a commit callback; does not
+ * raise.
+ */
 void
 seckill_schedule_drop_database(Oid dbid)
 {
-	LWLockAcquire(schedule->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SCHEDULE_DATABASES; i++)
-	{
-		ScheduleSlot *slot = &schedule->slots[i];
+	ScheduleSlot *slot;
 
-		if (slot->dbid != dbid)
-			continue;
+	LWLockAcquire(schedule->lock, LW_EXCLUSIVE);
+	slot = find_slot(dbid);
+	if (slot != NULL)
+	{
 		slot->dbid = InvalidOid;
 		pg_atomic_write_u64(&slot->due, (uint64) SECKILL_NEVER);
 		pg_atomic_write_u64(&slot->look, (uint64) SECKILL_NEVER);
@@ -233,7 +258,10 @@ seckill_schedule_drop_database(Oid dbid)
  * Transactions
  */
 
-/* Once this transaction has committed, something is due at that time. */
+/*
+ * Something is due at that time, if this transaction commits.  For the time
+ * when nothing may raise, the slot is taken now.
+ */
 void
 seckill_schedule_note(TimestampTz time)
 {
@@ -241,7 +269,10 @@ seckill_schedule_note(TimestampTz time)
 		noted = time;
 }
 
-/* The transaction has ended.  Raises nothing. */
+/*
+ * The transaction has ended: announce what is due, if it has committed.  For
+ * the callbacks; does not raise.
+ */
 void
 seckill_schedule_end(bool committed)
 {
@@ -256,10 +287,13 @@ seckill_schedule_end(bool committed)
 
 
 /*
- * The keeper's side
+ * The maintenance worker's side, for its own database
  */
 
-/* I am the keeper of my database; false if it has no slot. */
+/*
+ * This process is the maintenance worker from now on; false if the database
+ * has no slot.
+ */
 bool
 seckill_schedule_attend(void)
 {
@@ -274,35 +308,35 @@ seckill_schedule_attend(void)
 	return true;
 }
 
-/* I am about to look at the tables: forget what is due. */
+/* The worker is about to search the tables: forget what is due. */
 void
 seckill_schedule_take(void)
 {
 	take(my_slot);
 }
 
-/* Something is due then, as far as I know. */
+/* The worker has found something that is due at that time. */
 void
 seckill_schedule_put(TimestampTz time)
 {
 	(void) advance(&my_slot->due, time);
 }
 
-/* The tables are to be looked at in so many microseconds. */
+/* Have the tables searched after this delay. */
 void
 seckill_schedule_look(int64 delay)
 {
 	look_in(my_slot, delay);
 }
 
-/* In how many microseconds I have something to do; 0: now. */
+/* Return in how many microseconds there is something to do; 0: now. */
 int64
 seckill_schedule_delay(void)
 {
 	return delay_of(my_slot);
 }
 
-/* Orders that were due are expired: should I fail now, I am the first to. */
+/* Something that was due has been done: reset the count of failures. */
 void
 seckill_schedule_worked(void)
 {
@@ -310,9 +344,10 @@ seckill_schedule_worked(void)
 }
 
 /*
- * I could not do what is due: the next keeper will, after a while that is
- * doubled with each of them that fails.  The first one alone may come sooner,
- * if something is due: I may just have been terminated.  Raises nothing.
+ * The worker could not do what is due: the next one retries it after a
+ * backoff, which is doubled with each failure in a row.  After the first
+ * failure alone a worker may start earlier, if something is due, because the
+ * process may just have been terminated.  Does not raise.
  */
 void
 seckill_schedule_failed(void)
@@ -325,7 +360,7 @@ seckill_schedule_failed(void)
 	look_in(my_slot, rest);
 }
 
-/* I go: from now on the launcher is told.  Raises nothing. */
+/* The worker ends: the launcher is woken from now on.  Does not raise. */
 void
 seckill_schedule_leave(void)
 {
@@ -338,13 +373,17 @@ seckill_schedule_leave(void)
  * The launcher's side
  */
 
+/* This process is the launcher from now on. */
 void
 seckill_schedule_launcher(void)
 {
 	schedule->launcher = MyLatch;
 }
 
-/* Have a database looked at in so many microseconds. */
+/*
+ * Have a database examined after this delay; does nothing if there is no slot
+ * left.
+ */
 void
 seckill_schedule_visit(Oid dbid, int64 delay)
 {
@@ -355,8 +394,8 @@ seckill_schedule_visit(Oid dbid, int64 delay)
 }
 
 /*
- * Slot i of the table: its database, and in how many microseconds there is
- * something to do; false past the end.
+ * Read slot i: its database, and in how many microseconds there is something
+ * to do.  Returns false past the last slot.
  */
 bool
 seckill_schedule_read(int i, Oid *dbid, int64 *delay)
@@ -373,7 +412,10 @@ seckill_schedule_read(int i, Oid *dbid, int64 *delay)
 	return found;
 }
 
-/* A keeper is on its way to the database in slot i, and will look. */
+/*
+ * A worker has been started for the database of slot i and will search its
+ * tables: forget what is due.
+ */
 void
 seckill_schedule_handled(int i)
 {

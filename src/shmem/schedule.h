@@ -1,6 +1,6 @@
 /*
  * schedule.h
- *		TODO
+ *		When each database needs its maintenance worker next.
  */
 #ifndef SECKILL_SHMEM_SCHEDULE_H
 #define SECKILL_SHMEM_SCHEDULE_H

@@ -1,27 +1,30 @@
 /*
- * stats.c
- *		Statistics in shared memory, and the functions under the views.
+ * stat.c
+ *		Statistics in shared memory.
  *
- * Calls are counted per item and mode, beside the entries of the stock cache:
- * the entry that a call has pinned leads to its counters.  They are striped by
- * process, so that few processes add to one cache line; who reads adds the
- * stripes up.  So they are exact and seen at once, and cost a call a few
- * atomic additions.  They last as long as the entry.
+ * Calls are counted per item and mode, in counters beside the cache entries: the
+ * index of the entry that a call has pinned is that of its counters.  They are
+ * striped by process, so that few processes add to one cache line; a reader adds
+ * the stripes up.  So the counters are exact and visible at once, and cost a
+ * call a few atomic additions.  They last as long as the entry.
  *
- * A table of databases has what no entry is there for: calls that found no
- * place in the cache, and what the background processes do.  A database that
- * finds no place in the table is not counted.
+ * A table of databases counts what has no entry: calls that found no entry, and
+ * the work of background processes.  A database that finds no place in this
+ * table is not counted.
  *
- * A call is counted when it is answered: one that raises an error is not.
- * What happens during a call (a wait, a lost race, a refill) is counted in this
- * process first, and by the call at its end.
+ * A call is counted when it is answered; a call that raises an error is not.
+ * Events during a call (a wait, a lost race, a refill) are counted in the
+ * process first, and added by the call at its end.
  *
- * Counting raises nothing and waits for nothing; it may be done in a commit
- * callback.  The first time in a database it takes stats->lock.
+ * - dbid in the table of databases: under stats->lock.
+ * - All counters: atomic, no lock.  They are set to zero when an entry or a
+ *   database begins to use them, while no other process counts there.
+ *
+ * Counting never raises and never waits for a transaction, so it may be done in
+ * a commit callback.  The first time in a database it takes stats->lock.
  */
 #include "postgres.h"
 
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
@@ -31,6 +34,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "seckill.h"
+#include "shmem/databases.h"
 #include "shmem/stat.h"
 
 #define STAT_DATABASES	32
@@ -42,12 +46,13 @@ typedef union PaddedDatabase
 } PaddedDatabase;
 
 static Stats *stats = NULL;
-static PaddedStats *items = NULL;	/* of each entry of the stock cache */
+static PaddedStats *items = NULL;	/* by index of the cache entry */
 static PaddedDatabase *databases = NULL;
 
+/* The counters of the current database, once this backend has used them. */
 static DatabaseStats *my_stats = NULL;
 
-/* What this process has met since its start, less what calls have counted. */
+/* Events in this process since its start, less those that calls have added. */
 static StatEvents events;
 
 
@@ -69,8 +74,9 @@ request(void)
 }
 
 /*
- * Counters are set to zero when they are taken into use: memory that no item
- * needs is never touched.
+ * Initialize the table of databases.  Counters are set to zero when they are
+ * taken into use, so the memory of entries that no item needs is never
+ * touched.
  */
 static void
 init(void)
@@ -87,6 +93,7 @@ const SeckillShmem seckill_stat_shmem = {"seckill_stats", request, init};
  * Zero
  */
 
+/* Initialize counters that no other process uses yet. */
 static void
 init_calls(CallStats *calls)
 {
@@ -97,13 +104,17 @@ init_calls(CallStats *calls)
 	pg_atomic_init_u64(&calls->since, (uint64) GetCurrentTimestamp());
 }
 
-/* The entry of this index is taken for another item; nobody counts there yet. */
+/*
+ * The entry of this index is given to another item: set its counters to zero.
+ * No other process counts there yet.
+ */
 void
 seckill_stat_forget(int index)
 {
 	init_calls(&items[index].stats);
 }
 
+/* Set counters to zero that other processes may be using. */
 static void
 zero_calls(CallStats *calls)
 {
@@ -119,17 +130,24 @@ zero_calls(CallStats *calls)
  * The table of databases
  */
 
-/* Under stats->lock. */
+/*
+ * Return the counters of a database, or NULL; for InvalidOid, an unused
+ * element.  Under stats->lock.
+ */
 static DatabaseStats *
 find_database(Oid dbid)
 {
-	for (int i = 0; i < STAT_DATABASES; i++)
-		if (databases[i].database.dbid == dbid)
-			return &databases[i].database;
-	return NULL;
+	int			i = seckill_find_database(&databases[0].database.dbid,
+										  sizeof(PaddedDatabase),
+										  STAT_DATABASES, dbid);
+
+	return i >= 0 ? &databases[i].database : NULL;
 }
 
-/* Under stats->lock: take a place for my database, if there is one. */
+/*
+ * Take an unused element for the current database; NULL if there is none.
+ * Under stats->lock, exclusively.
+ */
 static DatabaseStats *
 add_database(void)
 {
@@ -144,11 +162,11 @@ add_database(void)
 	return database;
 }
 
-/* The place of my database; NULL if it has none. */
+/* Return the counters of the current database; NULL if it has none. */
 static DatabaseStats *
 my_database(void)
 {
-	static bool tried = false;	/* ask no more if the table is full */
+	static bool tried = false;	/* do not search a full table each time */
 
 	if (my_stats != NULL || stats == NULL || tried)
 		return my_stats;
@@ -161,7 +179,10 @@ my_database(void)
 	return my_stats;
 }
 
-/* Nobody is left who could count there. */
+/*
+ * A database is dropped, so no process can count there: free its element.  For
+ * a commit callback; does not raise.
+ */
 void
 seckill_stat_drop_database(Oid dbid)
 {
@@ -174,7 +195,7 @@ seckill_stat_drop_database(Oid dbid)
 	LWLockRelease(stats->lock);
 }
 
-/* Count something of this database. */
+/* Add to a counter of the current database. */
 void
 seckill_stat_count(SeckillStat what, int64 n)
 {
@@ -186,9 +207,10 @@ seckill_stat_count(SeckillStat what, int64 n)
 
 
 /*
- * What happens during a call
+ * Events during a call
  */
 
+/* Return the time since start. */
 static int64
 nanoseconds_since(instr_time start)
 {
@@ -199,14 +221,14 @@ nanoseconds_since(instr_time start)
 	return (int64) (INSTR_TIME_GET_DOUBLE(time) * 1e9);
 }
 
-/* Mode retry tries again. */
+/* Mode retry has lost a race and tries once more. */
 void
 seckill_stat_note_retry(void)
 {
 	events.retries++;
 }
 
-/* Units were moved to the cache. */
+/* A refill has moved units to the cache. */
 void
 seckill_stat_note_refill(void)
 {
@@ -214,7 +236,7 @@ seckill_stat_note_refill(void)
 	seckill_stat_count(SECKILL_STAT_REFILLS, 1);
 }
 
-/* A lock was waited for. */
+/* A lock was waited for, since start. */
 void
 seckill_stat_note_wait(instr_time start)
 {
@@ -228,8 +250,8 @@ seckill_stat_note_wait(instr_time start)
  */
 
 /*
- * Counters of the entry of this index, or, for -1, of the calls of this
- * database that had no entry; NULL if nothing is counted.
+ * Return the call counters of the entry of this index or, for -1, those of the
+ * calls of the current database that had no entry; NULL if there are none.
  */
 static CallStats *
 find_calls(int index)
@@ -242,7 +264,7 @@ find_calls(int index)
 	return database != NULL ? &database->calls.stats : NULL;
 }
 
-/* Those of them that this process adds to. */
+/* Return the stripe of find_calls() that this process adds to, or NULL. */
 static StatLine *
 my_lines(int index)
 {
@@ -259,6 +281,7 @@ add(StatLine line, int counter, int64 n)
 		pg_atomic_fetch_add_u64(&line[counter], n);
 }
 
+/* Raise *max to value if it is less. */
 static void
 raise_to(pg_atomic_uint64 *max, uint64 value)
 {
@@ -268,13 +291,17 @@ raise_to(pg_atomic_uint64 *max, uint64 value)
 		;
 }
 
-/* Units that were sold just now, not in a request's first life. */
+/*
+ * Return the units that the call itself has sold: none for a request that was
+ * answered before.
+ */
 static int32
 units_sold(const Purchase *p)
 {
 	return p->outcome == SECKILL_SOLD && p->admitted ? p->quantity : 0;
 }
 
+/* Add a call to the counters of its mode. */
 static void
 count_call(StatLine line, const Purchase *p, int64 time)
 {
@@ -285,6 +312,7 @@ count_call(StatLine line, const Purchase *p, int64 time)
 	raise_to(&line[CALL_MAX_TIME], time);
 }
 
+/* Add the events since before. */
 static void
 count_events(StatLine line, const StatEvents *before)
 {
@@ -303,9 +331,10 @@ seckill_stat_begin(StatCall *call)
 }
 
 /*
- * A call for n purchases of one item is answered, each in the mode that it
- * shows: they share the time.  What happened meanwhile is put down to those
- * who were served, and not to the call around this one, if a trigger makes it.
+ * A call for n purchases of one item has been answered; each is counted in its
+ * mode, and they share the time equally.  The events during the call are added
+ * to the mode of the last purchase that was served.  They are not added to the
+ * enclosing call, if a trigger made this one.
  */
 void
 seckill_stat_end(const StatCall *call, const Purchase *list, int n,
@@ -329,8 +358,8 @@ seckill_stat_end(const StatCall *call, const Purchase *list, int n,
 }
 
 /*
- * The worker has decided a purchase.  If somebody waits for the answer, he
- * counts his call, and the outcome as that of it.
+ * The queue worker has decided a purchase.  If a session waits for the answer,
+ * that session counts the outcome with its call.
  */
 void
 seckill_stat_decided(const Purchase *p, int index, bool awaited)
@@ -349,6 +378,7 @@ seckill_stat_decided(const Purchase *p, int index, bool awaited)
  * Reading
  */
 
+/* Add up the stripes. */
 static void
 add_up(CallStats *calls, StatSums sums)
 {
@@ -368,9 +398,9 @@ add_up(CallStats *calls, StatSums sums)
 }
 
 /*
- * What the entry of this index has counted, or, for -1, the calls of this
- * database that had no entry; *since is when they were zero.  False if nothing is
- * counted.
+ * Read the call counters of the entry of this index or, for -1, of the calls
+ * of the current database that had no entry. *since is the time when they were
+ * zero.  Returns false if there are none.
  */
 bool
 seckill_stat_read_calls(int index, StatSums sums, TimestampTz *since)
@@ -394,7 +424,7 @@ seckill_stat_reset_calls(int index)
 		zero_calls(calls);
 }
 
-/* What is counted of this database; false if nothing is. */
+/* Read the other counters of the current database; false if there are none. */
 bool
 seckill_stat_read_counts(int64 *counts, TimestampTz *since)
 {
@@ -408,6 +438,7 @@ seckill_stat_read_counts(int64 *counts, TimestampTz *since)
 	return true;
 }
 
+/* Set the counters to zero that seckill_stat_read_counts() reads. */
 void
 seckill_stat_reset_counts(void)
 {

@@ -1,6 +1,6 @@
 /*
  * stat.h
- *		TODO
+ *		Statistics in shared memory.
  */
 #ifndef SECKILL_SHMEM_STAT_H
 #define SECKILL_SHMEM_STAT_H
@@ -16,17 +16,17 @@
 /* What is counted of a database, in the order of the columns. */
 typedef enum SeckillStat
 {
-	/* the queue's worker */
+	/* the queue worker */
 	SECKILL_STAT_STARTS,
 	SECKILL_STAT_BATCHES,
 	SECKILL_STAT_DECIDED,		/* purchases */
-	SECKILL_STAT_DEFERRED,		/* times that a purchase was */
+	SECKILL_STAT_DEFERRED,		/* times that a purchase was deferred */
 	SECKILL_STAT_FAILED,		/* purchases that got an error */
 	/* any process */
 	SECKILL_STAT_SETTLES,
 	SECKILL_STAT_SETTLED_UNITS,
 	SECKILL_STAT_REFILLS,
-	/* what is done by the clock */
+	/* the maintenance worker */
 	SECKILL_STAT_EXPIRED,		/* orders */
 	SECKILL_STAT_EXPIRY_BATCHES,
 	SECKILL_STAT_PREWARMS
@@ -38,22 +38,22 @@ typedef enum SeckillStat
 typedef enum CallStat
 {
 	CALL_CALLS,
-	CALL_OUTCOMES,				/* the first of so many */
+	CALL_OUTCOMES,				/* the first of SECKILL_OUTCOMES counters */
 	CALL_UNITS = CALL_OUTCOMES + SECKILL_OUTCOMES,
 	CALL_RETRIES,
 	CALL_REFILLS,
 	CALL_WAITS,
-	CALL_WAIT_TIME,				/* nanoseconds, as all times here */
+	CALL_WAIT_TIME,				/* nanoseconds, like all times here */
 	CALL_TOTAL_TIME,
 	CALL_MAX_TIME
 } CallStat;
 
 #define CALL_STATS		(CALL_MAX_TIME + 1)
 
-/* What is counted of an item, by mode. */
+/* The counters of an item, by mode. */
 typedef int64 StatSums[SECKILL_MODES][CALL_STATS];
 
-/* What a process has met. */
+/* Events during calls. */
 typedef struct StatEvents
 {
 	int64		retries;
@@ -62,7 +62,7 @@ typedef struct StatEvents
 	int64		wait_time;		/* nanoseconds */
 } StatEvents;
 
-/* A call under way. */
+/* The beginning of a call. */
 typedef struct StatCall
 {
 	instr_time	start;
@@ -73,7 +73,7 @@ typedef struct StatCall
 
 typedef pg_atomic_uint64 StatLine[CALL_STATS];
 
-/* What the processes of one stripe have counted. */
+/* Counters that the processes of one stripe add to. */
 typedef union StatStripe
 {
 	StatLine	lines[SECKILL_MODES];
@@ -81,6 +81,7 @@ typedef union StatStripe
 							  sizeof(StatLine) * SECKILL_MODES)];
 } StatStripe;
 
+/* The counters of an entry, or of the calls of a database without one. */
 typedef struct CallStats
 {
 	StatStripe	stripes[STAT_STRIPES];
@@ -93,10 +94,10 @@ typedef union PaddedStats
 	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CallStats))];
 } PaddedStats;
 
-/* What is counted of a database. */
+/* The counters of a database. */
 typedef struct DatabaseStats
 {
-	PaddedStats calls;			/* that had no entry */
+	PaddedStats calls;			/* those that had no entry */
 	Oid			dbid;			/* InvalidOid: not in use; under stats->lock */
 	pg_atomic_uint64 counts[SECKILL_STATS];
 } DatabaseStats;

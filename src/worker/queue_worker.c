@@ -127,7 +127,7 @@ start(Oid dbid)
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 1000, seckill_queue_worker_wait_event());
+						 1000, seckill_ring_worker_wait_event());
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
