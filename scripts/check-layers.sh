@@ -4,6 +4,7 @@
 #
 # - a file includes headers of its own layer and of those below it only, and
 #   the modules (a .c with its .h) include each other without a circle;
+# - a header *_private.h is included by .c files of its own folder only;
 # - words that belong to a layer (SPI, locks, SQL text ...) stand only there;
 # - no file is longer than MAX_LINES;
 # - what has external linkage is used by another file;
@@ -111,6 +112,8 @@ check_includes() {
     while read -r from to; do
         may_include "$from" "$to" ||
             violation "$from: includes $to, of a layer that it may not use"
+        [[ $to != *_private.h || $from == "${to%/*}"/*.c ]] ||
+            violation "$from: includes $to, which is private"
     done < <(includes)
     loop=$(includes | sed 's/\.[ch]\>//g' | awk '$1 != $2' | sort -u |
         tsort 2>&1 > /dev/null | sed -n 's/^tsort: //p' | grep -v '^-:' | xargs)

@@ -49,6 +49,14 @@ plant(
 	append('src/api/buy.c', qq{#include "worker/process.h"\n}),
 	qr{src/api/buy\.c: includes src/worker/process\.h});
 plant(
+	'an include of a private header',
+	append('src/xact/hold.c', qq{#include "shmem/cache_private.h"\n}),
+	qr{src/xact/hold\.c: includes src/shmem/cache_private\.h, which is private});
+plant(
+	'a private header in a public one',
+	append('src/shmem/ring.h', qq{#include "shmem/ring_private.h"\n}),
+	qr{src/shmem/ring\.h: includes src/shmem/ring_private\.h, which is private});
+plant(
 	'a circle',
 	append('src/sale/rules.h', qq{#include "sale/modes.h"\n#include "sale/decide.h"\n}),
 	qr{in a circle});

@@ -1,6 +1,6 @@
 /*
  * databases.h
- *		Search of a small array in shared memory that has an element per
+ *		Search of an array in shared memory that has an element per
  *		database.
  *
  * The ring, the schedule and the statistics each have such an array.  An

@@ -360,7 +360,7 @@ seckill_ring_put(Ring *ring, const Purchase *p, int waiter, uint64 *ticket)
 
 
 /*
- * Return the number of purchases in the ring that are not decided. *pid is set
+ * Return the number of purchases in the ring that are not decided.  *pid is set
  * to the worker's, or 0 if there is none.
  */
 int64

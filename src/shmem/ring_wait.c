@@ -251,7 +251,7 @@ look_up(Ring *ring, uint64 ticket, int64 *order_id)
 	return outcome;
 }
 
-/* Sleep until the next batch; false if the time until is over. */
+/* Sleep until the next batch or that time; false if the time is over. */
 static bool
 await_batch(Ring *ring, ClockTime until)
 {
@@ -289,7 +289,7 @@ check_ticket(Ring *ring, int64 number)
 
 /*
  * Return the outcome of a ticket and set *order_id; SECKILL_QUEUED if it is
- * not decided when the time until (of seckill_clock()) is over.  Raises the
+ * not decided before that time (of seckill_clock()).  Raises the
  * error of a purchase that failed, and see look_up().
  */
 SeckillOutcome

@@ -28,7 +28,7 @@
 
 /*
  * Become the worker of a database's ring; false if it has a worker, or no
- * ring. *failures is the number of workers that failed to start since one
+ * ring.  *failures is the number of workers that failed to start since one
  * succeeded.
  */
 bool

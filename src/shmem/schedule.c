@@ -45,6 +45,7 @@
 #include "shmem/databases.h"
 #include "shmem/schedule.h"
 
+/* Databases that can have a maintenance worker. */
 #define SCHEDULE_DATABASES	1024
 
 /* The backoff after a maintenance worker has failed. */

@@ -37,6 +37,7 @@
 #include "shmem/databases.h"
 #include "shmem/stat.h"
 
+/* Databases that are counted. */
 #define STAT_DATABASES	32
 
 typedef union PaddedDatabase
@@ -399,7 +400,7 @@ add_up(CallStats *calls, StatSums sums)
 
 /*
  * Read the call counters of the entry of this index or, for -1, of the calls
- * of the current database that had no entry. *since is the time when they were
+ * of the current database that had no entry.  *since is the time when they were
  * zero.  Returns false if there are none.
  */
 bool
