@@ -6,11 +6,11 @@ function over(a, b) {
     return b > 0 ? a / b : 0
 }
 
-# The ratios after / before of each round.
-function pair_ratios(key,    r, list) {
+# Returns the list of the ratios after / before of the rounds.
+function pair_ratios(value, key,    r, list) {
     for (r = 1; r <= rounds; r++)
-        if ((key, r, "before") in rate && (key, r, "after") in rate)
-            list = list " " over(rate[key, r, "after"], rate[key, r, "before"])
+        if ((key, r, "before") in value && (key, r, "after") in value)
+            list = list " " over(value[key, r, "after"], value[key, r, "before"])
     return list
 }
 
@@ -38,28 +38,29 @@ $1 == "contestant" { next }
     }
     rate[key, $3, $4] = $5
     rates[key, $4] = rates[key, $4] " " $5
-    cpus[key, $4] = cpus[key, $4] " " $6
+    cpu_of[key, $3, $4] = $6
     if ($3 > rounds)
         rounds = $3
 }
 END {
-    print "\n| contestant | clients | before, 1/s | after, 1/s | ratio of medians | median of the pairs' ratios (min to max) | processor time a call, after / before |"
+    print "\n| contestant | clients | before, 1/s | after, 1/s | ratio of medians | median of the pairs' ratios (min to max) | of processor time per call |"
     print "|---|---:|---:|---:|---:|---:|---:|"
     for (k = 1; k <= keys; k++) {
         key = order[k]
         split(key, f, ",")
         before = median(rates[key, "before"])
         after = median(rates[key, "after"])
-        cpu = over(median(cpus[key, "after"]), median(cpus[key, "before"]))
-        pairs = median(pair_ratios(key))
-        printf "| `%s` | %d | %d | %d | %.3f | %.3f (%.2f to %.2f) | %.3f |\n", f[1], f[2],
-            before, after, over(after, before), pairs, low, high, cpu
+        pairs = median(pair_ratios(rate, key))
+        range = sprintf("%.2f to %.2f", low, high)
+        cpu = median(pair_ratios(cpu_of, key))
+        printf "| `%s` | %d | %d | %d | %.3f | %.3f (%s) | %.3f (%.2f to %.2f) |\n", f[1], f[2],
+            before, after, over(after, before), pairs, range, cpu, low, high
         if (after > 0 && before > 0 && cpu > 0) {
             collect("`" f[1] "`", after / before, pairs, cpu)
             collect("all", after / before, pairs, cpu)
         }
     }
-    print "\n| geometric mean | ratio of medians | median of the pairs' ratios | processor time a call, after / before |"
+    print "\n| geometric mean | ratio of medians | median of the pairs' ratios | of processor time per call |"
     print "|---|---:|---:|---:|"
     names[++lines] = "all"
     for (k = 1; k <= lines; k++)
