@@ -634,6 +634,43 @@ COMMENT ON FUNCTION @extschema@.seckill_audit(bigint) IS
 'check of the conservation law, one row per item (NULL: all items): compares supplied with accounted = stock + unsold units of the open lease + units of live orders; difference must be 0';
 
 --
+-- Generators.  What numbered units are worth is decided before the sale.
+--
+
+CREATE FUNCTION @extschema@.seckill_divide_amount(
+    total       bigint,
+    shares      integer,
+    min_share   bigint DEFAULT 1,
+    max_share   bigint DEFAULT NULL,
+    even        boolean DEFAULT false,
+    seed        bytea DEFAULT NULL)
+RETURNS bigint[] AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_divide_amount(bigint, integer, bigint, bigint, boolean, bytea) IS
+'divide an amount, in the smallest coin, into shares that add up to it: by chance from a seed, with equal means, or evenly';
+
+CREATE FUNCTION @extschema@.seckill_deal_prizes(
+    draws       integer,
+    quantities  integer[],
+    spread      boolean DEFAULT true,
+    seed        bytea DEFAULT NULL)
+RETURNS integer[] AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_deal_prizes(integer, integer[], boolean, bytea) IS
+'put so many units of each prize into the places of a pool, by chance from a seed; spread: evenly over the pool; NULL is a blank';
+
+CREATE FUNCTION @extschema@.seckill_make_codes(
+    n           integer,
+    pattern     text DEFAULT '****-****-****')
+RETURNS text[] AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.seckill_make_codes(integer, text) IS
+'n different codes that nobody can guess: each * of the pattern becomes one of 31 characters';
+
+--
 -- PUBLIC keeps EXECUTE on seckill_mode(text) and seckill_is_own() only: a cast
 -- and a WHEN clause check EXECUTE on their function, and neither function
 -- gives access to anything.
@@ -663,7 +700,10 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_stat_items(),
     @extschema@.seckill_stat_worker(),
     @extschema@.seckill_stat_reset(),
-    @extschema@.seckill_audit(bigint)
+    @extschema@.seckill_audit(bigint),
+    @extschema@.seckill_divide_amount(bigint, integer, bigint, bigint, boolean, bytea),
+    @extschema@.seckill_deal_prizes(integer, integer[], boolean, bytea),
+    @extschema@.seckill_make_codes(integer, text)
 FROM PUBLIC;
 
 --

@@ -16,7 +16,7 @@
 set -uo pipefail
 cd "${1:-$(dirname "$0")/..}" || exit 1
 
-LAYERS='base shmem xact table sale worker api'
+LAYERS='base shmem xact table sale worker scenario api'
 MAX_LINES=600
 
 # word (an extended regular expression) : where it may stand, as prefixes of
@@ -86,11 +86,11 @@ rank() {
     echo 99
 }
 
-# api and worker stand side by side: neither includes the other.
+# worker stands beside scenario and api: they do not include it.
 may_include() {
     local from=$1 to=$2
 
-    [[ $from != src/api/* || $to != src/worker/* ]] &&
+    [[ ($from != src/api/* && $from != src/scenario/*) || $to != src/worker/* ]] &&
         [ "$(rank "$to")" -le "$(rank "$from")" ]
 }
 

@@ -467,7 +467,7 @@ my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
 EOC
-is(scalar @functions, 24, 'functions of the extension');
+is(scalar @functions, 27, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions),
 	'TABLE seckill.stock', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',

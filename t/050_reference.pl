@@ -86,7 +86,7 @@ foreach my $row (
 	}
 	else
 	{
-		is(join(' ', $cell =~ /`(\w+)`/g), $columns || $result,
+		is(join(' ', $cell =~ /`(\w+(?:\[\])?)`/g), $columns || $result,
 			"result of $name");
 	}
 }
