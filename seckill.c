@@ -1,6 +1,6 @@
 /*
  * seckill.c
- *		Flash sales inside PostgreSQL: entry point, settings, hooks.
+ *		Flash sales inside PostgreSQL: entry point and hooks.
  *
  * A flash sale sends a crowd at one row.  seckill_buy() lets each call choose
  * how it meets the others there.  The words, the same in SQL, C, tests and
@@ -12,32 +12,31 @@
  * order		one successful purchase, a row of seckill.orders
  * mode			the concurrency control that one call uses
  * outcome		what a call answers; a value, never an error
+ * item lock	heavyweight lock that serves the buyers of one item in turn
+ * stock cache	shared memory: an entry per item, with its rules and its lease
  * lease		units moved, in a transaction, from the row to the stock cache
- * stock cache	shared memory: per item its rules, the units left of its lease,
- *				and who holds units
- * hold			units a transaction has taken from the cache and not committed
- * settle		give the unsold units of a lease back to the row
- * queue		shared-memory ring of purchases that a worker decides in batches
+ * hold			units that a transaction has taken from it and not committed
+ * settle		return the unsold units of a lease to the row
+ * queue		ring of purchases that the queue worker decides in batches
  * ticket		a purchase's position in the queue
- * keeper		the process that expires unpaid orders and prepares openings
- * bucket		the calls that a user can still make now
+ * maintenance worker	expires unpaid orders and prepares openings
  *
- * The rooms: src/buy.c is the call, src/admit.c says who may buy,
- * src/token.c who may try, src/rate.c how often, src/modes.c has the modes,
- * src/lease.c what moves units between row and cache, src/ledger.c every SQL
- * statement, src/batch.c purchases decided on locked rows,
- * src/order.c what becomes of an order later,
- * src/queue.c the ring and src/worker.c the process that empties it,
- * src/launcher.c and src/keeper.c the processes for what is due at a time,
- * src/schedule.c when that is, src/expiry.c unpaid orders, src/process.c what
- * processes have in common,
- * src/stock.c the stock cache, src/xact.c what a transaction holds and its
- * callbacks, src/guard.c the triggers, src/item.c the calls of an operator on
- * one item, src/stats.c the statistics and
- * the views, src/catalog.c the OIDs, src/fault.c what fails on purpose.  docs/design.md has the laws and the protocol.
+ * The layers; each calls its own and those below it only (scripts/
+ * check-layers.sh), and its README says what it may touch:
  *
- * Without shared_preload_libraries there is no shared memory: the modes that
- * live on the row work all the same.
+ * seckill.c, src/callbacks.c	hooks, and what happens when a transaction ends
+ * src/api		functions that SQL can call, triggers among them
+ * src/worker	background processes
+ * src/sale		decisions: rules, limits, modes, leases, the life of an order
+ * src/table	every SQL statement and direct scan
+ * src/xact		what the transaction holds and has changed; heavyweight locks
+ * src/shmem	shared memory: cache, ring, schedule, rates, statistics
+ * src/base		settings, OIDs, argument checks, fault points, portability
+ *
+ * docs/design.md has the laws and the protocol.
+ *
+ * Without shared_preload_libraries there is no shared memory, and only the modes
+ * that work on the row can be used.
  */
 #include "postgres.h"
 
@@ -66,7 +65,10 @@ PG_MODULE_MAGIC;
 
 static object_access_hook_type prev_object_access = NULL;
 
-/* Tables and databases that go take their entries with them, at commit. */
+/*
+ * Note that a table or database is dropped: at commit, its cache entries go
+ * with it.
+ */
 static void
 on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
 				 int subid, void *arg)

@@ -1,11 +1,29 @@
 /*
  * callbacks.c
- *		TODO
+ *		What happens when a transaction or subtransaction ends.
+ *
+ * The only transaction callbacks of the extension.  Each file owns its state
+ * and the functions that end it; this file calls them in the one right order.
+ * They raise no error: only PRE_PREPARE may.
+ *
+ * At COMMIT the transaction is already visible to others, and its locks are not
+ * released yet: a session that waits for it finds the cache in order.
+ *
+ *	1. Announce the rows changed, and drop what memory knows of dropped tables.
+ *	2. End the holds: give units to the cache.  This is after the rows are
+ *	   announced: a buyer that proves "sold out" must not find the units gone
+ *	   from both row and cache (see counters_judge()).
+ *	3. Publish what the queue worker has decided.  A buyer that gets its answer
+ *	   then finds the units accounted for.
+ *	4. Tell the maintenance worker what is due.  It finds committed rows.
+ *	5. Forget what was changed, and unpin the entries that 1 and 2 needed.
+ *
+ * At ABORT nothing is announced or published.  A purchase of ours that waits in
+ * the ring is taken out, or a WARNING says that it is too late for that.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "replication/walsender.h"
 
 #include "base/fault.h"
 #include "callbacks.h"
@@ -16,10 +34,6 @@
 #include "xact/changes.h"
 #include "xact/hold.h"
 
-/*
- * The end of a transaction
- */
-
 static void
 forget_all(void)
 {
@@ -27,10 +41,6 @@ forget_all(void)
 	seckill_cache_unpin_level(0);
 }
 
-/*
- * Units are given to the cache after the rows are announced: who proves
- * "sold out" must not find them gone from both (see seckill_cache_judge).
- */
 static void
 end_transaction(bool committed)
 {
@@ -47,6 +57,10 @@ end_transaction(bool committed)
 	forget_all();
 }
 
+/*
+ * No callback runs at COMMIT PREPARED, so a prepared transaction can have no
+ * holds, and nothing to tell the cache about whole tables.
+ */
 static void
 refuse_prepare(void)
 {
@@ -56,7 +70,7 @@ refuse_prepare(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot prepare a transaction that holds units of the stock cache or empties its tables"),
-			 errdetail("The cache would not hear of COMMIT PREPARED."),
+			 errdetail("The cache is not told of COMMIT PREPARED."),
 			 errhint("In transactions that are to be prepared, buy with a mode that works on the row, after SELECT seckill_recall(item_id).")));
 }
 
@@ -75,12 +89,13 @@ on_xact_event(XactEvent event, void *arg)
 			refuse_prepare();
 			break;
 		case XACT_EVENT_PREPARE:
+			/* others see what it changes when they next read the row */
 			seckill_schedule_end(false);
 			forget_all();
 			break;
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
-			/* a parallel worker writes no order: what it has goes back */
+			/* a parallel worker writes no order: its holds are undone */
 			end_transaction(false);
 			break;
 		case XACT_EVENT_PRE_COMMIT:
@@ -89,11 +104,7 @@ on_xact_event(XactEvent event, void *arg)
 	}
 }
 
-
-/*
- * The end of a subtransaction
- */
-
+/* What the level has becomes its parent's. */
 static void
 commit_level(int level)
 {
@@ -102,6 +113,7 @@ commit_level(int level)
 	seckill_change_commit_level(level);
 }
 
+/* What the level and those inside it have is undone and forgotten. */
 static void
 abort_level(int level)
 {

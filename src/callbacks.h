@@ -1,6 +1,6 @@
 /*
  * callbacks.h
- *		TODO
+ *		What happens when a transaction or subtransaction ends.
  */
 #ifndef SECKILL_CALLBACKS_H
 #define SECKILL_CALLBACKS_H

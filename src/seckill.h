@@ -39,7 +39,7 @@ typedef enum SeckillOutcome
 	SECKILL_LIMIT_REACHED,
 	SECKILL_DENIED,
 	SECKILL_RATE_LIMITED,
-	SECKILL_REQUEST_REUSED		/* an error of a call that asks for one
+	SECKILL_REQUEST_REUSED		/* raised as an error by calls that make one
 								 * purchase */
 } SeckillOutcome;
 
@@ -58,20 +58,20 @@ typedef enum OrderState
 
 typedef struct CacheEntry CacheEntry;
 
-/* What an item's row says of its sale. */
+/* The columns of an item's row that say how it is sold. */
 typedef struct SaleRules
 {
-	TimestampTz starts_at;		/* DT_NOBEGIN: NULL */
-	TimestampTz ends_at;		/* DT_NOEND: NULL */
-	int32		per_user_limit; /* units; 0: NULL */
+	TimestampTz starts_at;		/* DT_NOBEGIN if NULL */
+	TimestampTz ends_at;		/* DT_NOEND if NULL */
+	int32		per_user_limit; /* units; 0 if NULL */
 	bool		require_token;
-	int64		pay_within;		/* microseconds; 0: NULL */
-	float4		user_rate;		/* calls a second; -1: NULL */
-	int32		user_burst;		/* calls; 0: NULL */
-	int32		max_waiters;	/* calls; -1: NULL */
+	int64		pay_within;		/* microseconds; 0 if NULL */
+	float4		user_rate;		/* calls per second; -1 if NULL */
+	int32		user_burst;		/* calls; 0 if NULL */
+	int32		max_waiters;	/* calls; -1 if NULL */
 } SaleRules;
 
-/* A row of seckill.items, as the statement that read it saw it. */
+/* A row of seckill.items, as the statement or scan that read it saw it. */
 typedef struct ItemRow
 {
 	int32		stock;
@@ -83,31 +83,38 @@ typedef struct ItemRow
 	bool		mine;			/* written by the current transaction */
 } ItemRow;
 
-/* One purchase on its way through the rooms. */
+/*
+ * One purchase on its way through the layers.
+ *
+ * The entry is pinned by the function that sets it.  Purchases of one list have
+ * one item, one entry and one pin.  The function that made the purchase or the
+ * list unpins it, when it is done with the entry.
+ */
 typedef struct Purchase
 {
 	int64		item_id;
 	int64		user_id;
 	int32		quantity;
 	SeckillMode mode;			/* what the caller asked for */
-	SeckillMode selling_mode;	/* what sells; the same until a mode is chosen */
-	CacheEntry *entry;			/* pinned; NULL: the cache has no place */
-	TimestampTz called_at;
-	int			batch_size;		/* purchases that it leads in a list, or 0 */
-	SeckillOutcome outcome;
-	int64		order_id;		/* set when sold */
-	uint64		ticket;			/* in the queue; 0: not from there */
-	SaleRules	rules;			/* of the item, as last looked at */
 	bool		has_request;
 	pg_uuid_t	request_id;		/* idempotency key, if has_request */
-	const text *token;
-	bool		token_checked;	/* is the next one known? */
+	const text *token;			/* NULL: none */
+
+	TimestampTz called_at;		/* when the rules were checked */
+	uint64		ticket;			/* in the queue; 0: it was not queued */
+	CacheEntry *entry;			/* NULL: the cache has none for the item */
+	SaleRules	rules;			/* of the item, as last read */
+	bool		token_checked;	/* is token_valid known? */
 	bool		token_valid;
-	bool		admitted;		/* may be served, see admit.c */
-	struct Purchase *duplicate_of;	/* the same request, served instead */
+	bool		admitted;		/* rules, request and limit let it buy */
+	struct Purchase *duplicate_of;	/* one in the list with the same request */
+	SeckillMode selling_mode;	/* mode, until sale/modes.c chooses another */
+	int			batch_size;		/* purchases in the list that it leads, or 0 */
+	SeckillOutcome outcome;
+	int64		order_id;		/* set when sold */
 } Purchase;
 
-/* Places where one transaction can hold units. */
+/* Holds that one transaction can have. */
 #define SECKILL_MAX_HOLDS	256
 
 #endif							/* SECKILL_H */

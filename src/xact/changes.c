@@ -1,12 +1,28 @@
 /*
  * changes.c
- *		TODO
+ *		What the current transaction has done to rows and tables, and which
+ *		statements of the extension's own run.
+ *
+ * Rows.  A short list of the item rows that this transaction has locked or
+ * changed.  Such a transaction must not wait for those who wait for the row,
+ * nor publish in the cache what it alone can see.  At commit its changes are
+ * announced to the cache.  Rows for which the list has no slot are counted as
+ * all rows: that costs caution, not correctness.
+ *
+ * Tables.  Incarnations of seckill.items that were truncated or dropped, and a
+ * database that was dropped.  Their cache entries are dropped at commit.
+ *
+ * Own statements.  The statements of the extension that run at this moment, by
+ * which the triggers tell them from statements of the application.
+ *
+ * A note belongs to a nest level: it moves up a level when its subtransaction
+ * commits, and is forgotten when it aborts.  The functions that src/callbacks.c
+ * calls at these ends raise nothing and allocate nothing.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "replication/walsender.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
@@ -30,7 +46,7 @@ typedef struct RowNote
 	RowState	state;
 } RowNote;
 
-/* A statement of the extension's own on the row of an item, or its orders. */
+/* A statement or work of the extension's own on an item or its orders. */
 typedef struct OwnStatement
 {
 	int			level;			/* transaction nest level */
@@ -39,9 +55,9 @@ typedef struct OwnStatement
 } OwnStatement;
 
 /*
- * Statements of the extension's own that run, the innermost last, see guard.c.
- * An error caught by a trigger of the application's leaves those of the levels
- * that it aborts to abort_level(); those around them still run.
+ * Statements and work of the extension's own that run, the innermost last.  When
+ * a trigger of the application catches an error, seckill_change_abort_level()
+ * removes those of the levels that it aborts; those around them still run.
  */
 static OwnStatement *own = NULL;
 static int	nown = 0;
@@ -50,10 +66,9 @@ static int	max_own = 0;
 static RowNote rows[ROWS];
 static int	nrows = 0;
 
-/* Rows that the notes had no place for: taken for all rows. */
+/* There were rows that found no slot: count as all rows. */
 static bool more_locked = false;
 static bool more_changed = false;
-
 
 static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
 
@@ -61,14 +76,14 @@ static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
 static struct
 {
 	Oid			items;
-	int			level;			/* by this nest level */
+	int			level;			/* nest level that did it */
 }			emptied[EMPTIED];
 static int	nemptied = 0;
 static Oid	dropped_database = InvalidOid;
 
 
 /*
- * Rows
+ * Own statements
  */
 
 /* How many triggers run around us. */
@@ -78,7 +93,7 @@ trigger_depth(void)
 	return DatumGetInt32(pg_trigger_depth(NULL));
 }
 
-/* Make room for one more statement. */
+/* Enlarge own[]. */
 static void
 grow_own(void)
 {
@@ -112,7 +127,7 @@ seckill_change_begin_own(int64 item_id)
 	push_own(item_id, trigger_depth());
 }
 
-/* The innermost statement has ended without an error. */
+/* End the innermost statement, which has raised no error. */
 void
 seckill_change_end_own(void)
 {
@@ -150,8 +165,8 @@ seckill_change_at_work(int64 item_id)
 }
 
 /*
- * Has our own statement on the item called this trigger?  Other triggers may
- * run statements of the application's meanwhile, one level deeper.
+ * Has our own statement on the item fired this trigger?  Other triggers of that
+ * statement may run statements of the application, one level deeper.
  */
 bool
 seckill_change_is_own(int64 item_id)
@@ -161,14 +176,19 @@ seckill_change_is_own(int64 item_id)
 }
 
 /*
- * Does a statement of our own write a row at this moment?  Asked for each row,
- * before its triggers run.
+ * Does a statement of our own write a row at this moment?  For the WHEN clause
+ * of a trigger, which is evaluated for each row before its triggers run.
  */
 bool
 seckill_change_in_own(void)
 {
 	return nown > 0 && trigger_depth() == own[nown - 1].depth;
 }
+
+
+/*
+ * Rows
+ */
 
 static RowNote *
 find_row(int64 item_id, int level)
@@ -179,7 +199,7 @@ find_row(int64 item_id, int level)
 	return NULL;
 }
 
-/* Remember what this transaction did to the row of an item. */
+/* Note what this transaction did to the row of an item. */
 void
 seckill_change_note_row(int64 item_id, RowState state)
 {
@@ -207,6 +227,7 @@ seckill_change_note_row(int64 item_id, RowState state)
 	nrows++;
 }
 
+/* Did this transaction bring the row to the state, or may it have? */
 static bool
 row_has_state(int64 item_id, RowState state)
 {
@@ -230,9 +251,15 @@ seckill_change_changed_row(int64 item_id)
 	return row_has_state(item_id, ROW_CHANGED);
 }
 
+
 /*
- * seckill.items is truncated or dropped: forget its entries at commit.  More
- * than a few in one transaction only leave entries behind.
+ * Tables and databases
+ */
+
+/*
+ * Note that an incarnation of seckill.items is truncated or dropped: its entries
+ * are dropped at commit.  If one transaction does that to more than EMPTIED of
+ * them, entries of the others stay until they are evicted.
  */
 void
 seckill_change_note_emptied(Oid items)
@@ -247,13 +274,14 @@ seckill_change_note_emptied(Oid items)
 	nemptied++;
 }
 
+/* Has this transaction truncated or dropped a seckill.items? */
 bool
 seckill_change_emptied_items(void)
 {
 	return nemptied > 0;
 }
 
-/* A database is dropped: forget its entries at commit. */
+/* Note that a database is dropped: what memory knows of it goes at commit. */
 void
 seckill_change_note_drop_database(Oid dbid)
 {
@@ -265,7 +293,9 @@ seckill_change_note_drop_database(Oid dbid)
  * The end of a transaction
  */
 
-/* Tell all sessions what this transaction has changed; it has committed. */
+/*
+ * Announce to the cache what this transaction has changed.  It has committed.
+ */
 void
 seckill_change_announce(void)
 {
@@ -286,7 +316,7 @@ seckill_change_announce(void)
 	}
 }
 
-/* The transaction has ended: forget what it has changed. */
+/* The transaction has ended: forget all notes. */
 void
 seckill_change_end(void)
 {
@@ -302,7 +332,7 @@ seckill_change_end(void)
  * The end of a subtransaction
  */
 
-/* The same for notes on rows: one note per item and level is enough. */
+/* Move the notes on rows of a level up, and merge those of one item and level. */
 static void
 lift_rows(int level)
 {
@@ -324,7 +354,7 @@ lift_rows(int level)
 	}
 }
 
-/* What a level has changed becomes its parent's. */
+/* A level has committed: its notes become those of its parent. */
 void
 seckill_change_commit_level(int level)
 {
@@ -333,7 +363,7 @@ seckill_change_commit_level(int level)
 		emptied[i].level = Min(emptied[i].level, level - 1);
 }
 
-/* Forget what a level and those inside it have changed. */
+/* A level has aborted: forget its notes, and those of the levels inside it. */
 void
 seckill_change_abort_level(int level)
 {

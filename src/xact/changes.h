@@ -1,15 +1,15 @@
 /*
  * changes.h
- *		TODO
+ *		What the current transaction has done to rows and tables.
  */
 #ifndef SECKILL_XACT_CHANGES_H
 #define SECKILL_XACT_CHANGES_H
 
-/* What this transaction did to an item's row, each including the former. */
+/* What this transaction did to an item's row; each state includes the former. */
 typedef enum RowState
 {
 	ROW_LOCKED,
-	ROW_CHANGED					/* the cache must hear of it at commit */
+	ROW_CHANGED					/* is announced to the cache at commit */
 } RowState;
 
 extern void seckill_change_begin_own(int64 item_id);

@@ -1,24 +1,19 @@
 /*
  * entry.c
- *		TODO
+ *		Cache entries, as the current transaction may use them.
+ *
+ * A transaction that has truncated or dropped seckill.items uses no entry until
+ * it ends: what its table contains is not true for others yet.
  */
 #include "postgres.h"
 
-#include "replication/walsender.h"
 
 #include "base/catalog.h"
 #include "shmem/cache.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 
-/*
- * Entries of the cache
- */
-
-/*
- * Find and pin the entry of an item; NULL if it has none.  A transaction that
- * emptied the table has none either: what is on its rows is not yet true.
- */
+/* Find and pin the entry of an item; NULL if there is none. */
 CacheEntry *
 seckill_entry_find(int64 item_id)
 {
@@ -27,7 +22,10 @@ seckill_entry_find(int64 item_id)
 	return seckill_cache_find(seckill_catalog()->items, item_id);
 }
 
-/* Find or make the entry, as seckill_cache_enter() does, and pin it. */
+/*
+ * Find or make the entry of an item, and pin it; NULL if the cache has no room,
+ * see seckill_cache_enter().
+ */
 CacheEntry *
 seckill_entry_enter(int64 item_id)
 {

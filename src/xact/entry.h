@@ -1,6 +1,6 @@
 /*
  * entry.h
- *		TODO
+ *		Cache entries, as the current transaction may use them.
  */
 #ifndef SECKILL_XACT_ENTRY_H
 #define SECKILL_XACT_ENTRY_H

@@ -1,36 +1,31 @@
 /*
- * xact.c
- *		What the current transaction holds of the stock cache, and the
- *		callbacks that settle it when the transaction ends.
+ * hold.c
+ *		What the current transaction holds of the stock cache.
  *
- * A hold is what one nesting level of this transaction has at one entry and
- * lease: units on hold, which go back to the cache if the level aborts; units
- * of credit, which this transaction leased from the row and which the cache
- * gets when it commits; and the role of the refiller.  Selling from one's own
- * credit lowers it, so the credit of an inner level can be negative.
+ * A hold is what one nest level of this transaction has at one entry and lease:
  *
- * When a subtransaction commits, its holds move up a level; when it aborts,
- * they are undone; when the top transaction ends, the callback does either for
- * all.  At XACT_EVENT_COMMIT the transaction is already visible to others and
- * its locks are not released yet: who waits for it finds the cache in order.
+ * - units on hold, which go back to the cache if the level aborts;
+ * - credit, units that this transaction has leased from the row and that the
+ *   cache gets at commit.  Selling from one's own credit lowers it, so the
+ *   credit of an inner level can be negative;
+ * - the role of the refiller.
  *
- * Hold i is shown to other backends as holder place i (see stock.c), from just
+ * When a subtransaction commits, its holds move up a level.  When it aborts,
+ * they are undone.  When the top transaction ends, src/callbacks.c has all of
+ * them kept or undone.
+ *
+ * Hold i is shown to other backends as holder i (shmem/holders.c), from just
  * before it has units until just after.  Its xid is that of the level that took
  * the units, so waiters wake when just that level aborts.
  *
- * Besides, a short list of the item rows that this transaction has locked or
- * changed: such a transaction must not wait for those who wait for the row,
- * nor publish what it alone can see, and its changes are announced when it
- * commits.  So is the end of the table itself.
- *
- * Callbacks raise only at PRE_PREPARE: no callback runs at COMMIT PREPARED,
- * so a prepared transaction cannot hold units.
+ * Units are taken from and returned to the cache by shmem/cache_counters.c,
+ * under the entry's spinlock.  What can raise an error, the xid and the limit on
+ * holds, comes before the units are taken.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "replication/walsender.h"
 #include "utils/memutils.h"
 
 #include "base/fault.h"
@@ -46,10 +41,10 @@ typedef struct Hold
 	int			level;			/* transaction nest level */
 	TransactionId xid;			/* of that level */
 	int64		lease_id;
-	int32		hold;
-	int32		credit;
-	bool		sold;			/* were units of the credit sold? */
-	bool		refiller;
+	int32		hold;			/* units on hold */
+	int32		credit;			/* units leased and not sold */
+	bool		sold;			/* has credit been sold? */
+	bool		refiller;		/* has the role of the refiller */
 } Hold;
 
 static Hold holds[SECKILL_MAX_HOLDS];
@@ -57,7 +52,7 @@ static int	nholds = 0;
 
 
 /*
- * Claims
+ * Holds
  */
 
 static Hold *
@@ -70,7 +65,7 @@ find_hold(CacheEntry *entry, int level, int64 lease_id)
 	return NULL;
 }
 
-/* Show hold to those who may have to wait for it, if it has units. */
+/* Show the hold to other backends if it has units; else hide it. */
 static void
 publish(Hold *hold)
 {
@@ -82,8 +77,9 @@ publish(Hold *hold)
 }
 
 /*
- * See to it that the next get_hold() cannot fail: it runs when the units are
- * taken already.
+ * Make sure that the next get_hold() cannot fail, as it runs when the units are
+ * already taken.  Assigns an xid to this level.  Raises an error if there are
+ * too many holds.
  */
 static void
 prepare_hold(void)
@@ -91,15 +87,15 @@ prepare_hold(void)
 	if (nholds >= SECKILL_MAX_HOLDS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("transaction holds units in too many places"),
-				 errdetail("One transaction can hold units of the stock cache in %d places: items, times savepoints that bought them.",
+				 errmsg("transaction has too many holds"),
+				 errdetail("One transaction can have %d holds on units of the stock cache: items, times savepoints that bought them.",
 						   SECKILL_MAX_HOLDS),
 				 errhint("Commit, and buy the rest in another transaction.")));
 	(void) GetCurrentTransactionId();
 	SECKILL_FAULT("hold prepared");
 }
 
-/* Find or add the hold of this level.  Raises nothing. */
+/* Find or add the hold of this level.  Raises no error. */
 static Hold *
 get_hold(CacheEntry *entry, int64 lease_id)
 {
@@ -123,7 +119,7 @@ get_hold(CacheEntry *entry, int64 lease_id)
 	return hold;
 }
 
-/* Remove a hold; the last one takes its place. */
+/* Remove a hold; the last one moves into its slot. */
 static void
 drop_hold(Hold *hold)
 {
@@ -141,6 +137,7 @@ drop_hold(Hold *hold)
 	seckill_holder_end_move();
 }
 
+/* Remove the hold if it has nothing. */
 static void
 drop_if_empty(Hold *hold)
 {
@@ -149,9 +146,9 @@ drop_if_empty(Hold *hold)
 }
 
 /*
- * May this transaction hold at one more item?  If not, the caller uses a mode
- * that needs no hold.  A purchase can need three holds: the role of the
- * refiller, and units of the lease before and after a settle.
+ * Has this transaction slots for the holds of one more purchase?  If not, the
+ * caller uses a mode that needs none.  A purchase can need three: the role of
+ * the refiller, and units of the lease before and after a settle.
  */
 bool
 seckill_hold_has_slot(void)
@@ -159,7 +156,7 @@ seckill_hold_has_slot(void)
 	return nholds <= SECKILL_MAX_HOLDS - 3;
 }
 
-/* Units of the given lease that this transaction leased and has not sold. */
+/* The units of a lease that this transaction has leased and not sold. */
 static int32
 own_credit(CacheEntry *entry, int64 lease_id)
 {
@@ -171,7 +168,7 @@ own_credit(CacheEntry *entry, int64 lease_id)
 	return credit;
 }
 
-/* What this transaction has at the entry's present lease. */
+/* Set *own to what this transaction has of the entry's present lease. */
 void
 seckill_hold_own_units(CacheEntry *entry, OwnUnits *own)
 {
@@ -184,8 +181,8 @@ seckill_hold_own_units(CacheEntry *entry, OwnUnits *own)
 }
 
 /*
- * Has this transaction more of the entry's present lease than so many units on
- * hold: others, credit, or what was sold of credit?
+ * Has this transaction more of the entry's present lease than the given number
+ * of units on hold?  Credit, and credit that was sold, is more.
  */
 bool
 seckill_hold_uses(CacheEntry *entry, int32 held)
@@ -206,8 +203,9 @@ seckill_hold_uses(CacheEntry *entry, int32 held)
 }
 
 /*
- * Sell from our own credit what the cache alone does not have.  Our credit
- * stays ours until commit, so it can be read without a lock.
+ * Take units from our own credit, and from the cache what the credit lacks; all
+ * or nothing.  Our credit stays ours until commit, so it is read without a lock.
+ * May raise an error only before the units are taken.
  */
 static void
 take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
@@ -230,7 +228,7 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 			return;
 		}
 	}
-	/* we have the row locked: nobody can have ended our lease meanwhile */
+	/* credit means that we have the row locked: nobody can end our lease */
 	Assert(seckill_cache_lease_id(entry) == lease_id);
 	taken->lease_id = lease_id;
 	taken->units = quantity;
@@ -244,37 +242,42 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 
 /*
  * Put from min to max units of the cache on hold.  Returns false, with nothing
- * held, if there are fewer.  May raise only before the units are taken.
+ * taken, if there are fewer than min.  May raise an error only before the units
+ * are taken.  The next free holder is shown meanwhile, and then the hold that
+ * the units have gone to.
  */
 static bool
 take_between(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 {
 	Hold	   *hold;
-	int			place = nholds;
+	int			slot = nholds;
 
 	taken->units = 0;
 	if (seckill_cache_avail(entry) < min)
 		return false;
 	prepare_hold();
-	seckill_holder_publish(place, entry, GetCurrentTransactionIdIfAny());
+	seckill_holder_publish(slot, entry, GetCurrentTransactionIdIfAny());
 	seckill_cache_take(entry, min, max, taken);
 	if (taken->units == 0)
 	{
-		seckill_holder_withdraw(place);
+		seckill_holder_withdraw(slot);
 		return false;
 	}
 	hold = get_hold(entry, taken->lease_id);
 	hold->hold += taken->units;
-	if (hold - holds == place)
+	if (hold - holds == slot)
 		return true;
 	seckill_holder_begin_move();
 	publish(hold);
-	seckill_holder_withdraw(place);
+	seckill_holder_withdraw(slot);
 	seckill_holder_end_move();
 	return true;
 }
 
-/* Put quantity units on hold, all or nothing, from our own credit first. */
+/*
+ * Put quantity units on hold, all or nothing, from our own credit first.
+ * Returns false, with nothing taken, if there are fewer.
+ */
 bool
 seckill_hold_take(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 {
@@ -285,14 +288,17 @@ seckill_hold_take(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 		take_between(entry, quantity, quantity, taken);
 }
 
-/* Put all that the cache has on hold; our credit stays what it is. */
+/*
+ * Put all units that the cache has on hold; our credit stays as it is.  Returns
+ * false if the cache has none.
+ */
 bool
 seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken)
 {
 	return take_between(entry, 1, PG_INT32_MAX, taken);
 }
 
-/* Give back what seckill_hold_take() took at this level. */
+/* Return what seckill_hold_take() took at this level. */
 void
 seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 {
@@ -307,7 +313,10 @@ seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 	drop_if_empty(hold);
 }
 
-/* This level has leased units that the cache shall get at commit. */
+/*
+ * Add units that this level has leased from the row to its credit: the cache
+ * gets them at commit.
+ */
 void
 seckill_hold_credit(CacheEntry *entry, int64 lease_id, int32 units)
 {
@@ -321,8 +330,8 @@ seckill_hold_credit(CacheEntry *entry, int64 lease_id, int32 units)
 }
 
 /*
- * Become the one refiller of the entry until this level ends or gives the
- * role up.  The caller has the refiller's lock.
+ * Become the refiller of the entry, until this level ends or until
+ * seckill_hold_end_refill().  The caller has the refiller's lock.
  */
 void
 seckill_hold_start_refill(CacheEntry *entry)
@@ -335,7 +344,7 @@ seckill_hold_start_refill(CacheEntry *entry)
 	seckill_cache_set_refilling(entry, true);
 }
 
-/* Give the role up before the end. */
+/* Give up the role of the refiller before this level ends. */
 void
 seckill_hold_end_refill(CacheEntry *entry)
 {
@@ -359,6 +368,7 @@ seckill_hold_end_refill(CacheEntry *entry)
  * The end of a transaction
  */
 
+/* Give the credit to the cache; the units on hold are sold. */
 static void
 commit_hold(Hold *hold)
 {
@@ -368,6 +378,7 @@ commit_hold(Hold *hold)
 		seckill_cache_set_refilling(hold->entry, false);
 }
 
+/* Return the units on hold to the cache; the credit has never been leased. */
 static void
 abort_hold(Hold *hold)
 {
@@ -377,7 +388,7 @@ abort_hold(Hold *hold)
 		seckill_cache_set_refilling(hold->entry, false);
 }
 
-/* Undo or keep what the last hold has, and remove it. */
+/* Commit or abort the last hold, and remove it. */
 static void
 end_hold(Hold *hold, bool committed)
 {
@@ -393,7 +404,7 @@ end_hold(Hold *hold, bool committed)
 		drop_hold(hold);
 }
 
-/* The transaction has ended: commit or undo all that it holds. */
+/* The transaction has ended: commit or abort all its holds.  Raises nothing. */
 void
 seckill_hold_end(bool committed)
 {
@@ -401,7 +412,7 @@ seckill_hold_end(bool committed)
 		end_hold(&holds[nholds - 1], committed);
 }
 
-/* Does this transaction hold units, or a refiller's role? */
+/* Has this transaction units on hold, credit, or the role of a refiller? */
 bool
 seckill_hold_any(void)
 {
@@ -413,7 +424,7 @@ seckill_hold_any(void)
  * The end of a subtransaction
  */
 
-/* A committed level becomes part of the one around it. */
+/* Move a hold to the level around it, and merge it with the hold there. */
 static void
 lift_hold(Hold *hold)
 {
@@ -437,7 +448,7 @@ lift_hold(Hold *hold)
 	drop_hold(hold);
 }
 
-/* What a level holds becomes its parent's. */
+/* A level has committed: its holds become those of its parent. */
 void
 seckill_hold_commit_level(int level)
 {
@@ -446,7 +457,7 @@ seckill_hold_commit_level(int level)
 			lift_hold(&holds[i]);
 }
 
-/* Give back what a level and those inside it hold. */
+/* A level has aborted: undo its holds, and those of the levels inside it. */
 void
 seckill_hold_abort_level(int level)
 {

@@ -1,6 +1,6 @@
 /*
  * hold.h
- *		TODO
+ *		What the current transaction holds of the stock cache.
  */
 #ifndef SECKILL_XACT_HOLD_H
 #define SECKILL_XACT_HOLD_H

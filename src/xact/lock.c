@@ -1,6 +1,12 @@
 /*
  * lock.c
- *		TODO
+ *		Heavyweight locks of the current transaction, and waits for others.
+ *
+ * All waits of the extension but those for the queue are waits for heavyweight
+ * locks: the deadlock detector sees them, lock_timeout bounds them, and each is
+ * counted.  Locks are advisory ones of our own classes, on an item or on a hash
+ * of a user or request.  Two keys of one hash share a lock, which costs a wait
+ * and does no other harm.
  */
 #include "postgres.h"
 
@@ -14,10 +20,13 @@
 #include "xact/lock.h"
 
 /*
- * Locks
+ * Locks on a hash
  */
 
-/* Lock a hash until the end of the transaction; false if that means to wait. */
+/*
+ * Lock a hash in exclusive mode until the end of the transaction.  Returns false
+ * if another transaction has the lock and may_wait is false.
+ */
 bool
 seckill_lock_hash(uint64 hash, uint16 class, bool may_wait)
 {
@@ -27,6 +36,7 @@ seckill_lock_hash(uint64 hash, uint16 class, bool may_wait)
 	return seckill_lock_acquire(&tag, ExclusiveLock, may_wait);
 }
 
+/* Does this transaction hold the lock on a hash? */
 bool
 seckill_lock_has_hash(uint64 hash, uint16 class)
 {
@@ -38,10 +48,10 @@ seckill_lock_has_hash(uint64 hash, uint16 class)
 
 
 /*
- * Lease
+ * Locks on an item
  */
 
-/* The tag of a heavyweight lock of ours on an item. */
+/* Set *tag to the lock of a class on an item. */
 void
 seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
 {
@@ -50,8 +60,8 @@ seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
 }
 
 /*
- * Take a lock until the end of the transaction; false if that means to wait
- * and may not.  A wait is counted.
+ * Take a lock until the end of the transaction, or until it is released.
+ * Returns false if another transaction has the lock and may_wait is false.
  */
 bool
 seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
@@ -75,9 +85,14 @@ seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode)
 	(void) LockRelease(tag, mode, false);
 }
 
+
 /*
- * Wait for the end of a transaction or subtransaction that is not ours.  The
- * wait ends after its callbacks, and is counted.
+ * Locks of others
+ */
+
+/*
+ * Wait for the end of a transaction or subtransaction; returns at once if it is
+ * ours.  The wait ends after the callbacks of that transaction.
  */
 void
 seckill_lock_await_xact(TransactionId xid)
@@ -90,7 +105,7 @@ seckill_lock_await_xact(TransactionId xid)
 	seckill_stat_note_wait(start);
 }
 
-/* Does this transaction have a lock on the table, in any mode? */
+/* Does this transaction hold a lock on the table, in any mode? */
 bool
 seckill_lock_has_table(Oid table)
 {
@@ -104,8 +119,8 @@ seckill_lock_has_table(Oid table)
 }
 
 /*
- * Has somebody locked this database to drop, rename or copy it?  Takes the lock
- * that a session has as it connects, if not.
+ * Has another session locked this database to drop, rename or copy it?  If not,
+ * takes the lock that a session takes when it connects.
  */
 bool
 seckill_lock_database_is_taken(void)

@@ -1,6 +1,6 @@
 /*
  * lock.h
- *		TODO
+ *		Heavyweight locks of the current transaction, and waits for others.
  */
 #ifndef SECKILL_XACT_LOCK_H
 #define SECKILL_XACT_LOCK_H
@@ -9,16 +9,14 @@
 #include "storage/lock.h"
 
 /*
- * Classes of our advisory locks, the fourth field of the tag.  The
- * application's own are of class 1 and 2.
+ * Classes of our advisory locks, the fourth field of the tag.  Advisory locks
+ * of the application are of class 1 and 2.
  */
-#define SECKILL_LOCK_ITEM		0x5EC	/* buyers of the locking modes */
-
-#define SECKILL_LOCK_REFILL		0x5ED	/* the role of the refiller */
-
-#define SECKILL_LOCK_USER		0x5EE	/* purchases of one user, see admit.c */
-
-#define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request */
+#define SECKILL_LOCK_ITEM		0x5EC	/* item lock, see sale/item_lock.c */
+#define SECKILL_LOCK_REFILL		0x5ED	/* role of the refiller, sale/refill.c */
+#define SECKILL_LOCK_USER		0x5EE	/* purchases of one user,
+										 * sale/limits.c */
+#define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request, likewise */
 
 extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
 extern bool seckill_lock_has_hash(uint64 hash, uint16 class);

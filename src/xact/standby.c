@@ -1,6 +1,11 @@
 /*
  * standby.c
- *		TODO
+ *		Waits until what others have committed is on disk, or on a standby.
+ *
+ * A caller that writes nothing is told what others have written.  A commit can
+ * be seen before it is durable: with synchronous_commit off before it is on
+ * disk, with a synchronous standby before the standby has confirmed it.  An
+ * answer that a crash or failover could take back must wait for it.
  */
 #include "postgres.h"
 
@@ -15,14 +20,14 @@
 #include "xact/standby.h"
 
 /*
- * What others have committed, told to a caller who writes nothing: with
- * synchronous_commit off others see it before it is on disk.
+ * On disk
  */
 
 /*
- * Wait until the commit of a transaction that we see is on disk; always, or
- * unless our own commit would not wait either.  The server keeps the place of
- * an asynchronous commit in the WAL for just such a question.
+ * Wait until the commit of a transaction that we see is on disk.  With
+ * synchronous_commit off, waits only if always is true, as our own commit would
+ * not wait either.  The server remembers the WAL position of an asynchronous
+ * commit for this purpose.
  */
 void
 seckill_standby_await_flush(TransactionId xid, bool always)
@@ -34,9 +39,9 @@ seckill_standby_await_flush(TransactionId xid, bool always)
 }
 
 /*
- * Wait until the commit is on disk that left an order or item as it is, before
- * an error tells of that.  The caller has locked its row, and the record of
- * that lock follows the commit in the WAL.
+ * Wait until the commit that left an order or item in its state is on disk,
+ * before an error reports that state.  The caller has locked the row: the WAL
+ * record of that lock is behind the record of the commit.
  */
 void
 seckill_standby_flush_seen(void)
@@ -59,10 +64,11 @@ seckill_standby_is_awaited(void)
 }
 
 /*
- * The caller is about to be told what others have written.  Committed and seen
- * is not yet confirmed by the synchronous standby: who waited for that may have
- * been terminated, or the server restarted.  So our own commit shall wait, also
- * if there is nothing else to write: it is behind theirs in the WAL.
+ * Make our commit wait for the synchronous standby before the caller is told
+ * what others have written.  What is committed and visible may not be confirmed
+ * by the standby yet: the session that waited for that may have been terminated,
+ * or the server restarted.  Our commit has nothing else to write, so it writes a
+ * WAL record, which is behind theirs.
  */
 void
 seckill_standby_await(void)

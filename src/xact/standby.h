@@ -1,6 +1,6 @@
 /*
  * standby.h
- *		TODO
+ *		Waits until what others have committed is on disk, or on a standby.
  */
 #ifndef SECKILL_XACT_STANDBY_H
 #define SECKILL_XACT_STANDBY_H
