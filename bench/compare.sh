@@ -37,8 +37,8 @@ start_build() {
     local build=$1
 
     PG_CONFIG=$2
-    # nothing that runs in the background of one build disturbs the other, and
-    # waits for the disk, which are not the extension's, hide no difference
+    # Autovacuum of one build would disturb the other, and waits for the disk
+    # would hide a difference.
     start_server <<'CONF'
 max_connections = 100
 shared_buffers = 512MB
@@ -62,7 +62,7 @@ use_build() {
 stop_builds() {
     local build
 
-    # make passes on a signal that its child has got already
+    # make passes a signal on to its child, which may have got it already
     trap '' INT TERM
     for build in "${!workdir_of[@]}"; do
         use_build "$build"
@@ -84,8 +84,8 @@ server_ticks() {
         END { print sum }'
 }
 
-# Append a line to the results: calls are what counts in a refusal, units sold
-# in all else.
+# Measure a build and append a line to the results.  The rate is that of answers
+# for refusals, and of units sold for all else.
 measure_build() {
     local build=$1 name=$2 clients=$3 round=$4 workload=hot script=$2 before after rate
 
