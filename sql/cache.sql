@@ -38,7 +38,7 @@ COMMIT;
 SELECT difference FROM seckill_audit(1);
 TRUNCATE seckill.items, seckill.orders;
 
--- savepoints: what an inner level took comes back with it
+-- ROLLBACK TO SAVEPOINT returns the units that the level took
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
 SELECT seckill_prewarm(1);
 BEGIN;
@@ -59,7 +59,7 @@ SELECT cached, held, sold, state FROM seckill.stock;
 SELECT user_id FROM seckill.orders ORDER BY user_id;
 TRUNCATE seckill.items, seckill.orders;
 
--- one's own lease, bought from at several levels before it is committed
+-- buying from an uncommitted lease of the same transaction, at several levels
 SET seckill.lease_units = 5;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 7);
 BEGIN;
@@ -98,7 +98,7 @@ $$;
 SELECT cached, held, sold FROM seckill.stock;
 TRUNCATE seckill.items, seckill.orders;
 
--- sold out is answered from memory, and taken back by a restock at once
+-- sold out is answered from memory; a restock clears the flag at once
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT outcome FROM seckill_buy(1, 2, 'cache');
@@ -116,7 +116,7 @@ SELECT sold_out FROM seckill_cache();
 ROLLBACK;
 SELECT outcome FROM seckill_buy(1, 7, 'cache');
 
--- what this transaction alone sees is not told to others
+-- an uncommitted change does not set the flag for other sessions
 UPDATE seckill.items SET stock = 1;
 BEGIN;
 SELECT outcome FROM seckill_buy(1, 8, 'pessimistic');
@@ -126,7 +126,7 @@ ROLLBACK;
 SELECT outcome FROM seckill_buy(1, 10, 'cache');
 TRUNCATE seckill.items, seckill.orders;
 
--- nor is what a statement did before its triggers ran
+-- nor does a statement whose triggers have not run yet
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 5);
 SELECT outcome FROM seckill_buy(1, 1, 'retry');
 BEGIN;
@@ -141,7 +141,7 @@ ROLLBACK;
 SELECT outcome FROM seckill_buy(1, 4, 'cache');
 TRUNCATE seckill.items, seckill.orders;
 
--- all units leased, and rolled back: the row still has some to top up with
+-- a lease of all units, rolled back: the row has units for a refill ahead of need
 SET seckill.lease_units = 20;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
 SELECT seckill_prewarm(1, 20);
@@ -154,7 +154,7 @@ SELECT stock, cached FROM seckill.stock;
 RESET seckill.lease_units;
 TRUNCATE seckill.items, seckill.orders;
 
--- many items in one statement, each refilled and topped up
+-- many items in one statement, each refilled, also ahead of need
 SET seckill.lease_units = 8;
 INSERT INTO seckill.items (item_id, stock) SELECT n, 50 FROM generate_series(1, 300) n;
 SELECT b.outcome, count(*)
@@ -167,7 +167,7 @@ SELECT sum(sold), sum(difference) FROM seckill_audit();
 RESET seckill.lease_units;
 TRUNCATE seckill.items, seckill.orders;
 
--- a transaction holds in a bounded number of places, then the row sells
+-- a transaction has a bounded number of holds; beyond it the row sells
 INSERT INTO seckill.items (item_id, stock) SELECT n, 5 FROM generate_series(1, 300) n;
 SELECT count(seckill_prewarm(item_id, 3)) FROM seckill.items WHERE item_id <= 200;
 SELECT count(seckill_prewarm(item_id, 3)) FROM seckill.items WHERE item_id > 200;
@@ -184,7 +184,7 @@ ROLLBACK;
 SELECT count(*), sum(stock), sum(cached), sum(held) FROM seckill.stock;
 TRUNCATE seckill.items, seckill.orders;
 
--- a trigger on an order that is not written yet recalls the lease that it is of
+-- a BEFORE INSERT trigger on orders recalls the lease of the order
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1), (2, 3);
 CREATE FUNCTION recall_it() RETURNS trigger LANGUAGE plpgsql
     AS $$ BEGIN PERFORM seckill_recall(NEW.item_id); RETURN NEW; END $$;

@@ -1,4 +1,4 @@
--- What callers declare: a mode as text or varchar, a quantity as bigint.
+-- Argument types that drivers declare: a mode as text or varchar, a quantity as bigint.
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000);
 
 -- any type that a driver sends
@@ -12,7 +12,7 @@ SELECT outcome FROM seckill_buy(1, 1, (jsonb '{"mode": "cache"}') ->> 'mode');
 SELECT outcome FROM seckill_buy_many(1, '{1,2}', 'cache'::text);
 SELECT seckill_prewarm(1, 1::bigint), seckill_prewarm(1, 1::smallint);
 
--- what is not declared, the server says
+-- the server infers the types of undeclared parameters
 PREPARE untyped AS SELECT outcome FROM seckill_buy($1, $2, $3, $4, $5, $6);
 PREPARE typed(bigint, bigint, text, bigint, uuid, text) AS SELECT outcome FROM seckill_buy($1, $2, $3, $4, $5, $6);
 SELECT name, parameter_types FROM pg_prepared_statements WHERE name IN ('typed', 'untyped') ORDER BY name;
@@ -26,7 +26,7 @@ EXECUTE typed (1, 1, 'cache', 4294967297, NULL, NULL);
 RESET plan_cache_mode;
 DEALLOCATE ALL;
 
--- variables, and columns, which are cast as they are assigned
+-- variables and columns: assignment casts
 DO $$
 DECLARE
     m text := 'cache';
@@ -57,10 +57,10 @@ SELECT seckill_buy(1, 1, 'chache');
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_buy(1, 1, NULL::text);
 \echo :LAST_ERROR_SQLSTATE
--- each label that there is
+-- each label
 SELECT m FROM unnest(enum_range(NULL::seckill_mode)) m WHERE m::text::seckill_mode = m;
 
--- modes are compared as modes: by the operators of enums and their indexes
+-- comparisons of modes use the operators and indexes of enums
 SELECT DISTINCT mode FROM wishes WHERE mode = 'cache' OR mode IN ('retry', 'queue') OR mode > 'queue' ORDER BY mode;
 SELECT * FROM wishes WHERE mode = 'chache';
 \set VERBOSITY terse
@@ -81,7 +81,7 @@ SELECT 'a'::text = 'a'::varchar AS eq, 'a' || 'b'::text AS cat, upper('a'::varch
     length('a'::text) AS len, to_jsonb('a'::text) AS json, concat('a'::text, 'retry'::seckill_mode) AS con,
     coalesce(NULL, 'a'::text) AS coal, 'x: ' || 'retry'::seckill_mode AS mixed, min('a'::varchar) AS least;
 
--- a view keeps the cast, also one made of its definition
+-- a view keeps the cast, also when it is made again from its definition
 CREATE VIEW sale AS SELECT b.outcome FROM (VALUES ('cache'::text)) v(m), seckill_buy(1, 1, v.m) b;
 DO $$
 BEGIN

@@ -1,9 +1,9 @@
--- The tables as the application changed them: columns of its own are welcome,
--- those of the extension are as the script made them or nothing is read.
+-- Changed tables: the application may add columns of its own; if it changes the
+-- columns of the extension, every call raises an error.
 INSERT INTO seckill.items (item_id, stock, max_waiters) VALUES (1, 20, 7);
 SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
 
--- own columns, dropped again
+-- columns of the application, added and dropped
 ALTER TABLE seckill.items ADD price numeric DEFAULT 9.99, ADD colour text;
 ALTER TABLE seckill.orders ADD shipped boolean, ADD note text DEFAULT 'none';
 SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
@@ -15,7 +15,7 @@ SELECT m, outcome FROM unnest('{optimistic,retry,pessimistic,advisory,cache}'::s
     seckill_buy(1, 1, m);
 SELECT supplied, sold, difference FROM seckill_audit();
 
--- those of the extension: every way to read the tables, with a column changed
+-- a changed column of the extension: every path that reads the tables
 CREATE FUNCTION try(change text) RETURNS TABLE (call text, answer text) LANGUAGE plpgsql AS $$
 BEGIN
     FOREACH call IN ARRAY ARRAY['SELECT seckill_buy(1, 1, ''optimistic'')', 'SELECT seckill_buy(1, 1, ''pessimistic'')',
@@ -51,7 +51,7 @@ SELECT answer, count(*) FROM try('ALTER TABLE seckill.orders DROP request_id CAS
 SELECT answer, count(*) FROM try('ALTER TABLE seckill.orders ALTER pay_by TYPE timestamp') GROUP BY 1 ORDER BY 1;
 RESET client_min_messages;
 
--- back as it was
+-- the column changed back
 ALTER TABLE seckill.items RENAME user_burst TO burst;
 SELECT seckill_buy(1, 1);
 \echo :LAST_ERROR_SQLSTATE

@@ -13,7 +13,7 @@ WHERE refclassid = 'pg_extension'::regclass
     AND NOT (classid = 'pg_class'::regclass
         AND (SELECT relkind FROM pg_class WHERE oid = objid) = 'S');
 
--- every column has one, too
+-- every column has a comment
 SELECT attrelid::regclass, attname
 FROM pg_attribute
 WHERE attrelid IN ('seckill.items'::regclass, 'seckill.orders'::regclass,
@@ -22,14 +22,14 @@ WHERE attrelid IN ('seckill.items'::regclass, 'seckill.orders'::regclass,
     AND attnum > 0 AND NOT attisdropped
     AND col_description(attrelid, attnum) IS NULL;
 
--- a dump takes the rows and the sequence along
+-- a dump includes the rows and the sequences
 SELECT c.oid::regclass, c.relkind
 FROM pg_extension e, unnest(e.extconfig) AS t(oid)
     JOIN pg_class c USING (oid)
 WHERE e.extname = 'seckill'
 ORDER BY 1;
 
--- nothing for PUBLIC but what a cast and a WHEN clause call
+-- PUBLIC can execute only the functions of a cast and of a WHEN clause
 SELECT p.oid::regprocedure
 FROM pg_proc p
     JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass
@@ -40,7 +40,7 @@ SELECT has_schema_privilege('public', 'seckill', 'USAGE') AS usage,
     has_table_privilege('public', 'seckill.items', 'SELECT, INSERT, UPDATE, DELETE') AS items,
     has_table_privilege('public', 'seckill.orders', 'SELECT, INSERT, UPDATE, DELETE') AS orders;
 
--- tables in their own schema, functions in the one that was named
+-- tables in their own schema, functions in the schema of CREATE EXTENSION
 DROP EXTENSION seckill;
 CREATE SCHEMA shop;
 CREATE EXTENSION seckill SCHEMA shop;
@@ -48,7 +48,7 @@ INSERT INTO seckill.items (item_id, stock) VALUES (1, 5);
 SELECT outcome FROM shop.seckill_buy(1, 1, 'cache');
 SELECT outcome FROM shop.seckill_buy(1, 1, 'pessimistic');
 
--- a new incarnation meets nothing of the old one, in the same session
+-- a session sees nothing of the dropped extension in the new one
 DROP EXTENSION seckill;
 DROP SCHEMA shop;
 CREATE EXTENSION seckill;

@@ -1,9 +1,9 @@
--- The tables as admin interface: what plain SQL may change.
+-- Changes by plain SQL: allowed, refused, and followed up by triggers.
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 5), (2, 5);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
 
--- units supplied are kept by trigger, purchases do not count
+-- triggers maintain supplied; purchases do not change it
 UPDATE seckill.items SET stock = stock + 10 WHERE item_id = 2;
 UPDATE seckill.items SET stock = 3, title = 'three' WHERE item_id = 2;
 UPDATE seckill.items SET stock = 4 WHERE item_id = 2;
@@ -13,7 +13,7 @@ INSERT INTO seckill.items (item_id, stock) VALUES (2, 4)
 ON CONFLICT (item_id) DO UPDATE SET stock = items.stock + excluded.stock;
 SELECT item_id, supplied, difference FROM seckill_audit();
 
--- what belongs to the extension
+-- columns that only the extension writes
 UPDATE seckill.items SET leased = 0 WHERE item_id = 1;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE seckill.items SET lease_id = 42 WHERE item_id = 1;
@@ -29,7 +29,7 @@ UPDATE seckill.items SET stock = -1 WHERE item_id = 1;
 \set VERBOSITY default
 \echo :LAST_ERROR_SQLSTATE
 
--- the orders of an open lease stay
+-- orders of an open lease cannot be deleted
 DELETE FROM seckill.orders WHERE mode = 'cache';
 \echo :LAST_ERROR_SQLSTATE
 TRUNCATE seckill.orders;
@@ -43,7 +43,7 @@ SELECT seckill_recall(1);
 DELETE FROM seckill.orders;
 DELETE FROM seckill.items WHERE item_id = 1;
 
--- an item that left is unknown at once, and comes back new
+-- a deleted item is unknown at once; inserted again, it is a new item
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
@@ -80,7 +80,7 @@ SELECT cached, held, sold FROM seckill.stock WHERE item_id = 2;
 TRUNCATE seckill.items, seckill.orders;
 SELECT * FROM seckill_cache();
 
--- a trigger of the user's that swallows an order is an error, not a loss
+-- a user trigger that skips the INSERT of an order: an error, no lost unit
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
 CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RETURN NULL; END $$;
@@ -92,7 +92,7 @@ DROP TRIGGER swallow ON seckill.orders;
 DROP FUNCTION swallow();
 SELECT item_id, supplied, stock + unsold AS left_over, difference FROM seckill_audit();
 
--- triggers of the user's on items: an error caught, another item changed
+-- user triggers on items: a caught error, a change of another item
 CREATE TABLE log (n int PRIMARY KEY);
 INSERT INTO log VALUES (1);
 CREATE FUNCTION audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -129,7 +129,7 @@ SELECT seckill_prewarm(1, 2);
 COMMIT;
 SELECT stock, cached, held FROM seckill.stock;
 
--- tables emptied in the transaction that goes on selling
+-- a transaction truncates the tables and continues to sell
 BEGIN;
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 TRUNCATE seckill.items, seckill.orders;
@@ -158,7 +158,7 @@ SELECT outcome FROM seckill_buy(1, 3, 'cache');
 SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
 SELECT seckill_recall(1);
 DELETE FROM seckill.items;
--- and neither meets the row security of the other
+-- row security of either owner does not apply
 ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY;
 ALTER TABLE seckill.orders FORCE ROW LEVEL SECURITY;
 SET row_security = off;
@@ -177,7 +177,7 @@ DROP ROLE regress_items, regress_orders;
 TRUNCATE seckill.items, seckill.orders;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 3);
 
--- a trigger of the user's that buys: calls nest
+-- a user trigger that buys: nested calls
 CREATE FUNCTION bonus() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.item_id < 3 THEN

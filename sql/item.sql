@@ -1,4 +1,4 @@
--- Calls on one item: create and change it, restock, look at it and its orders.
+-- Calls on one item: create and change it, restock, read it and its orders.
 
 -- a new item needs its stock, everything else has a default
 SELECT seckill_put_item(1, '{"stock": 10}');
@@ -9,21 +9,21 @@ SELECT item_id, title, stock, supplied, starts_at AT TIME ZONE 'UTC' AS starts_a
     require_token, pay_within, user_rate, user_burst, max_waiters
 FROM seckill.items ORDER BY item_id;
 
--- only what is named is changed; null resets
+-- only the settings given are changed; null resets one
 SELECT seckill_put_item(2, '{"title": "telephone", "per_user_limit": 1}');
 SELECT seckill_put_item(2, '{}');
 SELECT title, per_user_limit, require_token, pay_within, max_waiters FROM seckill_item(2);
 SELECT seckill_put_item(2, '{"title": null, "starts_at": null, "ends_at": null, "per_user_limit": null,
     "require_token": null, "pay_within": null, "user_rate": null, "user_burst": null, "max_waiters": null}');
 SELECT * FROM seckill_item(2);
--- it holds for buyers at once, and for orders made before
+-- a new limit applies at once, and counts earlier orders
 SELECT outcome FROM seckill_buy(2, 7, 'cache', 2);
 SELECT seckill_put_item(2, '{"per_user_limit": 2}');
 SELECT outcome FROM seckill_buy(2, 7, 'cache');
 SELECT seckill_put_item(2, '{"ends_at": "2020-01-01"}');
 SELECT outcome FROM seckill_buy(2, 8, 'cache');
 
--- misuse: the names and types that there are
+-- misuse: unknown names, wrong types
 SELECT seckill_put_item(3, '{"title": "new"}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT seckill_put_item(1, '{"stock": 5}');
@@ -66,7 +66,7 @@ SELECT seckill_put_item(1, NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM seckill.items;
 
--- restock: from the row alone, from row and cache, and what is too much
+-- restock: from the row alone, from row and cache, too many units
 SELECT seckill_restock(1, 5);
 SELECT seckill_restock(1, -7);
 SELECT seckill_prewarm(1, 6);
@@ -79,7 +79,7 @@ SELECT available FROM seckill_item(1);
 SELECT seckill_restock(1, -4);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT state, available FROM seckill_item(1);
--- the sold-out flag goes with the units
+-- the sold-out flag follows the units
 SELECT seckill_restock(1, 2);
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT state, available FROM seckill_item(1);
@@ -94,7 +94,7 @@ SELECT available FROM seckill_item(1);
 ROLLBACK;
 SELECT available FROM seckill_item(1);
 
--- so many left from now on
+-- seckill_set_available()
 SELECT seckill_set_available(1, 20);
 SELECT seckill_prewarm(1, 15);
 SELECT outcome FROM seckill_buy(1, 1, 'cache', 3);
@@ -105,7 +105,7 @@ SELECT outcome FROM seckill_buy(1, 1, 'cache', 5);
 SELECT outcome FROM seckill_buy(1, 1, 'cache', 4);
 SELECT seckill_set_available(1, 0);
 SELECT outcome FROM seckill_buy(1, 1, 'retry');
--- after what the transaction has bought and leased itself
+-- in a transaction that has bought and leased units itself
 BEGIN;
 SELECT seckill_restock(1, 10);
 SELECT outcome FROM seckill_buy(1, 1, 'cache', 2);
@@ -127,7 +127,7 @@ SELECT cached, held FROM seckill_cache() WHERE item_id = 1;
 SELECT outcome FROM seckill_buy(1, 1, 'advisory', 2);
 SELECT * FROM seckill_audit(1);
 
--- a lease that no memory knows: looked at it is not known, restocked it is
+-- the lease of a lost cache: unsettled when read, settled by a restock
 SET session_replication_role = replica;
 UPDATE seckill.items SET leased = 5, lease_id = 4711 WHERE item_id = 1;
 UPDATE seckill.items SET supplied = supplied + 5 WHERE item_id = 1;
@@ -165,7 +165,7 @@ SELECT seckill_item(404);
 SELECT seckill_item(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM seckill_audit(1);
--- the most there can be, 12 are sold
+-- the greatest number of units, 12 of them sold
 SELECT seckill_set_available(1, 2147483636);
 SELECT seckill_set_available(1, 2147483635);
 SELECT seckill_restock(1, -2147483635);
@@ -176,7 +176,7 @@ FROM (VALUES (11, NULL, NULL), (12, NULL, NULL), (13, 'infinity', NULL), (14, NU
 SELECT item_id, s.state, i.state, i.available FROM seckill.stock s, LATERAL seckill_item(item_id) i
 WHERE s.item_id > 10 ORDER BY item_id;
 
--- an order, for who may look at it
+-- reading an order, with and without the privilege
 SELECT seckill_put_item(11, '{"pay_within": "1 hour"}');
 SELECT outcome, order_id AS o FROM seckill_buy(11, 42, 'pessimistic', 1, '00000000-0000-0000-0000-000000000042') \gset
 SELECT user_id, quantity, state, created_at <= now() AS past, pay_by - created_at < interval '61 minutes' AS soon, mode, request_id
@@ -214,7 +214,7 @@ SELECT seckill_order(11, :o);
 RESET ROLE;
 DROP ROLE regress_office;
 
--- a transaction that reads only looks
+-- read-only transactions can read, and nothing else
 BEGIN READ ONLY;
 SELECT state, available FROM seckill_item(21);
 SELECT state FROM seckill_order(11, :o);

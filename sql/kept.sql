@@ -1,8 +1,8 @@
--- Columns that only the extension writes: whatever is sent in them, by
--- whatever statement, the books stay right.
+-- Columns that only the extension writes: whatever values a statement sends,
+-- the conservation law holds.
 CREATE TABLE seen (r seckill.items);
 
--- what an ORM does that saves an object: every column, as it was read
+-- an ORM saves an object: every column, unchanged
 CREATE FUNCTION save(r seckill.items) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE seckill.items SET title = r.title, stock = r.stock, version = r.version,
@@ -17,7 +17,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- a row as it was before somebody bought, restocked or leased
+-- a stale row, read before a purchase, restock or lease
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
 CREATE FUNCTION save_after(what text) RETURNS TABLE (change text, answer text, difference bigint)
 LANGUAGE plpgsql AS $$
@@ -45,11 +45,11 @@ SELECT s.* FROM unnest(ARRAY[
 SELECT seckill_buy(1, 1, 'queue') IS NOT NULL AS queued;
 SELECT stock, supplied, sold, difference FROM seckill_audit();
 
--- who saves what has changed, as a number: a restock, if nobody has bought
+-- an absolute stock is a restock if nobody has bought
 UPDATE seckill.items SET stock = 105 WHERE item_id = 1;
 SELECT stock, supplied, sold, difference FROM seckill_audit();
 
--- an object that nobody else has changed since
+-- an object without concurrent changes
 INSERT INTO seen SELECT i FROM seckill.items i;
 UPDATE seen SET r.stock = (r).stock + 5, r.title = 'five more';
 SELECT save(r) FROM seen;
@@ -69,12 +69,12 @@ UPDATE seckill.items SET supplied = 0;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE seckill.items SET seal = NULL;
 \echo :LAST_ERROR_SQLSTATE
--- not even as a purchase does
+-- also with the changes that a purchase makes
 UPDATE seckill.items SET stock = stock - 1, version = version + 1;
 \echo :LAST_ERROR_SQLSTATE
 SELECT supplied, sold, difference FROM seckill_audit();
 
--- upserts: a row of defaults, one as it is, one as it was, the stock alone
+-- upserts: a row of defaults, the current row, a stale row, the stock alone
 CREATE FUNCTION upsert(r seckill.items) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO seckill.items SELECT r.*
@@ -94,7 +94,7 @@ ON CONFLICT (item_id) DO UPDATE SET stock = excluded.stock;
 INSERT INTO seckill.items (item_id, stock, supplied) VALUES (1, 60, 0) ON CONFLICT DO NOTHING;
 SELECT stock, supplied, sold, difference FROM seckill_audit();
 
--- MERGE, with whatever it sends
+-- MERGE
 MERGE INTO seckill.items i USING (VALUES (2, 5)) v (id, n) ON i.item_id = v.id
 WHEN MATCHED THEN UPDATE SET supplied = 0
 WHEN NOT MATCHED THEN INSERT (item_id, stock, version, leased, lease_id, supplied, seal)
@@ -105,13 +105,13 @@ WHEN MATCHED THEN UPDATE SET stock = n, supplied = 0;
 MERGE INTO seckill.items i USING (VALUES (2, 6)) v (id, n) ON i.item_id = v.id
 WHEN MATCHED THEN UPDATE SET stock = n;
 
--- INSERT and COPY: what is sent is not looked at
+-- INSERT and COPY ignore these columns
 INSERT INTO seckill.items (item_id, stock, version, leased, lease_id, supplied, seal)
 VALUES (3, 5, -3, 4, 99, 0, 0), (4, 5, NULL, NULL, 99, NULL, NULL);
 COPY seckill.items (item_id, stock, version, leased, lease_id, supplied, seal) FROM stdin;
 5	5	9	2	98	1000	1
 \.
--- a row under another number is another item
+-- a copy of a row with another item_id is a new item
 SELECT seckill_prewarm(2, 2);
 UPDATE seen SET r = i FROM seckill.items i WHERE item_id = 2;
 UPDATE seen SET r.item_id = 6;
@@ -119,14 +119,14 @@ INSERT INTO seckill.items SELECT (r).* FROM seen;
 SELECT item_id, version, leased, lease_id IS NOT NULL AS has_lease, i.supplied, difference
 FROM seckill.items i JOIN seckill_audit() USING (item_id) WHERE item_id > 1 ORDER BY 1;
 
--- every mode sells them; whatever it did, the whole row can be saved
+-- every mode sells these items, and the whole row can be saved afterwards
 SELECT item_id, m, outcome FROM seckill.items,
     unnest('{optimistic,retry,pessimistic,advisory,cache}'::seckill_mode[]) m,
     seckill_buy(item_id, 1, m) WHERE item_id = 3;
 SELECT item_id, save(i) FROM seckill.items i ORDER BY 1;
 SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0;
 
--- a row as it was comes back as it was: that is a restore
+-- a restored row is inserted unchanged
 SELECT seckill_prewarm(4, 3);
 UPDATE seen SET r = i FROM seckill.items i WHERE item_id = 4;
 DELETE FROM seckill.items WHERE item_id = 4;
@@ -135,7 +135,7 @@ SELECT stock, leased, supplied FROM seckill.items WHERE item_id = 4;
 SELECT stock, unsold, supplied, difference FROM seckill_audit(4);
 SELECT seckill_recall(4);
 
--- not by the owner, nor one who may all
+-- neither the owner nor a superuser can change these columns
 CREATE ROLE regress_shop;
 GRANT USAGE ON SCHEMA seckill TO regress_shop;
 GRANT SELECT, UPDATE ON seckill.items TO regress_shop;
@@ -148,7 +148,7 @@ DROP OWNED BY regress_shop;
 DROP ROLE regress_shop;
 SELECT title, i.supplied, difference FROM seckill.items i JOIN seckill_audit(5) USING (item_id);
 
--- orders: what the books, limits, retries and expiry go by
+-- orders: the columns that audit, limits, requests and expiry rely on
 TRUNCATE seckill.items, seckill.orders;
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 10, '1 hour');
 SELECT outcome FROM seckill_buy(1, 1, 'retry', 2, '00000000-0000-0000-0000-000000000001');
@@ -168,11 +168,11 @@ SELECT seckill_confirm(item_id, order_id) FROM seckill.orders;
 SELECT c, change(c) FROM unnest(ARRAY['pay_by = NULL', 'pay_by = pay_by', 'state = ''expired''']) c;
 SELECT supplied, sold, difference FROM seckill_audit();
 
--- one that comes by hand shows
+-- seckill_audit() shows an order inserted by hand
 INSERT INTO seckill.orders (item_id, user_id, quantity, mode) VALUES (1, 2, 3, 'retry');
 SELECT supplied, sold, difference FROM seckill_audit();
 SELECT seckill_write_off(1, difference) FROM seckill_audit(1);
--- and one that goes; to the archive it goes with its units
+-- and one deleted by hand; an archived order takes its units along
 DELETE FROM seckill.orders WHERE user_id = 2;
 SELECT supplied, sold, difference FROM seckill_audit();
 WITH gone AS (DELETE FROM seckill.orders RETURNING quantity)
@@ -183,7 +183,7 @@ SELECT seckill_write_off(1, NULL);
 SELECT seckill_write_off(404, 1);
 \echo :LAST_ERROR_SQLSTATE
 
--- numbers by the sequence, and without it
+-- item_id from the sequence, and given
 INSERT INTO seckill.items (stock) VALUES (1) RETURNING item_id = 1 AS same;
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO seckill.items (stock) VALUES (1) RETURNING item_id;

@@ -1,5 +1,5 @@
 -- The life of an order: pending, confirmed, cancelled, expired.
--- What expires by itself is in t/: here nothing is due.
+-- Expiry by the maintenance worker is tested in t/: here no order is due.
 INSERT INTO seckill.items (item_id, stock, pay_within)
 VALUES (1, 10, '1 hour'), (2, 3, NULL), (3, 2, '1 day 30 minutes');
 
@@ -16,7 +16,7 @@ SELECT item_id, state, pay_by - created_at BETWEEN pay_within AND pay_within + '
 FROM seckill.orders JOIN seckill.items USING (item_id) GROUP BY 1, 2, 3 ORDER BY 1;
 SELECT item_id, sold, pending FROM seckill.stock ORDER BY 1;
 
--- confirm and cancel, and again: who comes late is told
+-- confirm and cancel, repeated: a late call gets the state or an error
 TRUNCATE seckill.items, seckill.orders;
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (1, 3, '1 hour'), (2, 3, NULL);
 SELECT order_id AS a FROM seckill_buy(1, 1, 'cache') \gset
@@ -27,7 +27,7 @@ SELECT outcome FROM seckill_buy(1, 3, 'retry');
 \set VERBOSITY terse
 SELECT seckill_confirm(1, :a), seckill_confirm(2, :c);
 SELECT seckill_confirm(1, :a);
--- (without the message, which has the number of the order)
+-- (without the message, which contains the order_id)
 DO $$ BEGIN
     PERFORM seckill_cancel(item_id, order_id) FROM seckill.orders WHERE user_id = 1;
 EXCEPTION WHEN SQLSTATE 'SK001' THEN RAISE NOTICE 'is confirmed';
@@ -74,14 +74,14 @@ SELECT seckill_cancel(4, :e);
 SELECT outcome, order_id AS f FROM seckill_buy(4, 1, 'queue') \gset
 SELECT :'outcome', seckill_confirm(4, :f);
 SELECT outcome FROM seckill_buy(4, 1, 'retry');
--- and a limit that comes later as well
+-- a limit that is set later counts them as well
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (5, 10, '1 hour');
 SELECT seckill_cancel(5, order_id) FROM seckill_buy(5, 1);
 SELECT outcome FROM seckill_buy(5, 2);
 UPDATE seckill.items SET per_user_limit = 1 WHERE item_id = 5;
 SELECT u, outcome FROM (VALUES (1), (2)) v(u), LATERAL seckill_buy(5, u);
 
--- a request names its order, whatever has become of it; the clock goes on
+-- a request_id returns its order in any state; pay_by does not change
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (6, 10, '1 hour');
 SELECT order_id AS g FROM seckill_buy(6, 1, 'cache', request_id => '00000000-0000-0000-0000-000000000001') \gset
 SELECT pay_by AS by FROM seckill.orders WHERE order_id = :g \gset
@@ -91,7 +91,7 @@ SELECT seckill_cancel(6, :g);
 SELECT outcome, order_id = :g AS same FROM seckill_buy(6, 1, 'retry', request_id => '00000000-0000-0000-0000-000000000001');
 SELECT count(*) FROM seckill.orders WHERE item_id = 6;
 
--- a lease that is settled later has its cancelled orders counted once
+-- a later settle counts cancelled orders of the lease once
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (7, 10, '1 hour');
 SELECT seckill_prewarm(7);
 SELECT count(seckill_cancel(7, order_id)) FROM seckill_buy_many(7, ARRAY[1, 2, 3], 'cache');
@@ -116,7 +116,7 @@ BEGIN READ ONLY;
 SELECT seckill_confirm(7, 1);
 ROLLBACK;
 
--- more time to pay is the operator's to give
+-- the operator can change pay_by of a pending order
 UPDATE seckill.orders SET pay_by = pay_by + '1 hour' WHERE item_id = 7 AND state = 'pending';
 
 -- a trigger that skips the row: an error, and nothing has changed
@@ -133,7 +133,7 @@ END $$;
 DROP TRIGGER skip ON seckill.orders;
 DROP FUNCTION skip();
 
--- one that keeps the row as it was, changes something else, or other orders
+-- triggers that keep the old row, change another column, or change other orders
 CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     CASE TG_ARGV[0]
@@ -164,15 +164,15 @@ DROP TRIGGER meddle ON seckill.orders;
 SELECT stock, sold, difference FROM seckill_audit(8);
 DROP FUNCTION meddle(), try_cancel();
 
--- the archive: orders of closed leases may go, the dead ones leave no trace
+-- archive: orders of closed leases can be deleted; the audit does not count dead ones
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 DELETE FROM seckill.orders WHERE item_id = 7 AND state = 'cancelled';
 SELECT count(*) FROM seckill_audit() WHERE difference <> 0;
 SELECT sum(held) AS held FROM seckill.stock;
 TRUNCATE seckill.items, seckill.orders;
 
--- an order is found by its key, not among the pending ones, of which there are
--- few when the plan is made
+-- an order is found by its primary key, not by the index of pending orders, which
+-- is small when the plan is made
 INSERT INTO seckill.orders (item_id, user_id, quantity, mode)
 SELECT 1, 2, 1, 'retry' FROM generate_series(1, 5000);
 VACUUM ANALYZE seckill.orders;

@@ -5,7 +5,7 @@ CREATE TEMP TABLE modes (item, mode) AS
 VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'),
     (4, 'advisory'), (5, 'cache'), (6, 'auto');
 
--- one unit at a time; another user has a limit of his own
+-- one unit at a time; each user has a separate limit
 SELECT m.mode, string_agg(b.outcome::text, ' ' ORDER BY c.n) AS outcomes
 FROM modes m CROSS JOIN (VALUES (1, 7), (2, 7), (3, 7), (4, 8)) c(n, buyer)
     CROSS JOIN LATERAL seckill_buy(m.item, c.buyer, m.mode) b
@@ -15,7 +15,7 @@ SELECT outcome FROM seckill_buy(7, 7, 'queue');
 SELECT outcome FROM seckill_buy(7, 7, 'queue');
 SELECT outcome FROM seckill_buy(7, 8, 'queue');
 
--- quantities are units: all or nothing, and what is left of the limit stays
+-- the limit counts units: a purchase gets all units or none
 SELECT outcome FROM seckill_buy(8, 7, 'cache', 3);
 SELECT outcome FROM seckill_buy(8, 7, 'queue', 3);
 SELECT outcome FROM seckill_buy(8, 7, 'cache', 1);
@@ -24,13 +24,13 @@ SELECT outcome FROM seckill_buy(8, 7, 'queue', 2);
 SELECT outcome FROM seckill_buy(8, 7, 'queue', 1);
 SELECT outcome FROM seckill_buy(8, 7, 'pessimistic', 1);
 
--- a statement that has tried another mode must not wait for the worker, who
+-- a statement that has tried another mode must not wait for the worker, which
 -- would wait for it
 \set VERBOSITY terse
 SELECT a.outcome, b.outcome FROM seckill_buy(8, 7, 'cache') a, LATERAL seckill_buy(8, 7, 'queue') b;
 \set VERBOSITY default
 
--- rolled back, it counts no more
+-- a purchase rolled back does not count
 BEGIN;
 SELECT outcome FROM seckill_buy(8, 9, 'cache', 2);
 SELECT outcome FROM seckill_buy(8, 9, 'cache', 1);
@@ -41,13 +41,13 @@ SELECT outcome FROM seckill_buy(8, 10, 'pessimistic', 2);
 ROLLBACK;
 SELECT outcome FROM seckill_buy(8, 9, 'cache', 2);
 
--- many: the first ones within the limit, each user for himself
+-- many: the first elements within the limit of each user
 SELECT m.mode, string_agg(b.user_id || ' ' || b.outcome, ', ' ORDER BY b.n)
 FROM modes m
     CROSS JOIN LATERAL seckill_buy_many(m.item, ARRAY[8, 9, 8, 9, 9, 7, 10], m.mode)
         WITH ORDINALITY b(user_id, outcome, order_id, n)
 GROUP BY m.mode ORDER BY m.mode;
--- and in one batch of the queue
+-- in one batch of the queue
 SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM unnest(ARRAY[8, 9, 8, 9, 9, 7, 10]) WITH ORDINALITY u(id, n),
     LATERAL seckill_submit(7, u.id) s \gset
@@ -55,13 +55,13 @@ SELECT string_agg(r.outcome::text, ', ' ORDER BY n)
 FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY s(ticket, n),
     LATERAL seckill_result(s.ticket, '10 s') r;
 
--- REPEATABLE READ sees what others have bought
+-- REPEATABLE READ counts purchases of other transactions
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT outcome FROM seckill_buy(1, 11, 'cache', 2);
 SELECT outcome FROM seckill_buy(1, 11, 'cache', 1);
 COMMIT;
 
--- a limit that comes later counts what was bought before, one that goes is gone
+-- a limit set later counts earlier orders; a limit removed no longer applies
 INSERT INTO seckill.items (item_id, stock) VALUES (20, 20);
 SELECT outcome FROM seckill_buy(20, 7, 'retry', 5);
 UPDATE seckill.items SET per_user_limit = 6 WHERE item_id = 20;

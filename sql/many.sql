@@ -2,7 +2,7 @@
 SET seckill.allow_unsafe = on;
 INSERT INTO seckill.items (item_id, stock) SELECT n, 3 FROM generate_series(1, 8) n;
 
--- the first of the array win, in every mode; one row a user, in that order
+-- the first elements buy, in every mode; one row per element, in array order
 SELECT m.mode, b.user_id, b.outcome, b.order_id IS NOT NULL AS has_order
 FROM unnest(enum_range(NULL::seckill_mode)) WITH ORDINALITY m(mode, item)
     CROSS JOIN LATERAL seckill_buy_many(m.item, ARRAY[15, 14, 13, 12, 11], m.mode)
@@ -27,7 +27,7 @@ GROUP BY m.mode ORDER BY m.mode;
 SELECT item_id, supplied, stock, unsold, sold, difference FROM seckill_audit();
 TRUNCATE seckill.items, seckill.orders;
 
--- more than a lease, and a refusal of all
+-- more users than units in a lease; a refusal of all
 SET seckill.lease_units = 7;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000);
 SELECT outcome, count(*), count(DISTINCT order_id)
@@ -37,7 +37,7 @@ RESET seckill.lease_units;
 SELECT item_id, supplied, stock, unsold, sold, difference FROM seckill_audit();
 TRUNCATE seckill.items, seckill.orders;
 
--- a user who is there twice buys twice; nobody buys nothing
+-- a user in the array twice buys twice; an empty array buys nothing
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 10);
 SELECT user_id, outcome FROM seckill_buy_many(1, ARRAY[5, 5, 6]);
 SELECT user_id, outcome FROM seckill_buy_many(1, ARRAY[]::bigint[]);

@@ -59,7 +59,7 @@ SELECT count(*) FROM seckill_buy_many(1, '{1}', 'cache');
 SELECT * FROM seckill_audit();
 DROP TRIGGER midway ON seckill.orders;
 
--- another item, on which nothing runs, can be deleted; this one by its error
+-- another item without a running call can be deleted; this one raises the error
 CREATE FUNCTION delete_other() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM seckill.items WHERE item_id = 2;

@@ -1,4 +1,4 @@
--- Misuse: an error with a SQLSTATE that says what to do, and nothing changed.
+-- Misuse: each call raises an error with its SQLSTATE and changes nothing.
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 5);
 
 SELECT seckill_buy(404, 1);

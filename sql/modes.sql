@@ -36,7 +36,7 @@ SELECT item_id, sold, difference FROM seckill_audit();
 SELECT outcome FROM seckill_buy(1, 1, 'retry', 2147483647);
 TRUNCATE seckill.items, seckill.orders;
 
--- every mode can sell the unit that any mode left, on the row or in the cache
+-- every mode can sell a unit that another mode left on the row or in the cache
 INSERT INTO seckill.items (item_id, stock)
 SELECT n, 2 FROM generate_series(1, 36) n;
 WITH pair AS (
@@ -56,7 +56,7 @@ SELECT count(*) FILTER (WHERE difference = 0 AND sold = 2) AS right,
 FROM seckill_audit();
 TRUNCATE seckill.items, seckill.orders;
 
--- a purchase that needs the last of the row and the last of the lease
+-- a purchase that needs the last units of both row and lease
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 4), (2, 4), (3, 4), (4, 4), (5, 4);
 SELECT seckill_prewarm(n, 2) FROM generate_series(1, 5) n;
 SELECT item_id, stock, leased FROM seckill.items ORDER BY 1;
@@ -68,7 +68,7 @@ SELECT outcome FROM seckill_buy(5, 1, 'cache', 3);
 SELECT item_id, supplied, stock, unsold, sold, difference FROM seckill_audit();
 TRUNCATE seckill.items, seckill.orders;
 
--- mode auto: what it stands for, and what sold
+-- mode auto: the mode that it chooses, and the mode that sold
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 9);
 SELECT auto_mode FROM seckill.stock;
 SELECT outcome FROM seckill_buy(1, 1);
@@ -77,7 +77,7 @@ SELECT outcome FROM seckill_buy(1, 2);
 SELECT outcome FROM seckill_buy(1, 3, 'auto');
 SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
 RESET seckill.default_mode;
--- hot: by the rate of calls, or by units prewarmed; mode auto never queues
+-- hot: by the rate of calls, or by a prewarm; mode auto never chooses the queue
 SET seckill.hot_rate = 2;
 SELECT outcome FROM seckill_buy(1, 5);
 SELECT auto_mode FROM seckill.stock;

@@ -1,4 +1,4 @@
--- A function around a call may be labelled PARALLEL SAFE by anybody: no call
+-- Any user can label a function around a call PARALLEL SAFE: still, no call
 -- works in a parallel operation, in a worker or in the leader, and nothing
 -- stays on hold.
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000);
@@ -71,7 +71,7 @@ SET max_parallel_workers = 0;
 CALL pg_temp.try_all('leader');
 RESET max_parallel_workers;
 
--- the same once the transaction has an id, which workers share
+-- in a transaction that has an xid, which parallel workers share
 SET parallel_leader_participation = off;
 \set VERBOSITY terse
 BEGIN;

@@ -1,4 +1,4 @@
--- A role with EXECUTE on seckill_buy buys, and reaches no table itself.
+-- A role with EXECUTE on seckill_buy can buy without privileges on the tables.
 CREATE ROLE regress_buyer;
 CREATE ROLE regress_stranger;
 GRANT EXECUTE ON FUNCTION seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text) TO regress_buyer;
@@ -26,7 +26,7 @@ SELECT * FROM seckill_stat_worker();
 SELECT seckill_stat_reset();
 SELECT outcome FROM seckill_buy(1, 6, 'none');
 SET seckill.allow_unsafe = on;
--- an error inside a call gives the role back
+-- an error inside a call restores the role
 SELECT outcome FROM seckill_buy(404, 6);
 SELECT current_user;
 
@@ -36,14 +36,14 @@ SELECT outcome FROM seckill_buy(1, 7, 'cache');
 SET seckill.hot_rate = 0;
 RESET ROLE;
 
--- saved plans outlive a change of role
+-- saved plans survive a change of role
 SELECT outcome FROM seckill_buy(1, 8, 'cache');
 SET ROLE regress_buyer;
 SELECT outcome FROM seckill_buy(1, 9, 'cache');
 RESET ROLE;
 SELECT * FROM seckill_audit();
 
--- row security on the tables does not hide them from the extension
+-- row security on the tables does not apply to the extension
 ALTER TABLE seckill.items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE seckill.items FORCE ROW LEVEL SECURITY;
 ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY;
@@ -72,7 +72,7 @@ SELECT item_id, supplied, sold, difference FROM seckill_audit();
 RESET search_path;
 DROP SCHEMA hostile CASCADE;
 
--- who monitors looks, and does no more
+-- pg_monitor can read the views, and nothing else
 CREATE ROLE regress_monitor IN ROLE pg_monitor;
 SET ROLE regress_monitor;
 SELECT count(*) FROM seckill.stock;

@@ -14,7 +14,7 @@ SELECT outcome FROM seckill_buy(1, 4, 'queue', 1);
 SELECT outcome FROM seckill_buy(1, 5, 'queue', 1);
 SELECT user_id, quantity, mode, lease_id FROM seckill.orders ORDER BY order_id;
 
--- where the row is short, the lease gives the rest
+-- units that the row lacks come from the lease
 SELECT seckill_prewarm(5, 8);
 SELECT outcome FROM seckill_buy(5, 1, 'queue', 1);
 SELECT outcome FROM seckill_buy(5, 2, 'queue', 5);
@@ -27,7 +27,7 @@ UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 5;
 SELECT outcome FROM seckill_buy(5, 6, 'queue');
 SELECT outcome FROM seckill_buy(5, 7, 'queue');
 
--- a ticket, and what became of it
+-- a ticket and its outcome
 UPDATE seckill.items SET stock = stock + 2 WHERE item_id = 1;
 SELECT outcome, ticket IS NOT NULL AS has_ticket, ticket AS t FROM seckill_submit(1, 10) \gset
 \echo :outcome :has_ticket
@@ -41,7 +41,7 @@ SELECT :t2 - :t AS apart;
 SELECT outcome, ticket FROM seckill_submit(2, 1);
 SELECT outcome, ticket FROM seckill_submit(4, 1);
 
--- many at once are numbered as they came
+-- concurrent purchases get order numbers in the order of their tickets
 INSERT INTO seckill.items (item_id, stock) VALUES (6, 600);
 SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM generate_series(1, 600) n, LATERAL seckill_submit(6, n) s \gset
@@ -100,7 +100,7 @@ SELECT outcome FROM seckill_buy(6, 1);
 SELECT seckill_buy_many(6, ARRAY[1]);
 RESET seckill.default_mode;
 
--- an error in the worker is the error of the purchase that met it
+-- an error in the worker is raised by the call of its purchase
 CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'user % is banned', NEW.user_id USING ERRCODE = 'UX001';
@@ -124,7 +124,7 @@ DROP TRIGGER poison ON seckill.orders;
 DROP FUNCTION poison();
 SELECT item_id, supplied, sold, difference FROM seckill_audit();
 
--- the worker shows
+-- the worker is visible in pg_stat_activity
 SELECT backend_type, datname, application_name FROM pg_stat_activity
 WHERE backend_type = 'seckill queue worker' AND datname = current_database();
 SET seckill.queue_size = 5;

@@ -5,7 +5,7 @@ CREATE TEMP TABLE modes (item, mode) AS
 VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'),
     (4, 'advisory'), (5, 'cache'), (6, 'auto'), (7, 'queue');
 
--- so many at once, in every mode; the others change nothing
+-- a burst of calls, in every mode; refused calls change nothing
 SELECT m.mode, b.outcome, count(*), count(b.order_id) AS orders
 FROM modes m CROSS JOIN generate_series(1, 5) n
     CROSS JOIN LATERAL seckill_buy(m.item, 7, m.mode, 1 + 0 * n) b
@@ -15,22 +15,22 @@ SELECT outcome, count(*)
 FROM generate_series(1, 5) n CROSS JOIN LATERAL seckill_buy(7, 7 + 0 * n, 'queue')
 GROUP BY outcome ORDER BY outcome;
 SELECT item_id, count(*) FROM seckill.orders WHERE user_id = 7 GROUP BY 1 ORDER BY 1;
--- whatever is asked for: another mode, another quantity, a list, a ticket
+-- all kinds of calls count: another mode or quantity, a list, a ticket
 SELECT m.mode, b.outcome
 FROM modes m CROSS JOIN LATERAL seckill_buy(1, 7, m.mode, 200) b ORDER BY m.mode;
 SELECT outcome, ticket FROM seckill_submit(1, 7);
 SELECT * FROM seckill_buy_many(1, ARRAY[7]);
--- another user is not concerned, nor is the user at another item
+-- another user and another item have rates of their own
 SELECT outcome FROM seckill_buy(1, 8, 'cache');
 SELECT outcome FROM seckill_buy(8, 7, 'cache');
 
 -- each element of a list is a call
 SELECT user_id, outcome FROM seckill_buy_many(8, ARRAY[7, 9, 7, 9, 7, 9, 9, 10], 'pessimistic');
--- so is a ticket
+-- a ticket is a call
 SELECT s.outcome, count(*), count(s.ticket) AS tickets
 FROM generate_series(1, 5) n CROSS JOIN LATERAL seckill_submit(8, 11 + 0 * n) s
 GROUP BY s.outcome ORDER BY s.outcome;
--- and a refusal, of any kind
+-- a refusal of any kind is a call
 UPDATE seckill.items SET starts_at = 'infinity' WHERE item_id = 6;
 SELECT string_agg(b.outcome::text, ' ' ORDER BY n)
 FROM generate_series(1, 5) n CROSS JOIN LATERAL seckill_buy(6, 12, 'cache', 1 + 0 * n) b;
@@ -38,7 +38,7 @@ UPDATE seckill.items SET starts_at = NULL WHERE item_id = 6;
 SELECT string_agg(b.outcome::text, ' ' ORDER BY n)
 FROM generate_series(1, 5) n CROSS JOIN LATERAL seckill_buy(6, 13, 'cache', 1000 + 0 * n) b;
 SELECT outcome FROM seckill_buy(6, 12, 'cache');
--- and what is rolled back
+-- a call that is rolled back is a call
 BEGIN;
 SELECT outcome FROM seckill_buy(6, 14, 'cache');
 SAVEPOINT s;
@@ -47,11 +47,11 @@ ROLLBACK TO s;
 ROLLBACK;
 SELECT outcome FROM seckill_buy(6, 14, 'advisory');
 SELECT outcome FROM seckill_buy(6, 14, 'cache');
--- but not what is an error
+-- a call that raises an error is not counted
 SELECT count(*) FROM generate_series(1, 3) n CROSS JOIN LATERAL seckill_buy(6, 15, 'cache', 0 * n);
 SELECT outcome FROM seckill_buy(6, 15, 'cache');
 
--- a retry is answered with its order, as often as the rate allows
+-- a retry gets its order, as often as the rate allows
 SELECT string_agg(b.outcome::text, ' ' ORDER BY n), count(DISTINCT b.order_id)
 FROM generate_series(1, 4) n
     CROSS JOIN LATERAL seckill_buy(5, 16, 'cache', 1 + 0 * n, '00000000-0000-0000-0000-000000000001') b;
@@ -66,7 +66,7 @@ SELECT b.user_id, b.outcome, b.order_id
 FROM seckill_buy_many(5, ARRAY[17, 17], 'cache',
     ARRAY['00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000002']::uuid[]) b;
 
--- new rules count at once: a greater burst, no rate
+-- new settings apply at once: a greater burst, no rate
 UPDATE seckill.items SET user_burst = 4 WHERE item_id = 1;
 SELECT outcome FROM seckill_buy(1, 7, 'cache');
 SELECT outcome FROM seckill_buy(1, 7, 'cache');
@@ -74,21 +74,21 @@ UPDATE seckill.items SET user_rate = 0 WHERE item_id = 1;
 SELECT outcome, count(*)
 FROM generate_series(1, 20) n CROSS JOIN LATERAL seckill_buy(1, 7 + 0 * n, 'cache')
 GROUP BY outcome;
--- a smaller burst forgets what is beyond it, but lets nobody in at once
+-- a smaller burst caps the calls saved up, and grants no new ones
 UPDATE seckill.items SET user_rate = 0.00001, user_burst = 1 WHERE item_id = 1;
 SELECT outcome FROM seckill_buy(1, 7, 'cache');
--- the setting is no rate; a burst alone is none either
+-- a setting without a rate, and a burst alone, limit nothing
 UPDATE seckill.items SET user_rate = NULL WHERE item_id = 2;
 SELECT outcome, count(*)
 FROM generate_series(1, 20) n CROSS JOIN LATERAL seckill_buy(2, 7 + 0 * n, 'cache')
 GROUP BY outcome;
--- within the transaction that changes them, too
+-- also in the transaction that changes them
 BEGIN;
 UPDATE seckill.items SET user_rate = 0 WHERE item_id = 3;
 SELECT outcome FROM seckill_buy(3, 7, 'pessimistic');
 ROLLBACK;
 SELECT outcome FROM seckill_buy(3, 7, 'pessimistic');
--- a retry needs no token, but without one it is not known whose call it is
+-- a retry needs no token, but without one it counts against no user
 SELECT outcome FROM seckill_buy(5, 20, 'cache', 1, '00000000-0000-0000-0000-000000000004');
 UPDATE seckill.items SET require_token = true WHERE item_id = 5;
 SELECT outcome, count(*)
@@ -98,7 +98,7 @@ GROUP BY outcome;
 UPDATE seckill.items SET require_token = false WHERE item_id = 5;
 SELECT string_agg(b.outcome::text, ' ' ORDER BY n)
 FROM generate_series(1, 3) n CROSS JOIN LATERAL seckill_buy(5, 20, 'cache', 1 + 0 * n) b;
--- with the greatest and smallest numbers
+-- extreme numbers
 UPDATE seckill.items SET user_rate = '1e-45', user_burst = 2 WHERE item_id = 4;
 SELECT string_agg(b.outcome::text, ' ' ORDER BY n)
 FROM generate_series(1, 3) n CROSS JOIN LATERAL seckill_buy(4, 18 + 0 * n, 'cache') b;

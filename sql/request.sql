@@ -1,4 +1,4 @@
--- Exact retries: a request makes one order.
+-- Idempotent retries: a request_id makes one order.
 INSERT INTO seckill.items (item_id, stock) SELECT n, 3 FROM generate_series(1, 7) n;
 CREATE TEMP TABLE modes (item, mode) AS
 VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'),
@@ -6,7 +6,7 @@ VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'),
 \set r1 '\'00000000-0000-0000-0000-000000000001\''
 \set r2 '\'00000000-0000-0000-0000-000000000002\''
 
--- asked twice: one order, the same answer, in every mode
+-- called twice: one order and the same answer, in every mode
 SELECT m.mode, count(DISTINCT b.order_id) AS orders, min(b.outcome), max(b.outcome)
 FROM modes m CROSS JOIN generate_series(1, 2) n
     CROSS JOIN LATERAL seckill_buy(m.item, 7, m.mode, 1 + 0 * n, :r1) b
@@ -14,13 +14,13 @@ GROUP BY m.mode ORDER BY m.mode;
 SELECT outcome, order_id AS o FROM seckill_buy(7, 7, 'queue', 1, :r1) \gset
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'queue', 1, :r1);
 SELECT item_id, count(*), sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 1;
--- in any other mode, too, and by ticket
+-- also in another mode and by ticket
 SELECT m.mode, b.outcome, b.order_id = :o AS same
 FROM modes m CROSS JOIN LATERAL seckill_buy(7, 7, m.mode, 1, :r1) b ORDER BY m.mode;
 SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
 SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
 
--- it stands when the item is sold out, or its sale is over
+-- the answer stays when the item is sold out or its sale has ended
 SELECT outcome FROM seckill_buy(7, 8, 'queue', 2);
 SELECT outcome FROM seckill_buy(7, 8, 'queue');
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'cache', 1, :r1);
@@ -30,27 +30,27 @@ SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
 SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
 SELECT outcome FROM seckill_buy(7, 7, 'queue', 1, :r2);
 
--- a refusal is no order: the same request may try again
+-- a refusal makes no order: the same request_id can retry
 SELECT outcome FROM seckill_buy(1, 7, 'cache', 9, :r2);
 SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, :r2);
--- the same request for another item is another
+-- request_ids of different items are independent
 SELECT outcome FROM seckill_buy(6, 7, 'cache', 1, :r2);
 SELECT count(*) FROM seckill.orders WHERE request_id = :r2;
 
--- rolled back, it was never asked
+-- a request rolled back is unknown
 BEGIN;
 SELECT outcome FROM seckill_buy(2, 7, 'cache', 1, :r2);
 ROLLBACK;
 SELECT count(*) FROM seckill.orders WHERE item_id = 2;
 
--- many: the same request twice in the array, and one asked before
+-- many: the same request_id twice in the array, and one used before
 SELECT b.user_id, b.outcome, b.order_id = o.order_id AS as_before,
     b.order_id = first_value(b.order_id) OVER () AS as_first
 FROM seckill_buy_many(3, ARRAY[9, 9, 7, 9], 'cache',
         ARRAY[:r2, :r2, :r1, NULL]::uuid[]) b(user_id, outcome, order_id)
     JOIN (SELECT order_id FROM seckill.orders WHERE item_id = 3 AND request_id = :r1) o(order_id) ON true;
 SELECT count(*) FROM seckill.orders WHERE item_id = 3;
--- and in one batch of the queue
+-- in one batch of the queue
 UPDATE seckill.items SET stock = 9 WHERE item_id = 4;
 SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM unnest(ARRAY[:r2, :r2, :r1]::uuid[]) WITH ORDINALITY u(r, n),
@@ -60,12 +60,12 @@ FROM unnest(:'tickets'::bigint[]) s(ticket), LATERAL seckill_result(s.ticket, '1
 GROUP BY 1;
 SELECT count(*) FROM seckill.orders WHERE item_id = 4;
 
--- with a limit the retry is not another purchase
+-- a retry does not count against the limit
 UPDATE seckill.items SET per_user_limit = 1 WHERE item_id = 5;
 SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r1);
 SELECT outcome FROM seckill_buy(5, 7, 'cache', 1, :r2);
 
--- the same request for another purchase is an error, in every mode
+-- reusing a request_id for another purchase is an error, in every mode
 CREATE FUNCTION error_of(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     answer text;
@@ -86,20 +86,20 @@ SELECT outcome FROM seckill_buy(7, 8, 'queue', 1, :r1);
 SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 2, :r1) \gset
 SELECT outcome FROM seckill_result(:t, '10 s');
 \echo :LAST_ERROR_SQLSTATE
--- a token and a mode are not arguments of the purchase
+-- another token or mode does not make it another purchase
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'retry', 1, :r1, 'any');
--- nor does an order that is no longer live change what the request was
+-- nor does an order that is no longer live
 UPDATE seckill.items SET ends_at = NULL, stock = 2 WHERE item_id = 7;
 SELECT seckill_cancel(7, :o, true);
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'cache', 1, :r1);
 SELECT outcome FROM seckill_buy(7, 7, 'cache', 2, :r1);
 \echo :LAST_ERROR_SQLSTATE
 
--- in a list it is the outcome of that element alone
+-- in a list it is the outcome of that element only
 SELECT b.user_id, b.outcome, b.order_id = o.order_id AS as_before
 FROM seckill_buy_many(7, ARRAY[8, 7, 9], 'cache', ARRAY[:r1, :r1, NULL]::uuid[]) b,
     (SELECT order_id FROM seckill.orders WHERE item_id = 7 AND request_id = :r1) o;
--- two users with one request: the first one buys
+-- two users with one request_id: the first buys
 SELECT m.mode, array_agg(b.user_id || ' ' || b.outcome) AS answers
 FROM (VALUES (1, 'optimistic'::seckill_mode), (2, 'retry'), (3, 'pessimistic'), (4, 'advisory'),
         (5, 'cache'), (6, 'auto')) m(item, mode),
@@ -109,7 +109,7 @@ GROUP BY m.mode ORDER BY m.mode;
 SELECT item_id, mode, calls, sold, request_reused FROM seckill.stat_items
 WHERE item_id = 7 AND request_reused > 0 ORDER BY mode;
 
--- in one batch of the queue, too; the others of the batch do not notice
+-- also in one batch of the queue; the rest of the batch is not affected
 UPDATE seckill.items SET stock = 3 WHERE item_id = 2;
 SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM unnest(ARRAY[31, 32, 31, 33], ARRAY[1, 1, 2, 1],

@@ -6,7 +6,7 @@ SELECT item_id, mode, calls,
      WHERE value <> '0') AS counters,
     total_time > 0 AND max_time BETWEEN 0.999 * total_time / calls AND total_time AS timed
 FROM seckill.stat_items s;
--- what the worker decides is counted before anybody can see it decided
+-- a decision of the worker is counted before it is visible
 CREATE FUNCTION decided(ticket bigint) RETURNS seckill_outcome LANGUAGE sql AS
 $$SELECT outcome FROM seckill_result(ticket, '10 s')$$;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
@@ -27,7 +27,7 @@ SELECT * FROM counted ORDER BY mode;
 SELECT outcome FROM seckill_buy(1, 1, 'cache');
 SELECT outcome FROM seckill_buy(1, 1, 'cache', 4);
 SELECT * FROM counted WHERE mode = 'cache';
--- a hot item is sold by the cache: prewarming made it so
+-- a prewarmed item is hot, so mode auto sells it from the cache
 SELECT seckill_recall(1) > 0 AS recalled;
 SELECT seckill_prewarm(1, 20);
 SELECT outcome FROM seckill_buy(1, 1);
@@ -56,7 +56,7 @@ SELECT outcome FROM seckill_buy(6, 1);
 SELECT outcome FROM seckill_submit(6, 1);
 SELECT * FROM counted ORDER BY item_id, mode;
 
--- an error is no call, a rollback is one
+-- a call that raises an error is not counted, a call rolled back is
 SELECT seckill_stat_reset();
 \set VERBOSITY terse
 SELECT seckill_buy(404, 1);
@@ -79,7 +79,7 @@ SELECT outcome, count(*) FROM seckill_buy_many(7, ARRAY[1, 1, 1, 2, 3], 'cache')
 SELECT count(*) FROM seckill_buy_many(7, '{}', 'cache');
 SELECT * FROM counted;
 
--- a request that has its order is answered "sold", and sells nothing
+-- a retry with a request_id is answered "sold" and sells no units
 SELECT seckill_stat_reset();
 \set r '\'00000000-0000-0000-0000-000000000001\'::uuid'
 \set q '\'00000000-0000-0000-0000-000000000002\'::uuid'
@@ -93,7 +93,7 @@ SELECT * FROM counted ORDER BY mode;
 SELECT sum(units) = (SELECT sum(quantity) FROM seckill.orders WHERE item_id = 8) AS units_are_orders
 FROM seckill.stat_items;
 
--- the queue: a call is counted by the caller, what it did not wait for by the worker
+-- the queue: the caller counts its call, the worker a decision without a waiter
 SELECT seckill_stat_reset();
 SELECT ticket AS t FROM seckill_submit(8, 1, 2) \gset
 SELECT decided(:t);
@@ -121,7 +121,7 @@ SELECT seckill_buy(1, 666, 'retry');
 SELECT batches, decided, failed FROM seckill.stat_worker;
 SELECT * FROM counted ORDER BY item_id, mode;
 
--- a purchase inside a purchase: each has its own
+-- a purchase inside a purchase: each is counted
 DROP TRIGGER poison ON seckill.orders;
 CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -148,7 +148,7 @@ SELECT refills, settles, settled_units, expired_orders, expiry_batches, prewarms
 SELECT * FROM counted;
 RESET seckill.lease_units;
 
--- zero again, and since when
+-- reset
 SELECT stats_reset AS before FROM seckill.stat_worker \gset
 SELECT stats_reset AS item_before FROM seckill.stat_items WHERE item_id = 11 \gset
 SELECT seckill_stat_reset();

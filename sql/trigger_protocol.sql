@@ -1,5 +1,5 @@
--- Trigger functions are for the triggers that the extension made: any other
--- use is an error, whatever the table looks like.
+-- Trigger functions work in the triggers of the extension only: any other
+-- use is an error, on any table.
 CREATE TABLE other (a text, item_id text);
 INSERT INTO other VALUES ('a', '1');
 CREATE TABLE twin (LIKE seckill.items INCLUDING DEFAULTS);
@@ -8,7 +8,7 @@ CREATE VIEW face AS SELECT * FROM twin;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 5), (2, 5);
 SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
 
--- Fire a function by every event, at every time, for each row and not.
+-- Fire a function by every event and timing, for each row and statement.
 CREATE FUNCTION fire(tab text, fn text) RETURNS TABLE (way text, answer text) LANGUAGE plpgsql AS $$
 DECLARE
     events CONSTANT text[][] := ARRAY[

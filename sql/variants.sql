@@ -1,5 +1,5 @@
--- A limit over several items, as docs/operations.md has it, and an order given
--- back in part.
+-- A limit over several items, as in docs/operations.md, and an order that is
+-- cancelled in part.
 CREATE TABLE variants (item_id bigint PRIMARY KEY, product_id bigint NOT NULL);
 CREATE TABLE bought (
     product_id bigint, user_id bigint, units integer NOT NULL CHECK (units <= 2),
@@ -30,7 +30,7 @@ SELECT outcome FROM seckill_buy(2, 42, 'cache');
 SELECT outcome FROM seckill_buy(2, 42, 'queue');
 \echo :LAST_ERROR_SQLSTATE
 SELECT outcome FROM seckill_buy(2, 43, 'queue', 2);
--- an order that is no longer live counts no more
+-- an order that is no longer live does not count
 SELECT seckill_cancel(1, :o, true);
 SELECT outcome FROM seckill_buy(2, 42, 'queue');
 SELECT * FROM bought ORDER BY user_id;
@@ -39,7 +39,7 @@ DROP TRIGGER count_bought ON seckill.orders;
 DROP FUNCTION count_bought();
 DROP TABLE variants, bought;
 
--- to give back one unit of three: cancel, and buy two, in one transaction
+-- returning one unit of three: cancel and buy two, in one transaction
 SELECT outcome, order_id AS o FROM seckill_buy(3, 42, 'cache', 3) \gset
 SELECT outcome FROM seckill_buy(3, 43);
 BEGIN;

@@ -1,4 +1,4 @@
--- The sale window: judged at the moment of the call, from the cache as well.
+-- The sale window: checked at the time of the call, also by the cache.
 INSERT INTO seckill.items (item_id, title, stock, starts_at, ends_at) VALUES
     (1, 'open', 5, NULL, NULL),
     (2, 'upcoming', 5, now() + interval '1 day', now() + interval '2 days'),
@@ -10,7 +10,7 @@ FROM seckill.items, unnest('{optimistic,retry,pessimistic,advisory,cache}'::seck
 ORDER BY item_id, m;
 SELECT title, stock, leased, cached, held, sold, state FROM seckill.stock ORDER BY item_id;
 
--- a changed row counts from its commit on
+-- a change applies from its commit on
 BEGIN;
 UPDATE seckill.items SET starts_at = now() - interval '1 day' WHERE item_id = 2;
 SELECT outcome FROM seckill_buy(2, 1, 'cache');

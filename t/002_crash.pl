@@ -1,5 +1,5 @@
-# Crash in mid-sale: no answered order is lost, none doubled, and the units of
-# the lost cache are settled by the first buyer.
+# Crash during a sale: no answered order is lost or doubled, and the first buyer
+# settles the units of the lost cache.
 
 use strict;
 use warnings;

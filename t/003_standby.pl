@@ -1,5 +1,5 @@
-# Promotion of a standby in mid-sale: nothing is in its memory, every answered
-# order is there, and the open lease is settled.
+# Promotion of a standby during a sale: its cache is empty, every answered order
+# is there, and the open lease is settled.
 
 use strict;
 use warnings;

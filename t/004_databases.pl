@@ -1,5 +1,5 @@
-# Entries belong to one incarnation of one database's tables: a second
-# database, a copy made from a template, drop and re-creation.
+# Cache entries belong to the tables of one database and one CREATE EXTENSION: a
+# second database, a copy of a template, drop and re-creation.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Dump and restore with an open lease, in every form that pg_dump has, and the
-# copy of a database: items, orders and the sequences come along, the lease is
-# settled in the new database.
+# Dump and restore with an open lease, in every format of pg_dump, and the copy
+# of a database: items, orders and sequences are restored, and the new database
+# settles the lease.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Without shared_preload_libraries: the row modes work, the cache says what to
-# do, and a lease left from before is settled.
+# Without shared_preload_libraries: the row modes work, mode cache raises an
+# error with a hint, and an earlier lease is settled.
 
 use strict;
 use warnings;

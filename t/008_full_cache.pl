@@ -1,5 +1,5 @@
-# A cache with fewer places than there are items: entries that matter stay,
-# the other items are sold from their rows, and nothing is lost on the way.
+# A cache with fewer entries than items: entries in use are not evicted, other
+# items are sold from their rows, and no unit is lost.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Errors at the worst moment: where the server runs out of locks, units that
-# were not taken are not given back.
+# The server runs out of locks in the middle of a call: units that were not taken
+# are not returned.
 
 use strict;
 use warnings;

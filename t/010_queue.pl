@@ -1,5 +1,5 @@
-# The queue is first come, first served: orders are numbered as the tickets
-# were handed out, and whoever was sold to came before whoever was not.
+# The queue is first come, first served: orders are numbered in the order of
+# their tickets, and no purchase is sold after one that was refused.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# The worker is terminated, cancelled and killed in mid-sale: whoever was
-# answered "sold" has an order, nobody has one without an answer, nobody hangs.
-# SECKILL_KILLS is how often.
+# The queue worker is terminated, cancelled and killed during a sale: each call
+# that got "sold" has an order, no other has one, and no call hangs.
+# SECKILL_KILLS is the number of strikes.
 
 use strict;
 use warnings;

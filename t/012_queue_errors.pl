@@ -1,6 +1,5 @@
-# A purchase that fails fails alone: in a trigger, in a check, in a trigger
-# deferred to the commit.  Who asks for it gets its error, the others of its
-# batch are sold to.
+# A purchase that fails in a trigger, a check or a deferred trigger does not
+# affect its batch: its caller gets the error, the others are sold.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Every mode, seckill_submit() and the queue on the same items, with rollbacks,
-# savepoints and transactions that hold rows and units across many others: the
-# books are right at every moment, and every unit is sold in the end.
+# savepoints and long transactions that hold rows and units: the conservation law
+# holds at every moment, and every unit is sold in the end.
 
 use strict;
 use warnings;

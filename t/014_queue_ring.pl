@@ -1,6 +1,6 @@
-# The ring and its worker: a full ring answers "busy" and loses nothing, old
-# tickets are forgotten, an idle worker ends and another starts, who listens
-# hears of each batch once.
+# The ring and the queue worker: a full ring answers "busy" and loses nothing,
+# old tickets expire, an idle worker ends and a new one starts, and a LISTENer
+# gets one notification per batch.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Buyers who leave the queue before their purchase is decided take it along:
-# cancelled, timed out, terminated; and an item that is deleted, ends or starts
-# to be sold while purchases of it wait.
+# Buyers that are cancelled, timed out or terminated before the decision withdraw
+# their purchase; and an item is deleted, or its sale ends or starts, while
+# purchases of it wait.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Tables, extensions and databases go while purchases wait in the queue: nobody
-# hangs, nothing is left behind.
+# Tables, extensions and databases are dropped while purchases wait in the queue:
+# no call hangs, and nothing stays in the ring.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Limits per user and exact retries under load: one user from many sessions at
-# once, all modes mixed with rollbacks, and a crash.
+# Limits per user and idempotent retries under load: one user in many sessions,
+# all modes mixed with rollbacks, and a crash.
 
 use strict;
 use warnings;

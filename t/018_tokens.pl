@@ -1,4 +1,4 @@
-# Admission tokens: made, forged, foreign, expired, fuzzed; keys replaced.
+# Tokens: valid, forged, of another item or user, expired, fuzzed; key rotation.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Orders that are not paid expire by themselves, whatever happens to processes
-# and server, and their units are on sale again.
+# Unpaid orders expire and their units are on sale again, even if processes end
+# or the server crashes.
 
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
-# A cap on callers in the row modes: exact, and given back however they end.
+# max_waiters, the cap on calls in the row modes: exact, and released however a
+# call ends.
 
 use strict;
 use warnings;

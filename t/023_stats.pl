@@ -1,5 +1,5 @@
-# Statistics under load: what is counted is what pgbench did and what the tables
-# say; nothing of it survives a crash or the reuse of an entry.
+# Statistics under load agree with pgbench and with the tables, and do not survive
+# a crash or the reuse of a cache entry.
 
 use strict;
 use warnings;

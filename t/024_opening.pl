@@ -1,5 +1,5 @@
-# Items whose sale is about to open get a first lease from the keeper, also
-# after a restart; and what an UPDATE of starts_at, ends_at and stock does.
+# The maintenance worker prewarms items ahead of the opening of their sale, also
+# after a restart; and effects of an UPDATE of starts_at, ends_at and stock.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# The roles that docs/operations.md proposes can do their work, and no more.
-# Their GRANTs are those of the document itself.
+# The roles of docs/operations.md have the privileges that they need, and no
+# others.  The GRANTs are read from the document.
 
 use strict;
 use warnings;

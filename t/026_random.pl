@@ -1,6 +1,6 @@
-# A sale with everything at once: all modes, limits, requests asked again,
-# payments, cancels, expiries, restocks, rollbacks.  Then the laws, over the
-# whole tables.  SECKILL_SECONDS is how long it runs.
+# A random sale: all modes, limits, retried requests, payments, cancels,
+# expiries, restocks, rollbacks.  Then the laws are checked over the whole tables.
+# It runs for SECKILL_SECONDS.
 
 use strict;
 use warnings;

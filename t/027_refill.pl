@@ -1,5 +1,5 @@
-# A crowd that finds the cache empty, while others keep locking the row: of
-# those who look for a refiller one must become it.
+# Many buyers find the cache empty while other transactions lock the row again
+# and again: one buyer must become the refiller.
 
 use strict;
 use warnings;

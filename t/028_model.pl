@@ -1,5 +1,5 @@
-# The model of the leases (model/): a short run in which all laws hold, and
-# each known way to break the protocol, which it must notice.
+# The model of the leases (model/): a short run in which all laws hold, and one
+# run for each mutation of the protocol, which the laws must detect.
 
 use strict;
 use warnings;

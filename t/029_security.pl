@@ -1,4 +1,5 @@
-# What others plant is not used, and nobody gets more than he was granted.
+# Objects that another user plants in the search_path are not used, and no role
+# gets more than its grants.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# What a sale writes is replayed as it was written: a standby checks each page
-# against the primary's image of it, and its dump is the primary's.
+# The WAL of a sale is replayed exactly: a standby checks each page against the
+# primary's image (wal_consistency_checking), and its dump equals the primary's.
 
 use strict;
 use warnings;

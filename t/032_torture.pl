@@ -1,5 +1,5 @@
-# A short form of make torture: the server and its processes are killed in
-# mid-sale, and everybody is cancelled, terminated and timed out.
+# A short form of make torture: the server and its processes are killed during a
+# sale, and sessions are cancelled, terminated and timed out.
 
 use strict;
 use warnings;

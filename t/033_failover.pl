@@ -1,5 +1,5 @@
-# A short form of make torture: the primary ends in mid-sale and its standby is
-# promoted, synchronous or not.
+# A short form of make torture: the primary fails during a sale and its standby,
+# synchronous or not, is promoted.
 
 use strict;
 use warnings;

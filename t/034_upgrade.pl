@@ -1,7 +1,7 @@
-# pg_upgrade in mid-sale: orders in every state, an open lease, requests and
-# limits come along as they are, and the sale goes on in the new cluster.
-# SECKILL_OLD_INSTALL is the installation of an older server, which has the
-# extension; without it the upgrade is to the same version.
+# pg_upgrade during a sale: orders in every state, an open lease, requests and
+# limits are unchanged in the new cluster, and the sale continues there.
+# SECKILL_OLD_INSTALL is the installation of an older server with the extension;
+# without it the upgrade is to the same version.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# What the library exports has names of its own, which meet no name of another
-# library in the same process.  (From PostgreSQL 16 on, what is not found by name
-# is not exported at all.)
+# The library exports only symbols with a prefix of its own, which cannot collide
+# with those of another library in the same process.  (Since PostgreSQL 16
+# extensions are built with hidden visibility.)
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# What would grow or be held for ever: the memory of sessions and of our
-# processes, the row of an item, snapshots, transactions and locks of those who
-# have nothing to do or wait.  make torture has the long form (torture/soak.sh).
+# Nothing grows or is held without bound: the memory of sessions and background
+# processes, the row of an item, and the snapshots, transactions and locks of
+# idle or waiting processes.  torture/soak.sh, in make torture, is the long form.
 
 use strict;
 use warnings;

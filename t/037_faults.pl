@@ -1,5 +1,5 @@
-# A short form of make torture: every call fails at each of its steps, and
-# anybody in a crowd at some.
+# A short form of make torture: every call fails at each of its fault points, and
+# concurrent calls fail at random ones.
 use strict;
 use warnings;
 use FindBin;

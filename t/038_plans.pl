@@ -1,5 +1,5 @@
-# The plans of the extension's own statements do not depend on what the caller has
-# set for his: rows are found by their keys, and nothing is compiled.
+# Planner settings of the caller do not affect the plans of the extension's own
+# statements: they find rows by their keys, and do not use JIT.
 
 use strict;
 use warnings;

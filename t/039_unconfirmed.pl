@@ -1,5 +1,5 @@
-# A synchronous standby is away: what it has not confirmed is told to nobody as
-# sold, whoever ends the wait for it, and nor is what a retry finds.
+# A synchronous standby is down: an order that it has not confirmed is answered
+# "sold" to no caller, whatever ends the wait, and to no retry.
 
 use strict;
 use warnings;

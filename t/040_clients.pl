@@ -1,6 +1,6 @@
-# Drivers call as their manuals say, without a cast: the programs in t/clients
-# read every outcome, the SQLSTATEs, and retry.  Each is skipped where its driver is
-# not installed; node-postgres is found by NODE_PATH, pgjdbc by CLASSPATH, too.
+# Drivers work as their manuals say, without casts: the programs in t/clients read
+# every outcome and SQLSTATE, and retry.  A program is skipped if its driver is not
+# installed; NODE_PATH and CLASSPATH also find node-postgres and pgjdbc.
 
 use strict;
 use warnings;

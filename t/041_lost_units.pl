@@ -1,6 +1,6 @@
-# A bug leaves units on hold for no transaction: whoever would wait for them
-# gives them back within a second, in every mode, and the tables tell what was
-# sold.  The bugs are made with a build that leaves steps out, see src/base/fault.h.
+# A bug leaves units on hold without a holder: the next waiter returns them within
+# a second, in every mode, and counts orders to find the units sold.  A build with
+# fault points (src/base/fault.h) skips steps to simulate the bugs.
 use strict;
 use warnings;
 use FindBin;

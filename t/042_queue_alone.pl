@@ -1,6 +1,6 @@
-# Mode queue and seckill_submit() work in a SELECT of its own only: whatever
-# could fail after the order stands, or has locks that the worker may need, is
-# refused, in each protocol, and no order is made.
+# Mode queue and seckill_submit() work only in a SELECT of its own: a statement
+# that could fail after the order is committed, or holds locks that the worker may
+# need, is refused, in each protocol, and no order is made.
 use strict;
 use warnings;
 use FindBin;

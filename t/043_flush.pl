@@ -1,5 +1,6 @@
-# What others have committed with synchronous_commit off is told to nobody whose
-# own is on before it is on disk: an immediate stop comes right after the answer.
+# A caller with synchronous_commit on gets no answer that rests on an
+# asynchronous commit before that is on disk: the server is stopped immediately
+# after the answer.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# A shop's cart with a foreign key to the items, in the buyers' own
-# transactions: no mode deadlocks, alone or mixed with others.
+# A cart table with a foreign key to items, filled in the buyers' transactions: no
+# mode deadlocks, alone or mixed.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# The wall clock is set back and forward: what is due at a time goes by the new
-# time, and what lasts for a time lasts as long as it should.
+# The wall clock is set back and forward: points in time follow the new clock, and
+# durations keep their length.
 
 use strict;
 use warnings;

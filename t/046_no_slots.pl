@@ -1,5 +1,5 @@
-# No place is left for a background worker, or the keeper fails: callers are
-# told, the log is not flooded, and what is due is done in the end.
+# No slot is left for a background worker, or the maintenance worker fails:
+# callers get an error, the log is not flooded, and due work is done in the end.
 
 use strict;
 use warnings;

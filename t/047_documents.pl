@@ -1,6 +1,6 @@
-# The documents agree with the tests and the sources: what docs/operations.md
-# tells to run is what sql/variants.sql tests, links lead somewhere, and
-# docs/design.md has every source file.
+# The documents agree with the tests and the sources: sql/variants.sql
+# tests the statements of docs/operations.md, links have a target, and
+# docs/design.md lists every source file.
 
 use strict;
 use warnings;

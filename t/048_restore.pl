@@ -1,6 +1,6 @@
-# What the application has put on the tables is not in a dump, and a restore
-# with --disable-triggers leaves triggers as they were not: the statements of
-# docs/operations.md find it, and repair it.
+# A dump lacks the triggers and other objects that the application has added to
+# the tables, and a restore with --disable-triggers changes the state of triggers:
+# the statements of docs/operations.md find and repair both.
 
 use strict;
 use warnings;

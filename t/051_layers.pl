@@ -1,4 +1,4 @@
-# scripts/check-layers.sh: the tree passes, and each rule notices a violation.
+# scripts/check-layers.sh: the tree passes, and each rule detects a violation.
 use strict;
 use warnings;
 

@@ -1,6 +1,6 @@
-# A trigger of the application's on items or orders tries to buy, and catches
-# the error: the statement around it stays the extension's own, whichever it is,
-# and nothing is lost or counted twice.
+# An application trigger on items or orders tries to buy and catches the error:
+# the statement around it still counts as the extension's own, and no unit is lost
+# or counted twice.
 
 use strict;
 use warnings;
