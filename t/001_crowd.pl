@@ -26,10 +26,10 @@ SELECT a.sold, a.stock + a.unsold, (SELECT count(*) FROM seckill.orders WHERE it
 FROM seckill_audit($item) a
 EOC
 	is($rows, $sold, "$mode: an order for each unit sold");
-	is($sold + $left, 100, "$mode: sold and left make the supply");
+	is($sold + $left, 100, "$mode: units sold and left are the supply");
 	if ($mode eq 'optimistic')
 	{
-		cmp_ok($sold, '>', 0, "$mode: somebody won");
+		cmp_ok($sold, '>', 0, "$mode: at least one sale");
 		cmp_ok($sold, '<=', 100, "$mode: no oversell");
 	}
 	else
@@ -78,7 +78,7 @@ EOC
 	is( $node->safe_psql('postgres',
 			'SELECT stock, leased, lease_id IS NULL FROM seckill.items WHERE item_id = 7'),
 		'0|0|t',
-		'nothing leased after recall');
+		'no unit is leased after the recall');
 	$node->safe_psql('postgres', <<'EOC');
 DELETE FROM seckill.orders WHERE item_id = 7;
 DELETE FROM seckill.items WHERE item_id = 7;

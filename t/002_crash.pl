@@ -26,9 +26,9 @@ foreach my $round (1 .. 3)
 	my $answered = $wait->();
 	$node->start;
 
-	check_audit($node, "after crash $round, before anybody settles");
+	check_audit($node, "after crash $round, before a settle");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache()'),
-		0, 'memory is gone');
+		0, 'the cache is empty');
 	my ($sold, $leased) = split /\|/, $node->safe_psql('postgres', <<'EOC');
 SELECT a.sold, i.leased FROM seckill_audit(1) a, seckill.items i
 EOC

@@ -24,7 +24,7 @@ my $wait = start_crowd($primary, 20,
 	  qw(cache cache advisory queue));
 $primary->poll_query_until('postgres', 'SELECT sold > 1000 FROM seckill_audit(1)');
 
-# on a standby every call is refused, and nothing gets into its memory
+# a standby refuses every call and makes no cache entry
 foreach my $call ('seckill_buy(1, 1)', q{seckill_buy(1, 1, 'pessimistic')},
 	'seckill_prewarm(1)', 'seckill_recall(1)', q{seckill_buy(1, 1, 'queue')},
 	'seckill_submit(1, 1)', 'seckill_result(1)', q{seckill_put_item(1, '{}')},
@@ -45,7 +45,7 @@ SELECT available = stock, unsettled = leased
 FROM seckill_item(1), LATERAL (SELECT stock, leased FROM seckill.items WHERE item_id = 1) i
 EOC
 is($standby->safe_psql('postgres', 'SELECT (seckill_order(1, min(order_id))).quantity FROM seckill.orders'),
-	1, 'and an order');
+	1, 'an order is replicated');
 
 $primary->stop('immediate');
 my $answered = $wait->();
@@ -53,15 +53,15 @@ $standby->promote;
 check_audit($standby, 'after promotion');
 cmp_ok($standby->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)'),
 	'>=', $answered, "all $answered answered orders are there");
-# nobody is left to confirm a commit
+# no standby is left to confirm a commit
 $standby->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = ''");
 $standby->reload;
 
 is($standby->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'cache')}),
 	'sold', 'the new primary sells');
-like(slurp_file($standby->logfile), qr/settled item 1: /, 'and has settled');
+like(slurp_file($standby->logfile), qr/settled item 1: /, 'the new primary has settled the lease');
 is($standby->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
-	'sold', 'its queue too');
+	'sold', 'its queue sells');
 check_audit($standby, 'after settle');
 check_cache($standby, 'after settle');
 

@@ -21,12 +21,12 @@ EOC
 add_item($node, 1, 5);
 is(buy_rest($node, 1, 'cache'), 5, 'one database sells its own units');
 is($node->safe_psql('shop', 'SELECT cached, sold FROM seckill.stock'),
-	'2|0', 'the other has all of its own');
+	'2|0', 'the other database has all of its units');
 
 # a copy of a database with an open lease
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
 is($node->safe_psql('copy', 'SELECT cached FROM seckill.stock'),
-	'', 'the lease of the copy is in no memory');
+	'', 'no cache entry has the lease of the copy');
 foreach my $db ('shop', 'copy')
 {
 	is( $node->safe_psql($db,
@@ -37,7 +37,7 @@ foreach my $db ('shop', 'copy')
 	check_cache($node, $db, $db);
 }
 
-# entries of dropped databases and extensions make room, units or not
+# entries of dropped databases and extensions are evicted, with units or without
 foreach my $round (1 .. 5)
 {
 	$node->safe_psql('postgres', 'DROP DATABASE copy; ');
@@ -65,7 +65,7 @@ SELECT seckill_prewarm(1);
 EOC
 }
 
-# a session that was there all along meets the new tables, not the old ones
+# an existing session uses the new tables
 my $session = $node->background_psql('postgres');
 is($session->query(q{SELECT outcome FROM seckill_buy(1, 1, 'cache')}),
 	'sold_out', 'sold out in the session');
@@ -77,7 +77,7 @@ EOC
 is($session->query(q{SELECT outcome FROM seckill_buy(1, 1, 'cache')}),
 	'sold', 'sold from the new tables');
 is($session->query(q{SELECT outcome FROM seckill_buy(1, 1, 'pessimistic')}),
-	'sold_out', 'and sold out');
+	'sold_out', 'the new tables are sold out');
 $session->quit;
 check_audit($node, 'after re-creation');
 

@@ -32,7 +32,7 @@ my $pending = $node->safe_psql('postgres', $orders);
 my $audit = $node->safe_psql('postgres', 'SELECT * FROM seckill_audit()');
 my $last = $node->safe_psql('postgres', 'SELECT max(order_id) FROM seckill.orders');
 
-# A database made anew, by one way to restore into it.
+# Restore into a new database in one way.
 sub restore
 {
 	my ($db, $dump, $restore, $extension) = @_;
@@ -78,10 +78,10 @@ foreach my $db (sort keys %ways)
 	is( $node->safe_psql($db,
 			q{SELECT count(*) FILTER (WHERE outcome = 'sold'), min(order_id) FROM generate_series(1, 10) n, seckill_buy(1, n, 'cache')}),
 		'6|' . ($last + 1),
-		'what is left is sold, under new numbers');
+		'the units left are sold, with new order numbers');
 	is($node->safe_psql($db, $orders), $pending, 'orders are as they were');
 	is($node->safe_psql($db, 'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 3 AND user_id = 3'),
-		'confirmed', 'and are paid there');
+		'confirmed', 'restored orders can be confirmed');
 	is($node->safe_psql($db, 'SELECT outcome FROM sale'), "sold\nsold", 'a view that gives modes as text buys')
 	  unless $ways{$db}[2];
 	is($node->safe_psql($db, 'INSERT INTO seckill.items (stock) VALUES (1) RETURNING item_id'),
@@ -90,7 +90,7 @@ foreach my $db (sort keys %ways)
 	check_cache($node, $db, $db);
 }
 is($node->safe_psql('postgres', 'SELECT stock + cached FROM seckill.stock WHERE item_id = 1'),
-	6, 'the source goes on with its lease');
+	6, 'the source continues with its lease');
 
 $node->stop;
 done_testing();

@@ -38,20 +38,20 @@ $node->safe_psql('postgres', q{COMMIT PREPARED 'empty'});
 is($node->safe_psql('postgres', 'SELECT sold, stock FROM seckill_audit(1)'),
 	'4|1', 'prepared purchases of the row modes count');
 
-# what is prepared outlives a crash, and is waited for
+# a prepared transaction survives a crash, and a buyer waits for it
 $node->safe_psql('postgres',
 	q{BEGIN; SELECT seckill_buy(1, 1, 'pessimistic'); PREPARE TRANSACTION 'last'});
 $node->stop('immediate');
 $node->start;
 my ($rc, $out, $err) = $node->psql('postgres',
 	q{SET lock_timeout = '50ms'; SELECT outcome FROM seckill_buy(1, 2, 'pessimistic', 6)});
-like($err, qr/lock timeout/, 'the unit may still come back');
+like($err, qr/lock timeout/, 'the unit may still be returned');
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'last'});
-is(buy_rest($node, 1, 'cache'), 6, 'it came back');
+is(buy_rest($node, 1, 'cache'), 6, 'the unit was returned');
 check_audit($node, 'at the end');
 check_cache($node, 'at the end');
 
-# a restock in a prepared transaction is seen a second after its commit
+# a restock in a prepared transaction is visible a second after its commit
 is($node->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 3)}),
 	'sold_out', 'sold out');
 $node->safe_psql('postgres',

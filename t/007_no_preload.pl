@@ -28,8 +28,8 @@ foreach my $call (q{seckill_buy(1, 1, 'cache')}, q{seckill_buy(1, 1, 'queue')},
 	like($err, qr/HINT:  Add seckill to shared_preload_libraries/, 'with a hint');
 }
 is($node->safe_psql('postgres', 'SELECT state, available, unsettled FROM seckill_item(1)'),
-	'on_sale|0|10', 'nobody knows yet what is left of the lease');
-# who calls how often, and who waits, is known in shared memory only
+	'on_sale|0|10', 'the units left of the lease are not known');
+# rates and waiters are counted in shared memory only
 $node->safe_psql('postgres', 'UPDATE seckill.items SET user_rate = 0.00001, user_burst = 1, max_waiters = 1');
 foreach my $mode (qw(auto optimistic retry pessimistic advisory))
 {
@@ -48,14 +48,14 @@ is($node->safe_psql('postgres', 'SELECT sold, stock FROM seckill_audit(1)'),
 check_audit($node, 'without the library preloaded');
 
 is($node->safe_psql('postgres', 'SELECT seckill_restock(1, 3), seckill_set_available(1, 2), seckill_restock(1, -1)'),
-	'3|-1|1', 'units come and go without a cache');
+	'3|-1|1', 'units are put on sale and taken off without a cache');
 is($node->safe_psql('postgres', 'SELECT state, available, unsettled FROM seckill_item(1)'), 'on_sale|1|0', 'and are seen');
 is($node->safe_psql('postgres', q{SELECT seckill_put_item(2, '{"stock": 1}'), seckill_put_item(2, '{"title": "x"}')}),
-	't|f', 'items, too');
+	't|f', 'items are created and changed without a cache');
 check_audit($node, 'after restocks');
 
 my ($rc, $out, $err) = $node->psql('postgres', q{SHOW seckill.max_items});
-like($err, qr/unrecognized configuration parameter/, 'no setting for what is not there');
+like($err, qr/unrecognized configuration parameter/, 'settings of the cache do not exist');
 
 $node->stop;
 done_testing();

@@ -17,7 +17,7 @@ $node->safe_psql('postgres', 'SELECT seckill_prewarm(n, 5) FROM generate_series(
 
 my ($rc, $out, $err) =
   $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT seckill_prewarm(3)");
-like($err, qr/53400: the stock cache is full.*HINT: /s, 'no place for a third item');
+like($err, qr/53400: the stock cache is full.*HINT: /s, 'no entry for a third item');
 is( $node->safe_psql('postgres',
 		q{SELECT outcome FROM seckill_buy(3, 1, 'cache'); SELECT outcome FROM seckill_buy(3, 1); SELECT string_agg(mode::text, ' ' ORDER BY order_id) FROM seckill.orders}),
 	"sold\nsold\nadvisory retry",
@@ -25,7 +25,7 @@ is( $node->safe_psql('postgres',
 is($node->safe_psql('postgres', 'SELECT sum(cached) FROM seckill.stock'),
 	10, 'the two leases are untouched');
 
-# places change hands under load
+# entries are evicted under load
 crowd($node, 40, 50, map { <<"EOC" } qw(cache auto optimistic pessimistic advisory retry));
 \\set item random(1, 5)
 \\set end random(1, 3)

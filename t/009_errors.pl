@@ -32,9 +32,9 @@ EXCEPTION WHEN out_of_memory THEN
 END
 $$;
 EOC
-# whatever the outcomes are now, the books must be right
+# whatever the outcomes are, the conservation law must hold
 $buyer->query(q{SELECT outcome FROM seckill_buy(1, 3, 'cache')}) for 1 .. 20;
-like(slurp_file($node->logfile), qr/out of shared memory/, 'it did run out');
+like(slurp_file($node->logfile), qr/out of shared memory/, 'the server ran out of locks');
 $hog->quit;
 $buyer->quit;
 $node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'})
@@ -43,7 +43,7 @@ check_audit($node, 'after running out of locks');
 check_cache($node, 'after running out of locks');
 is($node->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)')
 	  + buy_rest($node, 1, 'cache'),
-	20, 'the supply is sold, and no more');
+	20, 'exactly the supply is sold');
 check_audit($node, 'at the end');
 
 $node->stop;

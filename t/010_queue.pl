@@ -57,11 +57,11 @@ crowd($node, 40, 50, "\\set item random(1, 3)\n$submit");
 is(verdict('postgres', '1, 2, 3'), '2000|0|0|0|2000',
 	'over all items, orders are numbered as tickets');
 is($node->safe_psql('postgres', 'SELECT max(ticket) - min(ticket), count(DISTINCT ticket) FROM tickets'),
-	'1999|2000', 'tickets have no gaps and no doubles');
+	'1999|2000', 'tickets have no gaps and no duplicates');
 crowd($node, 40, 30, "\\set item 4\n$submit");
-is(verdict('postgres', '4'), '300|0|0|0|300', 'the first ones get the units');
+is(verdict('postgres', '4'), '300|0|0|0|300', 'the first callers get the units');
 
-# buyers who wait: nobody is told "sold out" for a unit that is there
+# buyers that wait: none gets "sold out" while a unit is left
 add_item($node, 5, 500);
 $node->safe_psql('postgres', 'CREATE TABLE answers (item_id bigint, outcome seckill_outcome)');
 crowd($node, 60, 10,
@@ -82,8 +82,8 @@ INSERT INTO tickets SELECT 1, * FROM unnest(:'users'::bigint[], :'outcomes'::sec
 EOC
 crowd($node, 20, 50, "\\set item random(6, 7)\n$submit");
 $other->query_safe('SELECT 1');
-is(verdict('shop', '1'), '1000|0|0|0|1000', 'the other database has its own order');
-is(verdict('postgres', '6, 7'), '1000|0|0|0|1000', 'as has the first');
+is(verdict('shop', '1'), '1000|0|0|0|1000', 'the other database has an order of its own');
+is(verdict('postgres', '6, 7'), '1000|0|0|0|1000', 'the first database has an order of its own');
 $node->safe_psql($_, q{SELECT seckill_buy(1, 1, 'queue')}) for ('shop', 'postgres');
 isnt(worker_pid($node, 'shop'), worker_pid($node), 'two workers');
 $other->quit;

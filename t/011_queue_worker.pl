@@ -84,20 +84,20 @@ EOC
 }
 
 is(disturb('SELECT pg_terminate_backend(%d, 60000)', $buy, $submit, $submit), '',
-	"nobody notices $kills terminated workers");
+	"no caller notices $kills terminated workers");
 is(differences(), '0|0', 'orders are answers');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM answers WHERE outcome NOT IN ('sold', 'busy')}),
-	0, 'who waits is sold to');
+	0, 'every waiting call is sold');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM results WHERE outcome <> 'busy' AND answer IS DISTINCT FROM 'sold'}),
-	0, 'as is who asks for his ticket');
+	0, 'every ticket is sold');
 check_audit($node, 'terminated');
 
-# a cancelled worker hands the error on to one purchase at most
+# a cancelled worker passes the error to one purchase at most
 is(disturb('SELECT pg_cancel_backend(%d)', $submit), '',
-	"nobody who submits notices $kills cancelled workers");
+	"no submission notices $kills cancelled workers");
 is(differences(), '0|0', 'orders are answers');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM results WHERE answer IS NULL AND outcome <> 'busy' AND error <> '57014'}),
-	0, 'who is not sold to is told why');
+	0, 'every call that is not sold gets an error');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM results WHERE error IS NOT NULL'),
 	'<=', $kills, 'no more errors than cancels');
 check_audit($node, 'cancelled');
@@ -120,16 +120,16 @@ EOC
 	$holder->{run}->finish;
 	ok($node->poll_query_until('postgres', 'SELECT 1', '1'), 'the server is back');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), $before,
-		'what was not decided is forgotten');
+		'undecided purchases are lost');
 	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT seckill_result($ticket)");
-	like($err, qr/ERROR:  55000: ticket $ticket is no longer remembered/, 'its ticket too');
+	like($err, qr/ERROR:  55000: ticket $ticket is no longer remembered/, 'the ticket is unknown');
 	is($node->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
 		'sold', 'a new worker serves');
 	check_audit($node, "killed, $round");
 }
 check_cache($node, 'at the end');
 
-# what limits the transactions of clients does not limit those of the worker
+# timeouts of clients do not apply to the worker
 SKIP:
 {
 	skip 'no transaction_timeout', 4
@@ -144,8 +144,8 @@ SKIP:
 	await_worker_lock($node, 1) foreach 1, 2;
 	$holder->quit;
 	is($node->safe_psql('postgres', "SET transaction_timeout = 0; SELECT outcome FROM seckill_result($ticket, '60 s')"),
-		'sold', 'and sells');
-	ok(!$node->log_contains('transaction timeout'), 'nobody timed out');
+		'sold', 'the worker sells');
+	ok(!$node->log_contains('transaction timeout'), 'no transaction timed out');
 }
 
 $node->stop;

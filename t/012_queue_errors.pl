@@ -86,12 +86,12 @@ foreach my $user (sort keys %error)
 	my ($rc, $out, $err) = $node->psql('postgres',
 		"\\set VERBOSITY verbose\nSELECT seckill_buy(2, $user, 'queue')");
 	my ($code, $text) = split / /, $error{$user}, 2;
-	like($err, qr/ERROR:  $code: \Q$text\E/, "user $user who waits is told why");
+	like($err, qr/ERROR:  $code: \Q$text\E/, "user $user, who waits, gets the error");
 }
 is(batch('1 + n % 4', sort keys %error), join(', ', map { $error{$_} } sort keys %error),
 	'each gets its own error');
 is($node->safe_psql('postgres', 'SELECT count(*), max(user_id) FROM seckill.orders'), '31|5',
-	'the others have orders');
+	'the other users have orders');
 is($node->safe_psql('postgres', 'SELECT count(DISTINCT (who, user_id)), count(*), min(who), max(who) FROM fired'),
 	'6|31|keeper|keeper', 'deferred triggers run as the owner of the orders');
 
@@ -111,7 +111,7 @@ foreach my $user (1 .. 3)
 {
 	my ($rc, $out, $err) = $node->psql('shop',
 		"SET client_encoding = 'GB18030'; SELECT seckill_buy(1, $user, 'queue')");
-	like($err, qr/ERROR:  x{$user}(\xc3\xeb){50,}$/m, "it can be converted, $user");
+	like($err, qr/ERROR:  x{$user}(\xc3\xeb){50,}$/m, "the message can be converted, $user");
 }
 check_audit($node, 'nothing sold', 'shop');
 
@@ -125,12 +125,12 @@ EOC
 foreach my $call (q{seckill_buy(1, 1, 'queue')}, q{seckill_submit(1, 1) s, seckill_result(s.ticket, '60 s')})
 {
 	my ($rc, $out, $err) = $node->psql('shop', "\\set VERBOSITY verbose\nSELECT * FROM $call");
-	like($err, qr/ERROR:  P0001: missing error text/, "who calls $call gets it");
+	like($err, qr/ERROR:  P0001: missing error text/, "the caller of $call gets it");
 }
 $node->safe_psql('shop', 'DROP TRIGGER mute ON seckill.orders');
 is($node->safe_psql('shop', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}), 'sold', 'the worker lives');
 
-# of more failures than are kept only the code is known
+# beyond the number of messages kept, only the SQLSTATE is known
 my $failed = $node->safe_psql('postgres',
 	q{SELECT string_agg(ticket::text, ',') FROM generate_series(1, 40) n, seckill_submit(3, 1001, n)});
 my ($last) = $failed =~ /(\d+)$/;

@@ -48,7 +48,7 @@ ROLLBACK;
 COMMIT;
 \\endif
 EOC
-# the law, as it is while they are at it
+# the conservation law during the sale
 push @scripts, "SELECT 1 / (count(*) = 0)::integer FROM seckill_audit() WHERE difference <> 0;\n";
 # the administrator
 push @scripts, $pick . <<'EOC';
@@ -64,9 +64,9 @@ EOC
 crowd($node, 80, 25, @scripts);
 check_audit($node, 'after the crowd');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM answers WHERE outcome NOT IN ('sold', 'sold_out', 'queued', 'busy')}),
-	0, 'nobody got another answer');
+	0, 'no other answers');
 
-# what was submitted last is decided last
+# the last submission is decided last
 my $buy_rest = 0;
 foreach my $item (1 .. 4)
 {
@@ -86,7 +86,7 @@ SELECT count(*) FROM (
 	SELECT item_id, sum(quantity) FROM seckill.orders WHERE mode = 'queue' AND user_id >= 0 GROUP BY 1) x
 EOC
 
-# no place for a worker: an error, and nothing has changed
+# no slot for a worker: an error, and nothing has changed
 $node->append_conf('postgresql.conf', "max_worker_processes = 0\n");
 $node->restart;
 $node->safe_psql('postgres', 'UPDATE seckill.items SET stock = stock + 3 WHERE item_id = 1');

@@ -17,7 +17,7 @@ seckill.queue_idle_time = 100
 EOC
 add_item($node, $_, 1000) for 1 .. 3;
 
-# so many purchases, while somebody has the row locked
+# purchases while another transaction has the row locked
 my $holder = $node->background_psql('postgres');
 sub lock_item { $holder->query_safe("BEGIN; SELECT stock FROM seckill.items WHERE item_id = $_[0] FOR UPDATE"); return; }
 sub submit { return $node->safe_psql('postgres', "SELECT ticket FROM generate_series(1, $_[1]) n, seckill_submit($_[0], n)"); }
@@ -31,13 +31,13 @@ lock_item(1);
 my @tickets = split /\n/, submit(1, 8);
 await_worker_lock($node, 4);
 is($node->safe_psql('postgres', 'SELECT outcome, ticket FROM seckill_submit(1, 9)'),
-	'busy|', 'a full ring is busy for who submits');
+	'busy|', 'a full ring: seckill_submit() is busy');
 is($node->safe_psql('postgres', q{SELECT outcome, order_id FROM seckill_buy(1, 9, 'queue')}),
-	'busy|', 'and for who would wait');
+	'busy|', 'a full ring: seckill_buy() is busy');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_result($tickets[7])"),
 	'queued', 'not decided while the row is locked');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_result($tickets[7], '1 ms')"),
-	'queued', 'nor after a little while');
+	'queued', 'not decided after a short wait');
 $holder->query_safe('COMMIT');
 is(results(@tickets), join(' ', ('sold') x 8), 'what was in the ring is sold');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), 8, 'and nothing else');
@@ -49,14 +49,14 @@ my ($rc, $out, $err) = $node->psql('postgres',
 like($err, qr/ERROR:  55000: ticket $tickets[0] is no longer remembered\nHINT:  Look for the order/,
 	'old tickets are forgotten');
 
-# purchases put off keep those of other items waiting for nobody
+# deferred purchases do not delay those of other items
 lock_item(1);
 @tickets = split /\n/, submit(1, 6);
 await_worker_lock($node, 4);
 is($node->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(2, 9, 'queue')}),
-	'sold', 'more purchases put off than a batch holds');
+	'sold', 'more purchases deferred than fit in a batch');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_result($tickets[0])"),
-	'queued', 'they are put off');
+	'queued', 'they are deferred');
 $holder->query_safe('COMMIT');
 is(results(@tickets), join(' ', ('sold') x 6), 'and sold in the end');
 

@@ -28,11 +28,11 @@ foreach my $mode (@modes)
 	my $sold = sql("SELECT sold FROM seckill_audit($item)");
 	if ($mode eq 'optimistic')
 	{
-		cmp_ok($sold, '<=', 1, "$mode: one user does not buy twice");
+		cmp_ok($sold, '<=', 1, "$mode: the user does not buy twice");
 	}
 	else
 	{
-		is($sold, 1, "$mode: one user buys one");
+		is($sold, 1, "$mode: the user buys one unit");
 	}
 }
 
@@ -60,15 +60,15 @@ COMMIT;
 \\endif
 EOC
 is( sql('SELECT count(*) FROM (SELECT FROM seckill.orders WHERE item_id = 20 GROUP BY user_id HAVING sum(quantity) > 3) s'),
-	0, 'nobody is over the limit');
+	0, 'no user exceeds the limit');
 foreach my $mode (qw(cache queue retry))
 {
 	sql("SELECT seckill_buy(20, $_, '$mode')") for 1 .. 20;
 }
 is(sql('SELECT min(n), max(n), count(*) FROM (SELECT sum(quantity) AS n FROM seckill.orders WHERE item_id = 20 GROUP BY user_id) s'),
-	'3|3|20', 'everybody gets all that the limit allows');
+	'3|3|20', 'every user gets as much as the limit allows');
 
-# forty requests, asked over and over
+# forty requests, retried many times
 my $request = q{('00000000-0000-0000-0000-' || lpad(:r::text, 12, '0'))::uuid};
 add_item($node, 30, 1000);
 sql('UPDATE seckill.items SET per_user_limit = 1 WHERE item_id = 30');
@@ -94,7 +94,7 @@ my $orders = sql('SELECT string_agg(order_id::text, $$ $$ ORDER BY user_id) FROM
 check_audit($node, 'after the crowds');
 check_cache($node, 'after the crowds');
 
-# a crash forgets nothing of it
+# a crash loses no request
 $node->stop('immediate');
 $node->start;
 foreach my $mode (@modes)

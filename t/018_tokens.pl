@@ -43,7 +43,7 @@ add_item($node, 1, 1000);
 add_item($node, 2, 1000);
 sql('UPDATE seckill.items SET require_token = true');
 
-# without a key nobody gets in, and is told why
+# without a key every call is an error with a hint
 foreach my $call ('seckill_token(1, 7)', 'seckill_buy(1, 7)',
 	q{seckill_buy(1, 7, 'queue')}, 'seckill_submit(1, 7)', 'seckill_buy_many(1, ARRAY[7])')
 {
@@ -64,15 +64,15 @@ is(sql("SELECT outcome FROM seckill_submit(1, 7, 1, NULL, '$token')"), 'queued',
 is(sql('SELECT outcome FROM seckill_submit(1, 7)'), 'denied', 'submit without');
 is(sql("SELECT outcome FROM seckill_submit(1, 7, 1, gen_random_uuid())"), 'denied', 'submit of a request without');
 is( sql("SELECT string_agg(outcome::text, ' ') FROM seckill_buy_many(1, ARRAY[7, 8, 7], 'cache', NULL, ARRAY['$token', '$token', NULL])"),
-	'sold denied denied', 'many: each needs a token of his own');
+	'sold denied denied', 'many: each user needs a token');
 my ($rc, $out, $err) = $node->psql('postgres',
 	"SELECT seckill_buy_many(1, ARRAY[7, 8], 'cache', NULL, ARRAY['$token'])");
-like($err, qr/as many elements/, 'a token for each');
+like($err, qr/as many elements/, 'one token per user');
 
 # foreign, forged, expired
 is(buy(1, 8, $token), 'denied', 'token of another user');
 is(buy(2, 7, $token), 'denied', 'token for another item');
-is(buy(1, 7, uc $token), 'denied', 'in capitals');
+is(buy(1, 7, uc $token), 'denied', 'upper case');
 is(buy(1, 7, $token . '0'), 'denied', 'too long');
 is(buy(1, 7, substr($token, 1)), 'denied', 'too short');
 is(buy(1, 7, ''), 'denied', 'empty');
@@ -101,10 +101,10 @@ foreach my $interval (q{'0'}, q{'-1 s'}, 'NULL')
 	like($err, qr/ERROR:  220(23|04): /, "valid for $interval");
 }
 
-# denied even where the stock is gone: it tells nothing
+# "denied" even if the item is sold out: it reveals nothing
 sql('UPDATE seckill.items SET stock = 0 WHERE item_id = 2');
 is(buy(2, 7, sql('SELECT seckill_token(2, 7)')), 'sold_out', 'sold out with a token') for 1 .. 2;
-is(buy(2, 7, undef), 'denied', 'denied without');
+is(buy(2, 7, undef), 'denied', 'denied without a token');
 
 # a retry needs no token: it buys nothing
 my $request = '00000000-0000-0000-0000-000000000001';
@@ -112,31 +112,31 @@ is(sql("SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '$request', '$token')"
 is(sql("SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '$request')"), 'sold', 'asked again');
 is(sql("SELECT count(*) FROM seckill.orders WHERE request_id = '$request'"), 1, 'one order');
 
-# nor does a request get into the queue without one before the sale
+# nor does a request without a token get into the queue before the sale
 sql("UPDATE seckill.items SET starts_at = now() + '1 hour' WHERE item_id = 2");
 is(sql('SELECT outcome FROM seckill_submit(2, 7, 1, gen_random_uuid())'), 'not_started', 'not queued');
 is(sql("SELECT outcome FROM seckill_buy(2, 7, 'queue', 1, gen_random_uuid())"), 'not_started', 'not queued either');
 
-# keys are replaced
+# key rotation
 set_keys('second secret', 'first secret');
 is(buy(1, 7, $token), 'sold', 'a token made with the old key');
 my $new = sql('SELECT seckill_token(1, 7)');
-isnt(substr($new, 16), substr($token, 16), 'another key, another code');
-is(buy(1, 7, $new), 'sold', 'a token made with the new one');
+isnt(substr($new, 16), substr($token, 16), 'another key gives another code');
+is(buy(1, 7, $new), 'sold', 'a token made with the new key');
 set_keys('second secret', '');
-is(buy(1, 7, $token), 'denied', 'the old key is gone');
-is(buy(1, 7, $new), 'sold', 'the new one is not');
+is(buy(1, 7, $token), 'denied', 'a token of a removed key');
+is(buy(1, 7, $new), 'sold', 'a token of the remaining key');
 
-# who may see the key and make tokens
+# privileges on the key and on seckill_token()
 sql('CREATE ROLE shop');
 foreach my $call ("current_setting('seckill.token_key')", 'seckill_token(1, 7)')
 {
 	($rc, $out, $err) = $node->psql('postgres',
 		"\\set VERBOSITY verbose\nSET ROLE shop; SELECT $call");
-	like($err, qr/ERROR:  42501: /, "$call is not for everybody");
+	like($err, qr/ERROR:  42501: /, "$call needs a privilege");
 }
 ($rc, $out, $err) = $node->psql('postgres', q{SET seckill.token_key = 'mine'});
-like($err, qr/cannot be changed now/, 'nor can a session set the key');
+like($err, qr/cannot be changed now/, 'a session cannot set the key');
 
 is(sql("SELECT sold = count FROM seckill_audit(1), (SELECT count(*) FROM seckill.orders WHERE item_id = 1) o"),
 	't', 'an order for each unit sold');

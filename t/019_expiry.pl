@@ -48,7 +48,7 @@ sub await_state
 	return;
 }
 
-# every mode, none before its time, which comes when all are pending
+# every mode; orders expire when they are due, after all are pending
 add_paid_item(1, 10, '1 hour');
 sql("SELECT seckill_buy(1, 1, '$_')") foreach @modes;
 sql("SELECT seckill_buy_many(1, ARRAY[2, 3, 4], 'cache')");
@@ -62,13 +62,13 @@ EOC
 note('longest delay, in s: ' . sql(<<'EOC'));
 SELECT max(pg_xact_commit_timestamp(xmin) - pay_by) FROM seckill.orders WHERE item_id = 1
 EOC
-is(sql('SELECT stock, sold FROM seckill_audit(1)'), '10|0', 'all units are back');
+is(sql('SELECT stock, sold FROM seckill_audit(1)'), '10|0', 'all units are returned');
 is(sql('SELECT expired_orders, expiry_batches > 0 FROM seckill.stat_worker'), '10|t', 'and counted');
 ok($node->log_contains('expired \d+ orders of 1 items'), 'and logged');
 sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 1");
 is(sql("SELECT outcome FROM seckill_buy(1, 5, '$_')"), 'sold', "and sold by $_")
   foreach @modes;
-await_state(1, 'expired', 17, 'whose orders expire, too');
+await_state(1, 'expired', 17, 'orders of the next buyers expire');
 check_audit($node, 'after expiry');
 
 # late payment: a unit is taken again, or the order stays expired
@@ -91,14 +91,14 @@ sql("UPDATE seckill.items SET per_user_limit = 1, pay_within = NULL WHERE item_i
 is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'sold', 'the second user buys again');
 sql('UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2');
 is(sql("SELECT seckill_confirm(2, $second)"),
-	'expired', 'late payment by one who has reached the limit');
+	'expired', 'late payment by a user at the limit');
 sql("UPDATE seckill.items SET per_user_limit = 2, ends_at = now() WHERE item_id = 2");
 is(sql("SELECT seckill_confirm(2, $second)"),
 	'confirmed', 'late payment when the sale is over, with a unit left');
 is(sql("SELECT outcome FROM seckill_buy(2, 2, 'cache')"), 'ended', 'no purchase is');
 check_audit($node, 'after late payments');
 
-# the same with the units in the lease that has sold the order before
+# late payment with the units in the lease that sold the order
 add_paid_item(12, 1, '300 ms');
 my $leased = sql("SELECT order_id FROM seckill_buy(12, 1, 'cache')");
 await_state(12, 'expired', 1, 'an order of a lease expires');
@@ -111,7 +111,7 @@ is(sql("SELECT outcome FROM seckill_buy(12, 2, 'cache')"), 'sold_out', 'nothing 
 is(sql("SELECT seckill_cancel(12, $leased, true), seckill_recall(12)"), 'cancelled|0', 'and given back');
 is(sql('SELECT stock, unsold, sold FROM seckill_audit(12)'), '1|0|0', 'to the row');
 
-# a locked order and a locked row keep nobody else waiting
+# a locked order and a locked row do not delay other orders
 add_paid_item($_, 5, '300 ms') foreach 3, 4, 5;
 my $holder = $node->background_psql('postgres');
 $holder->query_safe(<<'EOC');
@@ -126,19 +126,19 @@ sql("SELECT seckill_buy(3, 2, 'cache')");
 sql("SELECT seckill_prewarm(3)");
 sql("SELECT seckill_buy(5, 2, 'queue')");
 await_state(3, 'expired', 1, 'an order expires beside one that is locked');
-await_state(5, 'expired', 1, 'one of another item as well');
+await_state(5, 'expired', 1, 'an order of another item expires');
 $holder->query_safe('ROLLBACK; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;');
-await_state(3, 'expired', 2, 'the lock is gone without payment');
+await_state(3, 'expired', 2, 'the order expires after the lock is released');
 sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5");
 $holder->query_safe("SELECT seckill_buy(4, 1, 'retry'); COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;");
 sql("SELECT seckill_buy(5, 3, 'retry')");
 await_state(5, 'expired', 2, 'an order expires beside a locked row');
 is(sql('SELECT state FROM seckill.orders WHERE item_id = 4'),
-	'pending', 'that of the locked row waits');
+	'pending', 'the order of the locked row stays pending');
 $holder->query_safe('COMMIT;');
-await_state(4, 'expired', 1, 'and expires when the row is free');
+await_state(4, 'expired', 1, 'it expires when the row is unlocked');
 
-# not even many: one batch would be full of those of the locked row
+# nor do more orders of a locked row than a batch holds
 add_paid_item(20, 2000, '300 ms');
 $holder->query_safe(<<'EOC');
 SELECT count(*) FROM seckill_buy_many(20, ARRAY(SELECT generate_series(1, 1500)), 'retry');
@@ -148,14 +148,14 @@ EOC
 sql("SELECT seckill_buy(5, 4, 'retry')");
 await_state(5, 'expired', 3, 'an order expires beside many of a locked row');
 is(sql("SELECT count(*) FROM seckill.orders WHERE item_id = 20 AND state = 'pending'"),
-	1500, 'which wait');
+	1500, 'the orders of the locked row stay pending');
 $holder->query_safe('COMMIT;');
-await_state(20, 'expired', 1500, 'and expire when the row is free');
+await_state(20, 'expired', 1500, 'they expire when the row is unlocked');
 
-# a line of buyers that is longer than the keeper waits at first
+# more waiters for the item lock than the first wait of the maintenance worker allows
 add_paid_item(21, 1000000, '1 s');
 local $ENV{PGAPPNAME} = 'crowd';
-my $line = start_crowd($node, 40, <<'EOC');
+my $stop = start_crowd($node, 40, <<'EOC');
 BEGIN;
 SELECT outcome FROM seckill_buy(21, 1, 'pessimistic');
 \sleep 15 ms
@@ -163,11 +163,11 @@ COMMIT;
 EOC
 ok( $node->poll_query_until('postgres',
 		"SELECT count(*) > 0 FROM seckill.orders WHERE item_id = 21 AND state = 'expired'"),
-	'orders expire behind a long line');
+	'orders expire behind many waiters');
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crowd' AND pid <> pg_backend_pid()");
-$line->();
+$stop->();
 
-# one that cannot expire does not stop the others
+# an order that cannot expire does not delay the others
 sql(<<'EOC');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -180,24 +180,24 @@ add_paid_item(6, 50, '300 ms');
 sql('SELECT seckill_buy_many(6, ARRAY(SELECT generate_series(1, 30)))');
 await_state(6, 'expired', 29, 'all but one expire');
 is(sql('SELECT user_id FROM seckill.orders WHERE item_id = 6 AND state = $$pending$$'),
-	'13', 'the one whose trigger raises an error');
+	'13', 'the order whose trigger raises an error stays pending');
 ok( $node->log_contains('could not be expired: order of user 13 stays'),
 	'the log tells why');
 sql('DROP TRIGGER refuse ON seckill.orders');
 
-# nor gives one its units back that a trigger keeps pending
+# an order that a trigger keeps pending does not return its units
 sql(<<'EOC');
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
 CREATE TRIGGER keep BEFORE UPDATE ON seckill.orders
 FOR EACH ROW WHEN (NEW.user_id = 14 AND NEW.state = 'expired') EXECUTE FUNCTION keep();
 EOC
 sql('SELECT seckill_buy_many(6, ARRAY[14, 31])');
-await_state(6, 'expired', 30, 'all but this one expire');
+await_state(6, 'expired', 30, 'all but the kept order expire');
 ok( $node->log_contains('could not be expired: order of item 6 was not updated'),
 	'the log tells why');
 sql('DROP TRIGGER keep ON seckill.orders');
 
-# nor do many, and the log is not flooded
+# many orders that cannot expire: no delay, and the log is not flooded
 sql(<<'EOC');
 CREATE TRIGGER refuse BEFORE UPDATE ON seckill.orders
 FOR EACH ROW WHEN (NEW.item_id = 22 AND NEW.state = 'expired') EXECUTE FUNCTION refuse();
@@ -216,19 +216,19 @@ sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id
 sql('SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE item_id = 6 AND user_id = 13');
 check_audit($node, 'after the failure');
 
-# a shorter time is heeded, a longer one given
+# pay_by moved back and forward
 add_paid_item(7, 5, '1 hour');
 sql("SELECT seckill_buy(7, 1, 'cache')");
 sql("UPDATE seckill.orders SET pay_by = now() WHERE item_id = 7");
-await_state(7, 'expired', 1, 'an operator ends the time to pay');
+await_state(7, 'expired', 1, 'an operator sets an earlier pay_by');
 
-# nobody has announced these
+# orders of a prepared transaction are not announced
 add_paid_item(8, 5, '300 ms');
 sql("BEGIN; SELECT seckill_buy(8, 1, 'advisory'); PREPARE TRANSACTION 'x'");
 sql("COMMIT PREPARED 'x'");
 await_state(8, 'expired', 1, 'an order of a prepared transaction');
 
-# keeper and launcher are terminated while a sale goes on
+# maintenance worker and launcher are terminated during a sale
 add_paid_item(9, 100, '200 ms');
 my $answered = start_crowd($node, 20,
 	map { "\\set u random(1, 1000)\nSELECT outcome FROM seckill_buy(9, :u, '$_');\n" } @modes);
@@ -244,16 +244,16 @@ foreach my $round (1 .. 10)
 	  if $round % 3 == 0;
 }
 
-# a crash: the next life of the server expires what this one has left
+# orders pending at a crash expire after the restart
 $node->stop('immediate');
 $answered->();
 $node->start;
 check_audit($node, 'after the crash');
 ok( $node->poll_query_until('postgres',
 		"SELECT count(*) = 0 FROM seckill.orders WHERE state = 'pending' AND item_id = 9"),
-	'nobody calls, and orders expire after a crash');
+	'orders expire after a crash without any call');
 is( sql('SELECT stock + unsold, sold FROM seckill_audit(9)'), '100|0',
-	'all units are back');
+	'all units are returned');
 
 # the same after promotion
 add_paid_item(10, 5, '1500 ms');
@@ -295,12 +295,12 @@ sql('ALTER DATABASE another SET TABLESPACE elsewhere');
 sql('DROP DATABASE another');
 add_paid_item(11, 5, '300 ms');
 sql("SELECT seckill_buy(11, 1, 'cache')");
-await_state(11, 'expired', 1, 'expiry goes on after DROP DATABASE');
+await_state(11, 'expired', 1, 'expiry continues after DROP DATABASE');
 sql("UPDATE seckill.items SET pay_within = '2 s' WHERE item_id = 11; SELECT seckill_buy(11, 1, 'cache')");
 sql('DROP EXTENSION seckill CASCADE; CREATE EXTENSION seckill');
 add_paid_item(1, 5, '300 ms');
 sql("SELECT seckill_buy(1, 1, 'cache')");
-await_state(1, 'expired', 1, 'and after DROP EXTENSION');
+await_state(1, 'expired', 1, 'expiry continues after DROP EXTENSION');
 
 $node->stop;
 done_testing();

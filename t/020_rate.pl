@@ -64,17 +64,17 @@ $session->quit;
 is($node->safe_psql('template1', 'CREATE EXTENSION seckill; INSERT INTO seckill.items VALUES (1, NULL, 10); SELECT outcome FROM seckill_buy(1, 1)'),
 	'sold', 'but not for another database');
 
-# an item of its own: neither uses up the other
+# an item with its own rate: its calls count separately
 sql("UPDATE seckill.items SET user_rate = $slow, user_burst = 2 WHERE item_id = 2");
 is(calls(5, 2, 1, 'pessimistic'), '2 sold, 3 rate_limited', 'an item with a rate of its own');
-is(calls(3, 2, 2, 'advisory'), '2 sold, 1 rate_limited', 'of another user');
-is(calls(7, 1, 2, 'advisory'), '5 sold, 2 rate_limited', 'who has all his other calls');
+is(calls(3, 2, 2, 'advisory'), '2 sold, 1 rate_limited', 'an item with a rate of its own, another user');
+is(calls(7, 1, 2, 'advisory'), '5 sold, 2 rate_limited', 'the calls for other items are not used up');
 sql('UPDATE seckill.items SET user_rate = 0, user_burst = NULL WHERE item_id = 2');
 is(calls(20, 2, 1, 'cache'), '20 sold', 'an item without a rate');
 sql('UPDATE seckill.items SET user_rate = NULL, user_burst = 3 WHERE item_id = 2');
 is(calls(20, 2, 3, 'cache'), '3 sold, 17 rate_limited', 'an item with a burst of its own');
 
-# a crowd that is one user: exactly so many pass
+# one user in many sessions: exactly the burst passes
 my $user = 100;
 foreach my $mode (qw(optimistic retry pessimistic advisory cache queue auto))
 {
@@ -99,7 +99,7 @@ SELECT r FROM seckill_submit(3, 112) s, LATERAL seckill_result(s.ticket, '60 s')
 EOC
 is(orders(3, 111), 5, 'still 5');
 
-# who has no token uses up nobody's calls
+# a call without a valid token is not counted against a user
 sql('UPDATE seckill.items SET require_token = true WHERE item_id = 3');
 # (the key is not shown, the setting after it is)
 set_all('seckill.token_key' => 'secret', 'test.key' => 'set');
@@ -114,14 +114,14 @@ SELECT string_agg(b.outcome::text, ' ' ORDER BY i)
 FROM generate_series(1, 7) i,
 	LATERAL seckill_buy(3, 200, 'cache', 1 + 0 * i, NULL, seckill_token(3, 200)) b
 EOC
-is(calls(1, 3, 200, 'cache'), '1 denied', 'without a token he is denied as before');
-is(sql(<<'EOC'), 'denied sold sold sold sold sold rate_limited denied', 'many: each for himself');
+is(calls(1, 3, 200, 'cache'), '1 denied', 'without a token the user is denied as before');
+is(sql(<<'EOC'), 'denied sold sold sold sold sold rate_limited denied', 'many: each user has a rate of his own');
 SELECT string_agg(b.outcome::text, ' ' ORDER BY b.ordinality)
 FROM (SELECT seckill_token(3, 201) AS t) s,
 	LATERAL seckill_buy_many(3, array_fill(201::bigint, ARRAY[8]), 'cache', NULL,
 		ARRAY[NULL, t, t, t, t, t, t, NULL]) WITH ORDINALITY b
 EOC
-# before the sale it is the same
+# before the sale: the same
 sql("UPDATE seckill.items SET starts_at = 'infinity' WHERE item_id = 3");
 is(calls(20, 3, 202, 'cache'), '20 not_started', 'not started, without a token');
 is(sql(<<'EOC'), 'not_started not_started not_started not_started not_started rate_limited', 'and with one');
@@ -130,13 +130,13 @@ FROM generate_series(1, 6) i,
 	LATERAL seckill_buy(3, 202, 'cache', 1 + 0 * i, NULL, seckill_token(3, 202)) b
 EOC
 
-# reload changes the rate: who has used up his calls gets new ones by and by
+# a reload changes the rate: a user without calls left gets new ones at the new rate
 is(calls(1, 1, 101, 'cache'), '1 rate_limited', 'used up under the old rate');
 set_all('seckill.user_rate' => 20);
 ok( $node->poll_query_until('postgres',
 		q{SELECT outcome = 'sold' FROM seckill_buy(1, 101, 'cache')}),
-	'a greater rate lets him in soon');
-# as often as one tries: the burst, and then what the rate allows
+	'a greater rate admits the user soon');
+# however often a user calls: the burst, then the rate
 is(sql(<<'EOC'), 't|t', 'refilled at the rate');
 SET statement_timeout = '180s';
 WITH RECURSIVE t0 AS MATERIALIZED (SELECT clock_timestamp() AS t),
@@ -152,12 +152,12 @@ EOC
 check_audit($node, 'rates');
 check_cache($node, 'rates');
 
-# a crash forgets who called, and nothing else
+# a crash loses the rates, and nothing else
 set_all('seckill.user_rate' => $slow);
 is(calls(6, 1, 400, 'retry'), '5 sold, 1 rate_limited', 'before the crash');
 $node->stop('immediate');
 $node->start;
-is(calls(6, 1, 400, 'retry'), '5 sold, 1 rate_limited', 'a fresh start after it');
+is(calls(6, 1, 400, 'retry'), '5 sold, 1 rate_limited', 'a full burst after the crash');
 is(orders(1, 400), 10, 'with all orders');
 sql(q{ALTER SYSTEM SET restart_after_crash = on});
 $node->reload;
@@ -167,11 +167,11 @@ my $pid = $session->query('SELECT pg_backend_pid()');
 kill 'KILL', $pid;
 ok( $node->poll_query_until('postgres',
 		q{SELECT outcome = 'sold' FROM seckill_buy(1, 401, 'cache')}),
-	'a fresh start after the crash');
-is(calls(6, 1, 401, 'cache'), '4 sold, 2 rate_limited', 'and then the rate');
+	'a full burst after the crash of a backend');
+is(calls(6, 1, 401, 'cache'), '4 sold, 2 rate_limited', 'then the rate applies');
 eval { $session->quit };
 
-# a table with less place than users: nobody is refused who has calls left
+# fewer slots than users: no user with calls left is refused
 $node->append_conf('postgresql.conf', "seckill.max_users = 20\n");
 $node->restart;
 is(sql(<<'EOC'), '5000 sold', 'each of 5000 users has a call');
@@ -184,7 +184,7 @@ FROM generate_series(1001, 2000) u, LATERAL seckill_buy(1, u, 'cache')
 EOC
 is(calls(7, 1, 7000, 'cache'), '5 sold, 2 rate_limited', 'a user alone is limited there');
 sql(q{SELECT count(*) FROM generate_series(1, 500) u, LATERAL seckill_buy(1, 8000 + u, 'cache') b});
-is(calls(1, 1, 7000, 'cache'), '1 rate_limited', 'who has called most is remembered longest');
+is(calls(1, 1, 7000, 'cache'), '1 rate_limited', 'the user with the most calls is evicted last');
 check_audit($node, 'a small table');
 check_cache($node, 'a small table');
 

@@ -208,7 +208,7 @@ await(4, 11, 'while that transaction goes on');
 release(4, 'beside it');
 $patient->query('COMMIT');
 
-# who has bought and not committed is no caller any more
+# a buyer that has not committed is no longer counted
 sql('DELETE FROM answers');
 is($patient->query("BEGIN; SELECT outcome FROM seckill_buy($item, 1, 'advisory')"), 'sold', 'somebody buys');
 start_mode('retry', keys %buyer);

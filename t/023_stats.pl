@@ -39,7 +39,7 @@ crowd($node, $clients, $times,
 is(total(1, 'calls'), $clients * $times, 'every transaction is a call');
 is(total(1, 'sold + sold_out + conflict'), $clients * $times, 'every call has an outcome');
 is(total(1, 'units, sold'), sql('SELECT sold, sold FROM seckill_audit(1)'),
-	'what is counted as sold are the orders');
+	'units counted as sold are those of orders');
 is(sql('SELECT mode, units FROM seckill.stat_items WHERE units > 0 ORDER BY mode'),
 	sql('SELECT mode, sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 1'),
 	'in the modes that sold them');
@@ -50,7 +50,7 @@ is(sql(q{SELECT bool_and(total_time > 0 AND max_time <= total_time AND wait_time
 is(sql('SELECT decided >= batches AND batches > 0 AND starts > 0 AND backlog = 0 FROM seckill.stat_worker'),
 	't', 'the worker is counted');
 
-# what waits is counted, and what is rolled back, and what runs nested
+# waits, rolled-back calls and nested calls are counted
 add_item($node, 2, 1_000_000);
 crowd($node, $clients, 10, "SELECT outcome FROM seckill_buy(2, :client_id, 'pessimistic');\n", <<'EOC', <<'EOC');
 BEGIN;
@@ -64,10 +64,10 @@ ROLLBACK TO s;
 COMMIT;
 EOC
 is(total(2, 'calls - sold'), 0, 'calls that are rolled back are calls');
-is(total(2, 'units'), total(2, 'calls'), 'so are their units');
-cmp_ok(total(2, 'units'), '>', sql('SELECT sold FROM seckill_audit(2)'), 'which are no orders');
-cmp_ok(total(2, 'waits'), '>', 0, 'buyers wait in line');
-cmp_ok(total(2, 'wait_time'), '>', 0, 'which takes time');
+is(total(2, 'units'), total(2, 'calls'), 'units of calls that are rolled back are counted');
+cmp_ok(total(2, 'units'), '>', sql('SELECT sold FROM seckill_audit(2)'), 'more units are counted than orders have');
+cmp_ok(total(2, 'waits'), '>', 0, 'waits are counted');
+cmp_ok(total(2, 'wait_time'), '>', 0, 'the time of waits is counted');
 
 # a full ring; decisions that nobody waits for are no calls
 add_item($node, 3, 150);
@@ -77,14 +77,14 @@ sql('SELECT count(*) FROM generate_series(1, 130) n, seckill_submit(3, n)');
 is(total(3, 'calls, queued, busy, sold, units'), '130|100|30|0|0', 'busy');
 is(sql('SELECT backlog FROM seckill.stat_worker'), 100, 'the backlog shows');
 $node->poll_query_until('postgres', 'SELECT deferred > 0 FROM seckill.stat_worker');
-is(sql('SELECT pid FROM seckill.stat_worker'), worker_pid($node), 'and whose it is');
+is(sql('SELECT pid FROM seckill.stat_worker'), worker_pid($node), 'the pid of the worker shows');
 $holder->query_safe('COMMIT');
-ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'it is worked off');
+ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'the backlog is decided');
 is(total(3, 'calls, queued, busy, sold, units'), '130|100|30|100|100', 'decisions are outcomes, not calls');
 crowd($node, $clients, 5, "SELECT outcome FROM seckill_submit(3, 1);\n",
 	"SELECT outcome FROM seckill_buy(3, 1, 'queue');\n");
 ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'again');
-is(total(3, 'calls, units'), (130 + $clients * 5) . '|150', 'mixed with those who wait');
+is(total(3, 'calls, units'), (130 + $clients * 5) . '|150', 'mixed with calls that wait');
 is(total(3, 'sold + sold_out + busy'), 130 + $clients * 5, 'each is decided once, or busy');
 
 # a token

@@ -102,7 +102,7 @@ check_audit($node, 'after the crash');
 # not where calls that name no mode sell from the row, nor when turned off
 my $spare = 90;
 
-# Two orders that expire, one after the other: the keeper has taken a turn.
+# Two orders that expire one after the other: the maintenance worker has run once.
 sub await_turn
 {
 	foreach (1, 2)
@@ -112,7 +112,7 @@ sub await_turn
 		sql("SELECT seckill_buy($spare, 1, 'retry')");
 		ok( $node->poll_query_until('postgres',
 				"SELECT state = 'expired' FROM seckill.orders WHERE item_id = $spare"),
-			'the keeper is at work');
+			'the maintenance worker is running');
 	}
 	return;
 }

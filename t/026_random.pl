@@ -114,7 +114,7 @@ note($out =~ /(number of transactions actually processed: \d+)/);
 note(sql('SELECT state, count(*) FROM seckill.orders GROUP BY 1 ORDER BY 1'));
 
 # all is decided: the queue is empty, and nothing is overdue
-ok( $node->poll_query_until('postgres', <<'EOC'), 'what is not paid has expired');
+ok( $node->poll_query_until('postgres', <<'EOC'), 'unpaid orders have expired');
 SELECT count(*) = 0 FROM seckill.orders WHERE state = 'pending'
 EOC
 is(sql("SELECT outcome <> 'queued' FROM seckill_buy(5, 1000, 'queue')"),
@@ -144,7 +144,7 @@ foreach my $item (1, 2, 3, 4, 6)
 	my $left = sql("SELECT stock + unsold FROM seckill_audit($item)");
 
 	sql("UPDATE seckill.items SET per_user_limit = NULL, pay_within = NULL WHERE item_id = $item");
-	is(buy_rest($node, $item, 'auto'), $left, "item $item: what is left is on sale");
+	is(buy_rest($node, $item, 'auto'), $left, "item $item: the units left are on sale");
 }
 check_audit($node, 'at the end');
 

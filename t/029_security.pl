@@ -23,7 +23,7 @@ my %grammar = map { $_ => 1 } qw(
   when where);
 
 # The unqualified operators and functions of some SQL.  Comments, strings and
-# quoted names say nothing; what is left is tokens.
+# quoted names are dropped; the rest are tokens.
 sub unqualified
 {
 	my $sql = lc shift;
@@ -46,7 +46,7 @@ sub unqualified
 	$sql =~ s/(\bselect\s+|\.)\*/$1 star/g;
 	$sql =~ s/=>|::|\bwith\s*\(\s*fillfactor\s*=\s*\d+\s*\)/ /g;
 	push @found, $1 while $sql =~ m{([-+*/<>=~!@#%^&|`?]+)}g;
-	# what is created, altered or named is no call
+	# an object that is created, altered or named is not called
 	$sql =~ s/\bcreate\s+cast\b//g;
 	$sql =~ s/\b(table|index|view|function|into|on|as)\s+[\w.]+\s*\(/$1 (/g;
 	while ($sql =~ /((?:\w+\s*\.\s*)?)\b(\w+)\s*\(/g)
@@ -56,7 +56,7 @@ sub unqualified
 	return @found;
 }
 
-# the scan itself finds what is wrong
+# the scan itself detects a violation
 is_deeply([ unqualified($_->[0]) ], [ $_->[1] ], "found: $_->[0]")
   foreach (
 	[ 'SELECT a = b', '=' ],
@@ -287,7 +287,7 @@ $hostile
 UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '3 s'
 	WHERE item_id OPERATOR(pg_catalog.=) 7;
 EOC
-	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the worker has sold, the keeper has expired and prepared");
+	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the queue worker has sold, the maintenance worker has expired and prewarmed");
 SELECT pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 5 AND state OPERATOR(pg_catalog.=) 'expired')
 		OPERATOR(pg_catalog.=) 21
 	AND pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 6) OPERATOR(pg_catalog.=) 21
@@ -413,7 +413,7 @@ ok($node->poll_query_until('postgres', q{SELECT state = 'expired' FROM seckill.o
 	'an order has expired');
 is($node->safe_psql('postgres', 'SELECT DISTINCT event, who FROM seen ORDER BY 1'),
 	"at_once|owner_role\ndeferred|owner_role\nlate|owner_role",
-	'in the worker and the keeper all that a trigger leaves for later runs as the owner');
+	'in background workers deferred triggers run as the owner');
 $node->safe_psql('postgres', 'DROP TRIGGER seize ON seckill.orders; UPDATE seckill.items SET pay_within = NULL');
 
 # saved plans while roles change, also inside functions that change them
@@ -459,7 +459,7 @@ is($out, join("\n",
 		'sold|postgres', 'sold|buyer', 'sold buyer2', 'sold buyer2', 'sold buyer2|stranger',
 		'buyer', 'stranger|sold buyer2', 'refused buyer2'),
 	'roles change between calls');
-is(() = $err =~ /permission denied for function seckill_buy/g, 3, 'who has no EXECUTE is refused, also a prepared statement');
+is(() = $err =~ /permission denied for function seckill_buy/g, 3, 'a role without EXECUTE is refused, also with a prepared statement');
 like($err, qr/item 404 does not exist/, 'an error gives the role back');
 
 # nothing without EXECUTE: functions, triggers by hand, views that call; the cast

@@ -134,7 +134,7 @@ is_flat($before[0], $session->query_safe($memory), 'session that submits');
 is_flat($before[1], used_by($worker), 'queue worker');
 is(pid_of('queue worker'), $worker, 'it is the same worker');
 
-# expiry; an order that cannot be expired makes the keeper stay
+# expiry; an order that cannot expire keeps the maintenance worker running
 sub expire
 {
 	my ($n) = @_;
@@ -146,13 +146,13 @@ sub expire
 }
 sql('SELECT seckill_buy(3, -1)');
 expire(2000);
-my $keeper = pid_of('maintenance worker');
+my $maintenance = pid_of('maintenance worker');
 my $launcher = pid_of('launcher');
-@before = (used_by($keeper), used_by($launcher));
+@before = (used_by($maintenance), used_by($launcher));
 expire($purchases);
-is_flat($before[0], used_by($keeper), 'maintenance worker');
+is_flat($before[0], used_by($maintenance), 'maintenance worker');
 is_flat($before[1], used_by($launcher), 'launcher');
-is(pid_of('maintenance worker'), $keeper, 'it is the same keeper');
+is(pid_of('maintenance worker'), $maintenance, 'the maintenance worker is the same process');
 
 # the row of an item
 cmp_ok(sql(q{SELECT pg_relation_size('seckill.items') / 8192}), '<=', 8, 'the items have few pages');
@@ -184,7 +184,7 @@ sql(q{SELECT seckill_submit(1, 1), seckill_buy(2, 1, 'cache')});
 foreach my $type ('queue worker', 'maintenance worker')
 {
 	is(sql("SET statement_timeout = '3min'; CALL await_wait('seckill $type')"),
-		'', "the $type waits for a locked row, and not for long");
+		'', "the $type waits for a locked row, with a short timeout");
 }
 $holder->quit;
 ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'the row is free, and they go on');

@@ -57,7 +57,7 @@ sub check_plans
 	return;
 }
 
-# Everything that a planner can be told, against what is wanted here.
+# All planner settings, each against the plan that is wanted.
 my $all = join('; ',
 	(map { "SET enable_$_ = off" } qw(indexscan indexonlyscan tidscan nestloop material sort incremental_sort memoize)),
 	(map { "SET ${_}_cost = 1e300" } qw(random_page cpu_tuple cpu_index_tuple cpu_operator)),
@@ -83,10 +83,10 @@ $node->safe_psql('postgres', 'ALTER TABLE seckill.items ENABLE ROW LEVEL SECURIT
 check_plans('made again', plans_of($all,
 	"$calls; ANALYZE seckill.items; $calls; SET row_security = off; $calls; ANALYZE seckill.orders; RESET row_security; $calls"));
 
-# settings of the database, for worker and keeper
+# settings of the database, for the queue worker and the maintenance worker
 (my $of_database = $all) =~ s/SET /ALTER DATABASE postgres SET /g;
 $node->safe_psql('postgres', "$of_database; ALTER DATABASE postgres SET plan_cache_mode = force_custom_plan");
-check_plans('worker and keeper', plans_of('SET auto_explain.log_min_duration = -1', <<'EOC'));
+check_plans('background workers', plans_of('SET auto_explain.log_min_duration = -1', <<'EOC'));
 INSERT INTO seckill.items (item_id, stock, pay_within, per_user_limit)
 	SELECT n, 10, CASE WHEN n < 7 THEN interval '200 ms' END, CASE WHEN n % 2 = 0 THEN 5 END FROM generate_series(2, 9) n;
 SELECT seckill_submit(n, 1, 1, gen_random_uuid()) FROM generate_series(2, 9) n, generate_series(1, 2);
@@ -100,7 +100,7 @@ BEGIN
 END $$
 EOC
 is($node->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FROM seckill.orders WHERE item_id BETWEEN 2 AND 9 AND user_id = 1}),
-	'10|16', 'worker and keeper have done their work');
+	'10|16', 'queue worker and maintenance worker have done their work');
 check_audit($node, 'after settings of the database');
 $node->stop;
 done_testing();

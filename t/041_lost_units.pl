@@ -68,7 +68,7 @@ foreach my $bug (@bugs)
 			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode', $left + 1)"),
 				'sold_out', "$name: $mode does not sell more than there is");
 			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode', $left)"),
-				'sold', "$name: $mode sells what is left");
+				'sold', "$name: $mode sells the units left");
 			is(call("SELECT outcome FROM seckill_buy($item, 2, '$mode')"),
 				'sold_out', "$name: $mode sells no more");
 		}
@@ -84,7 +84,7 @@ foreach my $bug (@bugs)
 		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', $left)"), 'sold', "$name: and then a sale");
 		lose_units($bug, $end);
 		is(call("SELECT seckill_restock($item, -$left - 1)"), 'SK004', "$name: no more is taken off sale than there is");
-		is(call("SELECT seckill_restock($item, -$left)"), 0, "$name: what is left is taken off sale");
+		is(call("SELECT seckill_restock($item, -$left)"), 0, "$name: the units left are taken off sale");
 		lose_units($bug, $end);
 		is(call("SELECT seckill_set_available($item, 5)"), 5 - $left, "$name: so many left");
 		is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', 6)"), 'sold_out', "$name: and no more");
@@ -140,7 +140,7 @@ SELECT fault_arm('', '', 0, 'none');
 EOC
 crowd($node, 16, 40, "SELECT outcome FROM seckill_buy($item, :client_id, 'cache');\n");
 is(call("SELECT sum(quantity) FROM seckill.orders WHERE item_id = $item"),
-	512, 'a crowd sells what is left, to the last unit') or diag(call("SELECT * FROM seckill_audit($item)"));
+	512, 'a crowd buys the units left, to the last one') or diag(call("SELECT * FROM seckill_audit($item)"));
 check('at the end');
 like(slurp_file($node->logfile), qr/WARNING:  4 units of item 1 were on hold for no transaction/,
 	'the log tells');

@@ -93,7 +93,7 @@ check('extended protocol', 1, "SELECT seckill_buy(1, \$1, 'queue') \\bind 1 \\g\
 check('inlined function', 1, 'SELECT inlined(1)');
 check('default mode', 1, "SET seckill.default_mode = 'queue'; SELECT seckill_buy(1, 1)");
 
-# a transaction block, and what is one
+# transaction blocks, explicit and implicit
 check('block', 0, "BEGIN; SELECT seckill_buy(1, 1, 'queue'); COMMIT");
 check('submit in a block', 0, 'BEGIN; SELECT seckill_submit(1, 1); COMMIT');
 check('savepoint', 0, "BEGIN; SAVEPOINT s; SELECT seckill_buy(1, 1, 'queue'); COMMIT");

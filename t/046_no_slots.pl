@@ -48,7 +48,7 @@ foreach my $db (@databases)
 	check_audit($node, $db, $db);
 }
 
-# a keeper that fails is started again, but less and less often
+# a maintenance worker that fails is restarted with a growing backoff
 my $offset = -s $node->logfile;
 $node->safe_psql('postgres', <<'EOC');
 BEGIN;

@@ -39,7 +39,7 @@ sub is_sound
 	return sql('SELECT count(*) FROM caught') - $before;
 }
 
-# Wait for the keeper to expire an order.
+# Wait for the maintenance worker to expire an order.
 sub is_expired
 {
 	my ($order) = @_;

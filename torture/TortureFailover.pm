@@ -22,7 +22,8 @@ our @EXPORT = qw(torture_failover);
 my @ends = qw(kill immediate fast alive);
 
 # What is done to the extension's processes just before.
-my @states = qw(none none terminate_worker terminate_keeper freeze_worker freeze_keeper);
+my @states = qw(none none terminate_queue_worker terminate_maintenance_worker
+  freeze_queue_worker freeze_maintenance_worker);
 
 # How an asynchronous standby falls behind.
 my @lags = qw(none cut walsender pause freeze);
@@ -113,7 +114,7 @@ sub note_end
 sub disturb
 {
 	my ($load, $state) = @_;
-	my ($how, $whom) = split(/_/, $state);
+	my ($how, $whom) = split(/_/, $state, 2);
 	my $pid = defined $whom ? pid_of($load, $whom) : undef;
 	my $end = time + rand(0.1);
 

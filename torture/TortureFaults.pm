@@ -500,7 +500,7 @@ sub await
 
 	until ($self->is_true($sql))
 	{
-		die "in vain: $sql\n" if time > $end;
+		die "timed out: $sql\n" if time > $end;
 		sleep 0.005;
 	}
 	return;
@@ -649,16 +649,16 @@ sub buy_together
 }
 
 my %due = (
-	worker => { name => 'five buyers', act => \&buy_together,
+	queue => { name => 'five buyers', victim => 'queue worker', act => \&buy_together,
 		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
-	keeper => { name => 'expiry', columns => q{pay_within = '1 ms'},
+	expiry => { name => 'expiry', victim => 'maintenance worker', columns => q{pay_within = '1 ms'},
 		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	opening => { name => 'opening', victim => 'maintenance worker', may_fail => 1,
 		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '1 s' WHERE item_id = $item}) },
 		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
 
-# See a keeper succeed: of those that fail in a row each is later.
+# Wait for a maintenance worker to succeed: failures in a row raise its backoff.
 sub let_expire
 {
 	my ($self) = @_;
@@ -715,20 +715,20 @@ sub strike_processes
 	my ($self, $action) = @_;
 
 	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
-	foreach my $name (qw(worker keeper opening))
+	foreach my $name (qw(queue expiry opening))
 	{
 		my $case = $due{$name};
-		my $victim = $case->{victim} // $name;
+		my $victim = $case->{victim};
 		my $pass = 1;
 
 		$pass++ while $pass < $most_passes && $self->strike_process($case, $victim, '*', $pass, $action);
 		$self->finding($name, 'it does not end') if $pass == $most_passes;
 	}
-	$self->strike_process($due{worker}, 'queue worker', $_, 1, $action)
+	$self->strike_process($due{queue}, 'queue worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/sale/decide.c', 'src/worker/queue_worker.c');
-	$self->strike_process($due{ /opening/ ? 'opening' : 'keeper' }, 'maintenance worker', $_, 1, $action)
+	$self->strike_process($due{ /opening/ ? 'opening' : 'expiry' }, 'maintenance worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/expiry.c', 'src/worker/maintenance.c');
-	$self->strike_process($due{keeper}, 'launcher', $_, 1, $action)
+	$self->strike_process($due{expiry}, 'launcher', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/launcher.c');
 	return;
 }

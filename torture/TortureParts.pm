@@ -11,14 +11,15 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use TortureLoad;
 
-# who ends the run early ends its server, too
+# a run that is interrupted stops its server
 $SIG{INT} = $SIG{TERM} = sub { die "interrupted\n" };
 
 our @EXPORT = qw(torture_crash torture_interrupts);
 our @EXPORT_OK = qw(disturb_crowd seed torture_node report tell_findings pid_of);
 
 my %process = (
-	'queue worker' => 'seckill queue worker', 'maintenance worker' => 'seckill maintenance worker',
+	queue_worker => 'seckill queue worker',
+	maintenance_worker => 'seckill maintenance worker',
 	launcher => 'seckill launcher', backend => 'client backend');
 
 # A seed that is printed; the random numbers of the clients repeat with it, the
@@ -95,16 +96,16 @@ EOC
 # Crashes
 #
 
-my @kills = qw(kill_backend kill_worker kill_keeper kill_launcher
-  kill_postmaster immediate terminate_worker terminate_keeper terminate_launcher);
+my @kills = qw(kill_backend kill_queue_worker kill_maintenance_worker
+  kill_launcher kill_postmaster immediate terminate_queue_worker
+  terminate_maintenance_worker terminate_launcher);
 
-# Choose whom to strike; if there is none of that kind, somebody who is always
-# there.
+# Choose the process to strike; a backend if no process of the kind is running.
 sub choose_victim
 {
 	my ($load) = @_;
 	my $kind = $kills[ rand @kills ];
-	my ($how, $whom) = split(/_/, $kind);
+	my ($how, $whom) = split(/_/, $kind, 2);
 
 	return ($kind, 'QUIT', $load->{node}{_pid}) if $kind eq 'immediate';
 	return ($kind, 'KILL', $load->{node}{_pid}) if $whom eq 'postmaster';
@@ -134,7 +135,7 @@ sub start_again
 	die "the server does not start\n";
 }
 
-# One crash: a sale, a strike, and what is left of it.
+# One crash: a sale, a strike, and the checks afterwards.
 sub crash_cycle
 {
 	my ($load) = @_;
@@ -203,13 +204,13 @@ sub torture_crash
 # Interrupts
 #
 
-# Cancel or terminate somebody: mostly a client, sometimes a process of ours.
+# Cancel or terminate a process: mostly a client, sometimes one of the extension.
 sub interrupt
 {
 	my ($load, $done) = @_;
 	my $how = rand() < 0.6 ? 'cancel' : 'terminate';
 	my $dice = rand();
-	my $whom = $dice < 0.9 ? 'client' : $dice < 0.96 ? 'queue worker' : $dice < 0.99 ? 'maintenance worker' : 'launcher';
+	my $whom = $dice < 0.9 ? 'client' : $dice < 0.96 ? 'queue_worker' : $dice < 0.99 ? 'maintenance_worker' : 'launcher';
 	my $pid;
 
 	if ($whom eq 'client')

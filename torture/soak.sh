@@ -5,11 +5,11 @@
 # cleared out.  What would grow or be held for ever is looked at 120 times.
 # It passes if
 #
-#	- no session that stays, nor the launcher, the queue's worker or the keeper,
+#	- no session that stays, nor the launcher, the queue worker or the maintenance worker,
 #	  has more private memory in the last tenth than in the second one, by the
 #	  medians, than 256 kB (ten bytes a purchase would be some 3 MB), nor more
 #	  than 8 open files more; below ten minutes, when caches still fill, 1 MB;
-#	- the worker, the keeper and the launcher are the same from start to end;
+#	- the queue worker, the maintenance worker and the launcher are the same from start to end;
 #	- seckill.items stays below 4 MB, each index of it below 1 MB, and nine
 #	  tenths of its updates are HOT;
 #	- no process of the extension has a transaction older than 5 s or a snapshot
@@ -397,7 +397,7 @@ check_processes() {
     } | column -t -s '|'
     empty 'memory is flat' "$(awk -F '|' -v limit="$limit" '$6 != "-" && $6 > limit' <<< "$table")"
     empty 'open files are flat' "$(awk -F '|' '$9 != "-" && $9 > 8' <<< "$table")"
-    empty 'one launcher, one worker, one keeper' \
+    empty 'one launcher, one queue worker, one maintenance worker' \
         "$(awk -F '|' '/^seckill/ { n[$1]++ } END { for (t in n) if (n[t] > 1 || length(n) < 3) print t, n[t] }' <<< "$table")"
 }
 
