@@ -1,5 +1,5 @@
-# What the people and programs that run the shop do to seckill.items: calls, forms
-# that save a whole row, and changes of what only the extension may change.
+# Administration of seckill.items: calls, forms that save a whole row, and changes
+# of columns that only the extension may change.
 package TortureAdmin;
 
 use strict;
@@ -31,8 +31,8 @@ sub restart
 	return;
 }
 
-# The calls for who runs the shop.  What was answered of the units supplied is
-# exact; without an answer it may be either.
+# The calls of an operator.  The units supplied are known exactly if the call was
+# answered, and are one of two values if not.
 sub change_item
 {
 	my ($load) = @_;
@@ -64,7 +64,7 @@ sub change_item
 		} };
 }
 
-# Columns that the extension keeps are changed by hand.
+# Change the columns that only the extension may write.
 sub tamper
 {
 	my ($load) = @_;
@@ -93,8 +93,7 @@ sub tamper
 }
 
 #
-# Forms.  Somebody reads a whole row, changes what a person changes, and writes
-# all columns.
+# Forms.  A form reads a whole row, changes some columns, and saves all columns.
 #
 
 sub save_form
@@ -170,7 +169,7 @@ sub save_statement
 	return ($key ? '/* key */ ' : '') . $forms[ rand @forms ];
 }
 
-# A save that was refused has changed nothing.
+# A refused save changes nothing.
 sub check
 {
 	my ($load) = @_;

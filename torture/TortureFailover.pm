@@ -1,7 +1,7 @@
-# Failover: the primary ends in mid-sale, its standby is promoted, and the crowd
-# goes there; then the next standby is made.  With a synchronous standby nothing
-# that the crowd was told may be lost; with an asynchronous one what is lost must
-# be the end of the primary's WAL, whole.
+# Failover: the primary fails during a sale, its standby is promoted, and the
+# clients connect to it; then the next standby is made.  With a synchronous standby
+# no answer may be lost.  With an asynchronous one, the lost transactions must be
+# exactly those at the end of the primary's WAL.
 package TortureFailover;
 
 use strict;
@@ -21,7 +21,7 @@ our @EXPORT = qw(torture_failover);
 # How the primary ends.  "alive": the standby is promoted before that.
 my @ends = qw(kill immediate fast alive);
 
-# What is done to the extension's processes just before.
+# Strikes against processes of the extension just before the failover.
 my @states = qw(none none terminate_queue_worker terminate_maintenance_worker
   freeze_queue_worker freeze_maintenance_worker);
 
@@ -74,7 +74,7 @@ sub await
 	return;
 }
 
-# From now on, or no longer, does a commit wait for the standby.
+# Switch synchronous replication on or off.
 sub set_synchronous
 {
 	my ($load, $names) = @_;
@@ -107,10 +107,10 @@ sub note_end
 }
 
 #
-# The blow
+# Strikes
 #
 
-# Strike a process of the extension.  Returns who is to be woken afterwards.
+# Strike a process of the extension.  Returns the pid to continue afterwards.
 sub disturb
 {
 	my ($load, $state) = @_;
@@ -124,7 +124,7 @@ sub disturb
 	return $how eq 'freeze' ? $pid : undef;
 }
 
-# Have the standby fall behind.  Returns who is to be woken afterwards.
+# Make the standby fall behind.  Returns the pid to continue afterwards.
 sub lag
 {
 	my ($load, $standby, $lag) = @_;
@@ -165,8 +165,8 @@ sub promote
 	return;
 }
 
-# The primary ends and the standby is promoted, in either order; the crowd
-# notices when its sessions are lost.
+# Stop the primary and promote the standby, in either order; the clients notice
+# when their sessions are lost.
 sub fail_over
 {
 	my ($load, $standby, $end, $frozen, $times) = @_;
@@ -202,11 +202,11 @@ sub fail_over
 }
 
 #
-# What was lost
+# Lost transactions
 #
 
-# The application notes each change of an order and of the supply, the
-# transaction, and the server where it was made.
+# Triggers log each change of an order and of the supply, with its transaction and
+# server.
 sub keep_history
 {
 	my ($load) = @_;
@@ -234,7 +234,7 @@ EOC
 	return;
 }
 
-# Is the history that of the tables?
+# Check that the log agrees with the tables.
 sub check_history
 {
 	my ($load) = @_;
@@ -261,7 +261,7 @@ EOC
 	return;
 }
 
-# What was changed on a server, as it is known to the one that we talk to.
+# The changes made on a server, according to the log of the current server.
 sub read_history
 {
 	my ($load, $name) = @_;
@@ -277,7 +277,7 @@ sub lsn
 	return hex($high) * 2**32 + hex($low);
 }
 
-# Timeline of a promoted server, and where it leaves the one before.
+# Timeline of a promoted server, and the position at which it forked.
 sub timeline
 {
 	my ($node) = @_;
@@ -289,7 +289,7 @@ sub timeline
 	return (hex($file), (split(/\s+/, $lines[-1]))[1]);
 }
 
-# The place in the WAL of each commit of a server that has ended.
+# The WAL position of each commit of a stopped server.
 sub read_commits
 {
 	my ($node, $from) = @_;
@@ -308,9 +308,9 @@ sub read_commits
 	return \%commit;
 }
 
-# Start the old primary once more, for nobody but us, and compare: the new one
-# has just what was committed before it left the old one's WAL, and nothing of
-# what was after.  The crowd is to forget the latter.
+# Restart the old primary without clients and compare: the new primary has exactly
+# the transactions committed before it forked from the old WAL.  Drop the answers
+# of later transactions from the log of the clients.
 sub check_suffix
 {
 	my ($load, $old, $new, $from, $done) = @_;
@@ -376,7 +376,7 @@ sub compare_history
 # Rounds
 #
 
-# A promoted server gets into order by itself: how long does it take?
+# Measure how long a promoted server takes to recover by itself.
 sub settle
 {
 	my ($load, $times) = @_;
@@ -419,7 +419,7 @@ sub failover_round
 	return "$end, $state, $lag";
 }
 
-# The states of all orders that a server has got from the one before.
+# The states of all orders that a server has inherited.
 sub remember_orders
 {
 	my ($load) = @_;

@@ -1,8 +1,8 @@
-# Faults inside: every call, in every way a transaction can be written, fails at
-# each step it passes, one after the other; then everything must be as if the
-# call had not been, and the item must sell to its last unit.
+# Injected faults: every call, in every form of transaction, fails at each fault
+# point that it passes, one after the other.  Afterwards everything must be as if
+# the call had not been made, and the item must sell to its last unit.
 #
-# The server is one of its own with a build that can fail, see src/base/fault.h.
+# The server is separate and has a build with fault points, see src/base/fault.h.
 package TortureFaults;
 
 use strict;
@@ -21,10 +21,10 @@ our @EXPORT = qw(torture_faults torture_faults_at_random);
 
 my $supply = 12;
 
-# A call that comes by more steps than this never ends.
+# A call that passes more fault points than this does not end.
 my $most_passes = 300;
 
-# An item is thrown away with each fault; after so many the tables are emptied.
+# Each fault uses a new item; after this number of items the tables are truncated.
 my $items_kept = 50;
 
 
@@ -120,9 +120,9 @@ EOC
 
 
 #
-# Calls.  An item has the columns set that it needs; what is done before the
-# call; the call, which is as good as not made if it fails; and what it has
-# done, as a query whose answer is true then.
+# Calls.  Each has the columns of its item, the statements before the call, the
+# call, which must have no effect if it fails, and a query that is true once the
+# call is done.
 #
 
 my @row_modes = qw(optimistic retry pessimistic advisory);
@@ -137,7 +137,7 @@ my %places = (
 	dead => { before => [ lose_lease() ], quantity => 4 },
 	stale => { before => [ 'SELECT seckill_prewarm($item, 5)', lose_lease() ], quantity => 2 });
 
-# The row's units are under a lease that no memory knows, as after a crash.
+# The row has the lease of a lost cache, as after a crash.
 sub lose_lease
 {
 	return q{SET session_replication_role = replica;
@@ -233,8 +233,7 @@ sub by_hand
 			done => 'SELECT count(*) = 0 FROM seckill.items' });
 }
 
-# Calls that meet somebody who is in the middle of a transaction, and ends it
-# when they wait.
+# Calls that wait for another transaction, which ends as soon as they wait.
 sub meetings
 {
 	my $holds = q{SELECT seckill_buy($item, 99, 'cache', 2)};
@@ -287,15 +286,15 @@ sub queued
 
 
 #
-# Contexts: the ways in which a call is made.  Each returns 1 if the call is
-# done, 0 if it is not, undef if nobody was told.
+# Contexts: the ways in which a call is made.  Each returns 1 if the call is done,
+# 0 if it is not, undef if there was no answer.
 #
 
 my %context = (
 	top => \&call, block => \&in_block, savepoint => \&in_savepoint,
 	exception => \&in_exception, execute => \&in_execute, prepared => \&in_prepared);
 
-# Send a statement; who stands in the way ends when it waits for him.
+# Send a statement; the transaction that it waits for ends once it waits.
 sub try
 {
 	my ($self, $sql) = @_;
@@ -337,7 +336,7 @@ sub end_other
 	return;
 }
 
-# The same for a call: a refusal is not done.
+# Make a call; returns 0 also if it was refused.
 sub call
 {
 	my ($self, $sql) = @_;
@@ -349,7 +348,7 @@ sub call
 	return 1;
 }
 
-# End a transaction block: what was done in it is, if the end is.
+# End a transaction block: its calls are done if the COMMIT is.
 sub end_block
 {
 	my ($self, $done, $end) = @_;
@@ -367,7 +366,7 @@ sub in_block
 	return $self->end_block($self->call($call));
 }
 
-# Once more, if it fails, in the same transaction.
+# Retry a failed call in the same transaction.
 sub in_two_tries
 {
 	my ($self, $call) = @_;
@@ -407,7 +406,8 @@ sub in_execute
 	return $done;
 }
 
-# A transaction that holds units is refused; else somebody commits it later.
+# PREPARE is refused if the transaction holds units; otherwise it is committed
+# later.
 sub in_prepared
 {
 	my ($self, $call) = @_;
@@ -431,7 +431,7 @@ sub new
 	return $self;
 }
 
-# A session, as soon as the server gives one.
+# Open a session as soon as the server accepts it.
 sub open_session
 {
 	my ($self) = @_;
@@ -447,7 +447,7 @@ sub open_session
 	die "the server does not answer\n";
 }
 
-# Sessions for those who have lost theirs.
+# Reopen lost sessions.
 sub meet
 {
 	my ($self) = @_;
@@ -460,7 +460,7 @@ sub meet
 	return;
 }
 
-# The server has come up again after a crash.
+# Wait until the server has restarted after a crash.
 sub meet_again
 {
 	my ($self) = @_;
@@ -531,7 +531,7 @@ sub arm
 	return;
 }
 
-# Where the fault has struck, which is disarmed; undef if it has not.
+# Disarm the fault; returns the fault point where it struck, or undef.
 sub disarm
 {
 	my ($self) = @_;
@@ -553,7 +553,7 @@ sub finding
 	return;
 }
 
-# Everything is as it must be, with the call done or not.
+# Check the laws, with the call done or not.
 sub check
 {
 	my ($self, $case, $done, $where) = @_;
@@ -571,8 +571,7 @@ sub check
 	return;
 }
 
-# Make a call with a fault at one of the steps that it passes; false if it does
-# not pass as many.
+# Make a call with a fault at its n-th fault point; false if it passes fewer.
 sub strike
 {
 	my ($self, $case, $context, $pass, $action) = @_;
@@ -604,7 +603,7 @@ sub strike
 	return defined $step;
 }
 
-# All steps of a call, in one context.
+# All fault points of a call, in one context.
 sub strike_all
 {
 	my ($self, $case, $context, $action) = @_;
@@ -617,12 +616,12 @@ sub strike_all
 
 
 #
-# Faults in the extension's own processes.  What was asked of them is done by
-# those who come after, or failed with an error that the buyer got.
+# Faults in the background processes.  Their work is done by the next process, or
+# the buyer gets the error.
 #
 
-# Five buyers at once, and one whose purchase fails in any case.  One who was told
-# of a fault asks again.
+# Five buyers at once, and one whose purchase always fails.  A buyer that gets the
+# error of a fault retries.
 sub buy_together
 {
 	my ($self) = @_;
@@ -669,7 +668,8 @@ sub let_expire
 	return;
 }
 
-# The fault strikes while they work; a step of their idle time does, too.
+# The fault strikes while the processes work, or at a fault point of their idle
+# loop.
 sub strike_process
 {
 	my ($self, $case, $victim, $step, $pass, $action) = @_;
@@ -694,8 +694,7 @@ sub strike_process
 	return defined $struck;
 }
 
-# The steps named in these files of the source at which an error can be raised,
-# and that were not tried yet.
+# The fault points in these source files that have not struck yet.
 sub untried_steps
 {
 	my ($self, @files) = @_;
@@ -708,8 +707,8 @@ sub untried_steps
 	return grep { !$self->{struck}{$_} } sort keys %steps;
 }
 
-# First each step in turn, as far as they come in the same order again; then
-# those that were missed, by name.
+# First each fault point by its number in the order of execution, which can vary;
+# then those that were missed, by name.
 sub strike_processes
 {
 	my ($self, $action) = @_;
@@ -738,7 +737,7 @@ sub strike_processes
 # The parts
 #
 
-# A fault for anybody, in a while.
+# A fault for any session after a random time.
 sub strike_anybody
 {
 	my ($load, $done) = @_;
@@ -755,7 +754,7 @@ sub strike_anybody
 	return defined $struck ? 1 : 0;
 }
 
-# The same for a crowd that does everything at once.
+# Random faults while many sessions do everything at once.
 sub torture_faults_at_random
 {
 	my (%params) = @_;
@@ -768,7 +767,7 @@ sub torture_faults_at_random
 	return;
 }
 
-# For each action in how many contexts each call is tried, in turn, besides as a
+# The number of contexts, by action, in which each call is tried in addition to a
 # statement of its own.
 sub torture_faults
 {

@@ -1,6 +1,6 @@
-# A crowd that does everything at once with a few small items, the log of what
-# it was told, and the laws that log and tables must obey whatever happens to
-# processes and server.
+# Many clients that do everything at once with a few small items, the log of their
+# answers, and the laws that log and tables must obey whatever happens to processes
+# and server.
 package TortureLoad;
 
 use strict;
@@ -25,7 +25,7 @@ my %items = (
 	6 => [ 1000000, 'NULL', 'NULL' ]);
 my $deep = 6;
 
-# clients: how many sessions; timeouts: do they set some, small ones?
+# clients: number of sessions; timeouts: do they set short timeouts?
 sub new
 {
 	my ($class, $node, %params) = @_;
@@ -42,7 +42,7 @@ sub new
 	return $self;
 }
 
-# A law that is broken; told once, although it stays broken.
+# Report a broken law, each once.
 sub finding
 {
 	my ($self, $text) = @_;
@@ -74,8 +74,8 @@ sub control
 	return $self->{control};
 }
 
-# Go to another server, with all that the crowd was told, but without the rows
-# that it has read to save them: there may be others of the same version.
+# Connect to another server.  Keep the log of answers, but drop the rows that forms
+# have read: the new server may have other rows of the same version.
 sub move_to
 {
 	my ($self, $node) = @_;
@@ -93,9 +93,9 @@ sub first_stock
 	return $items{$item}[0];
 }
 
-# What the crowd was told is void: orders, by id, and states of orders, with
-# those that they have instead, if any.  The buyers of the orders will ask again.
-# Returns how many orders it knew of.
+# Drop answers from the log: orders, by id, and states of orders, replaced by the
+# state given, if any.  The buyers of the orders will retry.  Returns how many of
+# the orders were in the log.
 sub forget
 {
 	my ($self, $orders, $moves) = @_;
@@ -118,7 +118,7 @@ sub forget
 	return scalar @told;
 }
 
-# Empty tables and an empty log.  Nobody may be at work.
+# Empty the tables and the log, while no session is busy.
 sub restart_sale
 {
 	my ($self) = @_;
@@ -141,8 +141,8 @@ EOC
 }
 
 #
-# Actions.  Each has a query, or statements of a pipeline, and says what to do
-# with the answer: rows or an error, or neither if there was none.
+# Actions.  Each has a query, or the statements of a pipeline, and a function for
+# the answer: rows, an error, or neither if there was none.
 #
 
 sub draw
@@ -205,7 +205,7 @@ sub plain
 	return { sql => $sql, done => sub { } };
 }
 
-# Mostly long ones: a session that never gets anything done is no load.
+# Timeouts are mostly long: a session that never gets anything done is no load.
 sub set_timeout
 {
 	my ($self) = @_;
@@ -289,9 +289,9 @@ sub buy_many
 		done => sub { $self->answered($_[0], 0, @buyers) } };
 }
 
-# A user who does nothing but one transaction: so many orders and rows of other
-# tables, or nothing.  No number of orders: any, if the rows are there.  Returns
-# the user.
+# A user with a single transaction, which makes this number of orders and rows of
+# other tables, or none.  Without a number of orders: any, if the rows exist.
+# Returns the user.
 sub deal
 {
 	my ($self, $orders, $rows) = @_;
@@ -310,8 +310,8 @@ sub dealt
 	return;
 }
 
-# Two items in one transaction: both or none.  It is in no hurry, so that others
-# meet it with its units and locks on hold.
+# Two items in one transaction: both or none.  It is slow, so that others wait for
+# its units and locks.
 sub buy_pair
 {
 	my ($self) = @_;
@@ -333,7 +333,7 @@ sub buy_pair
 		} };
 }
 
-# Payment, cancel or refund of an order that somebody was told of.
+# Payment, cancel or refund of an order in the log.
 sub move
 {
 	my ($self) = @_;
@@ -402,8 +402,8 @@ sub count_unknown
 	return;
 }
 
-# What buyers were told.  An error of the caller's own transaction has sold
-# nothing; that of a caller of the queue may have come too late.
+# Log the answer of a purchase.  After an error of the caller's own transaction
+# nothing is sold; after one of a queue call the purchase may be decided.
 sub answered
 {
 	my ($self, $session, $queued, @buyers) = @_;
@@ -460,7 +460,7 @@ sub sold
 }
 
 #
-# The crowd
+# Clients
 #
 
 sub open_sessions
@@ -477,8 +477,8 @@ sub open_sessions
 	return;
 }
 
-# Let the crowd work until a function says that it is over, which is called
-# often; with reopen, who has lost his session gets another.
+# Let the clients work until a function, which is called often, returns true; with
+# reopen, lost sessions are reopened.
 sub work
 {
 	my ($self, $over, $reopen) = @_;
@@ -506,7 +506,7 @@ sub start_action
 	return;
 }
 
-# Take what has come.  False if all sessions are lost.
+# Read the answers that have arrived.  False if all sessions are lost.
 sub receive_some
 {
 	my ($self) = @_;
@@ -531,7 +531,7 @@ sub receive_some
 	return 1;
 }
 
-# Everybody gets his answer and asks nothing new.
+# Wait for all answers without sending new queries.
 sub finish
 {
 	my ($self, $seconds) = @_;
@@ -575,7 +575,7 @@ sub lose
 # The laws
 #
 
-# Everything that must hold with nobody at work, at any time.
+# The laws that hold whenever no session is busy.
 sub check
 {
 	my ($self) = @_;
@@ -707,8 +707,8 @@ sub check_log
 	return;
 }
 
-# Ask again what was not answered: an order that is there is the answer.  Call
-# it after check.
+# Retry the requests without an answer: an existing order is the answer.  Call it
+# after check.
 sub ask_again
 {
 	my ($self, $most) = @_;
@@ -745,7 +745,7 @@ sub ask_again
 	return;
 }
 
-# The queue serves, and what is overdue expires.
+# Check that the queue serves and that overdue orders expire.
 sub check_life
 {
 	my ($self) = @_;
@@ -793,8 +793,8 @@ sub await_zero
 	return;
 }
 
-# The sale is over: memory agrees with the tables, and every unit that is left
-# can be bought.
+# After the sale: the cache agrees with the tables, and every unit left can be
+# bought.
 sub close_sale
 {
 	my ($self) = @_;

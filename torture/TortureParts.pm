@@ -1,5 +1,5 @@
-# The parts of the torture: each runs its load, prints how far it is and a
-# table of what it did, and returns the laws that were broken.
+# The parts of the torture: each runs its load, prints its progress and a table of
+# what it did, and returns the broken laws.
 package TortureParts;
 
 use strict;
@@ -22,8 +22,8 @@ my %process = (
 	maintenance_worker => 'seckill maintenance worker',
 	launcher => 'seckill launcher', backend => 'client backend');
 
-# A seed that is printed; the random numbers of the clients repeat with it, the
-# races of the server do not.
+# Print the seed; it reproduces the random numbers of the clients, not the races of
+# the server.
 sub seed
 {
 	my $seed = $ENV{SEED} || int(rand(2**31));
@@ -80,7 +80,7 @@ sub tell_findings
 	return;
 }
 
-# The pid of a process of a kind, any one; undef if there is none.
+# The pid of a random process of a kind; undef if there is none.
 sub pid_of
 {
 	my ($load, $kind) = @_;
@@ -229,8 +229,8 @@ sub interrupt
 	return 1;
 }
 
-# Let the crowd of a load work, disturbed so often; disturb is called with the
-# load and a table to count in, and says whether it did.
+# Let the clients of a load work until disturb has succeeded the wanted number of
+# times; disturb gets the load and a table to count in, and returns success.
 sub disturb_crowd
 {
 	my ($load, $name, $wanted, $disturb) = @_;

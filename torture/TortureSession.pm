@@ -1,6 +1,5 @@
-# One session with a server, spoken to in the wire protocol: a single process
-# keeps a hundred of them busy, and what they were told is out of the server's
-# reach.
+# One session in the wire protocol: a single process keeps a hundred of them busy,
+# and its log of answers is outside of the server.
 package TortureSession;
 
 use strict;
@@ -46,8 +45,8 @@ sub query
 	return;
 }
 
-# Send statements in the extended protocol with one Sync after the last.  One
-# that is an array has a limit of rows, too.
+# Send statements in the extended protocol with one Sync after the last.  An array
+# is a statement with a limit of rows.
 sub pipeline
 {
 	my ($self, @statements) = @_;
@@ -74,8 +73,8 @@ sub _start
 	return;
 }
 
-# Take what the server has sent.  Sets lost when the session is over: what was
-# asked then has no answer.
+# Read what the server has sent.  Sets lost when the session has ended: its last
+# query has no answer then.
 sub receive
 {
 	my ($self) = @_;
@@ -160,15 +159,14 @@ sub wait
 	return !$self->{lost};
 }
 
-# The first row of an answer that is complete: a row may come before the error
-# that makes it void.
+# The first row of a complete answer: an error after a row voids it.
 sub row
 {
 	my ($self) = @_;
 	return $self->{lost} || $self->{error} ? () : @{ $self->{rows}[0] // [] };
 }
 
-# Ask and wait; the rows, or death.
+# Send a query and wait; returns the rows, or dies.
 sub ask
 {
 	my ($self, $sql, $timeout) = @_;

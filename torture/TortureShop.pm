@@ -1,5 +1,5 @@
-# What an application does around the calls, at its worst: rows of other tables
-# that reference items and orders, triggers that catch the errors of purchases,
+# The worst that an application does around the calls: rows of other tables that
+# reference items and orders, triggers that catch the errors of purchases,
 # pipelines, many calls in one statement, functions with a false PARALLEL label.
 package TortureShop;
 
@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use TortureAdmin qw(change_item tamper save_form);
 
-# How often each kind of action is taken.  SHOP names the only ones to take.
+# The weight of each action.  SHOP restricts the actions to those that it names.
 my %weight = (
 	buy_with_cart => 5, browse => 3, complain => 3, buy_in_pipeline => 4, queue_in_pipeline => 3,
 	queue_inside => 2, buy_again => 2, buy_in_one_statement => 5, call_in_parallel => 3, save_form => 4,
@@ -18,8 +18,8 @@ my @kinds = map { ($_) x $weight{$_} } defined $ENV{SHOP} ? split(/ /, $ENV{SHOP
 # Tables, triggers and functions
 #
 
-# meddle() is fired by a tenth of the changes, in whatever process makes them.
-# What it raises is caught; a gift is an order of its own, in the same transaction.
+# The trigger function meddle() acts on a tenth of the changes, in any process.  It
+# catches its errors; a gift is another order in the same transaction.
 my $schema = <<'EOC';
 CREATE TABLE public.cart (item_id bigint REFERENCES seckill.items, user_id bigint);
 CREATE TABLE public.refunds (item_id bigint, order_id bigint, user_id bigint,
@@ -129,7 +129,7 @@ sub item
 	return 1 + int(rand(6));
 }
 
-# Some items in their order, so that transactions do not deadlock.
+# Some items in ascending order, so that transactions do not deadlock.
 sub items
 {
 	my ($most) = @_;
@@ -174,7 +174,7 @@ sub perhaps_isolated
 	return rand() < 0.2 ? "SET TRANSACTION ISOLATION LEVEL $level" : ();
 }
 
-# Time for others to meet what a transaction has on hold.
+# A delay, so that others wait for the holds of a transaction.
 sub perhaps_sleep
 {
 	return rand() < 0.4 ? sprintf('SELECT pg_sleep(%.3f)', rand(0.05)) : ();
@@ -296,7 +296,7 @@ sub queue_in_pipeline
 		} };
 }
 
-# What must have been an error; nothing is there, also if the session was lost.
+# A call that must fail: it has made nothing, also if the session was lost.
 sub refused_by_queue
 {
 	my ($load, $session, $buyer) = @_;
@@ -308,7 +308,8 @@ sub refused_by_queue
 	return;
 }
 
-# The first of a pipeline has an answer of its own, whatever became of the rest.
+# The first statement of a pipeline has its own answer, whatever happens to the
+# rest.
 sub queued_first
 {
 	my ($load, $session, $buyer) = @_;
@@ -328,7 +329,7 @@ sub queued_first
 	return;
 }
 
-# Mode queue inside of what fails afterwards: there is no order.
+# Mode queue inside a statement that fails afterwards: there is no order.
 sub queue_inside
 {
 	my ($load) = @_;
@@ -357,7 +358,7 @@ sub buy_again
 		done => sub { bought($load, $_[0], $user, 1) } };
 }
 
-# What a transaction has wished for is bought as it commits.
+# A deferred trigger buys the wishes of a transaction at its commit.
 sub buy_at_commit
 {
 	my ($load) = @_;
@@ -410,7 +411,7 @@ sub fetched
 	return $session->{lost} ? undef : $load->plain('CLOSE ALL');
 }
 
-# Transactions that are prepared outlive their sessions, and the server.
+# Prepared transactions survive their sessions and a crash of the server.
 sub buy_in_two_phases
 {
 	my ($load) = @_;
@@ -449,7 +450,7 @@ sub decide
 		} };
 }
 
-# Somebody else decides what has lost its session.
+# Another session ends the prepared transactions of lost sessions.
 sub settle_doubts
 {
 	my ($load) = @_;
@@ -467,8 +468,8 @@ sub settle_doubts
 	return;
 }
 
-# The crowd goes to another server: what is prepared there is rolled back.  What
-# was told of it was told by the server before.
+# The clients connect to another server: roll back its prepared transactions.
+# Answers about them were those of the server before.
 sub roll_back_prepared
 {
 	my ($load) = @_;
@@ -512,7 +513,7 @@ sub buy_in_one_statement
 		} };
 }
 
-# A call in a parallel worker, or, if there is none to be had, not.
+# A call in a parallel worker, or in the leader if no worker is available.
 sub call_in_parallel
 {
 	my ($load) = @_;

@@ -1,4 +1,4 @@
-# Processes and server are killed in mid-sale, CYCLES times.
+# Processes and the server are killed during a sale, CYCLES times.
 use strict;
 use warnings;
 use FindBin;

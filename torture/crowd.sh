@@ -1,6 +1,6 @@
 #!/bin/bash
-# A crowd of clients through pgbouncer in transaction pooling, far more attempts
-# than units, in each mode and in all at once: exactly the units are sold.
+# Many clients through pgbouncer in transaction pooling, with far more attempts than
+# units, in each mode and in all at once: exactly the units are sold.
 #
 #   CLIENTS (1000), ATTEMPTS in each mode (1000000), UNITS (100), POOL (50
 #   server connections), PG_CONFIG
@@ -56,7 +56,7 @@ crowd() {
     answered=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$out")
 }
 
-# A line of the table; counts what is wrong.
+# Print a row of the table; counts violations.
 report() {
     local item=$1 name=$2 start=$3 orders difference verdict=right
 

@@ -1,5 +1,5 @@
-# The primary ends in mid-sale and its standby is promoted, FAILOVERS times with
-# a synchronous standby and ASYNC_FAILOVERS times (if not told: as often) with an
+# The primary fails during a sale and its standby is promoted, FAILOVERS times with
+# a synchronous standby and ASYNC_FAILOVERS times (default: FAILOVERS) with an
 # asynchronous one.
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# Everybody is cancelled, terminated and timed out, INTERRUPTS times.
+# Sessions and processes are cancelled, terminated and timed out, INTERRUPTS times.
 use strict;
 use warnings;
 use FindBin;

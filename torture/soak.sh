@@ -2,7 +2,7 @@
 # Constant load, for SOAK_MINUTES (60) at RATE (2000) calls a second, in all
 # modes and with all that a shop does: payments, cancels, expiry, limits,
 # requests, tokens, restocks, recalls, sales that open and end, orders that are
-# cleared out.  What would grow or be held for ever is looked at 120 times.
+# archived.  120 samples are taken of what could grow or be held without bound.
 # It passes if
 #
 #	- no session that stays, nor the launcher, the queue worker or the maintenance worker,
@@ -32,8 +32,8 @@ limit=256
 [ "$minutes" -ge 10 ] || limit=1024
 modes='optimistic retry pessimistic advisory cache queue auto'
 
-# Item 5 to 7 are paid, 6 has a limit, 3 a rate, 4 a short line, 7 wants tokens,
-# and the row of 8 is often locked.  Sales with an end come and go from 1000 on.
+# Items 5 to 7 have pay_within, 6 a limit, 3 a rate, 4 a small max_waiters, 7
+# require_token; the row of 8 is often locked.  From 1000 on, sales open and end.
 set_up() {
     psql -Xq -v ON_ERROR_STOP=1 <<'SQL'
 CREATE EXTENSION seckill;
@@ -210,8 +210,8 @@ SELECT seckill_buy(1, :user, split_part('$modes', ' ', :mode)::seckill_mode);
 SQL
 }
 
-# Start clients under a name: load NAME OPTION...  Who is late by more than two
-# seconds leaves calls out, so that a busy machine is not run into the ground.
+# Start clients under a name: load NAME OPTION...  A client that is late by more
+# than two seconds skips calls, so that a busy machine is not overloaded.
 load() {
     local name=$1
 
@@ -248,7 +248,7 @@ stop_load() {
     done
 }
 
-# Private memory in kB and open files of those who stay.
+# Private memory in kB and open files of the sessions and processes that stay.
 sample_processes() {
     local name pid memory
 
@@ -271,8 +271,8 @@ sample_items() {
         FROM pg_stat_user_tables WHERE relid = 'seckill.items'::regclass" >> "$workdir/items"
 }
 
-# Who has had a transaction or a snapshot for too long?  horizon is the next
-# transaction id of ten seconds ago.
+# Processes with an old transaction or snapshot.  horizon is the next transaction
+# id of ten seconds ago.
 sample_horizon() {
     sql "SELECT '$SECONDS', backend_type, application_name, pid, state, clock_timestamp() - xact_start,
             age(backend_xid), age(backend_xmin), wait_event, query
@@ -311,7 +311,7 @@ operate() {
     [ $((n % 20)) -ne 7 ] || sql 'VACUUM (FREEZE) seckill.items, seckill.orders'
 }
 
-# One look and one turn of the shop for each interval, until the clients end.
+# Take a sample and run the shop's tasks in each interval, until the clients end.
 watch_load() {
     local n=0 horizon=0 soon
 
