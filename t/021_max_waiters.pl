@@ -25,7 +25,7 @@ foreach my $n (1 .. 20)
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
 sql('CREATE TABLE answers (outcome seckill_outcome)');
 
-# An item with a cap of its own.
+# An item with its own max_waiters.
 my $item = 0;
 
 sub next_item
@@ -37,7 +37,7 @@ sub next_item
 	return;
 }
 
-# Somebody has the row, by plain SQL.
+# Lock the row by plain SQL.
 sub hold
 {
 	sql('DELETE FROM answers');
@@ -45,7 +45,7 @@ sub hold
 	return;
 }
 
-# Let some buyers run a query that says outcomes; do not wait for them.
+# Start buyers with a query that returns outcomes, without waiting for them.
 sub start
 {
 	my ($query, @who) = @_;
@@ -64,7 +64,7 @@ sub start_mode
 
 my $waiters = q{FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'buyer %'};
 
-# So many wait, and so many have been told "busy".
+# Wait until this many calls wait and this many got "busy".
 sub await
 {
 	my ($waiting, $busy, $message) = @_;
@@ -81,14 +81,14 @@ sub waiting
 	return map { /(\d+)/ } split /\n/, sql("SELECT application_name $waiters");
 }
 
-# Those who do not wait.
+# Buyers that do not wait.
 sub idle
 {
 	my %waiting = map { $_ => 1 } waiting();
 	return sort { $a <=> $b } grep { !$waiting{$_} } keys %buyer;
 }
 
-# Let the row go; all who waited get an answer, and it is not "busy".
+# Unlock the row; all waiters get an answer, and it is not "busy".
 sub release
 {
 	my ($served, $message) = @_;
@@ -114,7 +114,7 @@ foreach my $mode (qw(optimistic retry pessimistic advisory auto))
 is(sql(q{SELECT count(DISTINCT mode) || ' ' || bool_and(quantity = 1) FROM seckill.orders}),
 	'4 true', 'auto was retry');
 
-# the modes share it, and a list is one call
+# all row modes share the cap, and a list is one call
 next_item(3);
 hold();
 start_mode('optimistic', 1);
@@ -128,13 +128,13 @@ start_mode('auto', 6);
 await(4, 3, 'no room');
 release(8, 'lists and single calls');
 
-# the cache sells on meanwhile, but not what it leaves to a row mode
+# the cache continues to sell, except units that it leaves to a row mode
 next_item(3);
 sql("SELECT seckill_prewarm($item, 50)");
 sql('INSERT INTO seckill.items (item_id, stock) SELECT n, 1 FROM generate_series(1001, 1254) n');
 hold();
 start_mode('advisory', 1 .. 5);
-await(4, 1, 'a line');
+await(4, 1, 'waiters at the row');
 is(sql("SELECT outcome FROM seckill_buy($item, 1, 'cache')"), 'sold', 'the cache is not capped');
 is(sql(<<"EOC"), "254\nbusy", 'advisory for want of a place to hold is');
 BEGIN;
@@ -153,7 +153,7 @@ sql("SELECT pg_cancel_backend(pid) $waiters ORDER BY pid LIMIT 2");
 ok($node->poll_query_until('postgres', "SELECT count(*) = 2 $waiters"), 'two are left');
 sql('DELETE FROM answers');
 start_mode('retry', idle());
-await(4, 16, 'two take their place');
+await(4, 16, 'two new calls wait');
 release(4, 'after a cancel');
 
 # terminated
@@ -171,10 +171,10 @@ foreach my $n (@victims)
 is(scalar keys %buyer, 16, '16 buyers live');
 sql('DELETE FROM answers');
 start_mode('advisory', keys %buyer);
-await(4, 12, 'four take their place');
+await(4, 12, 'four new calls wait');
 release(4, 'after a termination');
 
-# timed out, in a savepoint of a transaction that goes on
+# timed out in a savepoint of a transaction that continues
 my ($patient) = delete $buyer{(sort { $a <=> $b } keys %buyer)[0]};
 hold();
 $patient->query("BEGIN; SET LOCAL lock_timeout = '10ms'");
@@ -186,7 +186,7 @@ foreach my $mode (qw(optimistic retry pessimistic advisory retry))
 	$patient->{stderr} = '';
 	$patient->query('ROLLBACK TO s');
 }
-is( $patient->query(<<"EOC"), '5 timed out', 'in exception blocks, too');
+is( $patient->query(<<"EOC"), '5 timed out', 'timed out in exception blocks');
 CREATE FUNCTION pg_temp.try() RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE
 	n int := 0;
@@ -204,19 +204,19 @@ END
 SELECT pg_temp.try();
 EOC
 start_mode('advisory', keys %buyer);
-await(4, 11, 'while that transaction goes on');
-release(4, 'beside it');
+await(4, 11, 'while that transaction continues');
+release(4, 'beside that transaction');
 $patient->query('COMMIT');
 
 # a buyer that has not committed is no longer counted
 sql('DELETE FROM answers');
-is($patient->query("BEGIN; SELECT outcome FROM seckill_buy($item, 1, 'advisory')"), 'sold', 'somebody buys');
+is($patient->query("BEGIN; SELECT outcome FROM seckill_buy($item, 1, 'advisory')"), 'sold', 'a buyer has bought and not committed');
 start_mode('retry', keys %buyer);
-await(4, 11, 'behind him');
+await(4, 11, 'behind that buyer');
 $patient->query('COMMIT');
-release(4, 'behind him');
+release(4, 'behind that buyer');
 
-# the setting, for items that say nothing; and those that say 0 have no cap
+# the setting applies to items without max_waiters; 0 is no cap
 sql("UPDATE seckill.items SET max_waiters = NULL WHERE item_id = $item");
 hold();
 start_mode('retry', keys %buyer);

@@ -13,7 +13,7 @@ use Test::More;
 
 my $dir = "$FindBin::RealBin/../monitoring";
 
-# Metrics by name, and queries by name.  Reads the YAML that the file is written
+# Metrics and queries by name.  Reads the subset of YAML that the file is written
 # in: one key a line, lists in brackets, queries as indented blocks.
 sub read_collector
 {
@@ -55,7 +55,7 @@ my $node = seckill_node('monitoring');
 add_item($node, 1, 10);
 $node->safe_psql('postgres', q{CREATE ROLE watcher LOGIN IN ROLE pg_monitor; SELECT seckill_buy(1, 1, 'cache')});
 
-# what each query returns
+# the columns of each query
 my %columns;
 foreach my $name (sort keys %$queries)
 {
@@ -64,11 +64,11 @@ foreach my $name (sort keys %$queries)
 	my ($head, @rows) = split /\n/, $out;
 
 	is($rc, 0, "query $name runs") or diag($err);
-	is(scalar(@rows), 1, 'and returns a row');
+	is(scalar(@rows), 1, 'a query returns a row');
 	$columns{$name} = { map { $_ => 1 } split /\|/, $head // '' };
 }
 
-# each metric is complete, and each column is there
+# each metric is complete, and its columns exist
 my %used;
 foreach my $name (sort keys %$metrics)
 {
@@ -80,8 +80,8 @@ foreach my $name (sort keys %$metrics)
 		"$name is named as a $metric->{type}");
 	ok($metric->{help}, 'has a help text');
 	cmp_ok(scalar(@{ $metric->{values} // [] }), '>', 0, 'has a value');
-	is(join(' ', grep { !$has->{$_} } @wants), '', 'and lacks no column');
-	ok(@{ $metric->{values} } == 1 || $metric->{value_label}, 'several values are told apart');
+	is(join(' ', grep { !$has->{$_} } @wants), '', 'has all its columns');
+	ok(@{ $metric->{values} } == 1 || $metric->{value_label}, 'several values have a label');
 	$used{ $metric->{query_ref} } = 1;
 }
 is(join(' ', sort keys %used), join(' ', sort keys %$queries), 'every query is used');
@@ -103,7 +103,7 @@ foreach my $variable (@{ $dashboard->{templating}{list} })
 {
 	$asked{$_} = 1 foreach ($variable->{definition} // '') =~ /\b(seckill_\w+)/g;
 }
-is(join(' ', sort keys %asked), join(' ', sort keys %$metrics), 'the dashboard shows just the metrics there are');
+is(join(' ', sort keys %asked), join(' ', sort keys %$metrics), 'the dashboard shows exactly the existing metrics');
 check_audit($node, 'at the end');
 
 $node->stop;

@@ -69,7 +69,7 @@ cmp_ok(total(2, 'units'), '>', sql('SELECT sold FROM seckill_audit(2)'), 'more u
 cmp_ok(total(2, 'waits'), '>', 0, 'waits are counted');
 cmp_ok(total(2, 'wait_time'), '>', 0, 'the time of waits is counted');
 
-# a full ring; decisions that nobody waits for are no calls
+# a full ring; decisions without a waiter are not counted as calls
 add_item($node, 3, 150);
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
 $holder->query_safe('BEGIN; SELECT 1 FROM seckill.items WHERE item_id = 3 FOR UPDATE');
@@ -85,7 +85,7 @@ crowd($node, $clients, 5, "SELECT outcome FROM seckill_submit(3, 1);\n",
 	"SELECT outcome FROM seckill_buy(3, 1, 'queue');\n");
 ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'again');
 is(total(3, 'calls, units'), (130 + $clients * 5) . '|150', 'mixed with calls that wait');
-is(total(3, 'sold + sold_out + busy'), 130 + $clients * 5, 'each is decided once, or busy');
+is(total(3, 'sold + sold_out + busy'), 130 + $clients * 5, 'each call is decided once, or busy');
 
 # a token
 add_item($node, 4, 1);
@@ -94,7 +94,7 @@ sql(q{SELECT seckill_buy(4, 1); SELECT seckill_buy(4, 1, 'queue'); SELECT seckil
 is(sql('SELECT mode, calls, sold, denied FROM seckill.stat_items WHERE item_id = 4 ORDER BY mode'),
 	"cache|1|1|0\nqueue|2|0|2\nauto|1|0|1", 'denied');
 
-# another database counts for itself
+# another database has its own counters
 sql('CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION seckill');
 is($node->safe_psql('other', 'SELECT count(*) FROM seckill.stat_items'), 0, 'databases are apart');
@@ -105,7 +105,7 @@ $node->safe_psql('other', 'SELECT seckill_stat_reset()');
 is($node->safe_psql('other', 'SELECT count(*) FROM seckill.stat_items'), 0, 'and resets its own');
 cmp_ok(total(1, 'calls'), '>', 0, 'only');
 
-# a database that is dropped makes room for others
+# the slot of a dropped database is reused
 my $rows = 0;
 foreach my $n (1 .. 35)
 {
@@ -115,7 +115,7 @@ foreach my $n (1 .. 35)
 }
 is($rows, 35, 'each of more databases than there is room for has been counted');
 
-# who monitors can read, without being let into the tables
+# pg_monitor can read the views without privileges on the tables
 sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
 is( $node->safe_psql('postgres',
 		'SELECT count(*) FROM seckill.stat_items WHERE item_id = 2; SELECT count(*) FROM seckill.stat_worker',
@@ -123,10 +123,10 @@ is( $node->safe_psql('postgres',
 	"1\n1", 'pg_monitor reads');
 check_audit($node, 'before the crash');
 
-# the log tells of the worker, and of the one after it
+# the starts of workers are logged
 my $log = slurp_file($node->logfile);
 like($log, qr/LOG:  seckill queue worker started in database \d+\n/, 'a start is logged');
-unlike($log, qr/Starts that failed/, 'as one that succeeded at once');
+unlike($log, qr/Starts that failed/, 'no failed start is logged');
 sql(q{UPDATE seckill.items SET stock = stock + 5 WHERE item_id = 3; SELECT seckill_buy(3, 1, 'queue')});
 my $starts = sql('SELECT starts FROM seckill.stat_worker');
 my $logged = () = slurp_file($node->logfile) =~ /seckill queue worker started/g;
@@ -134,9 +134,9 @@ sql('SELECT pg_terminate_backend(' . worker_pid($node) . ', 60000)');
 sql(q{SELECT seckill_buy(3, 1, 'queue')});
 is(sql('SELECT starts FROM seckill.stat_worker'), $starts + 1, 'a restart is counted');
 my $again = () = slurp_file($node->logfile) =~ /seckill queue worker started/g;
-is($again, $logged + 1, 'and logged');
+is($again, $logged + 1, 'the next start is logged');
 
-# a crash takes the counters along
+# a crash resets the counters
 sql('SELECT seckill_prewarm(2, 10)');
 $node->stop('immediate');
 $node->start;
@@ -145,7 +145,7 @@ is(sql('SELECT starts, batches, decided, refills, settles FROM seckill.stat_work
 is(sql('SELECT seckill_recall(2)'), 10, 'the lease is settled');
 is(sql('SELECT settles, settled_units FROM seckill.stat_worker'), '1|10', 'which is counted');
 
-# a cache with one place: its counters start at zero with each item
+# a cache with one entry: its counters start at zero with each item
 $node->append_conf('postgresql.conf', "seckill.max_items = 1\n");
 $node->restart;
 sql('UPDATE seckill.items SET stock = 100, require_token = false');
@@ -156,14 +156,14 @@ is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items'), '2|retry|1
 sql(q{SELECT seckill_buy(1, 1, 'retry')});
 is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items'), '1|retry|1|1', 'the first again, from zero');
 
-# no place at all
+# no entry is available
 sql('SELECT seckill_prewarm(1)');
 sql(q{SELECT seckill_buy(2, 1, 'retry', 2); SELECT seckill_buy(3, 1, 'cache'); SELECT seckill_buy(3, 2, 'queue')});
 is(sql('SELECT item_id, mode, calls, units FROM seckill.stat_items WHERE item_id IS NULL ORDER BY mode'),
-	"|retry|1|2\n|advisory|1|1\n|queue|1|1", 'items without a place are counted together');
+	"|retry|1|2\n|advisory|1|1\n|queue|1|1", 'items without an entry are counted together');
 check_audit($node, 'at the end');
 
-# and without the library preloaded
+# without the library preloaded
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->restart;
 is(sql(q{SELECT outcome FROM seckill_buy(2, 1, 'retry')}), 'sold', 'a call without shared memory');

@@ -34,23 +34,23 @@ sub outcome
 	return sql("SELECT outcome FROM seckill_buy($item, 1, '$mode')");
 }
 
-# in the window, before it, without an opening
+# starts_at within open_ahead, later, NULL
 sql(<<'EOC');
 INSERT INTO seckill.items (item_id, stock, starts_at) VALUES
 	(1, 100, now() + '10 minutes'), (2, 5, now() + '20 minutes'),
 	(3, 100, now() + '3 hours'), (4, 100, NULL), (5, 100, now() - interval '1 hour');
 EOC
 await_lease(1, 20, 'an item that is about to open has a lease');
-await_lease(2, 5, 'a small one has all its units there');
+await_lease(2, 5, 'a small item has leased all its units');
 is(sql('SELECT auto_mode FROM seckill.stock WHERE item_id = 1'),
-	'cache', 'and will be sold from it');
+	'cache', 'the item will be sold from the cache');
 is(sql('SELECT count(*) FROM seckill.items WHERE leased > 0'), 2, 'no other has');
 is(sql('SELECT prewarms FROM seckill.stat_worker'), 2, 'both are counted');
-is(outcome(1, 'auto'), 'not_started', 'nothing is sold before');
+is(outcome(1, 'auto'), 'not_started', 'no unit is sold before the opening');
 
-# moved into the window, and out of it
+# starts_at moved to within open_ahead, and out of it
 sql("UPDATE seckill.items SET starts_at = now() + '30 minutes' WHERE item_id = 3");
-await_lease(3, 20, 'a sale moved up is prepared');
+await_lease(3, 20, 'a sale moved up is prewarmed');
 sql("UPDATE seckill.items SET starts_at = now() + '5 hours' WHERE item_id = 1");
 is(outcome(1, 'cache'), 'not_started', 'a sale is postponed');
 
@@ -66,17 +66,17 @@ sql('UPDATE seckill.items SET ends_at = now() WHERE item_id = 1');
 is(outcome(1, 'cache'), 'ended', 'an early end');
 check_audit($node, 'after the sales');
 
-# a row that is locked is prepared when it is free
+# a locked row is prewarmed once it is unlocked
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR NO KEY UPDATE');
 $holder->query_safe("UPDATE seckill.items SET starts_at = now() + '10 minutes' WHERE item_id = 4");
 sql("INSERT INTO seckill.items (item_id, stock, starts_at) VALUES (6, 100, now() + '10 minutes')");
-await_lease(6, 20, 'an item beside a locked one is prepared');
+await_lease(6, 20, 'an item beside a locked one is prewarmed');
 $holder->query_safe('COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE');
 $holder->query_safe('COMMIT');
-await_lease(4, 20, 'the locked one later');
+await_lease(4, 20, 'the locked item is prewarmed later');
 
-# one that cannot be prepared does not stop the others
+# an item that cannot be prewarmed does not stop the others
 sql(<<'EOC');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -87,19 +87,19 @@ FOR EACH ROW WHEN (NEW.item_id = 10 AND NEW.leased > 0) EXECUTE FUNCTION refuse(
 INSERT INTO seckill.items (item_id, stock, starts_at)
 SELECT i, 100, now() + '10 minutes' FROM generate_series(10, 11) i;
 EOC
-await_lease(11, 20, 'an item behind one that cannot be prepared is');
+await_lease(11, 20, 'an item after one that cannot be prewarmed is prewarmed');
 ok($node->log_contains('item 10 could not be prepared for its opening: no lease of 10'),
 	'the log tells why');
 sql('DROP TRIGGER refuse ON seckill.items; DELETE FROM seckill.items WHERE item_id IN (10, 11)');
 
-# after a crash, whatever was leased
+# after a crash, leases are made again
 sql("UPDATE seckill.items SET starts_at = now() + '1 hour' WHERE item_id = 6");
 $node->stop('immediate');
 $node->start;
 await_lease(4, 20, 'a lease is made again after a crash');
 check_audit($node, 'after the crash');
 
-# not where calls that name no mode sell from the row, nor when turned off
+# no prewarm if the default mode sells from the row, nor if open_ahead is 0
 my $spare = 90;
 
 # Two orders that expire one after the other: the maintenance worker has run once.

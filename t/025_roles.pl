@@ -14,7 +14,7 @@ my $text = slurp_file("$FindBin::RealBin/../docs/operations.md");
 my ($grants) = $text =~ /^## Privileges\n.*?^```sql\n(.*?)^```$/ms
   or die 'no GRANTs in the document';
 
-# the GRANTs do where default privileges leave nothing to PUBLIC
+# the GRANTs suffice if default privileges give nothing to PUBLIC
 $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION seckill_mode, seckill_is_own FROM PUBLIC');
 $node->safe_psql('postgres', $grants);
 $node->safe_psql('postgres', <<'EOC');
@@ -93,11 +93,11 @@ may_not('seckill_monitor', $_)
   grep { !/SHOW/ } @nobody;
 is($node->safe_psql('postgres',
 		'SET ROLE seckill_monitor; SHOW seckill.token_key'),
-	'********', 'who reads all settings does not read the key');
+	'********', 'pg_read_all_settings does not show the key');
 
 may_not('stranger', $_)
   foreach @buying, @operating, @looking, @watching, @statistics, @nobody;
 
-check_audit($node, 'whoever did what');
+check_audit($node, 'after all calls');
 $node->stop;
 done_testing();

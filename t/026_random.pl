@@ -58,7 +58,7 @@ my $note = "INSERT INTO answers SELECT :i, :u, $request, :order_id WHERE :order_
 my @modes = qw(optimistic retry pessimistic advisory cache auto);
 my @scripts;
 
-# each mode: with a request, whose answer is noted when it has committed
+# each mode: with a request, whose answer is recorded after its commit
 push @scripts, map { <<"EOC" } @modes, 'queue';
 $draw
 SELECT coalesce(order_id, 0) AS order_id
@@ -66,7 +66,7 @@ FROM seckill_buy(:i, :u, '$_', :n, $request) \\gset
 $note
 EOC
 
-# and in transactions that change their mind
+# in transactions with ROLLBACK TO SAVEPOINT
 push @scripts, map { <<"EOC" } @modes;
 $draw
 \\set end random(1, 4)
@@ -109,19 +109,19 @@ ok( IPC::Run::run([
 			'-h', $node->host, '-p', $node->port, @files, 'postgres' ],
 		'>', \$out, '2>', \$err),
 	'the sale runs') or diag($err);
-like($out, qr/number of failed transactions: 0 /, 'nobody has failed');
+like($out, qr/number of failed transactions: 0 /, 'no transaction has failed');
 note($out =~ /(number of transactions actually processed: \d+)/);
 note(sql('SELECT state, count(*) FROM seckill.orders GROUP BY 1 ORDER BY 1'));
 
-# all is decided: the queue is empty, and nothing is overdue
+# all purchases are decided: the queue is empty, and no order is overdue
 ok( $node->poll_query_until('postgres', <<'EOC'), 'unpaid orders have expired');
 SELECT count(*) = 0 FROM seckill.orders WHERE state = 'pending'
 EOC
 is(sql("SELECT outcome <> 'queued' FROM seckill_buy(5, 1000, 'queue')"),
 	't', 'the queue is empty');
 
-check_audit($node, 'after all that');
-check_cache($node, 'after all that');
+check_audit($node, 'after the random sale');
+check_cache($node, 'after the random sale');
 is(sql(<<'EOC'), '', 'no user has more than the limit');
 SELECT item_id, user_id, sum(quantity)
 FROM seckill.orders JOIN seckill.items USING (item_id)

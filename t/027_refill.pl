@@ -27,7 +27,7 @@ $node->append_conf('postgresql.conf', "statement_timeout = 10s\n");
 $node->reload;
 crowd($node, $clients, $times, "SELECT outcome FROM seckill_buy(1, 1, 'cache');\n");
 is($node->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)'),
-	$clients * $times, 'all have bought');
+	$clients * $times, 'all buyers have bought');
 check_audit($node, 'after the crowd');
 check_cache($node, 'after the crowd');
 

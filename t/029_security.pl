@@ -13,10 +13,10 @@ use Test::More;
 my $top = "$FindBin::RealBin/..";
 
 #
-# By the text: every operator and function is schema-qualified.
+# Static: every operator and function in the SQL texts is schema-qualified.
 #
 
-# What has parentheses and is no function.
+# Words that take parentheses and are no functions.
 my %grammar = map { $_ => 1 } qw(
   all and any as by check coalesce enum exists filter from function greatest
   in index into key lateral not on op operator or select table using values view
@@ -105,8 +105,8 @@ unlike(slurp_file($_), qr/SPI_(?:prepare|execute|exec|cursor_open)\w*\s*\(/,
   foreach grep { !m{/table/} } glob("$top/src/*.c $top/src/*/*.c $top/*.c");
 
 #
-# By what happens: a schema that is first in everybody's search_path has a trap
-# for each operator and function of PostgreSQL, and for the names of ours.
+# Dynamic: a schema that is first in every search_path has a trap
+# for each operator and function of PostgreSQL and of the extension.
 #
 
 my $node = seckill_node('security',
@@ -201,7 +201,7 @@ foreach my $trap ('1 = 1', '1::pg_catalog.int8 >= 1', '1 + 1::pg_catalog.int8', 
 	like($err, qr/planted: /, "a trap: $trap");
 }
 
-# Everything that the extension in a schema does, as statements that are
+# All calls of the extension in a schema, as statements that are
 # themselves qualified.
 my %n_of = (optimistic => 1, retry => 2, pessimistic => 3, advisory => 4, cache => 5, queue => 6, auto => 7);
 
@@ -327,10 +327,10 @@ EOC
 }
 
 #
-# Who may what
+# Privileges
 #
 
-# Run a script as psql does; what it printed and what went wrong.
+# Run a script by psql; returns its output and errors.
 sub run_script
 {
 	my ($sql) = @_;
@@ -400,7 +400,7 @@ SELECT seckill_buy(1, 1, 'cache');
 SELECT seckill_confirm(1, 1);
 RESET SESSION AUTHORIZATION;
 EOC
-is($err, '', 'triggers do not disturb a buyer');
+is($err, '', 'triggers of the application do not affect a buyer');
 # from PostgreSQL 18 on as who was active when the trigger was queued
 my $deferred = $node->pg_version >= 18 ? 'owner_role' : 'buyer';
 is($node->safe_psql('postgres', q{SELECT DISTINCT event, who FROM seen WHERE session = 'buyer' ORDER BY 1}),
@@ -460,10 +460,10 @@ is($out, join("\n",
 		'buyer', 'stranger|sold buyer2', 'refused buyer2'),
 	'roles change between calls');
 is(() = $err =~ /permission denied for function seckill_buy/g, 3, 'a role without EXECUTE is refused, also with a prepared statement');
-like($err, qr/item 404 does not exist/, 'an error gives the role back');
+like($err, qr/item 404 does not exist/, 'an error restores the role');
 
-# nothing without EXECUTE: functions, triggers by hand, views that call; the cast
-# of modes and what a WHEN clause asks, which read nothing, are everybody's
+# functions, trigger functions and views need EXECUTE; only the cast
+# of modes and the function of the WHEN clauses, which read nothing, are for PUBLIC
 my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
@@ -477,10 +477,10 @@ foreach my $sql (@refused)
 {
 	($out, $err) = run_script("SET ROLE stranger; $sql");
 	like($err, qr/permission denied|cannot be changed now/, "stranger not: $sql");
-	is($out, '', '... and learns nothing');
+	is($out, '', '... and gets no row');
 }
 
-# row security is not for the extension, whoever it hides the rows from
+# row security does not apply to the extension
 $node->safe_psql('postgres', <<'EOC');
 ALTER TABLE seckill.items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE seckill.items FORCE ROW LEVEL SECURITY;
@@ -495,7 +495,7 @@ EOC
 	q{SELECT seckill_put_item(1, '{"title": "x"}');}, 'SELECT seckill_restock(1, 1) > 0;', 'SELECT seckill_set_available(1, 5) < 0;',
 	'SELECT available FROM seckill_item(1);', 'SELECT state FROM seckill_order(1, 1);', q{SELECT seckill_put_item(77, '{"stock": 1}');},
 	'SELECT difference FROM seckill_audit(1);');
-is($err, '', 'row security: policies are not asked');
+is($err, '', 'row security: policies are not evaluated');
 is($out, "sold\n" x 7 . "confirmed\ncancelled\nf\nt\nt\n5\ncancelled\nt\n0", 'row security: all is sold');
 $node->safe_psql('postgres', <<'EOC');
 DROP POLICY nobody ON seckill.items;
@@ -504,7 +504,7 @@ ALTER TABLE seckill.items DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURIT
 ALTER TABLE seckill.orders DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
 EOC
 
-# the key, for who reads all settings and sees all sessions
+# the key is hidden from roles that read all settings and statistics
 foreach my $sql ('SHOW seckill.token_key', q{SELECT current_setting('seckill.token_key')}, 'SHOW ALL',
 	'SELECT * FROM pg_settings', 'SELECT * FROM pg_show_all_settings()', 'TABLE pg_file_settings',
 	'TABLE pg_stat_activity', 'TABLE pg_db_role_setting',
@@ -518,10 +518,9 @@ foreach my $sql ('SHOW seckill.token_key', q{SELECT current_setting('seckill.tok
 $node->safe_psql('postgres', 'UPDATE seckill.items SET require_token = true WHERE item_id = 2');
 ($out, $err) = run_script("\\set VERBOSITY verbose\nSET ROLE buyer; SET client_min_messages = debug5;"
 	  . "SELECT seckill_buy(2, 1, token => repeat('0', 80)); SELECT seckill_token(2, NULL); SELECT seckill_token(2, 1, '-1 s')");
-unlike("$out$err", qr/sesame/, 'no key in what a buyer is told');
+unlike("$out$err", qr/sesame/, 'no key in the output of a buyer');
 
-# who may call with any user_id and item may do so with the extremes, and a
-# title is anything
+# extreme user_ids and item_ids can be used, and any title
 $node->safe_psql('postgres', "INSERT INTO seckill.items (item_id, title, stock) VALUES"
 	  . q{ (9223372036854775807, E'it''s "x"\n\\ %s %n $1 ' || repeat(chr(1114111), 100000), 10), (-9223372036854775808, chr(128), 10)});
 ($out, $err) = run_script(join '', 'SET ROLE buyer;', map {
@@ -532,7 +531,7 @@ is("$out$err", join("\n", ('sold') x 16), 'extreme users buy extreme items');
 
 check_audit($node, 'after all that');
 check_cache($node, 'after all that');
-unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'nobody fell');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no crash and no failed assertion');
 $node->stop;
 
 #
@@ -556,7 +555,7 @@ SELECT outcome FROM seckill_buy(1, 1, 'retry');
 SELECT outcome FROM seckill_buy(1, 1, 'none');
 SHOW seckill.allow_unsafe;
 EOC
-is($out, "sold\noff", 'a setting of before is not taken over');
+is($out, "sold\noff", 'a value set before the load is not used');
 like($err, qr/mode "none" is not allowed/, 'mode none is not allowed');
 $node->stop;
 

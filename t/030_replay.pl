@@ -54,7 +54,7 @@ foreach my $node ($primary, $standby)
 	($dump{ $node->name } = $out) =~ s/^(\\(un)?restrict |SELECT pg_catalog.setval).*$//mg;
 }
 ok($dump{primary} eq $dump{standby}, 'the dumps are the same');
-like($dump{primary}, qr/pending.*expired|expired.*pending/s, 'and have orders of all kinds');
+like($dump{primary}, qr/pending.*expired|expired.*pending/s, 'the dumps have orders in all states');
 check_audit($standby, 'on the standby');
 unlike(slurp_file($standby->logfile), qr/FATAL:.*inconsistent page|PANIC/, 'no page differs');
 
