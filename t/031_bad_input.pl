@@ -23,7 +23,7 @@ EOC
 
 $node->safe_psql('postgres', slurp_file("$FindBin::RealBin/../torture/bad_input.sql"));
 
-# Sessions that torment as a role; dml: true or false.
+# Sessions that call with bad input as a role; dml: true or false.
 my @sessions = map {
 	my ($number, $role, $dml) = @$_;
 	my ($script, $out) = (<<"EOC", '');
@@ -55,9 +55,9 @@ is( $node->safe_psql('postgres', q{SELECT DISTINCT state, call, message FROM tor
 	'', 'no internal error')
   or diag("SEED=$seed");
 cmp_ok($node->safe_psql('postgres', 'SELECT count(DISTINCT state) FROM torture.answers'),
-	'>', 15, 'it was bad in many ways');
+	'>', 15, 'there were many kinds of errors');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders'), '>', 100, 'and good in some');
-unlike(slurp_file($node->logfile), qr/PANIC|TRAP|FATAL|terminated by signal/, 'nothing in the log');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|FATAL|terminated by signal/, 'no crash in the log');
 check_audit($node, 'after bad input');
 check_cache($node, 'after bad input');
 

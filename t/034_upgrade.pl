@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-# The extension's objects, one a line.
+# The extension's objects, one per line.
 my $objects = <<'EOC';
 SELECT pg_describe_object(d.classid, d.objid, 0),
 	replace(coalesce(pg_get_functiondef(p.oid), pg_get_viewdef(v.oid)), chr(10), ' '),
@@ -65,7 +65,7 @@ sub make_cluster
 	return $node;
 }
 
-# What it has, as the new version's pg_dump says it.  \restrict is random.
+# Its contents, dumped by the new version's pg_dump.  \restrict is random.
 sub dump_data
 {
 	my ($node, $db) = @_;
@@ -77,7 +77,7 @@ sub dump_data
 	return $out;
 }
 
-# What a dump says of an expression has more parentheses, or fewer.
+# A dumped expression may have more or fewer parentheses.
 sub list_objects
 {
 	my ($node, $db) = @_;
@@ -152,7 +152,7 @@ ok( $old->poll_query_until('postgres',
 		q{SELECT count(*) = 1 FROM seckill.orders WHERE state = 'expired'}),
 	'an order has expired');
 
-# with nobody there to expire them, orders are overdue
+# without a maintenance worker orders are overdue
 $old->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
 $old->restart;
 $old->safe_psql('postgres',
@@ -176,7 +176,7 @@ $old->append_conf('postgresql.conf', q{shared_preload_libraries = 'seckill'});
 
 
 #
-# The upgrade.  Both servers have the library preloaded and say which processes
+# The upgrade.  Both servers preload the library and log the processes that
 # they start.
 #
 
@@ -199,11 +199,11 @@ command_ok(
 my $log = join '', map { slurp_file($_) }
   glob($new->data_dir . '/pg_upgrade_output.d/*/log/*server*.log');
 like($log, qr/database system is ready.*database system is ready/s, 'has started both servers');
-is(join("\n", $log =~ /DEBUG:.*worker process "seckill.*/g), '', 'without our processes');
+is(join("\n", $log =~ /DEBUG:.*worker process "seckill.*/g), '', 'without processes of the extension');
 
 
 #
-# The new cluster, first as nobody has sold there
+# The new cluster, before any sale
 #
 
 $new->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
@@ -220,20 +220,20 @@ my @fresh = list_objects($new, 'fresh');
 my %upgraded = map { $_ => 1 } list_objects($new, 'postgres');
 cmp_ok(scalar @fresh, '>', 25, 'the extension has objects');
 is(join("\n", grep { !delete $upgraded{$_} } @fresh), '', 'none is missing');
-is(join("\n", sort keys %upgraded), '', 'none is another than in a new database');
+is(join("\n", sort keys %upgraded), '', 'no object differs from a new database');
 $new->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION seckill_buy TO buyer');
 $new->append_conf('postgresql.conf', q{shared_preload_libraries = 'seckill'});
 $new->restart;
 ok($new->log_contains('background worker process "seckill launcher"'),
 	'our processes run again');
 
-# leases of another memory are not taken for ours
+# the leases of the old cluster are not those of a cache entry
 is($new->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache() WHERE cached > 0'),
-	0, 'nothing is in memory');
+	0, 'the cache is empty');
 is($new->safe_psql('postgres', "SELECT count(*) FROM seckill.stock WHERE leased > 0 AND cached IS NOT NULL"),
-	0, 'and no lease is known');
+	0, 'no lease is open in the cache');
 
-# what was overdue expires, what was pending can be paid
+# overdue orders expire, pending ones can be confirmed
 ok( $new->poll_query_until('postgres',
 		q{SELECT count(*) = 4 FROM seckill.orders WHERE item_id = 4 AND state = 'expired'}),
 	'overdue orders expire by themselves');
@@ -247,7 +247,7 @@ foreach my $case ([ 3, 'confirm', 'confirmed' ], [ 4, 'confirm', 'confirmed' ], 
 		$state, "the order of user $user is $state");
 }
 
-# every mode knows what was, and numbers go on
+# every mode respects limits and requests, and order numbers continue
 my $number = $last;
 foreach my $mode (qw(optimistic retry pessimistic advisory cache auto queue))
 {
@@ -261,7 +261,7 @@ SELECT seckill_buy(3, 4, '$mode', 1, '00000000-0000-0000-0000-000000000004'),
 EOC
 }
 is( $new->safe_psql('postgres', "SELECT seckill_buy(6, 1, 'auto', 2, '00000000-0000-0000-0000-000000000006')"),
-	"(sold,$cancelled)", 'so has the request of an order that was cancelled');
+	"(sold,$cancelled)", 'the request of a cancelled order returns it');
 is($new->safe_psql('postgres', 'SELECT outcome FROM seckill_buy(7, 1)', extra_params => [ '-U', 'buyer' ]),
 	'sold', 'privileges are the same');
 
@@ -270,7 +270,7 @@ my $ticket = $new->safe_psql('postgres', 'SELECT ticket FROM seckill_submit(8, 2
 is($new->safe_psql('postgres', "SELECT outcome, order_id > $last FROM seckill_result($ticket, '60 s')"),
 	'sold|t', 'a ticket is served');
 
-# the rest sells to zero, whichever mode meets the old lease
+# the rest sells to the last unit, whichever mode settles the old lease
 my %left = (1 => 75, 3 => 17, 4 => 10, 6 => 10, 7 => 42, 8 => 48);
 my %by = (1 => 'cache', 3 => 'auto', 4 => 'retry', 6 => 'pessimistic', 7 => 'advisory', 8 => 'cache');
 $new->safe_psql('postgres', 'UPDATE seckill.items SET per_user_limit = NULL, pay_within = NULL');
@@ -282,9 +282,9 @@ is($new->safe_psql('other', 'SELECT count(shop.seckill_buy(1, -2)) FROM generate
 	88, 'the other database sells');
 is($new->safe_psql('other', q{SELECT stock, unsold, sold, string_agg(DISTINCT mode::text, ' ')
 			FROM shop.seckill_audit(1), seckill.orders WHERE user_id = -2 GROUP BY 1, 2, 3}),
-	'0|0|100|pessimistic', 'with its settings');
+	'0|0|100|pessimistic', 'the other database has its settings');
 is( $new->safe_psql('postgres', "SELECT count(*) FROM seckill.orders WHERE order_id > $last AND lease_id = ANY ('$leases')"),
-	0, 'no old lease has sold');
+	0, 'the old lease has not sold');
 check_audit($new, 'sold');
 check_cache($new, 'sold');
 check_audit($new, 'other');
@@ -297,14 +297,14 @@ check_audit($new, 'other');
 $new->command_ok([ 'vacuumdb', '--all', '--analyze-in-stages' ], 'statistics are made');
 $new->safe_psql('fresh', 'DROP EXTENSION seckill');
 my $file = $new->basedir . '/dump';
-$new->command_ok([ 'pg_dump', '-F', 'custom', '-f', $file, 'postgres' ], 'it is dumped');
-$new->command_ok([ 'pg_restore', '-e', '-d', 'fresh', $file ], 'and restored');
+$new->command_ok([ 'pg_dump', '-F', 'custom', '-f', $file, 'postgres' ], 'the new database can be dumped');
+$new->command_ok([ 'pg_restore', '-e', '-d', 'fresh', $file ], 'the dump can be restored');
 is($new->safe_psql('fresh', 'SELECT * FROM seckill_audit()'), audit($new, 'postgres'),
 	'to the same audit');
 $new->safe_psql('fresh', 'UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 1');
 is( $new->safe_psql('fresh', q{SELECT outcome, order_id > (SELECT max(order_id) FROM seckill.orders) FROM seckill_buy(1, 1)}),
-	'sold|t', 'which sells on');
+	'sold|t', 'the restored database sells');
 
-unlike(slurp_file($new->logfile), qr/PANIC|TRAP|XX000|could not read block/, 'nothing is broken');
+unlike(slurp_file($new->logfile), qr/PANIC|TRAP|XX000|could not read block/, 'no error in the log');
 $new->stop;
 done_testing();

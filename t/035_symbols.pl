@@ -26,6 +26,6 @@ my @wanted = sort '_PG_init', 'Pg_magic_func',
 my %is_exported = map { ($_ => 1) } @exported;
 is(join("\n", grep { !$is_exported{$_} } @wanted), '', 'functions of SQL and mains of processes are exported');
 is(join("\n", grep { !/^(_PG_init|Pg_magic_func|(pg_finfo_)?seckill_\w+)$/ } @exported),
-	'', 'and no other names');
+	'', 'no other symbol is exported');
 
 done_testing();

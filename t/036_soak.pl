@@ -11,7 +11,7 @@ use SeckillTest;
 use Test::More;
 
 my $purchases = 10_000;
-# a leak of one byte a purchase is an allocation of 16 at least, 160 kB
+# a leak of one byte per purchase allocates 16 bytes at least, 160 kB in all
 my $tolerance = 64 * 1024;
 my $node = seckill_node(
 	'soak', conf => <<'EOC');
@@ -29,7 +29,7 @@ sub sql
 	return $node->safe_psql('postgres', $text);
 }
 
-# The pid of one of our processes, once it is there.
+# The pid of a process of the extension, once it has started.
 sub pid_of
 {
 	my ($type) = @_;
@@ -38,7 +38,7 @@ sub pid_of
 	return sql("SELECT pid $ours AND backend_type = 'seckill $type'");
 }
 
-# Bytes that one of our processes uses, by its own account in the log.
+# Bytes that a process of the extension uses, as it logs them.
 sub used_by
 {
 	my ($pid) = @_;
@@ -160,23 +160,23 @@ sql('SELECT pg_stat_force_next_flush()');
 cmp_ok(sql(q{SELECT n_tup_upd FROM pg_stat_user_tables WHERE relid = 'seckill.items'::regclass}),
 	'>', 4 * $purchases, 'after many updates');
 is(sql(q{SELECT max(pg_relation_size(indexrelid)) / 8192 FROM pg_index WHERE indrelid = 'seckill.items'::regclass}),
-	2, 'an index has its first leaf');
+	2, 'an index still has one leaf page');
 
-# nothing to do: nothing is held
-ok($node->poll_query_until('postgres', <<"EOC"), 'at rest there is no transaction, snapshot or lock');
+# idle processes hold nothing
+ok($node->poll_query_until('postgres', <<"EOC"), 'idle processes have no transaction, snapshot or lock');
 SELECT count(*) = 3 AND bool_and(xact_start IS NULL AND backend_xid IS NULL AND backend_xmin IS NULL
 	AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid))
 FROM pg_stat_activity a WHERE backend_type LIKE 'seckill %'
 EOC
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND coalesce(backend_xid, backend_xmin) IS NOT NULL}),
-	0, 'nor in a session');
+	0, 'an idle session has no lock');
 is(sql("SELECT state FROM pg_stat_activity WHERE pid = $worker"), 'idle', 'the worker is idle');
 $session->query_safe('SELECT pg_stat_force_next_flush()');
 ok( $node->poll_query_until('postgres',
 		q{SELECT n_tup_ins = (SELECT count(*) FROM seckill.orders) FROM pg_stat_user_tables WHERE relid = 'seckill.orders'::regclass}),
 	'and has reported what it did');
 
-# what waits for a locked row does so in transactions that end soon
+# a process waits for a locked row in short transactions
 sql('SELECT seckill_prewarm(2, 10)');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id IN (1, 2) FOR UPDATE');
@@ -187,9 +187,9 @@ foreach my $type ('queue worker', 'maintenance worker')
 		'', "the $type waits for a locked row, with a short timeout");
 }
 $holder->quit;
-ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'the row is free, and they go on');
+ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), 'the processes continue when the row is unlocked');
 
-# old orders go while the item is on sale, as the manual says
+# old orders are archived during the sale, as docs/operations.md says
 my ($clear_out) = slurp_file("$FindBin::RealBin/../docs/operations.md") =~ /```sql\n(SELECT seckill_recall[^`]*WITH gone[^`]*)```/;
 $session->query_safe("SELECT seckill_buy(1, 1, 'cache')");
 $session->query_safe($clear_out =~ s/1 day/0 s/r);

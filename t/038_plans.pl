@@ -20,7 +20,7 @@ auto_explain.log_analyze = on
 EOC
 my $from = 0;
 
-# What the caller sets, the calls, and the plans of the statements they ran.
+# Run calls with the given settings; returns the plans of their statements.
 sub plans_of
 {
 	my ($settings, $calls) = @_;
@@ -77,7 +77,7 @@ foreach my $settings ('SET jit = on', 'SET jit = on; SET jit_above_cost = 0',
 }
 check_audit($node, 'after all settings');
 
-# a plan that has to be made again meanwhile: the tables were analyzed, row
+# replanning in the same session: the tables were analyzed, row
 # security is switched, an index is broken for older snapshots
 $node->safe_psql('postgres', 'ALTER TABLE seckill.items ENABLE ROW LEVEL SECURITY; ALTER TABLE seckill.orders ENABLE ROW LEVEL SECURITY');
 check_plans('made again', plans_of($all,

@@ -23,8 +23,8 @@ is($primary->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queu
 
 $standby->stop;
 
-# Start a call in the background; returns a function that waits for what the
-# caller is told.
+# Start a call in the background; returns a function that waits for the answer
+# of the caller.
 sub start_call
 {
 	my ($sql) = @_;
@@ -39,7 +39,7 @@ sub start_call
 	};
 }
 
-# So many processes wait for the standby.
+# Wait until this many processes wait for the standby.
 sub await_sync
 {
 	my ($n) = @_;
@@ -50,7 +50,7 @@ sub await_sync
 	return;
 }
 
-# the worker is cancelled, or terminated, as it waits
+# the worker is cancelled or terminated while it waits
 foreach my $how (qw(cancel terminate))
 {
 	my $wait = start_call(q{SELECT outcome FROM seckill_buy(1, 2, 'queue')});
@@ -59,19 +59,19 @@ foreach my $how (qw(cancel terminate))
 	$primary->safe_psql('postgres', "SELECT pg_${how}_backend(" . worker_pid($primary) . ')');
 	my ($out, $err) = $wait->();
 	unlike($out, qr/sold/, "worker, $how: the buyer is not told sold");
-	like($err, qr/ERROR:.*not confirmed by a standby/, 'but that nobody knows');
+	like($err, qr/ERROR:.*not confirmed by a standby/, 'the caller gets an error: not confirmed by a standby');
 }
 
-# a ticket tells the same
+# a ticket gives the same answer
 my ($outcome, $ticket) = split(/\|/,
 	$primary->safe_psql('postgres', 'SELECT outcome, ticket FROM seckill_submit(1, 3)'));
 await_sync(1);
 $primary->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($primary) . ')');
 my (undef, undef, $error) = $primary->psql('postgres',
 	"\\set VERBOSITY verbose\nSELECT * FROM seckill_result($ticket, '1 min')");
-like($error, qr/ERROR:  40003:/, 'and so says the ticket');
+like($error, qr/ERROR:  40003:/, 'the ticket gives the error');
 
-# buyers are terminated as they wait; their orders are there, but not at the
+# buyers are terminated while they wait; their orders are committed, but not at the
 # standby
 sub start_retry
 {
@@ -87,7 +87,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncR
 EOC
 $_->() foreach @waits;
 is($primary->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders WHERE user_id = 4'),
-	3, 'the orders are there');
+	3, 'the orders are committed');
 @waits = (start_retry(1, 'advisory'), start_retry(2, 'cache'), start_retry(3, 'queue'));
 await_sync(3);
 $standby->start;
@@ -95,7 +95,7 @@ is(join('', map { ($_->())[0] } @waits), "sold\n" x 3,
 	'retries are told when the standby has them');
 
 is($primary->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),
-	'sold', 'the queue goes on');
+	'sold', 'the queue continues');
 check_audit($primary, 'at the end');
 check_cache($primary, 'at the end');
 $standby->stop;

@@ -24,7 +24,7 @@ sub is_installed
 # Name, program, and a command that succeeds where it can run.
 my $dir = "$FindBin::RealBin/clients";
 
-# The first Python may be another than the one that Debian's packages are for.
+# The first Python on the PATH may not be the one that Debian's packages are for.
 sub python_client
 {
 	my ($name, $module) = @_;
@@ -74,7 +74,7 @@ payment: confirmed
 cancel: SK001
 EOC
 
-# TCP, for pgjdbc; a role that may do what a shop does.
+# TCP, for pgjdbc; a role with the privileges of a shop.
 my $node = seckill_node('clients', conf => <<'EOC');
 listen_addresses = '127.0.0.1'
 seckill.token_key = 'a key'
@@ -103,7 +103,7 @@ EOC
 	return;
 }
 
-# Wait until so many sessions wait for a lock, or the client has ended.
+# Wait until this many sessions wait for a lock, or the client has ended.
 sub await_waiters
 {
 	my ($n, $run) = @_;
@@ -132,7 +132,7 @@ sub start_as_shop
 	return start($command, '<', \undef, '>', $out, '2>', $err);
 }
 
-# Run a program while two buyers wait for item 8, and somebody has bought item 9
+# Run a program while two buyers wait for item 8, and a transaction has bought item 9
 # and commits when the program, too, waits for it.
 sub run_client
 {
@@ -153,7 +153,7 @@ sub run_client
 	return ($out, $err);
 }
 
-# each as a user of its own, whose calls are counted
+# each client is a user of its own, whose calls are counted
 my @ran;
 foreach my $client (@clients)
 {
@@ -171,7 +171,7 @@ foreach my $client (@clients)
 			my ($out, $err) = run_client([ @$command, $user ]);
 
 			is($out, $answers, 'its answers');
-			is($err, '', 'nothing else');
+			is($err, '', 'no error output');
 			is($node->safe_psql('postgres',
 					"SELECT count(*), sum(quantity), count(DISTINCT request_id) FROM seckill.orders WHERE user_id = $user AND item_id = 1"),
 				'18|19|1', 'its orders are there');

@@ -13,8 +13,8 @@ use TortureFaults;
 my $node = TortureFaults::faulty_node('lost', "seckill.max_items = 200\n");
 my $item = 0;
 
-# What is left out when a transaction ends: its units are not given back; the
-# place that shows it stays; or both.  The last leaves the refiller's role, too.
+# Steps skipped when a transaction ends: its units are not returned; the
+# published holder stays; or both.  The last also leaves the refiller's lock mark.
 my @bugs = ('units given back', 'holder hidden', '*');
 
 # A new item with units of which 4 are lost, by a transaction that sold them or
@@ -36,7 +36,7 @@ EOC
 	return;
 }
 
-# What a statement tells, and within which time.
+# The answer of a statement, and the time that it took.
 sub call
 {
 	my ($sql) = @_;
@@ -97,7 +97,7 @@ foreach my $bug (@bugs)
 	}
 }
 
-# a list in mode cache finds them, too
+# a list in mode cache finds the lost units
 lose_units('units given back', 'ROLLBACK');
 is(call("SELECT count(*) FILTER (WHERE outcome = 'sold') FROM seckill_buy_many($item, array_fill(5::bigint, ARRAY[13]), 'cache')"),
 	12, 'a list in mode cache gets all');
@@ -111,9 +111,9 @@ foreach my $second ("seckill_buy($item, 5, 'cache', 9)", "seckill_restock($item,
 }
 is(call("SELECT seckill_recall($item)"), 10, 'recall repairs, as the hint says');
 is(call("BEGIN; SELECT FROM seckill_buy($item, 5, 'cache', 2); SELECT outcome FROM seckill_buy($item, 5, 'cache', 9); COMMIT") =~ s/\s//gr,
-	'sold', 'then they can be had');
+	'sold', 'the lost units are returned and sold');
 
-# the rest waits for a holder that is there, and finds the others lost after it
+# a purchase waits for a real holder, and finds the lost units after that has ended
 lose_units('units given back', 'ROLLBACK');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe("BEGIN; SELECT seckill_buy($item, 3, 'cache', 2)");
@@ -125,10 +125,10 @@ ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE 
 	'a holder that is alive is waited for');
 $holder->query_safe('ROLLBACK');
 $run->finish;
-is($out, "sold\n", 'then those that are lost are found');
+is($out, "sold\n", 'then the lost units are found');
 $holder->quit;
 
-# the role of the refiller is lost, and a crowd comes
+# the refiller's mark is lost, and many buyers call
 lose_units('*', 'COMMIT');
 $node->safe_psql('postgres', <<"EOC");
 UPDATE seckill.items SET stock = stock + 500 WHERE item_id = $item;

@@ -59,7 +59,7 @@ sub orders
 	return $node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders');
 }
 
-# What a script is told, and whether it has made orders.
+# The answers of a script, and whether it has made orders.
 sub check
 {
 	my ($name, $orders, $sql) = @_;
@@ -78,7 +78,7 @@ sub check
 	return;
 }
 
-# forms of a statement of its own
+# statements that are allowed
 check('select list', 1, "SELECT seckill_buy(1, 1, 'queue')");
 check('a field', 1, "SELECT (seckill_buy(1, 1, 'queue')).outcome");
 check('FROM', 1, "SELECT * FROM seckill_buy(1, 1, 'queue')");

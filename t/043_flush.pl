@@ -33,7 +33,7 @@ sub crash
 	return;
 }
 
-# A purchase that is not on disk yet is asked for again.
+# A purchase that is not on disk yet is retried.
 my $n = 0;
 sub check_retry
 {
@@ -56,7 +56,7 @@ sub check_retry
 check_retry('pessimistic', "seckill_buy(1, 7, '$_', 1, 'REQUEST')", 'on') foreach qw(pessimistic optimistic cache auto);
 check_retry('cache', "seckill_buy(1, 7, 'advisory', 1, 'REQUEST')", $_) foreach qw(local remote_write);
 check_retry('cache', q{seckill_buy_many(1, '{7}', 'cache', '{REQUEST}')}, 'on');
-# an answer of the queue is on disk, whatever is set
+# an answer of the queue is on disk, whatever synchronous_commit is
 check_retry('cache', q{seckill_buy(1, 7, 'queue', 1, 'REQUEST')}, 'off');
 # also without the worker, if the item is known to be sold out
 add_item($node, 3, 1);
@@ -70,7 +70,7 @@ is($node->safe_psql('postgres', "SET synchronous_commit = off; SELECT outcome, o
 	"sold|" . $order =~ s/\s//gr, 'its retry is answered without the worker');
 crash();
 is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill.orders WHERE item_id = 3'), 1, 'its order is there');
-# what became of an order
+# the state of an order
 sub check_state
 {
 	my ($first, $again, $answer, $state) = @_;
@@ -89,10 +89,10 @@ check_state('cancel', 'cancel', 'cancelled', 'cancelled');
 check_state('cancel', 'confirm', 'SK002', 'cancelled');
 check_state('confirm', 'cancel', 'SK001', 'confirmed');
 
-# an item that there is
+# an item that exists
 $node->safe_psql('postgres', q{SET synchronous_commit = off; SELECT seckill_put_item(4, '{"stock": 1}')});
 my ($rc, $out, $err) = $node->psql('postgres', qq{\\set VERBOSITY verbose\nSELECT seckill_put_item(4, '{"stock": 1}')});
-like($err, qr/ERROR:  42710: /, 'created again, an item is there');
+like($err, qr/ERROR:  42710: /, 'an item created again exists');
 crash();
 is($node->safe_psql('postgres', 'SELECT available FROM seckill_item(4)'), 1, 'also after a crash');
 
@@ -101,10 +101,10 @@ is($node->safe_psql('postgres', q{SELECT seckill_put_item(5, '{}')}), 'f', 'aske
 crash();
 is($node->safe_psql('postgres', 'SELECT available FROM seckill_item(5)'), 1, 'also after a crash');
 
-# an order that is frozen, whose transaction nobody remembers
+# a frozen order, whose xid is no longer in the commit log
 $node->safe_psql('postgres', 'VACUUM FREEZE seckill.orders');
 is($node->safe_psql('postgres', "SELECT outcome FROM seckill_buy(1, 7, 'cache', 1, '${\ request(1) }')"),
-	'sold', 'a retry of long ago');
+	'sold', 'a retry of a frozen order');
 check_audit($node, 'at the end');
 $node->stop;
 done_testing();

@@ -49,7 +49,7 @@ foreach my $i (0 .. $#modes)
 }
 
 # all modes at one item, with the queue, restocks, refunds of the orders just
-# made, and what the administrator does
+# made, and operator calls
 add_item($node, 20, $stock);
 crowd($node, 12, 100,
 	(map { purchase(20, $_) } @modes),

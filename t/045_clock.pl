@@ -14,7 +14,7 @@ plan skip_all => 'this system cannot preload a clock' if $^O ne 'linux';
 my $day = 86_400;
 my $file = PostgreSQL::Test::Utils::tempdir() . '/clock';
 
-# So many seconds from the real time, or standing still at a time.
+# Set the clock: seconds from the real time, or stopped at a time.
 sub set_clock
 {
 	my ($offset, $stand) = @_;
@@ -68,7 +68,7 @@ sub used
 is(sql("SELECT extract(epoch FROM clock_timestamp())::bigint / $day - " . int(time / $day)),
 	0, 'the clock is right at first');
 
-# orders expire whichever way the clock was set, announced or not
+# orders expire after the clock was set either way, with an announcement or not
 my $item = 1;
 foreach my $offset (-$day, $day, 0, -$day)
 {
@@ -90,7 +90,7 @@ set_clock(0);
 await("SELECT state = 'expired' FROM seckill.orders WHERE item_id = 10",
 	'expires when the clock is set forward');
 
-# who waits for a ticket does so for as long as he says
+# seconds of waiting for a ticket do not follow the clock
 add_item($node, 20, 100);
 my $holder = $node->background_psql('postgres');
 my $asker = $node->background_psql('postgres');
@@ -105,14 +105,14 @@ foreach my $offset (-$day, 0)
 		'somebody waits');
 	set_clock($offset);
 	like($asker->query_safe('SELECT 1'), qr/queued/, "until the end, the clock set to $offset s");
-	cmp_ok(time - $start, '<', 120, 'which is soon');
+	cmp_ok(time - $start, '<', 120, 'the launcher reacts soon');
 	cmp_ok(used($launcher) - $used, '<', 0.2 + (time - $start) / 2, 'the launcher sleeps meanwhile');
 	$holder->query_safe('COMMIT');
 	is(sql("SELECT outcome FROM seckill_result($ticket, '60 s')"), 'sold', 'and is sold to');
 }
 $_->quit foreach $holder, $asker;
 
-# a sale goes on
+# a sale continues
 add_item($node, 21, 1_000_000);
 my $sold = start_crowd($node, 8, map { "SELECT outcome FROM seckill_buy(21, :client_id, '$_');\n" }
 	  qw(optimistic retry pessimistic advisory cache queue auto));
@@ -126,7 +126,7 @@ foreach my $round (1 .. 20)
 }
 set_clock(0);
 
-# an item stays hot: once is enough, as it cools where this takes a second
+# an item stays hot: one success is enough, as it cools if this takes a second
 my $mode = '';
 sql("INSERT INTO seckill.items (item_id, stock) VALUES (22, 1000000)");
 foreach my $round (1 .. 50)
@@ -140,23 +140,23 @@ foreach my $round (1 .. 50)
 is($mode, 'cache', 'a hot item stays hot');
 set_clock(0);
 
-# nobody gets or loses calls
+# a user neither gains nor loses calls
 sql('INSERT INTO seckill.items (item_id, stock, user_rate, user_burst) VALUES (23, 100, 0.001, 3)');
 is(outcome(23, 1, 'retry'), 'sold', 'a call of three') foreach 1, 2;
 set_clock(-$day);
 is(outcome(23, 1, 'retry'), 'sold', 'the third, the clock set back');
-is(outcome(23, 1, 'retry'), 'rate_limited', 'there is no fourth');
+is(outcome(23, 1, 'retry'), 'rate_limited', 'no fourth call');
 set_clock($day);
-is(outcome(23, 1, 'retry'), 'rate_limited', 'nor when it is set forward');
+is(outcome(23, 1, 'retry'), 'rate_limited', 'no call after the clock is set forward');
 set_clock(-$day);
 
-# rules that nobody has announced are found
+# rules that were not announced are read again
 is(outcome(20, 1, 'cache'), 'sold', 'on sale');
 sql(q{BEGIN; UPDATE seckill.items SET ends_at = now() - interval '1 day' WHERE item_id = 20; PREPARE TRANSACTION 'x'});
 sql("COMMIT PREPARED 'x'");
 await("SELECT outcome = 'ended' FROM seckill_buy(20, 1, 'cache')", 'the sale has ended');
 
-# a queue that is taken into use at the time at which one was before
+# a queue that starts at the same clock time as an earlier one
 sub open_queue
 {
 	my ($user) = @_;
@@ -174,9 +174,9 @@ local $ENV{LD_PRELOAD} = join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
 my $old = open_queue(-2);
 $node->stop;
 my $new = open_queue(-3);
-isnt($new, $old, 'its tickets are others');
+isnt($new, $old, 'the tickets differ');
 my ($rc, $out, $err) = $node->psql('postgres', "SELECT seckill_result($old)");
-like($err, qr/ticket $old is no longer remembered/, 'and a ticket of before is none of it');
+like($err, qr/ticket $old is no longer remembered/, 'an old ticket is unknown');
 
 check_audit($node, 'at the end');
 check_cache($node, 'at the end');

@@ -31,7 +31,7 @@ $node->wait_for_log(qr/$message/);
 $node->poll_query_until('postgres', "SELECT extract(epoch FROM clock_timestamp()) > $start + 5")
   or die 'the clock stands still';
 my $lines = () = slurp_file($node->logfile) =~ /$message/g;
-cmp_ok($lines, '<=', 2 + (time - $start) / 60, 'the log says so once a minute');
+cmp_ok($lines, '<=', 2 + (time - $start) / 60, 'the log has one message per minute');
 
 foreach my $call (q{seckill_buy(1, 1, 'queue')}, 'seckill_submit(1, 1)')
 {
@@ -62,7 +62,7 @@ $start = time;
 $node->poll_query_until('postgres', "SELECT extract(epoch FROM clock_timestamp()) > $start + 10")
   or die 'the clock stands still';
 $lines = () = slurp_file($node->logfile, $offset) =~ /$failed/g;
-cmp_ok($lines, '<=', 6, 'a failure is seldom repeated');
+cmp_ok($lines, '<=', 6, 'failures are rare');
 $node->safe_psql('postgres', 'ALTER TABLE seckill.orders RENAME renamed TO pay_by');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM seckill.orders WHERE state = 'expired'}),
 	'the order expires in the end');

@@ -13,7 +13,7 @@ my $top = "$FindBin::RealBin/..";
 my ($block) = slurp_file("$top/docs/operations.md") =~ /^## A limit over several items\n.*?```sql\n(.*?)```/ms;
 
 ok(defined $block, 'a limit over several items is documented');
-cmp_ok(index(slurp_file("$top/sql/variants.sql"), $block // 'nothing'), '>=', 0, 'as it is tested');
+cmp_ok(index(slurp_file("$top/sql/variants.sql"), $block // 'nothing'), '>=', 0, 'sql/variants.sql tests it');
 
 # The anchors of a document: its headings, as web sites of repositories make them.
 sub anchors
@@ -50,5 +50,5 @@ my @sources = map { basename($_) } glob("$top/*.c $top/src/*.[ch] $top/src/*/*.[
 is_deeply([ grep { /\.c$/ && !$documented{$_} } @sources ],
 	[], 'docs/design.md has every source file');
 is_deeply([ grep { my $file = $_; !grep { $_ eq $file } @sources }
-		sort keys %documented ], [], 'and no other');
+		sort keys %documented ], [], 'docs/design.md has no other file');
 done_testing();

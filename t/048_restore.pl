@@ -13,7 +13,7 @@ use Test::More;
 my $node = seckill_node('restore', conf => 'wal_level = logical');
 
 # The queries of the document: the list of what is on the tables, and the
-# triggers that are not right.
+# triggers in a wrong state.
 my $document = slurp_file("$FindBin::RealBin/../docs/operations.md");
 my ($list) = $document =~ /```sql\n(WITH tables AS .*?)```/s;
 my ($triggers) = $document =~ /```sql\n(SELECT format\('ALTER TABLE %s ENABLE .*?)```/s;
@@ -25,7 +25,7 @@ sub lines
 	return split /\n/, $node->safe_psql($db, $query);
 }
 
-# What the source has and the database has not, as grep -vxFf says.
+# The lines that the source has and the database lacks, as by grep -vxFf.
 sub missing
 {
 	my ($db, @source) = @_;
@@ -57,8 +57,8 @@ SELECT seckill_buy(1, 1, 'cache', 2);
 EOC
 fresh_database('bare', 1);
 my @bare = lines('bare', $list);
-is(join("\n", lines('postgres', $list)), join("\n", @bare), 'tables that nobody has changed are alike');
-is(join("\n", lines('bare', $triggers)), '', 'their triggers are right');
+is(join("\n", lines('postgres', $list)), join("\n", @bare), 'unchanged tables have the same list');
+is(join("\n", lines('bare', $triggers)), '', 'their triggers are in the right state');
 
 
 #
@@ -73,11 +73,11 @@ my @repair = lines('filled', $triggers);
 is( join("\n", sort @repair),
 	join("\n", map { "ALTER TABLE seckill.items ENABLE ALWAYS TRIGGER items_$_;" } qw(delete insert truncate update)),
 	'triggers that were ALWAYS are ordinary');
-is(join("\n", sort(missing('filled', @bare))), join("\n", sort @repair), 'the list shows the same');
+is(join("\n", sort(missing('filled', @bare))), join("\n", sort @repair), 'the list shows the same triggers');
 
 # a session that replays a restock announces it only with the trigger as it was
 is($node->safe_psql('filled', q{SELECT count(*) FILTER (WHERE outcome = 'sold') FROM generate_series(1, 10) n, seckill_buy(1, n, 'cache')}),
-	8, 'all is sold');
+	8, 'all units are sold');
 is($node->safe_psql('filled', q{SELECT outcome FROM seckill_buy(1, 9, 'cache')}), 'sold_out', 'which memory knows from now on');
 my $replay = <<'EOC';
 SET session_replication_role = replica;
@@ -96,13 +96,13 @@ ALTER TABLE seckill.items DISABLE TRIGGER USER;
 ALTER TABLE seckill.orders DISABLE TRIGGER USER;
 EOC
 @repair = lines('filled', $triggers);
-is(scalar @repair, 7, 'all that are disabled show');
+is(scalar @repair, 7, 'all disabled triggers show');
 $node->safe_psql('filled', join "\n", @repair);
 is(join("\n", missing('filled', @bare), lines('filled', $triggers)), '', 'and are enabled as before');
 
 
 #
-# What the application has put on the tables
+# Objects that the application has added to the tables
 #
 
 $node->safe_psql('postgres', <<'EOC');
@@ -129,16 +129,16 @@ ALTER TABLE seckill.items OWNER TO owner;
 ALTER TABLE seckill.orders OWNER TO owner;
 EOC
 my @own = missing('bare', lines('postgres', $list));
-cmp_ok(scalar @own, '>', 14, 'the list has it all');
+cmp_ok(scalar @own, '>', 14, 'the list has all objects');
 run_dump($node->basedir . '/own.sql');
 fresh_database('restored');
 $node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', 'restored', '-f', $node->basedir . '/own.sql' ],
 	'without columns it is restored');
-is(join("\n", missing('restored', @own)), join("\n", @own), 'and has nothing of it');
+is(join("\n", missing('restored', @own)), join("\n", @own), 'the restored database has none of them');
 is($node->safe_psql('restored', q{SELECT has_table_privilege('reader', 'seckill.orders', 'SELECT')}),
-	't', 'but for privileges');
+	't', 'except privileges');
 $node->safe_psql('restored', join "\n", @own);
-is(join("\n", lines('restored', $list)), join("\n", lines('postgres', $list)), 'the statements make it the same');
+is(join("\n", lines('restored', $list)), join("\n", lines('postgres', $list)), 'the statements add them again');
 check_audit($node, 'restored', 'restored');
 
 # with columns
@@ -154,7 +154,7 @@ my @source = lines('postgres', $list);
 $file = $node->basedir . '/columns.dump';
 run_dump($file, '-Fc');
 fresh_database('failed');
-$node->command_fails([ 'pg_restore', '-e', '-d', 'failed', $file ], 'with columns it is not restored');
+$node->command_fails([ 'pg_restore', '-e', '-d', 'failed', $file ], 'a restore with added columns fails');
 fresh_database('sections');
 $node->command_ok([ 'pg_restore', '-e', '--section=pre-data', '-d', 'sections', $file ], 'pre-data');
 $node->safe_psql('sections', join "\n", grep { / ADD COLUMN / } missing('sections', @source));

@@ -99,7 +99,7 @@ plant(
 	append('src/sale/token.h', "extern void seckill_unused(int x);\n"),
 	qr{src/sale/token\.h: seckill_unused is used by no other file});
 
-# a word in a comment or in a message is no use of it
+# a word in a comment or in a message does not count
 {
 	my $tree = PostgreSQL::Test::Utils::tempdir();
 	system('cp', '-r', "$top/seckill.c", "$top/src", "$top/model", $tree) == 0 or die;

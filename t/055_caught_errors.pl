@@ -19,7 +19,7 @@ my ($item, $events);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# Somebody has the row of item 2 locked.
+# Lock the row of item 2.
 sub hold
 {
 	$holder = $node->background_psql('postgres');
@@ -27,7 +27,7 @@ sub hold
 	return;
 }
 
-# Run a call that fires the trigger, and is to answer as expected.
+# Run a call that fires the trigger, and check its answer.
 sub is_sound
 {
 	my ($call, $expected, $message) = @_;
@@ -106,7 +106,7 @@ foreach my $trigger ('BEFORE UPDATE ON seckill.items', 'AFTER UPDATE ON seckill.
 	is_sound("seckill_confirm($item, $third)", 'confirmed', 'late payment');
 
 	is_sound("seckill_restock($item, 5) > 5", 't', 'restock');
-	is_sound("seckill_set_available($item, 50) < 0", 't', 'exactly so many left');
+	is_sound("seckill_set_available($item, 50) < 0", 't', 'set available');
 	is_sound("seckill_put_item($item, '{\"title\": \"x\"}')", 'f', 'change');
 	is_sound("seckill_prewarm($item, 4)", 4, 'prewarm');
 	is_sound("seckill_recall($item) > 3", 't', 'recall');

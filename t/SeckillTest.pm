@@ -12,7 +12,7 @@ use Test::More;
 our @EXPORT = qw(compile_library seckill_node add_item crowd start_crowd buy_rest
   worker_pid await_worker_lock check_audit check_cache);
 
-# How often a transaction of a crowd is tried that fails by a deadlock or a
+# Attempts of a transaction of concurrent clients that fails by a deadlock or a
 # serialization failure.  Single purchases never do.
 our $max_tries = 1;
 
@@ -76,7 +76,7 @@ sub crowd_command
 		(map { ('-f', script_file($node, $_)) } @scripts), 'postgres');
 }
 
-# Run the scripts from so many connections at once, so many times each.
+# Run the scripts in this many connections at once, this many times each.
 sub crowd
 {
 	my ($node, $clients, $times, @scripts) = @_;
@@ -89,8 +89,8 @@ sub crowd
 	return;
 }
 
-# Start a crowd that runs until its server goes; returns a function that waits
-# for it and returns how many transactions were answered.
+# Start clients that run until their server stops; returns a function that waits
+# for them and returns how many transactions were answered.
 sub start_crowd
 {
 	my ($node, $clients, @scripts) = @_;
@@ -126,7 +126,7 @@ CALL pg_temp.rest(0);
 EOC
 }
 
-# The process that empties the queue of a database, once it is there.
+# The pid of the queue worker of a database, once it has started.
 sub worker_pid
 {
 	my ($node, $db) = @_;
@@ -160,7 +160,7 @@ sub check_audit
 	return;
 }
 
-# With nobody at work, memory agrees with the tables.
+# With no running transaction, the cache agrees with the tables.
 sub check_cache
 {
 	my ($node, $message, $db) = @_;
