@@ -90,7 +90,7 @@ set_clock(0);
 await("SELECT state = 'expired' FROM seckill.orders WHERE item_id = 10",
 	'expires when the clock is set forward');
 
-# seconds of waiting for a ticket do not follow the clock
+# the wait for a ticket lasts as long as the caller asked
 add_item($node, 20, 100);
 my $holder = $node->background_psql('postgres');
 my $asker = $node->background_psql('postgres');
