@@ -73,11 +73,6 @@ lease_move_to_cache(Txn *t, int item, ItemRow *row, int32 units)
 
 	if (row->leased > 0 && row->lease_id != lease_id)
 		broken("a refill meets another lease", item);
-	row->stock -= units;
-	row->leased += units;
-	row->lease_id = lease_id;
-	row->free &= ~numbers;
-	item_write(t, item, row, false);
 	entry->numbered = row->numbered;
 	hold = get_hold(t, entry, lease_id);
 	if (mutation == CREDIT_BEFORE_COMMIT)
@@ -93,6 +88,11 @@ lease_move_to_cache(Txn *t, int item, ItemRow *row, int32 units)
 	}
 	publish(hold);
 	step(t, "credit");
+	row->stock -= units;
+	row->leased += units;
+	row->lease_id = lease_id;
+	row->free &= ~numbers;
+	item_write(t, item, row, false);
 }
 
 /*

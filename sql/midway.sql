@@ -1,4 +1,4 @@
--- An item is deleted by a trigger in the middle of a call that changes it: refused.
+-- Triggers on items and orders act in the middle of a call: deleting its item is refused, its units are counted once.
 \set SHOW_CONTEXT never
 CREATE FUNCTION delete_item() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -93,3 +93,48 @@ COMMIT;
 SELECT * FROM seckill_audit();
 DROP TRIGGER midway ON seckill.orders;
 DROP FUNCTION delete_item(), delete_other(), truncate_items();
+
+-- units on their way to the cache are found by a trigger: exactly 4 are left
+CREATE FUNCTION set_four() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE seckill.items SET title = 'four' WHERE item_id = new.item_id;
+    PERFORM seckill_set_available(new.item_id, 4);
+    RETURN new;
+END $$;
+CREATE TRIGGER midway AFTER UPDATE ON seckill.items
+    FOR EACH ROW WHEN (new.leased > old.leased AND new.title IS NULL) EXECUTE FUNCTION set_four();
+INSERT INTO seckill.items (item_id, stock) VALUES (1, 10), (2, 10), (3, 10);
+SELECT seckill_prewarm(1, 6);
+SET seckill.lease_units = 6;
+SELECT outcome FROM seckill_buy(2, 1, 'cache');
+SELECT outcome FROM seckill_buy(3, 1, 'cache', 5);
+SELECT item_id, available FROM generate_series(1, 3) item_id, seckill_item(item_id);
+SELECT outcome FROM seckill_buy(1, 2, 'cache', 5);
+SELECT outcome FROM seckill_buy(1, 2, 'cache', 4);
+SELECT * FROM seckill_audit();
+DROP TRIGGER midway ON seckill.items;
+
+-- nor can they be bought before they are there
+CREATE FUNCTION buy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM seckill_buy(new.item_id, 1, 'cache');
+    RETURN new;
+END $$;
+CREATE TRIGGER midway BEFORE UPDATE ON seckill.items
+    FOR EACH ROW WHEN (new.leased > old.leased) EXECUTE FUNCTION buy();
+INSERT INTO seckill.items (item_id, stock) VALUES (4, 10);
+SELECT seckill_prewarm(4, 6);
+SELECT seckill_recall(4);
+SELECT seckill_set_available(4, 10);
+ALTER TABLE seckill.items DISABLE TRIGGER midway;
+SELECT seckill_prewarm(4, 2);
+ALTER TABLE seckill.items ENABLE TRIGGER midway;
+-- they can be, if the row has the lease already
+SELECT outcome FROM seckill_buy(4, 2, 'cache', 3);
+SELECT * FROM seckill_audit(4);
+DROP TRIGGER midway ON seckill.items;
+SELECT outcome FROM seckill_buy(4, 2, 'cache', 6);
+SELECT * FROM seckill_audit(4);
+RESET seckill.lease_units;
+DROP FUNCTION set_four(), buy();
+TRUNCATE seckill.items, seckill.orders;

@@ -37,16 +37,21 @@
 #include "xact/entry.h"
 #include "xact/hold.h"
 
-/* Move n units of the locked row to the cache, which gets them at commit. */
+/*
+ * Move n units of the locked row to the cache, which gets them at commit.  The
+ * units are credited before the row is written: a trigger that the write fires
+ * finds each unit once, on the row or as credit.  If the write fails, the abort
+ * takes the credit back.
+ */
 void
 seckill_lease_move_to_cache(Purchase *p, const ItemRow *row, int32 n)
 {
 	int64		lease_id = seckill_cache_lease_id(p->entry);
 
-	seckill_item_lease(p->item_id, n, lease_id);
-	SECKILL_FAULT("lease written");
 	seckill_hold_credit(p->entry, lease_id, n);
 	SECKILL_FAULT("lease credited");
+	seckill_item_lease(p->item_id, n, lease_id);
+	SECKILL_FAULT("lease written");
 }
 
 

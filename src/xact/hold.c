@@ -306,7 +306,10 @@ seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 								 taken->lease_id);
 
 	if (hold == NULL || hold->hold < taken->units)
-		elog(ERROR, "units to give back are not on hold");
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("units that this transaction is moving to the stock cache cannot be bought yet"),
+				 errhint("Look for a trigger BEFORE UPDATE on seckill.items that buys, or make it an AFTER trigger. After TRUNCATE of items, commit first.")));
 	hold->hold -= taken->units;
 	seckill_cache_adjust(entry, taken->lease_id, taken->units, -taken->units);
 	publish(hold);
