@@ -39,7 +39,7 @@ test:
 test-setup:
 	@scripts/test-setup.sh $(STATES)
 check-layers:
-	@scripts/check-layers.sh
+	@scripts/check-layers.pl
 test-all:
 	@scripts/test-all.sh
 # KIND is assertions, sanitizers or valgrind

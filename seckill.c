@@ -22,7 +22,7 @@
  * maintenance worker	expires unpaid orders and prepares openings
  *
  * The layers; each calls its own and those below it only (scripts/
- * check-layers.sh), and its README says what it may touch:
+ * check-layers.pl), and its README says what it may touch:
  *
  * seckill.c, src/callbacks.c	hooks, and what happens when a transaction ends
  * src/api		functions that SQL can call, triggers among them

@@ -13,7 +13,7 @@
  * random.
  *
  * A file includes only headers of files further down in this list;
- * scripts/check-layers.sh checks that:
+ * scripts/check-layers.pl checks that:
  *
  * lease_model.c	rounds, arguments, report
  * transactions.c	operations of a transaction, commit and abort

@@ -73,7 +73,7 @@ packages="libipc-run-perl ${PACKAGES:-}"
 # shellcheck disable=SC2086
 ensure_packages $packages
 build_and_install
-! wanted layers || part layers scripts/check-layers.sh
+! wanted layers || part layers scripts/check-layers.pl
 if wanted warnings; then
     part 'gcc -Wall -Wextra -Werror' warnings gcc ''
     part 'clang -Wall -Wextra -Werror' warnings clang \

@@ -1,4 +1,4 @@
-# scripts/check-layers.sh: the tree passes, and each rule detects a violation.
+# scripts/check-layers.pl: the tree passes, and each rule detects a violation.
 use strict;
 use warnings;
 
@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $top = "$FindBin::RealBin/..";
-my $check = "$top/scripts/check-layers.sh";
+my $check = "$top/scripts/check-layers.pl";
 
 sub check
 {
