@@ -1,13 +1,13 @@
 #!/usr/bin/perl
-# The layers of src/ as a law; docs/design.md ("Source") tells what each layer
-# is for.  Prints each violation and fails if there is one:
+# Check the layers of src/, which docs/design.md ("Source") describes.  Prints each
+# violation and fails if there is one:
 #
 # - a file includes headers of its own layer and of those below it only, and
 #   the modules (a .c with its .h) include each other without a circle;
 # - a header *_private.h is included by .c files of its own folder only;
-# - words that belong to a layer (SPI, locks, SQL text ...) stand only there;
+# - words that belong to a layer (SPI, locks, SQL text ...) are used only there;
 # - no file is longer than 600 lines;
-# - what has external linkage is used by another file;
+# - each name with external linkage is used by another file;
 # - a file of model/ includes only headers of files further down in the list in
 #   the head of model/lease_model.c.
 #

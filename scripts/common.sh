@@ -1,6 +1,6 @@
-# Shared by the scripts beside it: what is missing is installed, the extension
-# is built, and a throw-away server runs on a socket of its own.  Sourced, with
-# the top of the source tree as working directory.
+# Functions that other scripts share: install missing packages, build the
+# extension, run a throw-away server on a socket of its own.  Sourced with the top
+# of the source tree as working directory.
 
 set -euo pipefail
 

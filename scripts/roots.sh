@@ -1,7 +1,7 @@
-# Bare Debians in folders, for the tests that need machines: sourced after
-# common.sh.  The script that sources this sets roots, their folder, and may set
-# archives, a folder of packages that they share.  MIRROR is where the packages
-# are; else they come from where the host's come from, if that is a Debian.
+# Make bare Debian systems in folders, for tests that need a machine of their own.
+# Sourced after common.sh.  The calling script sets roots, the folder of these
+# systems, and may set archives, a folder of packages that they share.  MIRROR is
+# the source of packages; the default is that of the host, if it is a Debian.
 
 child=
 archives=

@@ -1,12 +1,12 @@
 #!/bin/bash
-# "make test" in a bare Debian of each release, and pg_upgrade from each to the
-# later ones.  Needs root, and makes its Debians itself.
+# Run "make test" in a bare Debian of each release, and pg_upgrade from each to
+# the later ones.  Needs root, and makes the Debian systems itself.
 #
 #   RELEASES   the releases: bookworm trixie sid
 #   PARTS      what to do: the releases and upgrade
-#   ROOTS      folder of the Debians and the logs; a Debian that is there is
-#              used again as it is, remove it for a new one
-#   MIRROR     where the packages are; else as on the host, if that is a Debian
+#   ROOTS      folder of the systems and the logs; an existing system is reused
+#              as it is: remove it for a new one
+#   MIRROR     source of packages; default: that of the host, if it is a Debian
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

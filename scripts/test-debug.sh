@@ -1,16 +1,17 @@
 #!/bin/bash
-# The tests with a PostgreSQL that watches: "test-debug.sh KIND", KIND being
+# Run the tests with a PostgreSQL built to detect internal errors:
+# "test-debug.sh KIND", where KIND is
 #
-#   assertions  PostgreSQL's own assertions, freed memory overwritten, catalog
-#               caches emptied whenever nobody holds the entry; then pg_regress
-#               with every cached catalog entry and plan invalid at any moment
+#   assertions  PostgreSQL's own assertions, freed memory overwritten, unused
+#               catalog cache entries dropped at once; then some tests of
+#               pg_regress with debug_discard_caches
 #   sanitizers  the address and the undefined behaviour sanitizer, assertions
-#   valgrind    memcheck, which knows PostgreSQL's allocator; slow, hence
-#               pg_regress, isolation tests and a short mixed sale only
+#   valgrind    memcheck with support for PostgreSQL's allocator; slow, so only
+#               pg_regress, the isolation tests and a short mixed sale
 #
 # The server is built from Debian's source package of the version in use, into
-# CACHE, and is there for the next run.  What the tests do not notice is looked
-# for in the logs: failed assertions, reports, crashes.
+# CACHE, which keeps it for the next run.  Afterwards the logs are searched for
+# failed assertions, reports and crashes that no test has detected.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

@@ -1,12 +1,12 @@
 #!/bin/bash
-# "make demo" and "make test" on machines that have this or that of PostgreSQL:
-# each state is made in a copy of a bare Debian 12, and the command has to work
-# there, or to print the one line that root has to run, which has to work then.
-# Needs root.  Arguments: the states to try, else all.
+# Test "make demo" and "make test" on machines with various parts of PostgreSQL
+# installed.  Each such state is made in a copy of a bare Debian 12.  There the
+# command must work, or print the one line that root must run, which must work.
+# Needs root.  Arguments: the states to try; default: all.
 #
-#   OPTIONAL=1   where no Debian can be made, say so and succeed
-#   KEEP=1       leave the folder with the logs
-#   MIRROR       where the packages are; else as on the host, if that is a Debian
+#   OPTIONAL=1   if no Debian can be made, print this and succeed
+#   KEEP=1       keep the folder with the logs
+#   MIRROR       source of packages; default: that of the host, if it is a Debian
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

@@ -1,10 +1,15 @@
 #!/bin/bash
-# Every test: the layers of the sources, warnings of two compilers, pg_regress,
-# pg_isolation_regress and TAP, on a throw-away server; or the TAP tests that are named as arguments.
-# PG_CONFIG chooses the PostgreSQL, CHECKS some of the parts, REGRESS and ISOLATION
-# some of their tests, CONF adds settings of that server, and LOGS is where to
-# keep logs.  PACKAGES are Debian packages to install besides: the drivers that
-# t/040_clients.pl calls with.
+# Run every test: the layers of the sources, warnings of two compilers, and
+# pg_regress, pg_isolation_regress and TAP on a throw-away server.  Arguments are
+# TAP tests, to run only these.
+#
+#   PG_CONFIG            the PostgreSQL
+#   CHECKS               the parts to run: layers warnings regress tap
+#   REGRESS, ISOLATION   the tests of these parts to run
+#   CONF                 more settings of the server
+#   LOGS                 folder to keep the logs in
+#   PACKAGES             more Debian packages to install: the drivers of
+#                        t/040_clients.pl
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Random calls with bad input, CALLS of them (1000000), by SESSIONS sessions (2)
 # of a role with EXECUTE on everything, and half as many by a superuser who
-# changes the tables, too; every tenth call is a statement of its own, so that
-# the queue is met.  SEED repeats the calls of a run, though not their order
-# among the sessions.  No session may fall, no answer may be an internal error,
-# and the laws hold.  PG_CONFIG chooses the PostgreSQL.
+# changes the tables, too; every tenth call is a statement of its own, as the queue
+# requires.  SEED repeats the calls of a run, though not their order among the
+# sessions.  No session may crash, no answer may be an internal error, and the laws
+# must hold.  PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

@@ -1,8 +1,8 @@
 -- What bad_input.sh and t/031_bad_input.pl share: random calls of every function
--- with whatever a caller can think of, one after the other in subtransactions.
+-- with valid and invalid arguments, one after the other in subtransactions.
 --
 -- torture.torment(n, dml) makes n calls; with dml, changes of the tables, too.
--- What was answered is in torture.answers; nothing there begins with XX.
+-- The SQLSTATEs and outcomes are in torture.answers; none may begin with XX.
 CREATE EXTENSION IF NOT EXISTS seckill;
 
 CREATE SCHEMA torture;

@@ -1,6 +1,6 @@
-# Every call fails at each of its steps: with an error, with its session, and
-# with the server; then a crowd meets FAULTS of them, and processes that are
-# late.
+# Every call fails at each of its fault points: with an error, with the end of its
+# session, and with a crash of the server.  Then FAULTS faults and delays hit a
+# crowd at random.
 use strict;
 use warnings;
 use FindBin;

@@ -1,8 +1,8 @@
 #!/bin/bash
-# sqlsmith, which makes random queries of whatever it finds in the catalog, for
+# Run sqlsmith, which makes random queries from what is in the catalogs, for
 # MINUTES (60) as a role with EXECUTE on every function of the extension and
-# SELECT on its tables.  No crash, no internal error that names the extension, and
-# the laws hold.  SEED repeats a run; PG_CONFIG chooses the PostgreSQL.
+# SELECT on its tables.  There must be no crash and no internal error that names
+# the extension, and the laws must hold.  SEED repeats a run; PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh

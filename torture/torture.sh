@@ -1,10 +1,11 @@
 #!/bin/bash
-# Kill, cancel, crowd and confuse for as long as told, and look whether the laws
-# hold.  PARTS names the parts, which are the files beside this one; their
-# lengths are CYCLES (crash), INTERRUPTS (interrupts), FAULTS (faults), FAILOVERS
-# (failover), ATTEMPTS (crowd), CALLS (bad_input), MINUTES (sqlsmith) and
-# SOAK_MINUTES (soak).  SEED repeats the random numbers of a run; SHOP names the
-# only kinds of actions of torture/TortureShop.pm that the load is to take.
+# Run the long tests: crashes, interrupts, injected faults, failovers, crowds, bad
+# input and constant load.  Each checks that the laws hold.  PARTS names the parts,
+# which are the files beside this one.  Their lengths are CYCLES (crash),
+# INTERRUPTS (interrupts), FAULTS (faults), FAILOVERS (failover), ATTEMPTS (crowd),
+# CALLS (bad_input), MINUTES (sqlsmith) and SOAK_MINUTES (soak).  SEED repeats the
+# random numbers of a run.  SHOP limits the load to these kinds of actions of
+# torture/TortureShop.pm.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
