@@ -18,13 +18,13 @@ my $item = 0;
 my @bugs = ('units given back', 'holder hidden', '*');
 
 # A new item with units of which 4 are lost, by a transaction that sold them or
-# was rolled back.
+# was rolled back; of a session that stays, if one is given.
 sub lose_units
 {
-	my ($bug, $end) = @_;
+	my ($bug, $end, $session) = @_;
 
 	$item++;
-	$node->safe_psql('postgres', <<"EOC");
+	my $sql = <<"EOC";
 INSERT INTO seckill.items (item_id, stock) VALUES ($item, 12);
 SELECT seckill_prewarm($item, 10);
 SELECT fault_arm(pg_backend_pid()::text, '$bug', 0, 'skip');
@@ -33,6 +33,8 @@ SELECT seckill_buy($item, 1, 'cache', 4);
 $end;
 SELECT fault_arm('', '', 0, 'none');
 EOC
+
+	$session ? $session->query_safe($sql) : $node->safe_psql('postgres', $sql);
 	return;
 }
 
@@ -112,6 +114,19 @@ foreach my $second ("seckill_buy($item, 5, 'cache', 9)", "seckill_restock($item,
 is(call("SELECT seckill_recall($item)"), 10, 'recall repairs, as the hint says');
 is(call("BEGIN; SELECT FROM seckill_buy($item, 5, 'cache', 2); SELECT outcome FROM seckill_buy($item, 5, 'cache', 9); COMMIT") =~ s/\s//gr,
 	'sold', 'the lost units are returned and sold');
+
+# the place of a session that stays shows a transaction that has ended
+my $loser = $node->background_psql('postgres');
+foreach my $bug (@bugs)
+{
+	lose_units($bug, 'ROLLBACK', $loser);
+	is(call("SELECT seckill_recall($item)"), 10, "$bug, the session stays: recall");
+	lose_units($bug, 'ROLLBACK', $loser);
+	is(call("SELECT seckill_prewarm($item)"), $bug eq 'holder hidden' ? 2 : 12, "$bug, the session stays: prewarm");
+	is(call("SELECT outcome FROM seckill_buy($item, 2, 'cache', 12)"), 'sold', "$bug, the session stays: purchase after that");
+	check("$bug, the session stays");
+}
+$loser->quit;
 
 # a purchase waits for a real holder, and finds the lost units after that has ended
 lose_units('units given back', 'ROLLBACK');

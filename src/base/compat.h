@@ -55,6 +55,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode)
 #endif
 
+/* has another transaction ended?  Does not wait. */
+#if PG_VERSION_NUM >= 180000
+#define SeckillXactHasEnded(xid)	ConditionalXactLockTableWait(xid, false)
+#else
+#define SeckillXactHasEnded(xid)	ConditionalXactLockTableWait(xid)
+#endif
+
 /* is this the current search_path? */
 #if PG_VERSION_NUM >= 170000
 #define SeckillSearchPathMatches(path) \

@@ -64,7 +64,8 @@ seckill_await_judge(const Purchase *p, const ItemRow *row, uint64 generation)
 
 /*
  * Are units of the entry lost, that is, on hold for no transaction?  Looks for
- * a holder without a lock first, and if there is none, under the spinlock.
+ * a holder without a lock first, and if there is none, under the spinlock.  A
+ * place that shows a transaction that has ended is cleared: it shows no holder.
  */
 bool
 seckill_await_has_lost(CacheEntry *entry)
@@ -72,8 +73,12 @@ seckill_await_has_lost(CacheEntry *entry)
 	Holder		holder;
 	OwnUnits	own;
 
-	if (seckill_holder_find(entry, &holder))
-		return false;
+	while (seckill_holder_find(entry, &holder))
+	{
+		if (!seckill_lock_xact_has_ended((TransactionId) holder.shown))
+			return false;
+		seckill_holder_forget(&holder);
+	}
 	seckill_hold_own_units(entry, &own);
 	return seckill_holder_has_lost(entry, &own);
 }

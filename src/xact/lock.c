@@ -105,6 +105,16 @@ seckill_lock_await_xact(TransactionId xid)
 	seckill_stat_note_wait(start);
 }
 
+/*
+ * Have a transaction or subtransaction and its callbacks ended?  Does not wait.
+ */
+bool
+seckill_lock_xact_has_ended(TransactionId xid)
+{
+	return !TransactionIdIsCurrentTransactionId(xid) &&
+		SeckillXactHasEnded(xid);
+}
+
 /* Does this transaction hold a lock on the table, in any mode? */
 bool
 seckill_lock_has_table(Oid table)

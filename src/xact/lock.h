@@ -24,6 +24,7 @@ extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
 extern void seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode);
 extern void seckill_lock_await_xact(TransactionId xid);
+extern bool seckill_lock_xact_has_ended(TransactionId xid);
 extern bool seckill_lock_has_table(Oid table);
 extern bool seckill_lock_database_is_taken(void);
 
