@@ -30,7 +30,7 @@ sub new
 {
 	my ($class, $node, %params) = @_;
 	my $self = bless {
-		node => $node, clients => $params{clients}, timeouts => $params{timeouts},
+		node => $node, clients => $params{clients}, timeouts => $params{timeouts}, deferral => $params{deferral},
 		sessions => [], findings => [], epoch => 0, log_offset => {}, next_user => 1_000_000,
 		count => { map { ($_ => 0) } qw(sold refused unknown found asked) },
 		errors => {},
@@ -745,7 +745,8 @@ sub ask_again
 	return;
 }
 
-# Check that the queue serves and that overdue orders expire.
+# Check that the queue serves and that overdue orders expire, at the latest after
+# a deferral of so many seconds.
 sub check_life
 {
 	my ($self) = @_;
@@ -766,6 +767,7 @@ sub check_life
 	{
 		$self->finding('the queue answers ' . ($control->{rows}[0][0] // $control->{message}));
 	}
+	$end += $self->{deferral} // 0;
 	while ($control->value("SELECT count(*) FROM seckill.orders WHERE state = 'pending' AND pay_by < '$now'"))
 	{
 		sleep 0.05;

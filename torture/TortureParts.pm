@@ -231,9 +231,10 @@ sub interrupt
 
 # Let the clients of a load work until disturb has succeeded the wanted number of
 # times; disturb gets the load and a table to count in, and returns success.
+# calm, if given, gets the same, and is called before the laws are checked.
 sub disturb_crowd
 {
-	my ($load, $name, $wanted, $disturb) = @_;
+	my ($load, $name, $wanted, $disturb, $calm) = @_;
 	my $started = time;
 	my ($sent, %done) = (0);
 
@@ -251,6 +252,7 @@ sub disturb_crowd
 				return $sent >= $part;
 			}, 1);
 		$load->finish(30);
+		$calm->($load, \%done) if $calm;
 		$load->check;
 		$load->ask_again(200);
 		$load->check_life;
