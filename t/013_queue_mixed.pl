@@ -79,7 +79,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM seckill_audit() WHERE sold
 	0, 'every unit is sold');
 check_audit($node, 'at the end');
 check_cache($node, 'at the end');
-is($node->safe_psql('postgres', <<'EOC'), '0', 'who waited has just the orders he was told of');
+is($node->safe_psql('postgres', <<'EOC'), '0', 'each waiting caller has exactly the orders it was answered');
 SELECT count(*) FROM (
 	SELECT item_id, sum(quantity) FROM answers WHERE mode = 'queue' AND outcome = 'sold' GROUP BY 1
 	EXCEPT

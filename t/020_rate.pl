@@ -115,7 +115,7 @@ FROM generate_series(1, 7) i,
 	LATERAL seckill_buy(3, 200, 'cache', 1 + 0 * i, NULL, seckill_token(3, 200)) b
 EOC
 is(calls(1, 3, 200, 'cache'), '1 denied', 'without a token the user is denied as before');
-is(sql(<<'EOC'), 'denied sold sold sold sold sold rate_limited denied', 'many: each user has a rate of his own');
+is(sql(<<'EOC'), 'denied sold sold sold sold sold rate_limited denied', 'many: each user has a separate rate');
 SELECT string_agg(b.outcome::text, ' ' ORDER BY b.ordinality)
 FROM (SELECT seckill_token(3, 201) AS t) s,
 	LATERAL seckill_buy_many(3, array_fill(201::bigint, ARRAY[8]), 'cache', NULL,
