@@ -15,6 +15,7 @@
 #include "common/sha2.h"
 #include "port/pg_bswap.h"
 
+#include "base/compat.h"
 #include "scenario/stream.h"
 
 /*
