@@ -26,7 +26,9 @@
  *
  * seckill.c, src/callbacks.c	hooks, and what happens when a transaction ends
  * src/api		functions that SQL can call, triggers among them
- * src/worker	background processes
+ * src/scenario	generators of shares, prizes and codes
+ * src/worker	background processes; does not call and is not called by the
+ *				two above
  * src/sale		decisions: rules, limits, modes, leases, the life of an order
  * src/table	every SQL statement and direct scan
  * src/xact		what the transaction holds and has changed; heavyweight locks
@@ -35,8 +37,8 @@
  *
  * docs/design.md has the laws and the protocol.
  *
- * Without shared_preload_libraries there is no shared memory, and only the modes
- * that work on the row can be used.
+ * Without shared_preload_libraries there is no shared memory, and only the
+ * modes that work on the row can be used.
  */
 #include "postgres.h"
 
@@ -66,8 +68,8 @@ PG_MODULE_MAGIC;
 static object_access_hook_type prev_object_access = NULL;
 
 /*
- * Note that a table or database is dropped: at commit, its cache entries go
- * with it.
+ * Note a dropped table or database.  Its cache entries are dropped when the
+ * transaction commits.
  */
 static void
 on_object_access(ObjectAccessType access, Oid classid, Oid objectid,

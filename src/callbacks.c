@@ -6,10 +6,11 @@
  * and the functions that end it; this file calls them in the one right order.
  * They raise no error: only PRE_PREPARE may.
  *
- * At COMMIT the transaction is already visible to others, and its locks are not
- * released yet: a session that waits for it finds the cache in order.
+ * At COMMIT the transaction is already visible to others, and its locks are
+ * not released yet: a session that waits for it finds the cache in order.
  *
- *	1. Announce the rows changed, and drop what memory knows of dropped tables.
+ *	1. Announce the rows changed, and drop the cache entries of dropped tables
+ *	   and everything in shared memory about a dropped database.
  *	2. End the holds: give units to the cache.  This is after the rows are
  *	   announced: a buyer that proves "sold out" must not find the units gone
  *	   from both row and cache (see counters_judge()).
@@ -18,8 +19,8 @@
  *	4. Tell the maintenance worker what is due.  It finds committed rows.
  *	5. Forget what was changed, and unpin the entries that 1 and 2 needed.
  *
- * At ABORT nothing is announced or published.  A purchase of ours that waits in
- * the ring is taken out, or a WARNING says that it is too late for that.
+ * At ABORT nothing is announced or published.  A purchase of ours that waits
+ * in the ring is taken out, or a WARNING says that it is too late for that.
  */
 #include "postgres.h"
 
@@ -104,7 +105,7 @@ on_xact_event(XactEvent event, void *arg)
 	}
 }
 
-/* What the level has becomes its parent's. */
+/* Give the holds and notes of the level to its parent. */
 static void
 commit_level(int level)
 {
@@ -113,7 +114,10 @@ commit_level(int level)
 	seckill_change_commit_level(level);
 }
 
-/* What the level and those inside it have is undone and forgotten. */
+/*
+ * Undo the holds of the level and of those inside it, and forget their notes
+ * and pins.
+ */
 static void
 abort_level(int level)
 {

@@ -2,10 +2,10 @@
  * bgworker.c
  *		Registration of the extension's background workers.
  *
- * Workers are registered from two places: the launcher's layer (worker/)
- * describes its own, and shmem/ring.c asks for a queue worker when a purchase
- * needs one.  This file knows entry points by name only, so it can lie below
- * both.  It keeps no state.
+ * Workers are registered from two places: worker/launcher.c registers the
+ * launcher and the maintenance workers, and shmem/ring.c asks for a queue
+ * worker when a purchase needs one.  This file refers to entry points by name
+ * only, so it can be in a layer below both.  It keeps no state.
  */
 #include "postgres.h"
 

@@ -2,11 +2,11 @@
  * clock.h
  *		The monotonic clock, for durations.
  *
- * GetCurrentTimestamp() reads the wall clock, which can be set forward and back.
- * It serves for times that tables and users know: the opening of a sale, the
- * end of the time to pay.  Durations, timeouts and the times of retries are
- * measured with the clock below.  Its times can be compared between the
- * processes of a server.  They mean nothing after a restart.
+ * GetCurrentTimestamp() reads the wall clock, which can be set forward and
+ * back.  It serves for times that tables and users know: the opening of a
+ * sale, the end of the time to pay.  Durations, timeouts and the times of
+ * retries are measured with the clock below.  Its times can be compared
+ * between the processes of a server.  They mean nothing after a restart.
  */
 #ifndef SECKILL_CLOCK_H
 #define SECKILL_CLOCK_H

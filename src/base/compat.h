@@ -100,7 +100,9 @@ extern PGDLLEXPORT void _PG_init(void);
 	((void) LogLogicalMessage(prefix, "", 0, true))
 #endif
 
-/* switch transaction_timeout off in this process, whatever the database sets */
+/*
+ * switch transaction_timeout off in this process, whatever the database sets
+ */
 #if PG_VERSION_NUM >= 170000
 #define SeckillNoTransactionTimeout() \
 	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE)

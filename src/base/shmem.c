@@ -6,8 +6,8 @@
  * A file describes its shared memory with a SeckillShmem, which _PG_init()
  * registers.  PostgreSQL 19 and later have descriptors of this form.  Earlier
  * versions request an area in one hook and allocate it in another; there the
- * descriptor's request() runs twice, first to add up the sizes, then to set the
- * pointers.
+ * descriptor's request() runs twice, first to add up the sizes, then to set
+ * the pointers.
  *
  * Every area begins at a cache line.
  */

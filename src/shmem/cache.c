@@ -2,9 +2,9 @@
  * cache.c
  *		The stock cache: directory, pins and eviction of its entries.
  *
- * The cache is derived from the tables and may vanish at any moment.  It has an
- * entry for each item on sale: the rules of the sale, a sold-out flag, and the
- * counters of one lease.  A lease is a number of units that a committed
+ * The cache is derived from the tables and may vanish at any moment.  It has
+ * an entry for each item on sale: the rules of the sale, a sold-out flag, and
+ * the counters of one lease.  A lease is a number of units that a committed
  * transaction moved from the item's row to shared memory.  Its random lease_id
  * is on the row too, as a fencing token: an order written for units of a dead
  * lease finds no matching row.
@@ -20,9 +20,9 @@
  *   it.  An entry is reused only if no slot names it and it has no units, no
  *   holder and no refiller.  To pin an entry is to store to the backend's own
  *   cache line, so a refused call writes no shared cache line.
- * - Callers: the number of pins that are counted as calls in a row mode.  A pin
- *   that is dropped is no longer counted, so the number is 0 when no call is
- *   left.
+ * - Callers: the number of pins that are counted as calls in a row mode.  A
+ *   pin that is dropped is no longer counted, so the number is 0 when no call
+ *   is left.
  * - Rules, sold-out flag, counters and generation: see cache_counters.c.
  * - Window of calls, for mode auto: see cache_calls.c.
  * - Holders, kept per backend: see holders.c.
@@ -180,11 +180,12 @@ seckill_cache_pin(CacheEntry *entry)
 /*
  * Drop the innermost pin, and stop counting it in callers.
  *
- * Whoever finds the slot empty may give the entry to another item, so our
- * reads and writes of the entry must be done before.  The write barrier
- * ensures both: beyond its name it also orders earlier reads before later
- * writes, as x86 does anyway, as lwsync does on POWER, and as does the release
- * fence that it is elsewhere, on ARM for example.
+ * A backend that finds the slot empty may give the entry to another item, so
+ * our reads and writes of the entry must be done before the slot is cleared.
+ * pg_write_barrier() orders the writes by definition.  It also orders our
+ * earlier reads before the later write on every platform: x86 never reorders
+ * these, on POWER the barrier is lwsync, and elsewhere, on ARM for example, it
+ * is a release fence.
  */
 static void
 drop_pin(void)
@@ -223,8 +224,9 @@ seckill_cache_unpin_level(int level)
 
 /*
  * Count the innermost pin, which is on entry, in the entry's callers until it
- * is dropped.  One caller is served and max_waiters may wait.  Returns false,
- * and counts nothing, if so many are there already.
+ * is dropped.  One caller is served while max_waiters others may wait.
+ * Returns false, and counts nothing, if more than max_waiters are counted
+ * already.
  */
 bool
 seckill_cache_join(CacheEntry *entry, int32 max_waiters)
@@ -391,14 +393,14 @@ is_idle(CacheEntry *entry)
 }
 
 /*
- * Take the entry from its item, unless it is in use.  The caller has the
- * LWLock exclusively.
+ * Evict the entry, unless it is in use.  The caller has the LWLock
+ * exclusively, so only pin_last() can pin the entry meanwhile.
  *
- * So nobody but pin_last() can pin the entry meanwhile.  pin_last() reads live
- * after its pin, and we read the pins after live: one of the two sees the
- * other.  Only after that the answer of is_idle() lasts, because a backend
- * that had a pin before has left a hold or the refiller's role behind, or
- * nothing.
+ * pin_last() sets its pin and then reads live; we clear live and then read the
+ * pins.  So at least one of the two sees what the other has written.
+ * is_idle() is called again after that, because its answer is final only when
+ * no backend has a pin: one that had a pin before may have left a hold or the
+ * refiller's role.
  */
 void
 seckill_cache_evict(CacheEntry *entry)
@@ -415,9 +417,10 @@ seckill_cache_evict(CacheEntry *entry)
 }
 
 /*
- * Is there an unused entry, if need be after evicting one?  The caller has the
- * LWLock exclusively.  Examines a few entries only, because with a full cache
- * this runs in every call for an item that has no entry.
+ * Evict an entry if none is unused.  Returns whether there is an unused entry.
+ * The caller has the LWLock exclusively.  Examines EVICTION_TRIES entries at
+ * most, because with a full cache this runs in every call for an item that has
+ * no entry.
  */
 static bool
 make_room(void)
@@ -433,8 +436,9 @@ make_room(void)
 }
 
 /*
- * Return a lease_id that no lease of any database, backup or time has had;
- * raises if there are no random numbers.
+ * Return a random lease_id.  It is practically unique among all leases ever
+ * made, also those of other databases and of backups.  Raises if there are no
+ * random numbers.
  */
 static int64
 new_lease_id(void)

@@ -21,9 +21,10 @@
 
 
 /*
- * A window has ended: clear hot if it saw too little.  The window may be
- * longer than a second, for calls that wait for each other are few; so calls
- * are compared as a rate.  Under the spinlock.
+ * A window has ended: clear hot if it saw too few calls and lost races.  A
+ * window ends with the first call after its second, so it is longer than a
+ * second when calls are few, as they are when they wait for each other.  So
+ * calls are compared as a rate.  Under the spinlock.
  */
 static void
 close_window(CacheEntry *entry, ClockTime now)
@@ -39,8 +40,9 @@ close_window(CacheEntry *entry, ClockTime now)
  * Record calls of mode auto; return whether the item is hot.
  *
  * An item gets hot as soon as a window has seen seckill.hot_rate calls or
- * HOT_CONFLICTS lost races.  It cools down when a window has seen less than
- * half of either.  seckill_cache_mark_hot() makes it hot at once.
+ * HOT_CONFLICTS lost races.  It stops being hot when a window has seen less
+ * than half of the one and less than half of the other.
+ * seckill_cache_mark_hot() makes it hot at once.
  */
 bool
 seckill_cache_record_calls(CacheEntry *entry, int32 calls)

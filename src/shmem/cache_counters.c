@@ -12,14 +12,15 @@
  * - The generation rises whenever units become available or the row may have
  *   changed.  A backend that reads the generation, then the row, then the
  *   counters, and finds the generation unchanged has seen one moment.  This
- *   proves that an item is sold out, and lets rules be stored without a lock on
- *   the row.
- * - Rules and sold-out flag: written under the spinlock while rules_seq is odd,
- *   read without a lock and read again if rules_seq has changed (a sequence
- *   lock).  checked_at can also be moved on by compare-and-swap alone.
+ *   proves that an item is sold out, and lets rules be stored without a lock
+ *   on the row.
+ * - Rules and sold-out flag: written under the spinlock while rules_seq is
+ *   odd, read without a lock and read again if rules_seq has changed (a
+ *   sequence lock).  checked_at can also be moved on by compare-and-swap
+ *   alone.
  *
- * The caller has pinned the entry or has the LWLock of the cache.  Nothing here
- * raises or waits for anything but the spinlock.
+ * The caller has pinned the entry or has the LWLock of the cache.  Nothing
+ * here raises or waits for anything but the spinlock.
  */
 #include "postgres.h"
 
@@ -37,7 +38,7 @@
  * Rules and the sold-out flag
  */
 
-/* Begin a change of what is read by sequence.  Under the spinlock. */
+/* Begin a change of fields that rules_seq protects.  Under the spinlock. */
 static inline void
 begin_rules(CacheEntry *entry)
 {
@@ -46,7 +47,7 @@ begin_rules(CacheEntry *entry)
 	pg_write_barrier();
 }
 
-/* End a change of what is read by sequence.  Under the spinlock. */
+/* End a change of fields that rules_seq protects.  Under the spinlock. */
 static inline void
 end_rules(CacheEntry *entry)
 {
@@ -94,8 +95,9 @@ seckill_cache_read_rules(CacheEntry *entry, CachedRules *cached)
 }
 
 /*
- * Of all callers that have seen the same old checked_at, return true to one:
- * it reads the row again.
+ * Set checked_at to now if it is still the value that the caller has seen.
+ * Returns true to exactly one of the callers that have seen the same value;
+ * that caller reads the row again.
  */
 bool
 seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen, TimestampTz now)
@@ -119,8 +121,8 @@ seckill_cache_generation(CacheEntry *entry)
 }
 
 /*
- * Does the committed row have units that only a look at the row can find:
- * stock, or a lease that this entry does not know?  Under the spinlock.
+ * Does the committed row have units that the counters do not show: stock, or a
+ * lease that this entry does not know?  Under the spinlock.
  */
 static bool
 row_has_units(CacheEntry *entry, const ItemRow *row)
@@ -190,7 +192,7 @@ seckill_cache_read_counters(CacheEntry *entry, LeaseCounters *counters)
 	SpinLockRelease(&entry->mutex);
 }
 
-/* Does the lease have nothing on sale, and nothing held but own? */
+/* Does own's lease have no units on sale, and none held but own's? */
 bool
 seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
 {
@@ -282,9 +284,9 @@ seckill_cache_renew_lease(CacheEntry *entry, int64 lease_id)
  * Start a new lease if no transaction holds any unit of this one and at most
  * room units are on sale, which the row must be able to take; returns whether
  * it did.  Holds of the caller's own transaction count too: it might roll back
- * the closing and keep the hold.  The caller has locked the item's row, so
- * nobody can bring in a lease meanwhile.  The lease on the row is from now on
- * one that no entry knows, to be settled.
+ * the closing and keep the hold.  The caller has locked the item's row, so no
+ * other transaction can start a lease meanwhile.  From now on no entry knows
+ * the lease on the row, so it has to be settled.
  */
 bool
 seckill_cache_close_lease(CacheEntry *entry, int32 room)
@@ -315,9 +317,9 @@ seckill_cache_is_stale(CacheEntry *entry, const ItemRow *row)
 }
 
 /*
- * Record whether the row has no more units to lease.  For a committed row that
- * the caller has locked only: what a transaction leaves of the row may be
- * rolled back, and nobody would be told.
+ * Record whether the committed row has no more units to lease.  The caller has
+ * locked the row.  It must not pass true for a row that it has changed: if
+ * that change is rolled back, nothing corrects the flag.
  */
 void
 seckill_cache_set_row_exhausted(CacheEntry *entry, bool row_exhausted)

@@ -21,7 +21,7 @@
 /* Calls that can be nested, by triggers that buy. */
 #define PINS_PER_BACKEND	8
 
-/* What an entry is of. */
+/* The key of an entry: its item. */
 typedef struct CacheKey
 {
 	Oid			dbid;
@@ -44,7 +44,7 @@ struct CacheEntry
 	bool		live;
 	int			next_free;		/* index of the next unused entry, or -1 */
 
-	/* written under the spinlock, read by sequence */
+	/* written under the spinlock, read without a lock, see rules_seq */
 	pg_atomic_uint32 rules_seq;
 	bool		known;
 	bool		sold_out;

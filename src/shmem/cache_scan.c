@@ -1,9 +1,9 @@
 /*
  * cache_scan.c
- *		Operations on many cache entries, and by name instead of by pin.
+ *		Operations on many cache entries, and on entries that are not pinned.
  *
- * Rows that changed and tables that went are announced here when their
- * transaction commits; views list the entries.
+ * Changed rows and dropped tables are announced here when their transaction
+ * commits; views list the entries.
  *
  * A scan has the LWLock of the cache in shared mode, exclusively if it evicts
  * entries, and takes the spinlock of each entry that it reads or changes.

@@ -1,6 +1,6 @@
 /*
  * cache_scan.h
- *		Operations on many cache entries, and by name instead of by pin.
+ *		Operations on many cache entries, and on entries that are not pinned.
  */
 #ifndef SECKILL_SHMEM_CACHE_SCAN_H
 #define SECKILL_SHMEM_CACHE_SCAN_H

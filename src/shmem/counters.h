@@ -80,7 +80,7 @@ counters_idle(const LeaseCounters *c)
 	return c->avail == 0 && c->held == 0;
 }
 
-/* Does own's lease have nothing on sale, and nothing held but own? */
+/* Does own's lease have no units on sale, and none held but own's? */
 static inline bool
 counters_vacant(const LeaseCounters *c, const OwnUnits *own)
 {

@@ -4,9 +4,9 @@
  *		database.
  *
  * The ring, the schedule and the statistics each have such an array.  An
- * element begins its use when its dbid is set and ends it when dbid is
- * InvalidOid again; both happen under the LWLock of the array's file, which
- * the caller of the search has, too.
+ * element is in use while its dbid is not InvalidOid.  dbid is set and reset
+ * under the LWLock of the array's file, which the caller of the search has,
+ * too.
  */
 #ifndef SECKILL_SHMEM_DATABASES_H
 #define SECKILL_SHMEM_DATABASES_H

@@ -3,18 +3,19 @@
  *		Holders: which transactions hold units of a cache entry.
  *
  * Each backend has SECKILL_MAX_HOLDS slots in shared memory, of (entry, xid).
- * The backend sets its own slots; others read them to find a transaction to wait
- * for.
+ * The backend sets its own slots; others read them to find a transaction to
+ * wait for.
  *
- * - A slot is set before units are taken under the entry's spinlock, and cleared
- *   after they have been returned under it.  So a backend that has the spinlock
- *   and finds units held while no slot shows the entry knows that these units
- *   are lost.
- * - moves is odd while its backend moves units from one of its slots to another:
- *   a reader could miss them in both, so it takes the backend for a holder.
+ * - A slot is set before units are taken under the entry's spinlock, and
+ *   cleared after they have been returned under it.  So a backend that has the
+ *   spinlock and finds units held while no slot shows the entry knows that
+ *   these units are lost.
+ * - moves is odd while its backend moves units from one of its slots to
+ *   another: a reader could miss them in both, so it takes the backend for a
+ *   holder.
  * - nholds bounds the search: slots from there on are empty.
- * - A slot whose transaction has ended is cleared by the backend that has waited
- *   for that transaction.
+ * - A slot whose transaction has ended is cleared by the backend that has
+ *   waited for that transaction.
  *
  * The caller has pinned the entry.  Nothing here raises.
  */

@@ -5,10 +5,11 @@
  *
  * Used by model/ only so far; the extension has no numbered units yet.
  *
- * Each unit of a numbered item has a number.  Counters say how many units are on
- * sale, a ring says which.  Entry c and its ring change under one spinlock, and
- * the ring has c->avail numbers.  Nothing here may need PostgreSQL: the includer
- * defines the type int32, includes counters.h first, and may set NUMBERS_RING.
+ * Each unit of a numbered item has a number.  Counters say how many units are
+ * on sale, a ring says which.  Entry c and its ring change under one spinlock,
+ * and the ring has c->avail numbers.  Nothing here may need PostgreSQL: the
+ * includer defines the type int32, includes counters.h first, and may set
+ * NUMBERS_RING.
  */
 #ifndef SECKILL_NUMBERS_H
 #define SECKILL_NUMBERS_H

@@ -2,23 +2,23 @@
  * rate.c
  *		Rate limits: a token bucket for each user.
  *
- * A bucket holds up to burst calls and is refilled at the rate.  It is stored as
- * one number, by the generic cell rate algorithm (ITU-T I.371): the theoretical
- * arrival time, at which the bucket will be full again.  A call is admitted if
- * its share, 1/rate, can be added and the bucket is full again within burst/rate
- * from now.  A call that is refused adds nothing.
+ * A bucket holds up to burst calls and is refilled at the rate.  It is stored
+ * as one number, by the generic cell rate algorithm (ITU-T I.371): the
+ * theoretical arrival time, at which the bucket will be full again.  A call is
+ * admitted if its share, 1/rate, can be added and the bucket is full again
+ * within burst/rate from now.  A call that is refused adds nothing.
  *
- * Buckets are in a table of fixed size in shared memory.  The table consists of
- * sets of a few buckets, each with a spinlock; a hash of the bucket's key
+ * Buckets are in a table of fixed size in shared memory.  The table consists
+ * of sets of a few buckets, each with a spinlock; a hash of the bucket's key
  * chooses the set.  Only the hash of the key is stored.  Two keys do not have
  * the same 64 bits by chance, and a random seed keeps users from constructing
  * them.  A new bucket replaces the one of its set that will be full first.  If
- * that one is full already, nothing is lost, because a bucket that is not in the
- * table is full.  If not, a user starts with a full bucket: a table that is too
- * small limits less, and never refuses a call wrongly.
+ * that one is full already, nothing is lost, because a bucket that is not in
+ * the table is full.  If not, a user starts with a full bucket: a table that
+ * is too small limits less, and never refuses a call wrongly.
  *
- * An item with a rate or burst of its own has its own buckets, by (item, user).
- * All other items of a database share buckets by user.
+ * An item with a rate or burst of its own has its own buckets, by (item,
+ * user).  All other items of a database share buckets by user.
  *
  * No process waits here but for the spinlock of a set.  Without
  * shared_preload_libraries there is no table and no limit.
@@ -37,17 +37,21 @@
 #include "seckill.h"
 #include "shmem/rate.h"
 
-/* Buckets of a set: with the spinlock they fill two cache lines of 64 bytes. */
+/*
+ * Buckets of a set: with the spinlock they fill two cache lines of 64 bytes.
+ */
 #define WAYS		7
 
 /* Longer than any session takes from reading the clock to the spinlock. */
 #define CLOCK_SLACK	USECS_PER_SEC
 
-/* Limits of the share of a call and of a whole bucket: sums do not overflow. */
+/*
+ * Limits of the share of a call and of a whole bucket: sums do not overflow.
+ */
 #define LONGEST_SHARE	(1000.0 * DAYS_PER_YEAR * USECS_PER_DAY)
 #define LONGEST_WHOLE	((double) (INT64CONST(1) << 61))
 
-/* What a bucket is of. */
+/* The key of a bucket. */
 typedef struct RateKey
 {
 	Oid			dbid;
@@ -154,8 +158,8 @@ hash_key(const Purchase *p)
 }
 
 /*
- * Return the bucket of the hash; if it is not there, a full one replaces
- * another.  Under the spinlock.
+ * Return the bucket of the hash.  If the set has none, replace the one that
+ * will be full first with a full bucket.  Under the spinlock.
  */
 static RateBucket *
 find_bucket(RateSet *set, uint64 hash)

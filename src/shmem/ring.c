@@ -12,10 +12,10 @@
  * There is a ring for each database that uses the queue, up to RING_DATABASES.
  * A ticket is a position in the ring, counted up from a random number that is
  * drawn when the ring is opened.  So a ticket from before a restart of the
- * server is not mistaken for a new one, whatever the clock says.  The number is
- * 51 random bits after a 1: a million tickets before a restart and a million
- * after it meet once in 10^9 restarts.  No ticket needs more than 53 bits, which
- * a client's floating-point number can represent.
+ * server is not mistaken for a new one, whatever the clock says.  The number
+ * is 51 random bits after a 1: a million tickets before a restart and a
+ * million after it meet once in 10^9 restarts.  No ticket needs more than 53
+ * bits, which a client's floating-point number can represent.
  *
  * A cell holds its ticket and its phase in one atomic word:
  *
@@ -24,31 +24,34 @@
  *	  |		   +-> READY: the worker has deferred it
  *	  +-> FREE: the buyer has left; can be reused like DECIDED
  *
- * The worker takes a cell when it decides, with the row locked and nothing left
- * to wait for but the commit.  Until then the buyer can leave.
+ * The worker takes a cell when it decides, with the row locked and nothing
+ * left to wait for but the commit.  Until then the buyer can leave.
  *
  * Who may change what:
  *
- * - tail: producers, by compare-and-swap, after they have seen that the cell of
- *   the next ticket can be reused: it holds the ticket of one round earlier, is
- *   FREE or DECIDED, and has no waiter.  In any other state of that cell the
- *   ring is full.  The producer that has moved tail owns the cell until it sets
- *   the cell to READY.
+ * - tail: producers, by compare-and-swap, after they have seen that the cell
+ *   of the next ticket can be reused: it holds the ticket of one round
+ *   earlier, is FREE or DECIDED, and has no waiter.  In any other state of
+ *   that cell the ring is full.  The producer that has moved tail owns the
+ *   cell until it sets the cell to READY.
  * - READY to TAKEN, TAKEN to READY or DECIDED, and head: the worker.
- *   READY to FREE: the buyer that waits for the cell.
+ *   READY to FREE: the buyer that waits for the cell and leaves, or the
+ *   producer of a purchase without a waiter that finds no worker.
  * - waiter: set by the producer, cleared by the buyer when it has read the
- *   answer or leaves.  The worker sets ANSWERED in it and wakes the buyer, which
- *   sleeps on this word.
+ *   answer or leaves.  The worker sets ANSWERED in it and wakes the buyer,
+ *   which sleeps on this word.
  * - item_id, user_id, quantity, request_id: the producer, before READY.
  * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
  *   they belong to the ticket of one round earlier and may still be read.
  * - dbid, pid, latch and worker: under seckill_rings->lock.  Producers read
  *   worker and latch without it, see seckill_ring_retire() and wake_worker().
+ * - sleeping: set by the worker before it sleeps; cleared by the worker, or by
+ *   the producer that wakes it.
  * - errors, next_error: under error_mutex.
  *
  * A worker that dies leaves cells TAKEN, and the next worker takes them over.
- * That is right because its transaction did not commit: answers are published in
- * the commit callback, where no interrupt is served.
+ * That is right because its transaction did not commit: answers are published
+ * in the commit callback, where no interrupt is served.
  */
 #include "postgres.h"
 
@@ -74,7 +77,7 @@
 #define FIRST_TICKET		(UINT64CONST(1) << 51)
 
 Rings	   *seckill_rings = NULL;
-RingCell   *seckill_ring_cells = NULL;	/* seckill_queue_size for each queue */
+RingCell   *seckill_ring_cells = NULL;	/* seckill_queue_size for each ring */
 
 /* The ring of the current database, once this backend has used it. */
 Ring	   *seckill_my_ring = NULL;
@@ -360,8 +363,8 @@ seckill_ring_put(Ring *ring, const Purchase *p, int waiter, uint64 *ticket)
 
 
 /*
- * Return the number of purchases in the ring that are not decided.  *pid is set
- * to the worker's, or 0 if there is none.
+ * Return the number of purchases in the ring that are not decided.  *pid is
+ * set to the worker's, or 0 if there is none.
  */
 int64
 seckill_ring_backlog(int *pid)

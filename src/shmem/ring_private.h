@@ -89,7 +89,7 @@ typedef struct Ring
 	char		pad0[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint64 tail;		/* next ticket */
 	char		pad1[PG_CACHE_LINE_SIZE];
-	pg_atomic_uint64 head;		/* all before it are decided */
+	pg_atomic_uint64 head;		/* all before it are decided or left */
 	char		pad2[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint32 sleeping;	/* must the worker be woken? */
 	char		pad3[PG_CACHE_LINE_SIZE];
@@ -118,7 +118,9 @@ extern void seckill_ring_need_worker(Ring *ring);
 extern bool seckill_ring_put(Ring *ring, const Purchase *p, int waiter,
 							 uint64 *ticket);
 
-/* The cell of a ticket, and of those one or more rounds away. */
+/*
+ * The cell of a ticket; tickets that differ by seckill.queue_size share one.
+ */
 static inline RingCell *
 cell_of(Ring *ring, uint64 ticket)
 {

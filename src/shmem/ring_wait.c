@@ -3,12 +3,12 @@
  *		The buyers' side of the queue: hand a purchase in, wait for its answer,
  *		leave, and look an answer up by ticket.
  *
- * A buyer that waits sleeps on the waiter word of its cell.  It is woken by the
- * worker when the answer is published.  Sessions that look an answer up sleep on
- * the ring's condition variable, which each batch broadcasts.
+ * A buyer that waits sleeps on the waiter word of its cell.  It is woken by
+ * the worker when the answer is published.  Sessions that look an answer up
+ * sleep on the ring's condition variable, which each batch broadcasts.
  *
- * A backend waits for one ticket at a time, kept here until the answer has been
- * read or the transaction aborts.  See ring.c for who may change what.
+ * A backend waits for one ticket at a time, kept here until the answer has
+ * been read or the transaction aborts.  See ring.c for who may change what.
  */
 #include "postgres.h"
 
@@ -199,7 +199,7 @@ seckill_ring_abandon(void)
 
 
 /*
- * By ticket
+ * Looking up by ticket
  */
 
 /* Raise: the answer to a ticket is not known. */
@@ -251,7 +251,7 @@ look_up(Ring *ring, uint64 ticket, int64 *order_id)
 	return outcome;
 }
 
-/* Sleep until the next batch or that time; false if the time is over. */
+/* Sleep until the next batch or the given time; false if that has passed. */
 static bool
 await_batch(Ring *ring, ClockTime until)
 {
@@ -289,8 +289,8 @@ check_ticket(Ring *ring, int64 number)
 
 /*
  * Return the outcome of a ticket and set *order_id; SECKILL_QUEUED if it is
- * not decided before that time (of seckill_clock()).  Raises the
- * error of a purchase that failed, and see look_up().
+ * not decided before the given time of seckill_clock().  Raises the error of a
+ * purchase that failed, and what look_up() raises.
  */
 SeckillOutcome
 seckill_ring_result(int64 number, ClockTime until, int64 *order_id)

@@ -5,8 +5,8 @@
  *
  * A ring has one worker at most: the process that has set worker to
  * WORKER_RUNNING, under seckill_rings->lock.  Only that process calls the
- * functions below, on seckill_my_ring.  It keeps no state of its own here.  See
- * ring.c for who may change what.
+ * functions below, on seckill_my_ring.  It keeps no state of its own here.
+ * See ring.c for who may change what.
  */
 #include "postgres.h"
 
@@ -113,8 +113,8 @@ has_work(Ring *ring)
 
 /*
  * The idle worker wants to end; returns false if it has to go on, because a
- * purchase has come in and no other worker has been requested.  A producer
- * reads worker after its cell is READY, and we read the cells after worker is
+ * purchase has come in and no other worker is running.  A producer reads
+ * worker after its cell is READY, and we read the cells after worker is
  * WORKER_NONE: either it finds no worker, or we find its cell.
  */
 bool
@@ -162,7 +162,7 @@ seckill_ring_sleep(int timeout_ms)
 	return woken;
 }
 
-/* Sleep until the timeout, or until there is a ticket from seen on. */
+/* Sleep until the timeout, or until tail has moved past seen. */
 void
 seckill_ring_nap(uint64 seen, int timeout_ms)
 {

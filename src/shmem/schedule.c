@@ -5,31 +5,32 @@
  * Shared memory with a slot per database: the next time at which an order
  * expires or a sale is about to open.  Like all shared memory of the extension
  * it is derived from the tables: the launcher has each database examined when
- * the server starts and at intervals after that, which also finds work that was
- * not announced (see worker/maintenance.c).
+ * the server starts and at intervals after that, which also finds work that
+ * was not announced (see worker/maintenance.c).
  *
  * - dbid of a slot, and used: under schedule->lock.  A database keeps its slot
  *   until it is dropped.
  * - due: a time of the wall clock, as in the tables.  A process that has
  *   committed something that is due earlier moves due to that time.  The
- *   launcher takes it, that is, sets it to "never", when it starts a worker, and
- *   the worker takes it before the snapshot that it searches the tables with.
- *   So anything that the snapshot does not show is announced after due was
- *   taken, and anything announced before is shown.
- * - look: when the tables are to be searched in any case.  Moved and taken like
- *   due, by the launcher and the worker.  It is a time of the monotonic clock, so
- *   that intervals and retries do not stop when the wall clock is set back.
- * - rest: the backoff.  After several workers have failed, none is started before
- *   that time, even if something is due.  A time of the monotonic clock.
+ *   launcher takes it, that is, sets it to "never", when it starts a worker,
+ *   and the worker takes it before the snapshot that it searches the tables
+ *   with.  So anything that the snapshot does not show is announced after due
+ *   was taken, and anything announced before is shown.
+ * - look: when the tables are to be searched in any case.  Moved and taken
+ *   like due, by the launcher and the worker.  It is a time of the monotonic
+ *   clock, so that intervals and retries do not stop when the wall clock is
+ *   set back.
+ * - backoff_until: after several workers have failed, none is started before
+ *   this time, even if something is due.  A time of the monotonic clock.
  * - failures: how many workers in a row have failed before anything was done.
- *   The worker writes rest and failures; both are reset when the database is
- *   dropped.
- * - awake: is there a worker, to be told of what is due earlier?  A worker that
- *   ends wakes the launcher after it has cleared awake, and the launcher reads
- *   due again once the process has ended, so nothing announced meanwhile is
- *   missed.
- * - latches: set without a lock; a process that was woken for nothing goes back
- *   to sleep.
+ *   The worker writes backoff_until and failures; both are reset when the
+ *   database is dropped.
+ * - awake: is there a worker, to be told of what is due earlier?  A worker
+ *   that ends wakes the launcher after it has cleared awake, and the launcher
+ *   reads due again once the process has ended, so nothing announced meanwhile
+ *   is missed.
+ * - latches: set without a lock; a process that was woken for nothing goes
+ *   back to sleep.
  */
 #include "postgres.h"
 
@@ -49,8 +50,8 @@
 #define SCHEDULE_DATABASES	1024
 
 /* The backoff after a maintenance worker has failed. */
-#define MIN_REST_MS			1000
-#define MAX_REST_MS			60000
+#define MIN_BACKOFF_MS			1000
+#define MAX_BACKOFF_MS			60000
 
 typedef struct ScheduleSlot
 {
@@ -58,7 +59,7 @@ typedef struct ScheduleSlot
 	pg_atomic_uint32 awake;
 	pg_atomic_uint64 due;		/* a TimestampTz */
 	pg_atomic_uint64 look;		/* a ClockTime */
-	pg_atomic_uint64 rest;		/* a ClockTime */
+	pg_atomic_uint64 backoff_until; /* a ClockTime */
 	int			failures;
 	Latch	   *latch;			/* of the worker, or of the last one */
 } ScheduleSlot;
@@ -101,7 +102,7 @@ init(void)
 		pg_atomic_init_u32(&schedule->slots[i].awake, 0);
 		pg_atomic_init_u64(&schedule->slots[i].due, (uint64) SECKILL_NEVER);
 		pg_atomic_init_u64(&schedule->slots[i].look, (uint64) SECKILL_NEVER);
-		pg_atomic_init_u64(&schedule->slots[i].rest, 0);
+		pg_atomic_init_u64(&schedule->slots[i].backoff_until, 0);
 	}
 }
 
@@ -184,7 +185,7 @@ delay_of(ScheduleSlot *slot)
 	int64		delay = Min(left_until(&slot->due, GetCurrentTimestamp()),
 							left_until(&slot->look, now));
 
-	return Max(delay, left_until(&slot->rest, now));
+	return Max(delay, left_until(&slot->backoff_until, now));
 }
 
 /* Move due or look to an earlier time; returns whether that changed it. */
@@ -248,7 +249,7 @@ seckill_schedule_drop_database(Oid dbid)
 		slot->dbid = InvalidOid;
 		pg_atomic_write_u64(&slot->due, (uint64) SECKILL_NEVER);
 		pg_atomic_write_u64(&slot->look, (uint64) SECKILL_NEVER);
-		pg_atomic_write_u64(&slot->rest, 0);
+		pg_atomic_write_u64(&slot->backoff_until, 0);
 		slot->failures = 0;
 	}
 	LWLockRelease(schedule->lock);
@@ -260,8 +261,9 @@ seckill_schedule_drop_database(Oid dbid)
  */
 
 /*
- * Something is due at that time, if this transaction commits.  For the time
- * when nothing may raise, the slot is taken now.
+ * Note that something is due at the given time if this transaction commits.
+ * Takes the slot of the database now, so that seckill_schedule_end() only has
+ * to write to it.
  */
 void
 seckill_schedule_note(TimestampTz time)
@@ -302,7 +304,7 @@ seckill_schedule_attend(void)
 
 	if (slot == NULL)
 		return false;
-	pg_atomic_write_u64(&slot->rest, 0);
+	pg_atomic_write_u64(&slot->backoff_until, 0);
 	slot->latch = MyLatch;
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->awake, 1);
@@ -353,12 +355,12 @@ seckill_schedule_worked(void)
 void
 seckill_schedule_failed(void)
 {
-	int64		rest = USECS(MIN_REST_MS) << Min(my_slot->failures, 16);
+	int64		backoff = USECS(MIN_BACKOFF_MS) << Min(my_slot->failures, 16);
 
-	rest = Min(rest, USECS(MAX_REST_MS));
+	backoff = Min(backoff, USECS(MAX_BACKOFF_MS));
 	if (my_slot->failures++ > 0)
-		pg_atomic_write_u64(&my_slot->rest, (uint64) (seckill_clock() + rest));
-	look_in(my_slot, rest);
+		pg_atomic_write_u64(&my_slot->backoff_until, (uint64) (seckill_clock() + backoff));
+	look_in(my_slot, backoff);
 }
 
 /* The worker ends: the launcher is woken from now on.  Does not raise. */

@@ -2,15 +2,15 @@
  * stat.c
  *		Statistics in shared memory.
  *
- * Calls are counted per item and mode, in counters beside the cache entries: the
- * index of the entry that a call has pinned is that of its counters.  They are
- * striped by process, so that few processes add to one cache line; a reader adds
- * the stripes up.  So the counters are exact and visible at once, and cost a
- * call a few atomic additions.  They last as long as the entry.
+ * Calls are counted per item and mode, in counters beside the cache entries:
+ * the index of the entry that a call has pinned is that of its counters.  They
+ * are striped by process, so that few processes add to one cache line; a
+ * reader adds the stripes up.  The counters are exact and visible at once, and
+ * cost a call a few atomic additions.  They last as long as the entry.
  *
- * A table of databases counts what has no entry: calls that found no entry, and
- * the work of background processes.  A database that finds no place in this
- * table is not counted.
+ * A table of databases counts what has no entry: calls that found no entry,
+ * and the work of background processes.  When this table is full, a further
+ * database is not counted.
  *
  * A call is counted when it is answered; a call that raises an error is not.
  * Events during a call (a wait, a lost race, a refill) are counted in the
@@ -20,8 +20,9 @@
  * - All counters: atomic, no lock.  They are set to zero when an entry or a
  *   database begins to use them, while no other process counts there.
  *
- * Counting never raises and never waits for a transaction, so it may be done in
- * a commit callback.  The first time in a database it takes stats->lock.
+ * Counting never raises and never waits for a transaction, so it may be done
+ * in a commit callback.  The first count of a process for its database takes
+ * stats->lock.
  */
 #include "postgres.h"
 
@@ -91,7 +92,7 @@ const SeckillShmem seckill_stat_shmem = {"seckill_stats", request, init};
 
 
 /*
- * Zero
+ * Initializing and resetting
  */
 
 /* Initialize counters that no other process uses yet. */
@@ -400,8 +401,8 @@ add_up(CallStats *calls, StatSums sums)
 
 /*
  * Read the call counters of the entry of this index or, for -1, of the calls
- * of the current database that had no entry.  *since is the time when they were
- * zero.  Returns false if there are none.
+ * of the current database that had no entry.  *since is the time when they
+ * were zero.  Returns false if there are none.
  */
 bool
 seckill_stat_read_calls(int index, StatSums sums, TimestampTz *since)
