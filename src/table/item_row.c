@@ -2,9 +2,9 @@
  * item_row.c
  *		One row of seckill.items, fetched from its index by its key.
  *
- * This is the commonest read: it needs no SPI, no executor and no rights, and
- * works outside seckill_table_begin().  The functions differ in the snapshot,
- * and in whether the locks on table and key are kept:
+ * This is the most frequent read: it needs no SPI, no executor and no rights,
+ * and works outside seckill_table_begin().  The functions differ in the
+ * snapshot, and in whether the locks on table and key are kept:
  *
  *	seckill_item_read_latest			latest snapshot, locks kept
  *	seckill_item_read_latest_unlocked	latest snapshot, locks released
@@ -92,8 +92,8 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 }
 
 /*
- * Fetch the row by its key from the open table.  Locks the key, and releases it
- * at the end if unlock is AccessShareLock; NoLock keeps it.
+ * Fetch the row by its key from the open table.  Locks the key, and releases
+ * it at the end if unlock is AccessShareLock; NoLock keeps it.
  */
 bool
 seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
@@ -119,9 +119,9 @@ seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *ro
 }
 
 /*
- * Read the row under a snapshot that is taken once the table is open.  Releases
- * the locks on table and key at the end if unlock is AccessShareLock; NoLock
- * keeps them.
+ * Read the row under a snapshot that is taken once the table is open.
+ * Releases the locks on table and key at the end if unlock is AccessShareLock;
+ * NoLock keeps them.
  */
 static bool
 read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
@@ -148,9 +148,10 @@ seckill_item_read_latest(int64 item_id, ItemRow *row)
 }
 
 /*
- * Read the latest committed row, or our own change of it, and release the locks
- * on table and key.  For a caller that then waits for another process, unseen
- * by the deadlock detector: it must not keep a lock that others wait for.
+ * Read the latest committed row, or our own change of it, and release the
+ * locks on table and key.  For a caller that then waits for another process,
+ * unseen by the deadlock detector: it must not keep a lock that others wait
+ * for.
  */
 bool
 seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row)

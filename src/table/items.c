@@ -2,13 +2,15 @@
  * items.c
  *		Statements on seckill.items: move units, find leases and openings.
  *
- * All run between seckill_table_begin() and seckill_table_end().  Units move
- * between stock, lease and buyer; each such UPDATE raises the row's version.
+ * All functions run between seckill_table_begin() and seckill_table_end().
+ * Units move between stock, lease and buyer; each such UPDATE raises the row's
+ * version.
  *
- * xact/changes.c is told what a statement did to the row.  ROW_LOCKED: the
- * transaction must not wait for those who wait for the row.  ROW_CHANGED, where
- * units may have come back to the stock: its commit is announced to the cache,
- * and until then it publishes nothing that it alone can see.
+ * Each statement notes in xact/changes.c what it did to the row.  ROW_LOCKED:
+ * the transaction must not wait for sessions that wait for the row.
+ * ROW_CHANGED, where units may have come back to the stock: the commit is
+ * announced to the cache, and until then the transaction publishes nothing
+ * that it alone can see.
  */
 #include "postgres.h"
 
@@ -73,7 +75,8 @@ static SqlPlan sell_plan = {
 };
 
 /*
- * Sell units of the row's stock, waiting for its lock; false if there are fewer.
+ * Sell units of the row's stock, waiting for its lock; false if there are
+ * fewer.
  */
 bool
 seckill_item_sell(int64 item_id, int32 units)
@@ -274,7 +277,7 @@ static SqlPlan add_stock_plan = {
 	.types = {INT8OID, INT4OID}
 };
 
-/* Return units of orders that are live no more to the stock of a locked row. */
+/* Return units of orders that are no longer live to a locked row's stock. */
 void
 seckill_item_add_stock(int64 item_id, int32 units)
 {
@@ -328,9 +331,10 @@ static SqlPlan add_supply_plan = {
 };
 
 /*
- * Add to the units ever supplied to an item; a negative number subtracts.  All
- * of them can come back to the row, whose stock must have room for them: more
- * is an error.  Does nothing if the row has been deleted.
+ * Add to the units ever supplied to an item; a negative number subtracts.
+ * Raises an error if they would exceed PG_INT32_MAX, because all of them can
+ * come back to the stock of the row.  Does nothing if the row has been
+ * deleted.
  */
 void
 seckill_item_add_supply(int64 item_id, int64 units)
@@ -361,8 +365,8 @@ static SqlPlan subtract_supply_plan = {
 
 /*
  * Subtract from the units ever supplied, on a locked row, and seal it anew,
- * whether or not its seal was right; a negative number adds.  Returns the units
- * supplied after that.
+ * whether or not its seal was right; a negative number adds.  Returns the
+ * units supplied after that.
  */
 int64
 seckill_item_subtract_supply(int64 item_id, int64 units, const ItemRow *row)
@@ -393,7 +397,7 @@ static SqlPlan any_lease_plan = {
 	.sql = "SELECT 1 FROM seckill.items WHERE leased" GT "0 LIMIT 1"
 };
 
-/* Has any item an open lease? */
+/* Does any item have leased units? */
 bool
 seckill_items_any_lease(void)
 {
@@ -434,7 +438,7 @@ static SqlPlan next_opening_plan = {
 	.types = {TIMESTAMPTZOID}
 };
 
-/* When the first sale after a time opens; DT_NOEND: none does. */
+/* Return when the first sale after a time opens; DT_NOEND if none does. */
 TimestampTz
 seckill_items_next_opening(TimestampTz after)
 {

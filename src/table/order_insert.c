@@ -1,10 +1,10 @@
 /*
  * order_insert.c
- *		Inserts the orders of purchases, and has the fence.
+ *		Inserts the orders of purchases, and checks the fence.
  *
  * One INSERT writes the orders of one mode, for units of the row or of one
- * lease.  It runs between seckill_table_begin() and seckill_table_end(), as the
- * owner of seckill.orders.
+ * lease.  It runs between seckill_table_begin() and seckill_table_end(), as
+ * the owner of seckill.orders.
  */
 #include "postgres.h"
 
@@ -46,8 +46,8 @@ pay_by(const Purchase *p, const NewOrders *new)
 }
 
 /*
- * Run an INSERT of orders as their owner, under the snapshot of *new.  Mode and
- * lease are its arguments 7 and 8.  Returns the number of rows inserted.
+ * Run an INSERT of orders as their owner, under the snapshot of *new.  Mode
+ * and lease are its arguments 7 and 8.  Returns the number of rows inserted.
  */
 static uint64
 run_insert(SqlPlan *plan, Datum *args, char *nulls, const NewOrders *new)
@@ -164,7 +164,7 @@ insert_many(Purchase **list, int n, const NewOrders *new)
 	return run_insert(&insert_many_plan, args, nulls, new);
 }
 
-/* Tell the maintenance worker when the first of these must be paid. */
+/* Schedule the maintenance worker for when the first of these must be paid. */
 static void
 schedule_payments(Purchase **list, int n, const NewOrders *new)
 {
@@ -212,9 +212,9 @@ seckill_orders_insert(Purchase **list, int n)
 
 /*
  * The fence: insert orders of one item for units of a lease, if the item's row
- * carries that lease.  Returns false, with nothing inserted, if it does not.  The
- * entry must still carry it, too: while we waited for the lock on the table, a
- * TRUNCATE may have committed.  One snapshot serves both statements.
+ * carries that lease.  Returns false, with nothing inserted, if it does not.
+ * The entry must still carry it, too: while we waited for the lock on the
+ * table, a TRUNCATE may have committed.  One snapshot serves both statements.
  */
 bool
 seckill_orders_insert_fenced(Purchase **list, int n, int64 lease_id)

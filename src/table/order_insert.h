@@ -1,6 +1,6 @@
 /*
  * order_insert.h
- *		Inserts the orders of purchases, and has the fence.
+ *		Inserts the orders of purchases, and checks the fence.
  */
 #ifndef SECKILL_TABLE_ORDER_INSERT_H
 #define SECKILL_TABLE_ORDER_INSERT_H

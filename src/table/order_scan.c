@@ -4,8 +4,8 @@
  *
  * A scan looks up any number of keys (item_id, user_id) or (item_id,
  * request_id) under one latest snapshot: it sees all committed orders and our
- * own, at any isolation level.  It needs no SPI, checks no rights, and gives up
- * its locks on table and index at its end.
+ * own, at any isolation level.  It needs no SPI, checks no rights, and gives
+ * up its locks on table and index at its end.
  */
 #include "postgres.h"
 
@@ -106,8 +106,9 @@ seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id)
 }
 
 /*
- * The transaction that wrote the order as it was found.  For a frozen row it is
- * FrozenTransactionId, as the status of the writer may not be kept any more.
+ * The transaction that wrote the order as it was found.  For a frozen row it
+ * is FrozenTransactionId, as the status of the writer may not be kept any
+ * more.
  */
 static TransactionId
 order_xmin(OrderScan *s)

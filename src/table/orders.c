@@ -3,10 +3,11 @@
  *		Statements on orders that exist: move them from state to state, find
  *		those that are due, read them.
  *
- * All run between seckill_table_begin() and seckill_table_end(), as the owner of
- * seckill.orders.  That an order's state has changed is checked against what the
- * UPDATE returns: a trigger of the application that skips or restores the row
- * would otherwise have its units returned again and again.
+ * All functions run between seckill_table_begin() and seckill_table_end(), as
+ * the owner of seckill.orders.  Each change of state is checked against the
+ * state that the UPDATE returns.  Otherwise a trigger of the application that
+ * skips or restores the row would cause its units to be returned again and
+ * again.
  */
 #include "postgres.h"
 
@@ -54,9 +55,9 @@ seckill_orders_not_updated(int64 item_id, int64 order_id)
 }
 
 /*
- * Run an UPDATE that moves orders of one item to a state and returns the state.
- * Raises an error if a trigger has kept another state.  Returns how many it
- * moved, and leaves its result for the caller to free.
+ * Run an UPDATE that moves orders of one item to a state and returns the
+ * state.  Raises an error if a trigger has kept another state.  Returns how
+ * many it moved, and leaves its result for the caller to free.
  */
 static int
 move_orders(SqlPlan *plan, Datum *args, OrderState to)
@@ -75,8 +76,8 @@ move_orders(SqlPlan *plan, Datum *args, OrderState to)
 }
 
 /*
- * Run an UPDATE that moves one order, its second argument, to a state; false if
- * it found none to move.
+ * Run an UPDATE that moves one order, its second argument, to a state; false
+ * if it found none to move.
  */
 static bool
 move_order(SqlPlan *plan, Datum *args, OrderState to)
@@ -264,8 +265,9 @@ static SqlPlan overdue_plan = {
 };
 
 /*
- * Find overdue orders, the oldest first, at most max.  Leaves out the orders of
- * the items in except, and the first skip of the others.  Returns their number.
+ * Find overdue orders, the oldest first, at most max.  Leaves out the orders
+ * of the items in except, and the first skip of the others.  Returns their
+ * number.
  */
 int
 seckill_orders_overdue(TimestampTz now, const int64 *except, int nexcept,
@@ -324,7 +326,9 @@ static SqlPlan limit_orders_plan = {
 	.types = {INT8OID}
 };
 
-/* The item has a limit from now on: let the orders made before count for it. */
+/*
+ * The item has a limit from now on: let the orders made before count for it.
+ */
 void
 seckill_orders_mark_limited(int64 item_id)
 {

@@ -4,34 +4,35 @@
  *		which plans, under which snapshots.
  *
  * User.  Statements run between seckill_table_begin() and seckill_table_end()
- * as the owner of seckill.items, in the way that the foreign-key triggers reach
- * their tables, so callers need no right on the tables.  On an error, the abort
- * of the (sub)transaction restores the user and closes SPI.
+ * as the owner of seckill.items, in the way that the foreign-key triggers
+ * reach their tables, so callers need no right on the tables.  On an error,
+ * the abort of the (sub)transaction restores the user and closes SPI.
  *
- * Names.  Every name and operator is schema-qualified: the caller's search_path
- * decides nothing.
+ * Names.  Every name and operator is schema-qualified: the caller's
+ * search_path decides nothing.
  *
  * Plans.  Each statement has one saved plan per backend, a generic one, made
  * with sequential scans disabled and under none of the caller's settings.  For
  * a small items table the planner would otherwise read every dead version of
  * every item, and a serializable transaction would conflict with every buyer.
- * Where orders are found by their key, 'pending' is an argument.  As a constant
- * it would allow the index of pending orders, which looks cheap while there
- * are none, and the plan is kept.
+ * Where orders are found by their key, 'pending' is an argument.  As a
+ * constant it would allow the index of pending orders, which looks cheap while
+ * there are none, and the plan is kept.
  *
  * Locks.  Rows are locked FOR NO KEY UPDATE, no stronger than the UPDATE that
  * follows, which never changes a key.  A transaction that has inserted a row
- * that refers to the item or the order (FOR KEY SHARE) therefore keeps nobody
- * waiting, and does not deadlock with other such transactions when it buys.
+ * that refers to the item or the order (FOR KEY SHARE) therefore blocks no
+ * purchase, and does not deadlock with other such transactions when it buys.
  * Table locks are taken by relation.c.
  *
  * Snapshots.  A statement runs under the transaction's snapshot, which in READ
  * COMMITTED is a new one per statement.  Statements that must see the latest
- * committed rows at any isolation level, such as the count of what a dead lease
- * has sold, run under the latest snapshot: seckill_plan_run_latest().
+ * committed rows at any isolation level, such as the count of what a dead
+ * lease has sold, run under the latest snapshot: seckill_plan_run_latest().
  *
- * A row of seckill.items by its key is what is read most often: item_row.c
- * fetches it from the index, without the executor's start-up.
+ * The most frequent read, that of a row of seckill.items by its key, is not
+ * here: item_row.c fetches the row from the index, without the executor's
+ * start-up.
  */
 #include "postgres.h"
 
@@ -99,7 +100,7 @@ seckill_table_restore_user(const TableCaller *previous)
 	SetUserIdAndSecContext(previous->user, previous->context);
 }
 
-/* Does the call that runs have a user of SPI around it? */
+/* Is SPI connected, that is, is this call nested in a caller of SPI? */
 bool
 seckill_table_spi_in_use(void)
 {
@@ -257,11 +258,11 @@ seckill_plan_get(SqlPlan *plan)
  */
 
 /*
- * Keep SPI from making custom plans until seckill_plan_end_generic().  A caller
- * that has set plan_cache_mode to force_custom_plan would otherwise have one
- * made for each of our statements, under its own settings.  Triggers of the
- * application run without custom plans meanwhile, too.  Returns the GUC nest
- * level, or 0 if there was nothing to set.
+ * Keep SPI from making custom plans until seckill_plan_end_generic().  A
+ * caller that has set plan_cache_mode to force_custom_plan would otherwise
+ * have one made for each of our statements, under its own settings.  Triggers
+ * of the application run without custom plans meanwhile, too.  Returns the GUC
+ * nest level, or 0 if there was nothing to set.
  */
 int
 seckill_plan_begin_generic(void)
@@ -317,8 +318,8 @@ seckill_plan_run(SqlPlan *plan, Datum *args)
 
 /*
  * Run a SELECT, as the owner of its table, under the latest snapshot: it sees
- * the latest committed rows and our own.  Locks both tables before it takes the
- * snapshot.  Returns the number of rows.
+ * the latest committed rows and our own.  Locks both tables before it takes
+ * the snapshot.  Returns the number of rows.
  */
 uint64
 seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
@@ -377,8 +378,8 @@ seckill_plan_copy_columns(Datum *values, bool *nulls)
 }
 
 /*
- * Run a SELECT of one time as seckill_plan_run_latest() does.  Returns the time
- * of the first row, or DT_NOEND if there is no row.
+ * Run a SELECT of one time as seckill_plan_run_latest() does.  Returns the
+ * time of the first row, or DT_NOEND if there is no row.
  */
 TimestampTz
 seckill_plan_first_time(SqlPlan *plan, Datum *args, Oid owner)

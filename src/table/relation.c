@@ -4,12 +4,12 @@
  *
  * No other file opens or locks them, so this one alone knows which relations
  * hold an item and its orders.  A table is opened before the snapshot is taken
- * that reads it: a TRUNCATE that ran before we had the lock is then seen.
- * Whoever opens a relation closes it, and says there whether the lock is kept
- * until the end of the transaction.
+ * that reads it: a TRUNCATE that ran before we had the lock is then seen.  A
+ * caller that opens a relation also closes it, and there releases the lock or
+ * keeps it until the end of the transaction.
  *
- * Locks that are kept are taken in the order items, orders, as TRUNCATE of both
- * tables takes them.
+ * Locks that are kept are taken in the order items, orders, as TRUNCATE of
+ * both tables takes them.
  */
 #include "postgres.h"
 
@@ -41,8 +41,8 @@ seckill_relation_open_items_key(void)
 }
 
 /*
- * Open seckill.orders for reading.  What this transaction has written so far is
- * visible to a snapshot that is taken after that.
+ * Open seckill.orders for reading.  What this transaction has written so far
+ * is visible to a snapshot that is taken after that.
  */
 Relation
 seckill_relation_open_orders(void)

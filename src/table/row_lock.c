@@ -2,9 +2,9 @@
  * row_lock.c
  *		Locks rows of seckill.items, and reads them as they were locked.
  *
- * All run between seckill_table_begin() and seckill_table_end().  A row that was
- * locked is noted in xact/changes.c, as the transaction must not wait for those
- * who wait for the row.
+ * All functions run between seckill_table_begin() and seckill_table_end().  A
+ * row that was locked is noted in xact/changes.c, as the transaction must not
+ * wait for sessions that wait for the row.
  */
 #include "postgres.h"
 
@@ -26,8 +26,8 @@
 #include "xact/changes.h"
 
 /*
- * Fill *row from row i of the result of a locking SELECT: xmin, then the columns
- * of the table.  Returns the item_id.
+ * Fill *row from row i of the result of a locking SELECT: xmin, then the
+ * columns of the table.  Returns the item_id.
  */
 static int64
 read_locked(uint64 i, ItemRow *row)
@@ -76,8 +76,8 @@ static SqlPlan lock_plan = {
 
 /*
  * Lock the row, wait for it if another transaction has it locked, and read it.
- * Raises an error if there is no such item.  After a wait for a DELETE the row is
- * looked up again, as the item may have been inserted anew; a snapshot that
+ * Raises an error if there is no such item.  After a wait for a DELETE the row
+ * is looked up again, as the item may have been inserted anew; a snapshot that
  * cannot see the new row is too old, which is a serialization failure.
  */
 void
@@ -100,8 +100,8 @@ static SqlPlan try_lock_plan = {
 };
 
 /*
- * Lock the row and read it; false at once if another transaction has it locked,
- * or if there is no such item.
+ * Lock the row and read it; false at once if another transaction has it
+ * locked, or if there is no such item.
  */
 bool
 seckill_item_try_lock_row(int64 item_id, ItemRow *row)

@@ -1,23 +1,24 @@
 /*
  * changes.c
  *		What the current transaction has done to rows and tables, and which
- *		statements of the extension's own run.
+ *		statements of the extension are running.
  *
  * Rows.  A short list of the item rows that this transaction has locked or
- * changed.  Such a transaction must not wait for those who wait for the row,
- * nor publish in the cache what it alone can see.  At commit its changes are
- * announced to the cache.  Rows for which the list has no slot are counted as
- * all rows: that costs caution, not correctness.
+ * changed.  Such a transaction must not wait for sessions that wait for the
+ * row, nor publish in the cache what it alone can see.  At commit its changes
+ * are announced to the cache.  Once the list is full, a further row makes the
+ * transaction count as one that has locked (or changed) all rows, which is
+ * slower but correct.
  *
  * Tables.  Incarnations of seckill.items that were truncated or dropped, and a
  * database that was dropped.  Their cache entries are dropped at commit.
  *
- * Own statements.  The statements of the extension that run at this moment, by
- * which the triggers tell them from statements of the application.
+ * Own statements.  The statements of the extension that are running.  Triggers
+ * use the list to tell them from statements of the application.
  *
  * A note belongs to a nest level: it moves up a level when its subtransaction
- * commits, and is forgotten when it aborts.  The functions that src/callbacks.c
- * calls at these ends raise nothing and allocate nothing.
+ * commits, and is forgotten when it aborts.  The functions that
+ * src/callbacks.c calls at these ends raise nothing and allocate nothing.
  */
 #include "postgres.h"
 
@@ -55,9 +56,10 @@ typedef struct OwnStatement
 } OwnStatement;
 
 /*
- * Statements and work of the extension's own that run, the innermost last.  When
- * a trigger of the application catches an error, seckill_change_abort_level()
- * removes those of the levels that it aborts; those around them still run.
+ * Statements and work of the extension's own that run, the innermost last.
+ * When a trigger of the application catches an error,
+ * seckill_change_abort_level() removes those of the levels that it aborts;
+ * those around them still run.
  */
 static OwnStatement *own = NULL;
 static int	nown = 0;
@@ -66,7 +68,7 @@ static int	max_own = 0;
 static RowNote rows[ROWS];
 static int	nrows = 0;
 
-/* There were rows that found no slot: count as all rows. */
+/* The list was full when a further row was noted: all rows count as such. */
 static bool more_locked = false;
 static bool more_changed = false;
 
@@ -86,7 +88,7 @@ static Oid	dropped_database = InvalidOid;
  * Own statements
  */
 
-/* How many triggers run around us. */
+/* Return how many triggers are running around this call. */
 static int
 trigger_depth(void)
 {
@@ -138,7 +140,8 @@ seckill_change_end_own(void)
 /*
  * Work on an item begins: several statements of our own that belong together,
  * such as a purchase between its units and its order.  Triggers that run
- * meanwhile must not delete the item.  An error ends the work like a statement.
+ * meanwhile must not delete the item.  An error ends the work like a
+ * statement.
  */
 void
 seckill_change_begin_work(int64 item_id)
@@ -165,8 +168,8 @@ seckill_change_at_work(int64 item_id)
 }
 
 /*
- * Has our own statement on the item fired this trigger?  Other triggers of that
- * statement may run statements of the application, one level deeper.
+ * Has our own statement on the item fired this trigger?  Other triggers of
+ * that statement may run statements of the application, one level deeper.
  */
 bool
 seckill_change_is_own(int64 item_id)
@@ -227,7 +230,10 @@ seckill_change_note_row(int64 item_id, RowState state)
 	nrows++;
 }
 
-/* Did this transaction bring the row to the state, or may it have? */
+/*
+ * Is the row in this state, or, because the list was full, may it be?  A
+ * changed row is in state ROW_LOCKED, too.
+ */
 static bool
 row_has_state(int64 item_id, RowState state)
 {
@@ -257,9 +263,9 @@ seckill_change_changed_row(int64 item_id)
  */
 
 /*
- * Note that an incarnation of seckill.items is truncated or dropped: its entries
- * are dropped at commit.  If one transaction does that to more than EMPTIED of
- * them, entries of the others stay until they are evicted.
+ * Note that an incarnation of seckill.items is truncated or dropped: its
+ * entries are dropped at commit.  If one transaction does that to more than
+ * EMPTIED of them, entries of the others stay until they are evicted.
  */
 void
 seckill_change_note_emptied(Oid items)
@@ -281,7 +287,7 @@ seckill_change_emptied_items(void)
 	return nemptied > 0;
 }
 
-/* Note that a database is dropped: what memory knows of it goes at commit. */
+/* Note that a database is dropped: shared memory forgets it at commit. */
 void
 seckill_change_note_drop_database(Oid dbid)
 {
@@ -332,7 +338,9 @@ seckill_change_end(void)
  * The end of a subtransaction
  */
 
-/* Move the notes on rows of a level up, and merge those of one item and level. */
+/*
+ * Move the notes on rows of a level up, and merge those of one item and level.
+ */
 static void
 lift_rows(int level)
 {

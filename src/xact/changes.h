@@ -5,7 +5,9 @@
 #ifndef SECKILL_XACT_CHANGES_H
 #define SECKILL_XACT_CHANGES_H
 
-/* What this transaction did to an item's row; each state includes the former. */
+/*
+ * What this transaction did to an item's row.  A changed row is locked, too.
+ */
 typedef enum RowState
 {
 	ROW_LOCKED,

@@ -2,8 +2,8 @@
  * entry.c
  *		Cache entries, as the current transaction may use them.
  *
- * A transaction that has truncated or dropped seckill.items uses no entry until
- * it ends: what its table contains is not true for others yet.
+ * A transaction that has truncated or dropped seckill.items uses no entry
+ * until it ends, because other transactions do not see its table yet.
  */
 #include "postgres.h"
 
@@ -23,8 +23,8 @@ seckill_entry_find(int64 item_id)
 }
 
 /*
- * Find or make the entry of an item, and pin it; NULL if the cache has no room,
- * see seckill_cache_enter().
+ * Find or make the entry of an item, and pin it; NULL if all entries are in
+ * use, see seckill_cache_enter().
  */
 CacheEntry *
 seckill_entry_enter(int64 item_id)

@@ -2,7 +2,8 @@
  * hold.c
  *		What the current transaction holds of the stock cache.
  *
- * A hold is what one nest level of this transaction has at one entry and lease:
+ * A hold is what one nest level of this transaction has at one entry and
+ * lease:
  *
  * - units on hold, which go back to the cache if the level aborts;
  * - credit, units that this transaction has leased from the row and that the
@@ -15,12 +16,12 @@
  * them kept or undone.
  *
  * Hold i is shown to other backends as holder i (shmem/holders.c), from just
- * before it has units until just after.  Its xid is that of the level that took
- * the units, so waiters wake when just that level aborts.
+ * before it has units until just after.  Its xid is that of the level that
+ * took the units, so waiters wake when just that level aborts.
  *
  * Units are taken from and returned to the cache by shmem/cache_counters.c,
- * under the entry's spinlock.  What can raise an error, the xid and the limit on
- * holds, comes before the units are taken.
+ * under the entry's spinlock.  What can raise an error, the xid and the limit
+ * on holds, comes before the units are taken.
  */
 #include "postgres.h"
 
@@ -77,9 +78,9 @@ publish(Hold *hold)
 }
 
 /*
- * Make sure that the next get_hold() cannot fail, as it runs when the units are
- * already taken.  Assigns an xid to this level.  Raises an error if there are
- * too many holds.
+ * Make sure that the next get_hold() cannot fail, as it runs when the units
+ * are already taken.  Assigns an xid to this level.  Raises an error if there
+ * are too many holds.
  */
 static void
 prepare_hold(void)
@@ -146,9 +147,9 @@ drop_if_empty(Hold *hold)
 }
 
 /*
- * Has this transaction slots for the holds of one more purchase?  If not, the
- * caller uses a mode that needs none.  A purchase can need three: the role of
- * the refiller, and units of the lease before and after a settle.
+ * Does this transaction have slots for the holds of one more purchase?  If
+ * not, the caller uses a mode that needs none.  A purchase can need three: the
+ * role of the refiller, and units of the lease before and after a settle.
  */
 bool
 seckill_hold_has_slot(void)
@@ -181,8 +182,8 @@ seckill_hold_own_units(CacheEntry *entry, OwnUnits *own)
 }
 
 /*
- * Has this transaction more of the entry's present lease than the given number
- * of units on hold?  Credit, and credit that was sold, is more.
+ * Does this transaction have more of the entry's present lease than the given
+ * number of units on hold?  Any credit, sold or not, counts as more.
  */
 bool
 seckill_hold_uses(CacheEntry *entry, int32 held)
@@ -203,9 +204,9 @@ seckill_hold_uses(CacheEntry *entry, int32 held)
 }
 
 /*
- * Take units from our own credit, and from the cache what the credit lacks; all
- * or nothing.  Our credit stays ours until commit, so it is read without a lock.
- * May raise an error only before the units are taken.
+ * Take units from our own credit, and from the cache what the credit lacks;
+ * all or nothing.  Our credit stays ours until commit, so it is read without a
+ * lock.  May raise an error only before the units are taken.
  */
 static void
 take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
@@ -242,9 +243,9 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 
 /*
  * Put from min to max units of the cache on hold.  Returns false, with nothing
- * taken, if there are fewer than min.  May raise an error only before the units
- * are taken.  The next free holder is shown meanwhile, and then the hold that
- * the units have gone to.
+ * taken, if there are fewer than min.  May raise an error only before the
+ * units are taken.  The next free holder is shown meanwhile, and then the hold
+ * that the units have gone to.
  */
 static bool
 take_between(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
@@ -289,8 +290,8 @@ seckill_hold_take(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 }
 
 /*
- * Put all units that the cache has on hold; our credit stays as it is.  Returns
- * false if the cache has none.
+ * Put all units that the cache has on hold; our credit stays as it is.
+ * Returns false if the cache has none.
  */
 bool
 seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken)
@@ -381,7 +382,7 @@ commit_hold(Hold *hold)
 		seckill_cache_set_refilling(hold->entry, false);
 }
 
-/* Return the units on hold to the cache; the credit has never been leased. */
+/* Return the units on hold to the cache; the lease of the credit is undone. */
 static void
 abort_hold(Hold *hold)
 {
@@ -407,7 +408,9 @@ end_hold(Hold *hold, bool committed)
 		drop_hold(hold);
 }
 
-/* The transaction has ended: commit or abort all its holds.  Raises nothing. */
+/*
+ * The transaction has ended: commit or abort all its holds.  Raises nothing.
+ */
 void
 seckill_hold_end(bool committed)
 {

@@ -3,10 +3,10 @@
  *		Heavyweight locks of the current transaction, and waits for others.
  *
  * All waits of the extension but those for the queue are waits for heavyweight
- * locks: the deadlock detector sees them, lock_timeout bounds them, and each is
- * counted.  Locks are advisory ones of our own classes, on an item or on a hash
- * of a user or request.  Two keys of one hash share a lock, which costs a wait
- * and does no other harm.
+ * locks: the deadlock detector sees them, lock_timeout bounds them, and each
+ * is counted.  Locks are advisory ones of our own classes, on an item or on a
+ * hash of a user or request.  Two keys of one hash share a lock, which costs a
+ * wait and does no other harm.
  */
 #include "postgres.h"
 
@@ -24,8 +24,8 @@
  */
 
 /*
- * Lock a hash in exclusive mode until the end of the transaction.  Returns false
- * if another transaction has the lock and may_wait is false.
+ * Lock a hash in exclusive mode until the end of the transaction.  Returns
+ * false if another transaction has the lock and may_wait is false.
  */
 bool
 seckill_lock_hash(uint64 hash, uint16 class, bool may_wait)
@@ -91,8 +91,8 @@ seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode)
  */
 
 /*
- * Wait for the end of a transaction or subtransaction; returns at once if it is
- * ours.  The wait ends after the callbacks of that transaction.
+ * Wait for the end of a transaction or subtransaction; returns at once if it
+ * is ours.  The wait ends after the callbacks of that transaction.
  */
 void
 seckill_lock_await_xact(TransactionId xid)
@@ -129,8 +129,8 @@ seckill_lock_has_table(Oid table)
 }
 
 /*
- * Has another session locked this database to drop, rename or copy it?  If not,
- * takes the lock that a session takes when it connects.
+ * Has another session locked this database to drop, rename or copy it?  If
+ * not, takes the lock that a session takes when it connects.
  */
 bool
 seckill_lock_database_is_taken(void)

@@ -2,10 +2,10 @@
  * standby.c
  *		Waits until what others have committed is on disk, or on a standby.
  *
- * A caller that writes nothing is told what others have written.  A commit can
- * be seen before it is durable: with synchronous_commit off before it is on
- * disk, with a synchronous standby before the standby has confirmed it.  An
- * answer that a crash or failover could take back must wait for it.
+ * A call that writes nothing can answer with what others have written.  A
+ * commit can be seen before it is durable: with synchronous_commit off before
+ * it is on disk, with a synchronous standby before the standby has confirmed
+ * it.  The answer must wait until a crash or failover cannot undo that commit.
  */
 #include "postgres.h"
 
@@ -25,9 +25,9 @@
 
 /*
  * Wait until the commit of a transaction that we see is on disk.  With
- * synchronous_commit off, waits only if always is true, as our own commit would
- * not wait either.  The server remembers the WAL position of an asynchronous
- * commit for this purpose.
+ * synchronous_commit off, waits only if always is true, as our own commit
+ * would not wait either.  The server remembers the WAL position of an
+ * asynchronous commit for this purpose.
  */
 void
 seckill_standby_await_flush(TransactionId xid, bool always)
@@ -65,10 +65,10 @@ seckill_standby_is_awaited(void)
 
 /*
  * Make our commit wait for the synchronous standby before the caller is told
- * what others have written.  What is committed and visible may not be confirmed
- * by the standby yet: the session that waited for that may have been terminated,
- * or the server restarted.  Our commit has nothing else to write, so it writes a
- * WAL record, which is behind theirs.
+ * what others have written.  What is committed and visible may not be
+ * confirmed by the standby yet: the session that waited for that may have been
+ * terminated, or the server restarted.  Our commit has nothing else to write,
+ * so it writes a WAL record, which is behind theirs.
  */
 void
 seckill_standby_await(void)
