@@ -4,16 +4,16 @@
  *		with lost units.
  *
  * A caller reads the generation of the cache entry, then the row, then judges.
- * The verdict is to retry, to refill, to wait for a holder of units or that
- * the item is sold out (see counters_judge()).
+ * The verdict is one of retry, refill, wait for a holder of units, and sold
+ * out (see counters_judge()).
  *
  * Waiting for a holder ends with its (sub)transaction, after its callbacks.  A
  * transaction that has locked the row may wait for holders, so a purchase must
  * not hold units while it waits for the row.
  *
- * Units can be on hold for no transaction, by a bug only: they are lost, and
- * waiters would wait forever.  Under the row lock such a lease is ended and
- * settled by its orders.
+ * Units that are counted as held but that no transaction holds are lost.  Only
+ * a bug can cause this, and waiters would wait forever.  Under the row lock
+ * such a lease is ended and settled by its orders.
  */
 #include "postgres.h"
 

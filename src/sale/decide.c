@@ -399,9 +399,9 @@ decide_waiting(ItemBatch *part, const BuyerCallbacks *buyers)
 
 /*
  * Decide purchases of several items, in the order of the list, write the rows
- * and the orders.  Without leave to wait, the purchases of an item whose row
- * is locked, and those behind one that must wait for holders of units, stay
- * undecided.  With it, all purchases must be of one item.
+ * and the orders.  If may_wait is false, the purchases of an item whose row is
+ * locked, and those behind one that must wait for holders of units, stay
+ * undecided.  If it is true, all purchases must be of one item.
  */
 void
 seckill_decide_batch(Purchase **list, int n, bool may_wait,

@@ -125,10 +125,10 @@ seckill_item_create(int64 item_id, const Change *change)
 }
 
 /*
- * Change the named settings under the item lock and the row lock.  Without any
- * the row is locked all the same, so that our commit follows the one that made
- * the item, of which the caller is told.  Raises an error if the stock is named,
- * or if the item does not exist.
+ * Change the named settings under the item lock and the row lock.  If none is
+ * named, the row is locked all the same: the caller is told that the item
+ * exists, so our commit must follow the commit that created it.  Raises an
+ * error if the stock is named, or if the item does not exist.
  */
 void
 seckill_item_change(int64 item_id, const Change *change)

@@ -3,10 +3,10 @@
  *		The life of a lease: units on their way between row and cache.
  *
  * Under the row lock, a transaction moves units from the row's stock to its
- * leased count; the cache entry gets them when the transaction commits.  The
- * units come from a refill (refill.c), from seckill_prewarm() or before an
- * opening; seckill_recall() returns them.  Before an item is deleted or its
- * stock is set, its lease is emptied here.
+ * leased count; the cache entry gets them when the transaction commits.  A
+ * refill does this (refill.c), seckill_prewarm(), and the maintenance worker
+ * before an opening; seckill_recall() returns the units.  Before an item is
+ * deleted or its stock is set, its lease is emptied here.
  *
  * The lease_id of a row changes only when the lease is settled or closed.  A
  * settle finds that no entry has the lease, so nobody holds units of it
@@ -217,9 +217,9 @@ seckill_lease_prewarm_ahead(int64 item_id)
  *
  * If no transaction holds units, the lease is closed and settled.  Otherwise
  * it stays open for the holders, and this transaction holds the units that it
- * returns until it ends, as an abort would lose them else.  The lease also
- * stays open if this transaction has sold of its own credit: it may be called
- * by a trigger on the order, which is not written yet.
+ * returns until it ends, because an abort would otherwise lose them.  The
+ * lease also stays open if this transaction has sold of its own credit: it may
+ * be called by a trigger on the order, which is not written yet.
  */
 int32
 seckill_lease_recall(int64 item_id)

@@ -179,9 +179,9 @@ mark_duplicate(Purchase *p, Purchase *first)
 
 /*
  * Answer p with the order of its request, if there is one.  The request is
- * locked for p or for the purchase that it is a duplicate of.  A duplicate
- * looks for the order itself: the order may be its own, and the first purchase
- * the mistake.
+ * locked for p or for the purchase that it is a duplicate of.  A duplicate of
+ * a purchase that was answered looks for the order itself: p may be the retry
+ * of that order, and the first purchase the one that reused the request_id.
  */
 static void
 answer_if_ordered(OrderScan *scan, Purchase *p)
@@ -225,7 +225,7 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 
 /*
  * Admit purchases without a request, and of each request without an order the
- * first one.  Without leave to wait, a request that others have locked is left
+ * first one.  If may_wait is false, a request that others have locked is left
  * undecided.  Returns the number of admitted purchases.
  */
 int
@@ -343,9 +343,9 @@ admit_user(OrderScan *scan, Purchase **list, int n)
 }
 
 /*
- * Admit the purchases that are within the per_user_limit of the item.  Without
- * leave to wait, those of users that others have locked are left undecided.
- * Returns the number of admitted purchases.
+ * Admit the purchases that are within the per_user_limit of the item.  If
+ * may_wait is false, those of users that others have locked are left
+ * undecided.  Returns the number of admitted purchases.
  */
 int
 seckill_limits_admit_users(Purchase **list, int n, bool may_wait)

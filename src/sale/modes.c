@@ -7,9 +7,9 @@
  * one.  Earlier purchases of the list are served first.  Each gets its
  * outcome.
  *
- * Every function here runs between seckill_table_begin() and _end(), for an
- * item whose sale is open.  If it raises an error, the abort of the
- * transaction undoes all that it has done.
+ * Every function here runs between seckill_table_begin() and
+ * seckill_table_end(), for an item whose sale is open.  If it raises an error,
+ * the abort of the transaction undoes all that it has done.
  *
  * The row modes (optimistic, retry, pessimistic, advisory) take units from the
  * row first, and what the row lacks from the item's open lease, so that every
@@ -284,8 +284,8 @@ drop_stale_lease(Purchase *p, const TakenUnits *taken)
 }
 
 /*
- * Estimate the units that are left for a list which the units were not enough
- * for: at least 1, and fewer than p's quantity.
+ * Estimate the units that are left, after too few were found for p: at least
+ * 1, and fewer than p's quantity.
  */
 static int32
 units_left(const Purchase *p)
@@ -364,7 +364,7 @@ buy_cache(Purchase **list, int n)
 /*
  * Choose the mode that sells.  Mode auto sells a hot item from the cache and
  * any other in mode retry.  If the cache has no entry for the item, or the
- * transaction no slot for another hold, a row mode sells instead of cache.
+ * transaction has no slot for another hold, a row mode sells instead of cache.
  */
 static SeckillMode
 choose(const Purchase *p, int n)
@@ -380,8 +380,9 @@ choose(const Purchase *p, int n)
 }
 
 /*
- * Join the callers that are in a row mode of the item; return false if these
- * are max_waiters already.  Without an entry nothing counts them.
+ * Join the callers that are in a row mode of the item; return false if
+ * max_waiters of them are waiting already.  Without an entry nothing counts
+ * them.
  */
 static bool
 may_join(const Purchase *p, SeckillMode mode)

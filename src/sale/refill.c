@@ -147,7 +147,8 @@ refill_in_role(Purchase *p, TakenUnits *taken)
  *
  * If the role's lock is taken but the flag is not set, waiters of the last
  * refiller have the lock, for a moment each.  In a crowd one of them has it at
- * any moment; so queue for the exclusive lock, and later ones queue behind.
+ * any moment; so p queues for the exclusive lock, and later waiters queue
+ * behind it.
  */
 static bool
 refill_in_turn(Purchase *p, TakenUnits *taken)

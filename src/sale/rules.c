@@ -3,9 +3,9 @@
  *		The checks that a purchase passes before it asks for units.
  *
  * These are the window of the sale, "sold out", the admission token and the
- * rate limit of the user.  The rules of an item stand in its row.  The cache
- * entry has a copy, which one session at a time reads anew from the row once
- * it is older than CHECK_INTERVAL; the others go on with the copy.  A
+ * rate limit of the user.  The rules of an item are columns of its row.  The
+ * cache entry has a copy, which one session at a time reads anew from the row
+ * once it is older than CHECK_INTERVAL; the others go on with the copy.  A
  * transaction that has changed the row reads the row.
  *
  * Nothing here takes a lock that lasts; reads of the copy take none at all.

@@ -2,10 +2,11 @@
  * token.c
  *		Admission tokens, which let a user try to buy an item.
  *
- * A token says that the server lets this user try to buy this item until some
- * time.  Its code is the HMAC-SHA256 (RFC 2104) of the three under
- * seckill.token_key.  A token is the time of expiry in microseconds since 2000
- * as 16 hexadecimal digits, followed by the 64 digits of the code.
+ * A token says that the server lets a user try to buy an item until a time of
+ * expiry.  It is that time in microseconds since 2000, as 16 hexadecimal
+ * digits, followed by the 64 digits of a code.  The code is the HMAC-SHA256
+ * (RFC 2104), with the key seckill.token_key, of a label, the item, the user
+ * and the time of expiry (struct TokenText).
  *
  * Tokens made with seckill.token_old_key are accepted too, so that a key can
  * be replaced: the old key stays until the tokens made with it have expired.

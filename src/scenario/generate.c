@@ -3,10 +3,10 @@
  *		Generators of what numbered units are worth: shares of an amount,
  *		prizes, codes.
  *
- * Everything is decided before the sale, so that no purchase computes money or
- * throws dice.  Amounts and prizes are functions of a seed: whoever is given the
- * seed after the sale repeats the call and compares.  Codes are secrets, so no
- * seed exists that would reveal them.
+ * Everything is generated before the sale, so that a purchase computes no
+ * amount and draws no random number.  Amounts and prizes are functions of a
+ * seed: with the seed, anyone can repeat the call after the sale and compare.
+ * Codes are secrets, so they are not made from a seed.
  */
 #include "postgres.h"
 
@@ -18,7 +18,9 @@
 #define INTERRUPT_STEPS	0xFFFF
 
 
-/* Exchange every place with a random one before it or itself (Fisher-Yates). */
+/*
+ * Exchange every place with a random one before it or itself (Fisher-Yates).
+ */
 static void
 shuffle(int64 *amounts, int n, RandomStream *stream)
 {
@@ -49,8 +51,8 @@ seckill_divide_evenly(int64 total, int shares, int64 *amounts)
  * The share is uniform in a window that is symmetrical about the mean of what
  * is left, so every share has the same expected value, and what is left can
  * still be divided within the bounds.  The window touches the nearer bound.
- * Where twice the mean is no integer, the window's other end is rounded up with
- * the probability of the fraction.
+ * Where twice the mean is no integer, the window's other end is rounded up
+ * with the probability of the fraction.
  */
 static int64
 next_share(int64 left, int n, int64 min, int64 max, RandomStream *stream)
@@ -171,8 +173,8 @@ scatter_prizes(const Prize *list, int n, int draws, RandomStream *stream,
 
 /*
  * Deal n kinds of prizes to places; NO_PRIZE is left where there is none.
- * With spread, the prizes given out after any number of draws are close to
- * the even line.  The caller has checked that the quantities add up to draws at
+ * With spread, the number of prizes after any number of draws is close to
+ * proportional.  The caller has checked that the quantities add up to draws at
  * most, and that none is negative.
  */
 void
@@ -201,7 +203,7 @@ seckill_deal(int draws, const int32 *quantities, int n, bool spread,
  * Codes
  */
 
-/* Digits and letters that nobody takes for another: no 0 O 1 I L. */
+/* Digits and letters without those that look alike: no 0 O 1 I L. */
 static const char alphabet[] = "23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 
 #define LETTERS		((int) sizeof(alphabet) - 1)

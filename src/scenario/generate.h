@@ -8,16 +8,16 @@
 
 #include "scenario/stream.h"
 
-/* Shares of one amount at most. */
+/* Maximum number of shares of one amount. */
 #define MAX_SHARES		10000
 
 /* The largest amount that is divided, in units of the smallest coin. */
 #define MAX_AMOUNT		INT64CONST(1000000000000000)
 
-/* Places of a prize pool at most. */
+/* Maximum number of places of a prize pool. */
 #define MAX_DRAWS		10000000
 
-/* Codes that one call makes at most, and their length. */
+/* Maximum number of codes that one call makes, and their maximum length. */
 #define MAX_CODES		1000000
 #define MAX_CODE_LENGTH 200
 

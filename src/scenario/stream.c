@@ -4,8 +4,8 @@
  *
  * Block b of the stream is SHA-256 of: the seed, the kind in ASCII, a zero
  * byte, and b as four bytes, the most significant first; b counts from 0.  A
- * block is four words of 64 bits, the most significant byte first.  Whoever
- * has the seed can compute the stream with any implementation of SHA-256;
+ * block is four words of 64 bits, the most significant byte first.  The stream
+ * can be computed from the seed with any implementation of SHA-256;
  * t/060_generators.pl has one in Perl.  The kind keeps two generators with the
  * same seed from using the same numbers.
  */
@@ -31,7 +31,7 @@ seckill_stream_init(RandomStream *stream, const bytea *seed, const char *kind)
 	stream->next = STREAM_WORDS;
 }
 
-/* Compute the next block.  Raises an error if SHA-256 is not to be had. */
+/* Compute the next block.  Raises an error if SHA-256 is not available. */
 static void
 fill(RandomStream *stream)
 {
@@ -72,8 +72,8 @@ next_word(RandomStream *stream)
 
 /*
  * A number from 0 to n - 1, each as likely as the others.  Words from the
- * largest multiple of n on are skipped, so that there is no bias.  For n = 1 no
- * word is used.
+ * largest multiple of n on are skipped, so that there is no bias.  For n = 1
+ * no word is used.
  */
 uint64
 seckill_stream_uniform(RandomStream *stream, uint64 n)

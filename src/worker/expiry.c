@@ -346,7 +346,7 @@ drop_deferred(OrderKey *orders, int n)
 	return kept;
 }
 
-/* Expire a part of a batch in one transaction; a BatchPart callback. */
+/* Expire a part of a batch in one transaction; Bisection.attempt. */
 static void
 expire_part(void *arg, BatchPart *part)
 {
@@ -368,7 +368,7 @@ expire_part(void *arg, BatchPart *part)
 	batch->items = items;
 }
 
-/* Defer the order that fails alone; a BatchPart callback. */
+/* Defer the order that fails alone; Bisection.fail. */
 static void
 defer_part(void *arg, const BatchPart *part)
 {

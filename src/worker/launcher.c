@@ -6,8 +6,8 @@
  * The launcher sleeps until work is due in some database, as shmem/schedule.c
  * records, and starts a maintenance worker there (see maintenance.c).  When
  * the server starts, and then every seckill.naptime seconds, it schedules a
- * visit to every database.  This finds work that nobody has recorded: after a
- * restart, a promotion or a restore, and orders written by COPY or COMMIT
+ * visit to every database.  This finds work that was not recorded: after a
+ * restart, a promotion or a restore, and for orders written by COPY or COMMIT
  * PREPARED.
  *
  * The schedule is in shared memory; the handles of the maintenance workers are

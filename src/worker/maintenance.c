@@ -166,7 +166,7 @@ on_exit_maintenance(int code, Datum arg)
 }
 
 /*
- * Answer a question to the catalogs in a transaction of its own.  May raise.
+ * Return what check() returns in a transaction of its own.  May raise.
  */
 static bool
 check_in_transaction(bool (*check) (void))

@@ -95,8 +95,8 @@ seckill_process_commit(void)
 }
 
 /*
- * Run a task in a transaction, between seckill_table_begin() and _end().  The
- * memory context stays what it was.
+ * Run a task in a transaction, between seckill_table_begin() and
+ * seckill_table_end().  The memory context stays what it was.
  */
 static void
 run_task(ProcessTask task, void *arg, int lock_timeout_ms)

@@ -356,7 +356,7 @@ is_own_timeout(const ErrorData *error, bool may_wait, ClockTime since)
 		seckill_clock() - since >= USECS(lock_timeout(may_wait));
 }
 
-/* Decide a part of jobs; a BatchPart callback. */
+/* Decide a part of jobs; Bisection.attempt. */
 static void
 decide_part(void *arg, BatchPart *part)
 {
@@ -368,7 +368,7 @@ decide_part(void *arg, BatchPart *part)
 		is_own_timeout(part->error, may_wait, since);
 }
 
-/* Answer the purchase that fails alone; a BatchPart callback. */
+/* Answer the purchase that fails alone; Bisection.fail. */
 static void
 fail_part(void *arg, const BatchPart *part)
 {
@@ -489,7 +489,7 @@ take_turn(uint64 *seen)
  * at most once a second, so the last ones are reported here.
  */
 static bool
-rest(void)
+await_purchase(void)
 {
 	int			timeout_ms = seckill_queue_idle_time;
 
@@ -547,7 +547,7 @@ seckill_queue_worker_main(Datum arg)
 				seckill_ring_nap(seen, NAP_MS);
 				break;
 			case TURN_IDLE:
-				if (!rest())
+				if (!await_purchase())
 					retire_if_idle();
 				break;
 		}
