@@ -104,7 +104,7 @@ COMMENT ON COLUMN seckill.items.user_rate IS 'calls per second that one user can
 COMMENT ON COLUMN seckill.items.user_burst IS 'calls that one user can make for this item in one burst; NULL: seckill.user_burst';
 COMMENT ON COLUMN seckill.items.max_waiters IS 'calls that can wait for the item at once in the row modes; 0: no limit; NULL: seckill.max_waiters';
 
--- The launcher looks up which sales open next.
+-- The maintenance worker looks up which sales open next.
 CREATE INDEX items_starts_at ON seckill.items (starts_at)
     WHERE starts_at IS NOT NULL;
 
@@ -159,10 +159,11 @@ SELECT pg_catalog.pg_extension_config_dump('seckill.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders_order_id_seq', '');
 
 --
--- Triggers.  The WHEN clause is false for the extension's own statements, so a
--- purchase from the row fires no trigger.  It is a single function call,
--- because each purchase reads the clause from the catalog cache and compiles
--- it.  Every role that may UPDATE the table needs EXECUTE on the function.
+-- Triggers.  The WHEN clause of items_update is false for the extension's own
+-- statements, so a purchase from the row fires no trigger on items.  It is a
+-- single function call, because each purchase reads the clause from the catalog
+-- cache and compiles it.  Every role that may UPDATE the table needs EXECUTE on
+-- the function.
 --
 
 CREATE FUNCTION @extschema@.seckill_is_own()
@@ -551,7 +552,7 @@ CREATE FUNCTION @extschema@.seckill_stat_worker(
     OUT starts      bigint,
     OUT batches     bigint,
     OUT decided     bigint,
-    OUT deferred     bigint,
+    OUT deferred    bigint,
     OUT failed      bigint,
     OUT settles     bigint,
     OUT settled_units bigint,

@@ -72,10 +72,10 @@ has_requests(Purchase **list, int n)
 /*
  * Serve at least one purchase of one item, and set their outcomes.
  *
- * First it refuses the calls above the rate.  Then it answers the requests that
- * have an order already.  That can wait for another transaction, so the rules
- * are checked again for the rest.  The list is reordered.  Returns the entry of
- * the item, pinned, or NULL if it has none.
+ * First it refuses the calls above the rate.  Then it answers the requests
+ * that have an order already.  That can wait for another transaction, so the
+ * rules are checked again for the rest.  The list is reordered.  Returns the
+ * entry of the item, pinned, or NULL if it has none.
  */
 static CacheEntry *
 buy_in_transaction(Purchase **list, int n)
@@ -119,9 +119,9 @@ buy_in_transaction(Purchase **list, int n)
  * Buys quantity units of the item for the user.  request_id and token may be
  * NULL, the other arguments may not.
  *
- * "sold" means that the order is a row of the caller's transaction, or, in mode
- * "queue", a committed row.  Every other outcome changes nothing; order_id is
- * NULL then.
+ * "sold" means that the order is a row of the caller's transaction, or, in
+ * mode "queue", a committed row.  Every other outcome changes nothing;
+ * order_id is NULL then.
  *
  * request_id is an idempotency key.  If it has made an order of the item
  * before, that order is the answer, whatever the rules and the stock are now.
@@ -185,8 +185,8 @@ get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
 }
 
 /*
- * Read the elements of an array of the given type.  Raises an error if it has
- * not n elements, one for each user.
+ * Read the elements of an array of the given type.  Raises an error unless it
+ * has n elements, one for each user.
  */
 static void
 get_as_many(int n, ArrayType *array, const char *name, Oid type,
@@ -300,8 +300,9 @@ return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
  *
  * Buys one unit of the item for each element of user_ids, in the caller's
  * transaction.  The outcomes are those of one seckill_buy() per element, in
- * array order, but all purchases share one lock or one hold.  A user that is in
- * the array twice buys twice.  Returns one row per element, in the same order.
+ * array order, but all purchases share one lock or one hold.  A user that is
+ * in the array twice buys twice.  Returns one row per element, in the same
+ * order.
  *
  * request_ids and tokens may be NULL, and so may their elements.
  *

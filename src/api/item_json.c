@@ -2,9 +2,9 @@
  * item_json.c
  *		The settings of an item, read from a JSON object.
  *
- * The keys are the columns of seckill.items that a user may set.  Each value has
- * the JSON type that fits its column, and the input function of the column's
- * type converts it, so a bad value raises that function's error.
+ * The keys are the columns of seckill.items that a user may set.  Each value
+ * has the JSON type that fits its column, and the input function of the
+ * column's type converts it, so a bad value raises that function's error.
  */
 #include "postgres.h"
 
@@ -92,7 +92,7 @@ json_text(int setting, JsonbValue *value)
 
 /* Error context callback: name the setting. */
 static void
-say_setting(void *setting)
+name_setting(void *setting)
 {
 	errcontext("setting \"%s\"", settings[*(int *) setting].name);
 }
@@ -106,7 +106,7 @@ read_value(int setting, char *text)
 	Oid			parameter;
 	Datum		value;
 
-	context.callback = say_setting;
+	context.callback = name_setting;
 	context.arg = &setting;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
@@ -134,8 +134,8 @@ read_setting(Change *change, int setting, JsonbValue *value)
 }
 
 /*
- * Read the settings of an item into *change.  Raises an error unless json is an
- * object of known settings with valid values.
+ * Read the settings of an item into *change.  Raises an error unless json is
+ * an object of known settings with valid values.
  */
 void
 seckill_json_read_settings(Jsonb *json, Change *change)

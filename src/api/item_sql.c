@@ -104,8 +104,8 @@ read_units(FunctionCallInfo fcinfo)
  * many units can be bought afterwards.  Waits for the locks of the item, and
  * for holders if units are taken off that they hold.
  *
- * Errors: a NULL or out-of-range argument, an unknown item, fewer units on sale
- * than are taken off.
+ * Errors: a NULL or out-of-range argument, an unknown item, fewer units on
+ * sale than are taken off.
  */
 Datum
 seckill_restock(PG_FUNCTION_ARGS)
@@ -157,8 +157,8 @@ seckill_set_available(PG_FUNCTION_ARGS)
  * seckill_write_off(item_id bigint, units bigint) returns bigint
  *
  * Subtracts units from the supplied units of the item: those of orders that
- * were moved to an archive, or a difference that seckill_audit() shows and that
- * has been explained.  Returns the new number of supplied units.
+ * were moved to an archive, or a difference that seckill_audit() shows and
+ * that has been explained.  Returns the new number of supplied units.
  *
  * Errors: a NULL or out-of-range argument, an unknown item.
  */

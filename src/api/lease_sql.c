@@ -44,10 +44,10 @@ seckill_prewarm(PG_FUNCTION_ARGS)
 /*
  * seckill_recall(item_id bigint) returns integer
  *
- * Returns the units that the cache still has to the row of the item, and closes
- * the lease if no transaction holds units of it.  Returns their number.  The
- * row modes and a new lease get them once the caller's transaction commits.
- * Waits for the row lock of the item.
+ * Returns the units that the cache still has to the row of the item, and
+ * closes the lease if no transaction holds units of it.  Returns their number.
+ * The row modes and a new lease get them once the caller's transaction
+ * commits.  Waits for the row lock of the item.
  *
  * Errors: item_id is NULL, the item is unknown, no shared_preload_libraries, a
  * transaction that cannot write.

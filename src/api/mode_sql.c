@@ -14,10 +14,10 @@ PG_FUNCTION_INFO_V1(seckill_mode);
 /*
  * seckill_mode(label text) returns seckill_mode
  *
- * Returns the mode with this label.  It implements the implicit casts from text
- * and varchar, which clients need that declare the types of their parameters.
- * An unknown label raises the error of enum_in(), with a hint that lists the
- * modes.
+ * Returns the mode with this label.  It implements the implicit casts from
+ * text and varchar, which clients need that declare the types of their
+ * parameters.  An unknown label raises the error of enum_in(), with a hint
+ * that lists the modes.
  */
 Datum
 seckill_mode(PG_FUNCTION_ARGS)

@@ -25,10 +25,10 @@
 /*
  * Is the call part of a SELECT that the client sent as a statement of its own?
  *
- * It is not inside SPI.  It is not inside a function in SQL: the memory context
- * of the call is then not a child of the portal's context.  It is not in a
- * portal that can fail after the call (INSERT ... SELECT, CREATE TABLE AS) or
- * that runs at commit (WITH HOLD).
+ * It is not inside SPI.  It is not inside a function in SQL: the memory
+ * context of the call is then not a child of the portal's context.  It is not
+ * in a portal that can fail after the call (INSERT ... SELECT, CREATE TABLE
+ * AS) or that runs at commit (WITH HOLD).
  */
 static bool
 is_top_level(FunctionCallInfo fcinfo)
@@ -45,12 +45,12 @@ is_top_level(FunctionCallInfo fcinfo)
  * Raise an error unless the call is a SELECT of its own, outside a transaction
  * block, in a transaction that has written nothing.
  *
- * The queue worker commits the purchases of many callers in one transaction, so
- * its decision stands even if the caller's transaction aborts.  So the caller's
- * transaction must do nothing else; PreventInTransactionBlock() also makes it
- * commit at once in a pipeline.  A caller that holds locks could also wait for
- * a worker that waits for these locks, a deadlock that the deadlock detector
- * does not see.  what names the function or mode in the message.
+ * The queue worker commits the purchases of many callers in one transaction,
+ * so its decision stands even if the caller's transaction aborts.  So the
+ * caller's transaction must do nothing else; PreventInTransactionBlock() also
+ * makes it commit at once in a pipeline.  A caller that holds locks could also
+ * wait for a worker that waits for these locks, a deadlock that the deadlock
+ * detector does not see.  what names the function or mode in the message.
  */
 void
 seckill_args_check_outside_transaction(FunctionCallInfo fcinfo, const char *what)
@@ -71,7 +71,7 @@ seckill_args_check_outside_transaction(FunctionCallInfo fcinfo, const char *what
 
 /*
  * Resolve mode "auto" by seckill.default_mode.  Raises an error if the mode is
- * not allowed, or needs shared_preload_libraries and has not got it.
+ * not allowed, or needs shared memory and the library is not preloaded.
  */
 static SeckillMode
 check_mode(SeckillMode mode)
@@ -104,7 +104,9 @@ seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id,
 	p->outcome = SECKILL_QUEUED;
 }
 
-/* Read argument i as request_id and argument i + 1 as token; both may be NULL. */
+/*
+ * Read argument i as request_id and argument i + 1 as token; both may be NULL.
+ */
 void
 seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 {

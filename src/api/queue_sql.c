@@ -36,10 +36,10 @@ PG_FUNCTION_INFO_V1(seckill_result);
  */
 
 /*
- * Raise an error if the calling statement holds locks that the worker may need:
- * on the tables, or on the same user or request.  With a TRUNCATE that waits
- * for our table lock, the worker would wait for the TRUNCATE, and we for the
- * worker.
+ * Raise an error if the calling statement holds locks that the worker may
+ * need: on the tables, or on the same user or request.  With a TRUNCATE that
+ * waits for our table lock, the worker would wait for the TRUNCATE, and we for
+ * the worker.
  */
 static void
 check_without_locks(const Purchase *p)
@@ -57,9 +57,9 @@ check_without_locks(const Purchase *p)
 }
 
 /*
- * Does the purchase go to the worker?  One that the rules refuse does if it has
- * a request_id, because another call may just be making the order of it.  It
- * needs a valid token all the same, since the worker does not check that.
+ * Does the purchase go to the worker?  One that the rules refuse does if it
+ * has a request_id, because another call may just be making the order of it.
+ * It needs a valid token all the same, since the worker does not check that.
  */
 static bool
 goes_to_worker(Purchase *p, RulesAnswer answer)

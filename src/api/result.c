@@ -16,7 +16,9 @@
 #include "base/catalog.h"
 #include "seckill.h"
 
-/* Cached row types: one for each function that returns a row, and a spare one. */
+/*
+ * Cached row types: one for each function that returns a row, and a spare one.
+ */
 #define RESULTS		6
 
 static struct
@@ -68,7 +70,10 @@ seckill_result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 											 nulls));
 }
 
-/* Make the result row (outcome, number); number is NULL if has_number is false. */
+/*
+ * Make the result row (outcome, number); number is NULL if has_number is
+ * false.
+ */
 Datum
 seckill_result_outcome(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 					   bool has_number, int64 number)

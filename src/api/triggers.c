@@ -101,7 +101,9 @@ is_on(const TriggerData *trigger, Oid table)
 	return RelationGetRelid(trigger->tg_relation) == table;
 }
 
-/* The number of a column; seckill_catalog() has checked that it exists. */
+/*
+ * Return the number of a column; seckill_catalog() has checked that it exists.
+ */
 static int
 column_number(TriggerData *trigger, const char *name)
 {
@@ -238,8 +240,9 @@ item_inserted(TriggerData *trigger)
 /*
  * Refuse an UPDATE that saves a stale copy of the row.  Each write by the
  * extension raises the version, so an UPDATE that lowers it saves a row that
- * was read before; its other columns are stale, too, above all the stock.  This
- * is optimistic locking by a version column, as in object-relational mappers.
+ * was read before; its other columns are stale, too, above all the stock.
+ * This is optimistic locking by a version column, as in object-relational
+ * mappers.
  */
 static void
 refuse_stale(TriggerData *trigger, int64 item_id)
@@ -313,9 +316,9 @@ item_updated(TriggerData *trigger, int64 item_id)
 }
 
 /*
- * Must an UPDATE be announced to buyers?  A purchase from the row need not be,
- * which a replication worker applies: it lowers the stock and raises the
- * version.
+ * Must an UPDATE be announced to buyers?  A purchase from the row that a
+ * replication worker applies need not be announced; it lowers the stock and
+ * raises the version.
  */
 static bool
 concerns_buyers(TriggerData *trigger)
@@ -400,8 +403,8 @@ check_no_orders(int64 item_id)
 }
 
 /*
- * An order that this session is about to write needs its item, which a trigger
- * must not delete meanwhile.
+ * Raise an error if a call of this session is changing the item or is about to
+ * write an order of it: a trigger that fires meanwhile must not delete it.
  */
 static void
 check_not_at_work(int64 item_id)
@@ -444,8 +447,8 @@ seckill_items_delete(PG_FUNCTION_ARGS)
  */
 
 /*
- * Refuse to delete an order of the open lease, because a settle counts it.  The
- * id of a closed lease is never used again, so its orders can be deleted.
+ * Refuse to delete an order of the open lease, because a settle counts it.
+ * The id of a closed lease is never used again, so its orders can be deleted.
  */
 static void
 check_lease_closed(int64 item_id, int64 lease_id)

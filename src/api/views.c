@@ -3,8 +3,8 @@
  *		The functions behind the views: entries of the cache and statistics.
  *
  * They read shared memory only, and return no rows without
- * shared_preload_libraries.  Statistics are read counter by counter while other
- * sessions increase them, so a row is not a snapshot.
+ * shared_preload_libraries.  Statistics are read counter by counter while
+ * other sessions increase them, so a row is not a snapshot.
  */
 #include "postgres.h"
 
