@@ -39,8 +39,8 @@ cache_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
 }
 
 /*
- * Does the ring take n numbers of the lease?  The caller changes the ring, and
- * the counters in the same step.
+ * Does the ring accept n numbers of the lease?  The caller changes the ring
+ * and the counters in the same step.
  */
 static bool
 has_ring(const Entry *entry, int64 lease_id, int32 n)
@@ -176,7 +176,7 @@ entry_enter(Txn *t, int item)
 	return t->pin;
 }
 
-/* A committed change of the row: what was decided before is stale. */
+/* A change of the row has committed: verdicts before it are stale. */
 void
 cache_row_changed(int item)
 {

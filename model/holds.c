@@ -269,7 +269,7 @@ hold_return(Txn *t, Entry *entry, const Taken *taken, int32 units)
 		drop_hold(t, hold);
 }
 
-/* What happens to a held number when the level aborts, with mutations. */
+/* Call number_abort(), unless a mutation decides what happens instead. */
 static NumberFate
 fate(NumberHold *hold, int32 level)
 {

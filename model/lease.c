@@ -138,8 +138,8 @@ refill(Txn *t, Taken *taken)
 
 /*
  * Become the refiller; false if may_wait is false and another transaction has
- * the lock.  The lock is then sometimes taken by a transaction that only
- * tests it, which one_in() plays.
+ * the lock.  In the extension a waiter for the refiller can have the lock for
+ * a moment, too; one_in() simulates that.
  */
 static bool
 start_refill(Txn *t, bool may_wait)

@@ -15,7 +15,7 @@
 #include "tables.h"
 #include "world.h"
 
-/* A new item with fewer than most units, numbered or not. */
+/* Return a new item, at random numbered or not, with fewer than most units. */
 ItemRow
 new_item(int most)
 {

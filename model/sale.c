@@ -220,7 +220,9 @@ rules_check(Txn *t)
 	return !sold_out;
 }
 
-/* Start a call; its reach is noted from now on. */
+/*
+ * Start a call; from now on, note_reach() records the least reach during it.
+ */
 void
 call_begin(Txn *t, int item, int32 quantity)
 {

@@ -26,7 +26,7 @@ static jmp_buf main_place;
  * Steps
  */
 
-/* Can the transaction continue, or has it transactions left to run? */
+/* Can t continue, or start one of the transactions that it has left to run? */
 bool
 is_ready(const Txn *t)
 {
