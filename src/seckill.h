@@ -86,9 +86,9 @@ typedef struct ItemRow
 /*
  * One purchase on its way through the layers.
  *
- * The entry is pinned by the function that sets it.  Purchases of one list have
- * one item, one entry and one pin.  The function that made the purchase or the
- * list unpins it, when it is done with the entry.
+ * The entry is pinned by the function that sets it.  Purchases of one list
+ * have one item, one entry and one pin.  The function that made the purchase
+ * or the list unpins it, when it is done with the entry.
  */
 typedef struct Purchase
 {
