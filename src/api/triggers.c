@@ -191,7 +191,7 @@ seckill_is_own(PG_FUNCTION_ARGS)
  * seckill.items
  */
 
-/* Has the row a correct seal? */
+/* Does the row have a correct seal? */
 static bool
 is_sealed(TriggerData *trigger, HeapTuple tuple)
 {

@@ -64,8 +64,8 @@ seckill_await_judge(const Purchase *p, const ItemRow *row, uint64 generation)
 
 /*
  * Are units of the entry lost, that is, on hold for no transaction?  Looks for
- * a holder without a lock first, and if there is none, under the spinlock.  A
- * place that shows a transaction that has ended is cleared: it shows no holder.
+ * a holder without a lock first, and if there is none, under the spinlock.
+ * Clears the slots of transactions that have ended: they show no holder.
  */
 bool
 seckill_await_has_lost(CacheEntry *entry)

@@ -14,8 +14,8 @@
  *   another: a reader could miss them in both, so it takes the backend for a
  *   holder.
  * - nholds bounds the search: slots from there on are empty.
- * - A slot whose transaction has ended is cleared by the backend that has
- *   waited for that transaction.
+ * - A slot whose transaction has ended is cleared by a backend that has waited
+ *   for that transaction, or has found that it has ended.
  *
  * The caller has pinned the entry.  Nothing here raises.
  */
@@ -116,8 +116,9 @@ seckill_holder_find(CacheEntry *entry, Holder *holder)
 }
 
 /*
- * Clear the slot if it still shows the holder.  The caller has waited for the
- * holder's transaction, so its callbacks have run and the slot is a leftover.
+ * Clear the slot if it still shows the holder.  The caller has made sure that
+ * the holder's transaction and its callbacks have ended, so the slot is a
+ * leftover.
  */
 void
 seckill_holder_forget(Holder *holder)

@@ -367,7 +367,7 @@ static SqlPlan has_orders_plan = {
 	.types = {INT8OID}
 };
 
-/* Has the item any order? */
+/* Does the item have an order? */
 bool
 seckill_orders_exist(int64 item_id)
 {
@@ -381,7 +381,7 @@ static SqlPlan any_order_plan = {
 	.sql = "SELECT 1 FROM seckill.orders LIMIT 1"
 };
 
-/* Has any item an order? */
+/* Does any item have an order? */
 bool
 seckill_orders_any(void)
 {

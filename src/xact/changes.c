@@ -157,7 +157,10 @@ seckill_change_end_work(int n)
 	nown -= n;
 }
 
-/* Does work or a statement of our own on the item run?  0: on any item. */
+/*
+ * Is work or a statement of our own on the item running?  An item_id of 0
+ * stands for any item.
+ */
 bool
 seckill_change_at_work(int64 item_id)
 {

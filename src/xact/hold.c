@@ -299,7 +299,11 @@ seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken)
 	return take_between(entry, 1, PG_INT32_MAX, taken);
 }
 
-/* Return what seckill_hold_take() took at this level. */
+/*
+ * Return what seckill_hold_take() took at this level from the cache.  Raises
+ * an error if the hold does not have these units, because they came from
+ * credit.
+ */
 void
 seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 {
@@ -418,7 +422,7 @@ seckill_hold_end(bool committed)
 		end_hold(&holds[nholds - 1], committed);
 }
 
-/* Has this transaction units on hold, credit, or the role of a refiller? */
+/* Does this transaction have any units on hold, credit or role of refiller? */
 bool
 seckill_hold_any(void)
 {
