@@ -134,10 +134,14 @@ run_dump($node->basedir . '/own.sql');
 fresh_database('restored');
 $node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', 'restored', '-f', $node->basedir . '/own.sql' ],
 	'without columns it is restored');
-is(join("\n", missing('restored', @own)), join("\n", @own), 'the restored database has none of them');
+# pg_dump of some versions has the membership in publications
+my $has_members = slurp_file($node->basedir . '/own.sql') =~ /^ALTER PUBLICATION sales ADD TABLE /m;
+my @lost = grep { !$has_members || !/^ALTER PUBLICATION / } @own;
+cmp_ok(scalar @lost, '>=', @own - 2, 'a dump has the membership in a publication at most');
+is(join("\n", missing('restored', @own)), join("\n", @lost), 'the restored database has none of the others');
 is($node->safe_psql('restored', q{SELECT has_table_privilege('reader', 'seckill.orders', 'SELECT')}),
 	't', 'except privileges');
-$node->safe_psql('restored', join "\n", @own);
+$node->safe_psql('restored', join "\n", @lost);
 is(join("\n", lines('restored', $list)), join("\n", lines('postgres', $list)), 'the statements add them again');
 check_audit($node, 'restored', 'restored');
 
