@@ -40,10 +40,15 @@ is($standby->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache()'),
 is($standby->safe_psql('postgres', 'SELECT difference FROM seckill_audit(1)'),
 	0, 'the audit works on the standby');
 
+# the call has a snapshot of its own, and the sale goes on: stop the replay
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+$standby->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'})
+  or die 'the replay does not stop';
 is($standby->safe_psql('postgres', <<'EOC'), 't|t', 'an item can be looked at, its lease is in the memory of the primary');
 SELECT available = stock, unsettled = leased
 FROM seckill_item(1), LATERAL (SELECT stock, leased FROM seckill.items WHERE item_id = 1) i
 EOC
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 is($standby->safe_psql('postgres', 'SELECT (seckill_order(1, min(order_id))).quantity FROM seckill.orders'),
 	1, 'an order is replicated');
 
