@@ -145,8 +145,9 @@ $node->safe_psql('restored', join "\n", @lost);
 is(join("\n", lines('restored', $list)), join("\n", lines('postgres', $list)), 'the statements add them again');
 check_audit($node, 'restored', 'restored');
 
-# with columns
+# with columns; from 18 on the identity must not have a generated one
 $node->safe_psql('postgres', <<'EOC');
+ALTER TABLE seckill.items REPLICA IDENTITY DEFAULT;
 ALTER TABLE seckill.items ADD price numeric(10, 2) NOT NULL DEFAULT 9.99,
 	ADD pair text GENERATED ALWAYS AS (title || '/' || item_id) STORED;
 ALTER TABLE seckill.orders ADD shipped boolean;
