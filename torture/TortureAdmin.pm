@@ -145,7 +145,7 @@ sub save
 			$load->{refused}{$title} = 1;
 			return unless $locked;
 			$load->finding("a row that was locked cannot be saved: $session->{message}: $sql")
-			  unless $session->{error} =~ /^(57|40P01|55P03)/;
+			  unless $session->{error} =~ /^(57|40P01|55P03|SKF00)/;
 			return $load->plain('ROLLBACK');
 		} };
 }

@@ -304,7 +304,7 @@ sub refused_by_queue
 	$load->{deals}{ $buyer->{user} }{answer} = 'none';
 	return if $session->{lost};
 	$load->finding("mode queue was accepted, or refused with the wrong error: " . ($session->{message} // 'none'))
-	  unless ($session->{error} // '') =~ /^(25001|22012|57014|57P|40|55P03)/;
+	  unless ($session->{error} // '') =~ /^(25001|22012|57014|57P|40|55P03|SKF00)/;
 	return;
 }
 
