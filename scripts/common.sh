@@ -85,9 +85,11 @@ debian_installations() {
     done
 }
 
-# Does apt know where to get a package?
+# Does apt know where to get a package?  "grep -q" would leave apt-cache with a
+# broken pipe now and then, and pipefail would make that a no.
 has_candidate() {
-    LC_ALL=C apt-cache policy "$1" 2> /dev/null | grep -q '^ *Candidate: [^(]'
+    LC_ALL=C apt-cache policy "$1" 2> /dev/null |
+        grep '^ *Candidate: [^(]' > /dev/null
 }
 
 # The same, but before the first "apt-get update" we hope for the best.
@@ -141,7 +143,7 @@ refuse() {
     local pg_config
 
     pg_config=$(command -v "$1") || pg_config=$1
-    if ! major_of "$pg_config" | grep -q .; then
+    if [ -z "$(major_of "$pg_config")" ]; then
         say "$pg_config is not there, or does not work."
     elif ! is_supported "$pg_config"; then
         say "$pg_config is PostgreSQL $(major_of "$pg_config"); $oldest_major or later is needed."
