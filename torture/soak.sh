@@ -343,7 +343,7 @@ empty() {
     if [ -z "$2" ]; then
         ok ok "$1"
     else
-        printf '%s\n' "$2" | head -n 20
+        printf '%s\n' "$2" | sed -n 1,20p
         ok FAILED "$1"
     fi
 }
