@@ -72,6 +72,8 @@ CREATE TABLE seckill.items (
     starts_at   timestamptz,
     ends_at     timestamptz,
     per_user_limit integer  CHECK (per_user_limit OPERATOR(pg_catalog.>) 0),
+    limit_window interval   CHECK (limit_window OPERATOR(pg_catalog.>) '0'
+                                   AND limit_window OPERATOR(pg_catalog.<=) '1 year'),
     require_token boolean   NOT NULL DEFAULT false,
     pay_within  interval    CHECK (pay_within OPERATOR(pg_catalog.>) '0'
                                    AND pay_within OPERATOR(pg_catalog.<=) '1 year'),
@@ -99,6 +101,7 @@ COMMENT ON COLUMN seckill.items.starts_at IS 'time when the sale opens; NULL: al
 COMMENT ON COLUMN seckill.items.ends_at IS 'time when the sale ends; NULL: never';
 COMMENT ON COLUMN seckill.items.require_token IS 'does a purchase need a token from seckill_token()?';
 COMMENT ON COLUMN seckill.items.per_user_limit IS 'units that one user can buy; NULL: no limit';
+COMMENT ON COLUMN seckill.items.limit_window IS 'only orders of this time back count against per_user_limit; NULL: all orders do';
 COMMENT ON COLUMN seckill.items.pay_within IS 'time to pay: orders are pending, and expire if not confirmed within it; NULL: orders are confirmed at once';
 COMMENT ON COLUMN seckill.items.user_rate IS 'calls per second that one user can make for this item; 0: no limit; NULL: seckill.user_rate';
 COMMENT ON COLUMN seckill.items.user_burst IS 'calls that one user can make for this item in one burst; NULL: seckill.user_burst';
@@ -129,14 +132,15 @@ CREATE TABLE seckill.orders (
 );
 
 -- Partial indexes: an order has an entry only in those that it needs.
-CREATE INDEX orders_user ON seckill.orders (item_id, user_id) WHERE limited;
+CREATE INDEX orders_user ON seckill.orders (item_id, user_id, created_at)
+    WHERE limited;
 CREATE UNIQUE INDEX orders_request ON seckill.orders (item_id, request_id)
     WHERE request_id IS NOT NULL;
 
 CREATE INDEX orders_pay_by ON seckill.orders (pay_by)
     WHERE state OPERATOR(pg_catalog.=) 'pending';
 
-COMMENT ON INDEX seckill.orders_user IS 'orders of a user that count against per_user_limit';
+COMMENT ON INDEX seckill.orders_user IS 'orders of a user that count against per_user_limit, by the time that limit_window compares';
 COMMENT ON INDEX seckill.orders_request IS 'at most one order per request_id of an item';
 COMMENT ON INDEX seckill.orders_pay_by IS 'pending orders by the time when they expire';
 
@@ -371,6 +375,7 @@ CREATE FUNCTION @extschema@.seckill_item(
     OUT starts_at timestamptz,
     OUT ends_at timestamptz,
     OUT per_user_limit integer,
+    OUT limit_window interval,
     OUT require_token boolean,
     OUT pay_within interval,
     OUT user_rate real,

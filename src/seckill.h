@@ -64,6 +64,7 @@ typedef struct SaleRules
 	TimestampTz starts_at;		/* DT_NOBEGIN if NULL */
 	TimestampTz ends_at;		/* DT_NOEND if NULL */
 	int32		per_user_limit; /* units; 0 if NULL */
+	int64		limit_window;	/* microseconds; 0 if NULL */
 	bool		require_token;
 	int64		pay_within;		/* microseconds; 0 if NULL */
 	float4		user_rate;		/* calls per second; -1 if NULL */
@@ -101,6 +102,8 @@ typedef struct Purchase
 	const text *token;			/* NULL: none */
 
 	TimestampTz called_at;		/* when the rules were checked */
+	TimestampTz ordered_at;		/* created_at of its order; 0: this
+								 * transaction's start */
 	uint64		ticket;			/* in the queue; 0: it was not queued */
 	CacheEntry *entry;			/* NULL: the cache has none for the item */
 	SaleRules	rules;			/* of the item, as last read */

@@ -12,32 +12,11 @@ use Test::More;
 plan skip_all => 'this system cannot preload a clock' if $^O ne 'linux';
 
 my $day = 86_400;
-my $file = PostgreSQL::Test::Utils::tempdir() . '/clock';
-
-# Set the clock: seconds from the real time, or stopped at a time.
-sub set_clock
-{
-	my ($offset, $stand) = @_;
-
-	open my $f, '+<', $file or die "$file: $!";
-	syswrite $f, pack('qq', $offset * 1_000_000, ($stand // 0) * 1_000_000);
-	close $f;
-	return;
-}
-
-append_to_file($file, pack 'qq', 0, 0);
-$ENV{SECKILL_CLOCK} = $file;
-my $library = compile_library('clock');
-my $node;
-my @conf = ('clock', conf => <<'EOC');
+my $node = clock_node('clock', conf => <<'EOC');
 seckill.lease_units = 20
 seckill.naptime = 1s
 seckill.hot_rate = 20
 EOC
-{
-	local $ENV{LD_PRELOAD} = join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
-	$node = seckill_node(@conf);
-}
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
@@ -170,7 +149,7 @@ sub open_queue
 set_clock(0);
 $node->stop('immediate');
 $sold->();
-local $ENV{LD_PRELOAD} = join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
+local $ENV{LD_PRELOAD} = preload_clock();
 my $old = open_queue(-2);
 $node->stop;
 my $new = open_queue(-3);

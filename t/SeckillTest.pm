@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(compile_library seckill_node add_item crowd start_crowd buy_rest
+our @EXPORT = qw(compile_library seckill_node clock_node preload_clock set_clock add_item crowd start_crowd buy_rest
   worker_pid await_worker_lock check_audit check_cache);
 
 # Attempts of a transaction of concurrent clients that fails by a deadlock or a
@@ -45,6 +45,39 @@ EOC
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION seckill');
 	return $node;
+}
+
+my $clock;
+
+# A new server whose wall clock set_clock() sets.
+sub clock_node
+{
+	my ($name, %params) = @_;
+
+	$clock = PostgreSQL::Test::Utils::tempdir() . '/clock';
+	append_to_file($clock, pack 'qq', 0, 0);
+	$ENV{SECKILL_CLOCK} = $clock;
+	local $ENV{LD_PRELOAD} = preload_clock();
+	return seckill_node($name, %params);
+}
+
+# LD_PRELOAD of a server that is to have this clock.
+sub preload_clock
+{
+	my $library = compile_library('clock');
+
+	return join ' ', grep { defined } $ENV{LD_PRELOAD}, $library;
+}
+
+# Set the clock: seconds from the real time, or stopped at a time.
+sub set_clock
+{
+	my ($offset, $stand) = @_;
+
+	open my $f, '+<', $clock or die "$clock: $!";
+	syswrite $f, pack('qq', $offset * 1_000_000, ($stand // 0) * 1_000_000);
+	close $f;
+	return;
 }
 
 sub add_item

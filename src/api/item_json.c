@@ -32,6 +32,7 @@ static const struct
 	[SETTING_STARTS_AT] = {"starts_at", TIMESTAMPTZOID, jbvString},
 	[SETTING_ENDS_AT] = {"ends_at", TIMESTAMPTZOID, jbvString},
 	[SETTING_PER_USER_LIMIT] = {"per_user_limit", INT4OID, jbvNumeric},
+	[SETTING_LIMIT_WINDOW] = {"limit_window", INTERVALOID, jbvString},
 	[SETTING_REQUIRE_TOKEN] = {"require_token", BOOLOID, jbvBool},
 	[SETTING_PAY_WITHIN] = {"pay_within", INTERVALOID, jbvString},
 	[SETTING_USER_RATE] = {"user_rate", FLOAT4OID, jbvNumeric},
@@ -42,7 +43,7 @@ static const struct
 };
 
 #define HINT_SETTINGS \
-	errhint("Settings are the strings title, starts_at, ends_at and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
+	errhint("Settings are the strings title, starts_at, ends_at, limit_window and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
 
 /* The number of a setting; raises an error if there is none of this name. */
 static int

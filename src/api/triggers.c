@@ -325,7 +325,7 @@ concerns_buyers(TriggerData *trigger)
 {
 	static const char *const rules[] = {
 		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
-		"require_token", "pay_within", "user_rate", "user_burst",
+		"limit_window", "require_token", "pay_within", "user_rate", "user_burst",
 		"max_waiters", "item_id"
 	};
 

@@ -81,6 +81,7 @@ static const Column item_columns[ITEM_COLUMNS] = {
 	[ITEM_STARTS_AT - 1] = {"starts_at", TIMESTAMPTZOID},
 	[ITEM_ENDS_AT - 1] = {"ends_at", TIMESTAMPTZOID},
 	[ITEM_PER_USER_LIMIT - 1] = {"per_user_limit", INT4OID},
+	[ITEM_LIMIT_WINDOW - 1] = {"limit_window", INTERVALOID},
 	[ITEM_REQUIRE_TOKEN - 1] = {"require_token", BOOLOID},
 	[ITEM_PAY_WITHIN - 1] = {"pay_within", INTERVALOID},
 	[ITEM_USER_RATE - 1] = {"user_rate", FLOAT4OID},
@@ -212,14 +213,14 @@ read_catalog(void)
 	SeckillCatalog fresh;
 
 	fresh.items = relation_oid("items");
-	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders = relation_oid("orders");
-	fresh.orders_user = relation_oid("orders_user");
-	fresh.orders_request = relation_oid("orders_request");
-	fresh.order_ids = relation_oid("orders_order_id_seq");
 	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
 	check_columns(fresh.orders, "orders", order_columns,
 				  lengthof(order_columns));
+	fresh.items_key = relation_oid("items_pkey");
+	fresh.orders_user = relation_oid("orders_user");
+	fresh.orders_request = relation_oid("orders_request");
+	fresh.order_ids = relation_oid("orders_order_id_seq");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.mode_type = get_atttype(fresh.orders,

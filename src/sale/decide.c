@@ -374,22 +374,24 @@ decide_unlocked(ItemBatch *parts, int n, const BuyerCallbacks *buyers)
 
 /*
  * Decide the purchases of one item, waiting for its requests and users, the
- * item lock, the row and holders of units.  If per_user_limit was changed
- * between the check of the users and the lock of the row, all stay undecided.
+ * item lock, the row and holders of units.  If the limit or its window was
+ * changed between the check of the users and the lock of the row, all stay
+ * undecided.
  */
 static void
 decide_waiting(ItemBatch *part, const BuyerCallbacks *buyers)
 {
 	ItemRow		row;
-	int32		limit;
+	SaleRules	checked;
 
 	if (!seckill_item_read_latest(part->item_id, &row))
 		seckill_unknown_item(part->item_id);
-	limit = row.rules.per_user_limit;
+	checked = row.rules;
 	admit(part, &row.rules, true, buyers);
 	seckill_item_lock_acquire(part->item_id);
 	seckill_item_lock_row(part->item_id, &row);
-	if (row.rules.per_user_limit != limit)
+	if (row.rules.per_user_limit != checked.per_user_limit ||
+		row.rules.limit_window != checked.limit_window)
 		return;
 	for (int i = 0; i < part->n; i++)
 		part->first[i]->rules = row.rules;

@@ -8,7 +8,12 @@
  * quantity is a mistake of the caller: it is answered with "request_reused",
  * is never sold, and never learns of the order.
  *
- * A user buys no more units of an item than its per_user_limit.
+ * A user buys no more units of an item than its per_user_limit, or, with a
+ * limit_window, than that in any time of this length.  The time of an order is
+ * its created_at, the start of the transaction that bought.  A purchase counts
+ * the orders on both sides of its own time: transactions that began earlier may
+ * commit later, and the clock may have been set back.  So no window has more
+ * than the limit, as the times stand in the table.
  *
  * Both are decided under a heavyweight lock on the request or the user, kept
  * to the end of the transaction: the next holder of the lock sees the order or
@@ -26,6 +31,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 
@@ -320,6 +326,24 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 }
 
 /*
+ * The units that count against the limit of a purchase: those of the user's
+ * orders that some window has in common with its order.
+ */
+static int64
+count_bought(OrderScan *scan, const Purchase *p)
+{
+	int64		window = p->rules.limit_window;
+	TimestampTz time = p->ordered_at != 0 ? p->ordered_at :
+		GetCurrentTransactionStartTimestamp();
+
+	if (window == 0 || TIMESTAMP_NOT_FINITE(time))
+		return seckill_order_scan_bought(scan, p->item_id, p->user_id,
+										 DT_NOBEGIN, DT_NOEND);
+	return seckill_order_scan_bought(scan, p->item_id, p->user_id,
+									 time - window + 1, time + window - 1);
+}
+
+/*
  * Admit the purchases of one locked user, in their order, up to the limit.  A
  * purchase counts against the limit as soon as it is admitted, even if it
  * turns out to be sold out.
@@ -327,8 +351,7 @@ lock_users(Purchase **sorted, int n, bool may_wait)
 static void
 admit_user(OrderScan *scan, Purchase **list, int n)
 {
-	int64		left = list[0]->rules.per_user_limit -
-		seckill_order_scan_bought(scan, list[0]->item_id, list[0]->user_id);
+	int64		left = list[0]->rules.per_user_limit - count_bought(scan, list[0]);
 
 	for (int i = 0; i < n; i++)
 	{

@@ -87,7 +87,8 @@ static OrderState
 confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 {
 	Purchase	p = {.item_id = item_id,.user_id = order->user_id,
-	.quantity = order->quantity,.selling_mode = SECKILL_MODE_PESSIMISTIC};
+		.quantity = order->quantity,.ordered_at = order->created_at,
+	.selling_mode = SECKILL_MODE_PESSIMISTIC};
 	bool		sold;
 
 	p.entry = seckill_entry_find(item_id);

@@ -53,6 +53,8 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 												TimestampTzGetDatum(DT_NOEND)));
 	rules->per_user_limit =
 		DatumGetInt32(seckill_item_column(c, ITEM_PER_USER_LIMIT, 0));
+	rules->limit_window = c->nulls[ITEM_LIMIT_WINDOW - 1] ? 0 :
+		seckill_microseconds(DatumGetIntervalP(c->values[ITEM_LIMIT_WINDOW - 1]));
 	rules->require_token =
 		DatumGetBool(seckill_item_column(c, ITEM_REQUIRE_TOKEN, 0));
 	rules->pay_within = c->nulls[ITEM_PAY_WITHIN - 1] ? 0 :

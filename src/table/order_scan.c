@@ -2,8 +2,8 @@
  * order_scan.c
  *		Orders by user or by request, read from an index.
  *
- * A scan looks up any number of keys (item_id, user_id) or (item_id,
- * request_id) under one latest snapshot: it sees all committed orders and our
+ * A scan looks up any number of keys (item_id, user_id), with a range of
+ * created_at, or (item_id, request_id) under one latest snapshot: it sees all committed orders and our
  * own, at any isolation level.  It needs no SPI, checks no rights, and gives
  * up its locks on table and index at its end.
  */
@@ -26,7 +26,6 @@
 
 struct OrderScan
 {
-	bool		by_request;
 	Relation	orders;
 	Relation	index;
 	Snapshot	snapshot;
@@ -43,25 +42,43 @@ seckill_order_scan_begin(bool by_request)
 {
 	OrderScan  *s = palloc(sizeof(OrderScan));
 
-	s->by_request = by_request;
 	s->orders = seckill_relation_open_orders();
 	s->index = seckill_relation_open_orders_index(by_request);
 	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	s->slot = table_slot_create(s->orders, NULL);
-	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot, 2);
+	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot,
+									by_request ? 2 : 4);
 	return s;
 }
 
-/* Start the look-up of a key. */
+/* Start the look-up of a user's orders with created_at in a range. */
 static void
-rescan(OrderScan *s, int64 item_id, Datum key)
+rescan_user(OrderScan *s, int64 item_id, int64 user_id, TimestampTz from,
+			TimestampTz to)
 {
-	RegProcedure equal = s->by_request ? F_UUID_EQ : F_INT8EQ;
+	ScanKeyData keys[4];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(user_id));
+	ScanKeyInit(&keys[2], 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(from));
+	ScanKeyInit(&keys[3], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(to));
+	index_rescan(s->scan, keys, 4, NULL, 0);
+}
+
+/* Start the look-up of the order of a request. */
+static void
+rescan_request(OrderScan *s, int64 item_id, const pg_uuid_t *request_id)
+{
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, equal, key);
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(request_id));
 	index_rescan(s->scan, keys, 2, NULL, 0);
 }
 
@@ -93,13 +110,17 @@ seckill_order_scan_end(OrderScan *s)
 	pfree(s);
 }
 
-/* The units of an item that a user has in orders that count for the limit. */
+/*
+ * The units of an item that a user has in orders that count for the limit and
+ * have created_at in a range.
+ */
 int64
-seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id)
+seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id,
+						  TimestampTz from, TimestampTz to)
 {
 	int64		bought = 0;
 
-	rescan(s, item_id, Int64GetDatum(user_id));
+	rescan_user(s, item_id, user_id, from, to);
 	while (next_order(s))
 		bought += DatumGetInt32(order_column(s, ORDER_QUANTITY));
 	return bought;
@@ -122,7 +143,7 @@ bool
 seckill_order_scan_requested(OrderScan *s, int64 item_id,
 							 const pg_uuid_t *request_id, OrderOfRequest *order)
 {
-	rescan(s, item_id, UUIDPGetDatum(request_id));
+	rescan_request(s, item_id, request_id);
 	if (!next_order(s))
 		return false;
 	order->order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));

@@ -6,6 +6,7 @@
 #define SECKILL_TABLE_ORDER_SCAN_H
 
 #include "access/transam.h"
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
 /* The order that a request has made. */
@@ -22,7 +23,8 @@ typedef struct OrderScan OrderScan;
 extern OrderScan *seckill_order_scan_begin(bool by_request);
 extern void seckill_order_scan_end(OrderScan *s);
 extern int64 seckill_order_scan_bought(OrderScan *s, int64 item_id,
-									   int64 user_id);
+									   int64 user_id, TimestampTz from,
+									   TimestampTz to);
 extern bool seckill_order_scan_requested(OrderScan *s, int64 item_id,
 										 const pg_uuid_t *request_id,
 										 OrderOfRequest *order);

@@ -145,7 +145,7 @@ has_order(int64 item_id, int64 order_id)
 }
 
 static SqlPlan lock_order_plan = {
-	.sql = "SELECT user_id, quantity, state FROM seckill.orders"
+	.sql = "SELECT user_id, quantity, state, created_at FROM seckill.orders"
 	" WHERE " ONE_ORDER " FOR NO KEY UPDATE",
 	.nargs = 2,
 	.types = {INT8OID, INT8OID}
@@ -170,6 +170,7 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 	row->user_id = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	row->quantity = DatumGetInt32(seckill_plan_result_column(0, 2, 0));
 	row->state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
+	row->created_at = DatumGetTimestampTz(seckill_plan_result_column(0, 4, TimestampTzGetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }

@@ -17,6 +17,7 @@ typedef struct OrderRow
 	int64		user_id;
 	int32		quantity;
 	OrderState	state;
+	TimestampTz created_at;
 } OrderRow;
 
 /* The number of columns that seckill_orders_read() reads. */

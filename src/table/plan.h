@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 
-#define MAX_ARGS	11
+#define MAX_ARGS	12
 
 /* Placeholders for our own types, whose OIDs are known at run time only. */
 #define MODE_TYPE	InvalidOid

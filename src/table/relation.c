@@ -53,7 +53,7 @@ seckill_relation_open_orders(void)
 
 /*
  * Open an index of seckill.orders for reading: (item_id, request_id), or
- * (item_id, user_id) of the orders that count for a limit.
+ * (item_id, user_id, created_at) of the orders that count for a limit.
  */
 Relation
 seckill_relation_open_orders_index(bool by_request)
