@@ -39,10 +39,11 @@ COMMENT ON CAST (varchar AS @extschema@.seckill_mode) IS
 
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
-    'limit_reached', 'denied', 'rate_limited', 'request_reused');
+    'limit_reached', 'denied', 'rate_limited', 'request_reused',
+    'unknown_item');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost a race against another buyer: retry), not_started, ended, queued (not decided yet), busy (the queue is full, or too many calls wait for the item: retry later), limit_reached (the quantity would exceed per_user_limit), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase; an error, except in seckill_buy_many)';
+'answer to a purchase: sold, sold_out, conflict (lost a race against another buyer: retry), not_started, ended, queued (not decided yet), busy (the queue is full, or too many calls wait for the item: retry later), limit_reached (the quantity would exceed per_user_limit), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase), unknown_item (no such item); the last two are errors in calls that make one purchase';
 
 CREATE TYPE @extschema@.seckill_order_state AS ENUM (
     'pending', 'confirmed', 'cancelled', 'expired');
@@ -262,14 +263,34 @@ CREATE FUNCTION @extschema@.seckill_buy_many(
     mode        @extschema@.seckill_mode DEFAULT 'auto',
     request_ids uuid[] DEFAULT NULL,
     tokens      text[] DEFAULT NULL,
+    quantities  bigint[] DEFAULT NULL,
     OUT user_id bigint,
     OUT outcome @extschema@.seckill_outcome,
     OUT order_id bigint)
 RETURNS SETOF record AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]) IS
-'buy one unit of an item for each user of the array, in array order, at the cost of about one purchase; returns one row per element, in the same order';
+COMMENT ON FUNCTION @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[], bigint[]) IS
+'buy units of an item for each user of the array, in array order, at the cost of about one purchase; quantities: one unit each if NULL; returns one row per element, in the same order';
+
+-- A name of its own, not an overload: drivers that leave the types of
+-- parameters to the server could call neither.
+CREATE FUNCTION @extschema@.seckill_buy_items(
+    item_ids    bigint[],
+    user_ids    bigint[],
+    mode        @extschema@.seckill_mode DEFAULT 'auto',
+    quantities  bigint[] DEFAULT NULL,
+    request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
+    OUT item_id bigint,
+    OUT user_id bigint,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_buy_items(bigint[], bigint[], @extschema@.seckill_mode, bigint[], uuid[], text[]) IS
+'buy, for each element of the arrays, units of an item for a user, at the cost of about one purchase per item; returns one row per element, in array order';
 
 CREATE FUNCTION @extschema@.seckill_submit(
     item_id     bigint,
@@ -508,6 +529,7 @@ CREATE FUNCTION @extschema@.seckill_stat_items(
     OUT denied      bigint,
     OUT rate_limited bigint,
     OUT request_reused bigint,
+    OUT unknown_item bigint,
     OUT units       bigint,
     OUT retries     bigint,
     OUT refills     bigint,
@@ -528,7 +550,7 @@ SELECT * FROM @extschema@.seckill_stat_items();
 COMMENT ON VIEW seckill.stat_items IS 'calls that were answered, per item and mode, since the item got its cache entry or the statistics were reset';
 COMMENT ON COLUMN seckill.stat_items.item_id IS 'the item; NULL: all items that got no cache entry';
 COMMENT ON COLUMN seckill.stat_items.mode IS 'the mode that served the call, or, for calls refused before, the mode asked for';
-COMMENT ON COLUMN seckill.stat_items.calls IS 'purchases that were answered; each element of seckill_buy_many() is one';
+COMMENT ON COLUMN seckill.stat_items.calls IS 'purchases that were answered; each element of an array is one';
 COMMENT ON COLUMN seckill.stat_items.sold IS 'answers "sold", including those that return the order of an earlier call with the same request_id';
 COMMENT ON COLUMN seckill.stat_items.sold_out IS 'answers "sold_out"';
 COMMENT ON COLUMN seckill.stat_items.conflict IS 'answers "conflict"';
@@ -539,7 +561,8 @@ COMMENT ON COLUMN seckill.stat_items.busy IS 'answers "busy"';
 COMMENT ON COLUMN seckill.stat_items.limit_reached IS 'answers "limit_reached"';
 COMMENT ON COLUMN seckill.stat_items.denied IS 'answers "denied"';
 COMMENT ON COLUMN seckill.stat_items.rate_limited IS 'answers "rate_limited"';
-COMMENT ON COLUMN seckill.stat_items.request_reused IS 'answers "request_reused" of seckill_buy_many(), and tickets whose request_id was used for another purchase';
+COMMENT ON COLUMN seckill.stat_items.request_reused IS 'answers "request_reused" of calls for many, and tickets whose request_id was used for another purchase';
+COMMENT ON COLUMN seckill.stat_items.unknown_item IS 'answers "unknown_item" of calls for many';
 COMMENT ON COLUMN seckill.stat_items.units IS 'units of new orders, including those that were rolled back later';
 COMMENT ON COLUMN seckill.stat_items.retries IS 'lost races after which mode retry retried';
 COMMENT ON COLUMN seckill.stat_items.refills IS 'refills of the stock cache by these calls';
@@ -688,7 +711,8 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_truncated(),
     @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, bigint, uuid, text),
-    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]),
+    @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[], bigint[]),
+    @extschema@.seckill_buy_items(bigint[], bigint[], @extschema@.seckill_mode, bigint[], uuid[], text[]),
     @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text),
     @extschema@.seckill_result(bigint, interval),
     @extschema@.seckill_token(bigint, bigint, interval),

@@ -39,11 +39,12 @@ typedef enum SeckillOutcome
 	SECKILL_LIMIT_REACHED,
 	SECKILL_DENIED,
 	SECKILL_RATE_LIMITED,
-	SECKILL_REQUEST_REUSED		/* raised as an error by calls that make one
-								 * purchase */
+	/* these two are raised as errors by calls that make one purchase */
+	SECKILL_REQUEST_REUSED,
+	SECKILL_UNKNOWN_ITEM
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_REQUEST_REUSED + 1)
+#define SECKILL_OUTCOMES	(SECKILL_UNKNOWN_ITEM + 1)
 
 /* Order of the labels of the SQL type seckill_order_state. */
 typedef enum OrderState

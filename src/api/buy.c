@@ -1,6 +1,6 @@
 /*
  * buy.c
- *		seckill_buy() and seckill_buy_many().
+ *		seckill_buy(), seckill_buy_many() and seckill_buy_items().
  *
  * A call reads its arguments, checks the rules of the sale, answers requests
  * that have an order already, runs the mode that sells, and counts its answers
@@ -9,15 +9,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
 #include "api/purchase_args.h"
+#include "api/purchase_arrays.h"
 #include "api/queue_sql.h"
 #include "api/result.h"
 #include "base/catalog.h"
@@ -35,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(seckill_buy);
 PG_FUNCTION_INFO_V1(seckill_buy_many);
+PG_FUNCTION_INFO_V1(seckill_buy_items);
 
 
 /*
@@ -69,6 +68,14 @@ has_requests(Purchase **list, int n)
 	return false;
 }
 
+/* Set the outcome of purchases that the rules refuse. */
+static void
+refuse(Purchase **list, int n, RulesAnswer answer)
+{
+	for (int i = 0; i < n; i++)
+		list[i]->outcome = seckill_rules_refusal(answer);
+}
+
 /*
  * Serve at least one purchase of one item, and set their outcomes.
  *
@@ -85,6 +92,11 @@ buy_in_transaction(Purchase **list, int n)
 	int			admitted = 0;
 
 	answer = seckill_rules_check_all(list, n);
+	if (answer == RULES_UNKNOWN_ITEM)
+	{
+		refuse(list, n, answer);
+		return list[0]->entry;
+	}
 	n = seckill_rules_drop_rate_limited(list, n);
 	if (has_requests(list, n))
 	{
@@ -103,7 +115,7 @@ buy_in_transaction(Purchase **list, int n)
 		if (p->admitted)
 			list[admitted++] = p;
 		else
-			p->outcome = seckill_rules_refusal(own_answer);
+			refuse(&p, 1, own_answer);
 	}
 	if (admitted > 0)
 		run_mode(list, admitted);
@@ -149,6 +161,8 @@ seckill_buy(PG_FUNCTION_ARGS)
 		p.entry = buy_in_transaction(list, 1);
 	if (p.outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
+	if (p.outcome == SECKILL_UNKNOWN_ITEM)
+		seckill_unknown_item(p.item_id);
 	seckill_stat_end(&call, &p, 1,
 					 seckill_cache_index(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -163,96 +177,33 @@ seckill_buy(PG_FUNCTION_ARGS)
  */
 
 /*
- * Read the elements of a one-dimensional array of the given type; returns how
- * many.  Raises an error if the array has more dimensions.
- */
-static int
-get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
-			 bool **nulls)
-{
-	int16		length;
-	bool		by_value;
-	char		align;
-	int			n;
-
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must have one dimension", name)));
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	deconstruct_array(array, type, length, by_value, align, values, nulls, &n);
-	return n;
-}
-
-/*
- * Read the elements of an array of the given type.  Raises an error unless it
- * has n elements, one for each user.
- */
-static void
-get_as_many(int n, ArrayType *array, const char *name, Oid type,
-			Datum **values, bool **nulls)
-{
-	if (get_elements(array, name, type, values, nulls) != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must have as many elements as user_ids", name)));
-}
-
-/* Set the request_id of each purchase; NULL is none. */
-static void
-set_requests(Purchase *purchases, int n, ArrayType *requests)
-{
-	Datum	   *values;
-	bool	   *nulls;
-
-	get_as_many(n, requests, "request_ids", UUIDOID, &values, &nulls);
-	for (int i = 0; i < n; i++)
-	{
-		purchases[i].has_request = !nulls[i];
-		if (!nulls[i])
-			purchases[i].request_id = *DatumGetUUIDP(values[i]);
-	}
-}
-
-/* Set the token of each purchase; NULL is none. */
-static void
-set_tokens(Purchase *purchases, int n, ArrayType *tokens)
-{
-	Datum	   *values;
-	bool	   *nulls;
-
-	get_as_many(n, tokens, "tokens", TEXTOID, &values, &nulls);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			purchases[i].token = DatumGetTextPP(values[i]);
-}
-
-/*
- * Make a purchase of one unit for each user, in array order; sets *n to their
- * number, which can be 0.
+ * Read the arguments of a call that buys for many, and return the purchases,
+ * in array order.
  */
 static Purchase *
-make_purchases(int64 item_id, ArrayType *users, SeckillMode mode, int *n)
+read_purchases(FunctionCallInfo fcinfo, const PurchaseArrays *args,
+			   int64 item_id, const char *function, int *n)
 {
-	Datum	   *values;
-	bool	   *nulls;
-	Purchase   *purchases;
+	SeckillMode mode;
 
-	*n = get_elements(users, "user_ids", INT8OID, &values, &nulls);
-	purchases = palloc_extended(Max(*n, 1) * sizeof(Purchase),
-								MCXT_ALLOC_HUGE);
-	for (int i = 0; i < *n; i++)
-	{
-		seckill_check_argument(nulls[i], "an element of user_ids");
-		seckill_args_init_purchase(&purchases[i], item_id,
-								   DatumGetInt64(values[i]), 1, mode);
-	}
-	return purchases;
+	seckill_check_argument(PG_ARGISNULL(2), "mode");
+	mode = seckill_catalog_mode(PG_GETARG_OID(2));
+	if (mode == SECKILL_MODE_AUTO)
+		mode = (SeckillMode) seckill_default_mode;
+	if (mode == SECKILL_MODE_QUEUE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot use mode \"queue\"", function),
+				 errhint("It buys in the caller's transaction: use mode \"cache\", or seckill_submit_many().")));
+	return seckill_arrays_read(fcinfo, args, item_id, mode, n);
 }
 
-/* Serve the purchases, and count their answers in the statistics. */
-static void
-buy_list(Purchase *purchases, int n, const StatCall *call)
+/*
+ * Serve at least one purchase of one item.  Returns the entry of the item,
+ * pinned, or NULL if it has none.
+ */
+static CacheEntry *
+buy_list(Purchase *purchases, int n)
 {
 	Purchase  **list = palloc_extended(n * sizeof(Purchase *),
 									   MCXT_ALLOC_HUGE);
@@ -264,81 +215,191 @@ buy_list(Purchase *purchases, int n, const StatCall *call)
 	for (int i = 0; i < n; i++)
 		list[i] = &purchases[i];
 	seckill_limits_answer_duplicates(list, n);
-	seckill_stat_end(call, purchases, n,
-					 seckill_cache_index(entry));
-	seckill_cache_unpin(entry);
 	pfree(list);
+	return entry;
+}
+
+/* Count the answers in the statistics, and unpin the entry. */
+static void
+count_list(const Purchase *purchases, int n, CacheEntry *entry,
+		   const StatCall *call)
+{
+	seckill_stat_end(call, purchases, n, seckill_cache_index(entry));
+	seckill_cache_unpin(entry);
 	SECKILL_FAULT("list counted");
 }
 
-/* Return a row for each purchase, in their order. */
+/*
+ * Return a row for each purchase.  Row i is that of purchases[where[i]], or of
+ * purchases[i] if where is NULL.
+ */
 static void
-return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n)
+return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n,
+				 const int *where)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			first;			/* the function may return no item_id */
 
 	InitMaterializedSRF(fcinfo, 0);
+	first = 4 - result->setDesc->natts;
 	for (int i = 0; i < n; i++)
 	{
-		const Purchase *p = &purchases[i];
-		Datum		values[3];
-		bool		nulls[3] = {false, false, p->outcome != SECKILL_SOLD};
+		const Purchase *p = &purchases[where != NULL ? where[i] : i];
+		Datum		values[4];
+		bool		nulls[4] = {false, false, false, p->outcome != SECKILL_SOLD};
 
-		values[0] = Int64GetDatum(p->user_id);
-		values[1] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
-		values[2] = Int64GetDatum(p->order_id);
-		tuplestore_putvalues(result->setResult, result->setDesc, values,
-							 nulls);
+		values[0] = Int64GetDatum(p->item_id);
+		values[1] = Int64GetDatum(p->user_id);
+		values[2] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
+		values[3] = Int64GetDatum(p->order_id);
+		tuplestore_putvalues(result->setResult, result->setDesc,
+							 values + first, nulls + first);
 	}
 }
 
 /*
  * seckill_buy_many(item_id bigint, user_ids bigint[], mode seckill_mode,
- *					request_ids uuid[], tokens text[])
+ *					request_ids uuid[], tokens text[], quantities bigint[])
  *		returns setof (user_id bigint, outcome seckill_outcome,
  *					   order_id bigint)
  *
- * Buys one unit of the item for each element of user_ids, in the caller's
+ * Buys units of the item for each element of user_ids, in the caller's
  * transaction.  The outcomes are those of one seckill_buy() per element, in
  * array order, but all purchases share one lock or one hold.  A user that is
  * in the array twice buys twice.  Returns one row per element, in the same
  * order.
  *
- * request_ids and tokens may be NULL, and so may their elements.
+ * request_ids and tokens may be NULL, and so may their elements.  Without
+ * quantities each element is for one unit.
  *
  * Errors: those of seckill_buy(), an array of more than one dimension, arrays
  * of different lengths, and mode "queue".  A request_id that was used for
- * another user is the outcome "request_reused" of its row, not an error.
+ * another purchase is the outcome "request_reused" of its row, not an error.
  */
 Datum
 seckill_buy_many(PG_FUNCTION_ARGS)
 {
+	static const PurchaseArrays args = {
+		.item_ids = -1,.user_ids = 1,.request_ids = 3,.tokens = 4,
+		.quantities = 5
+	};
 	Purchase   *purchases;
-	SeckillMode mode;
 	StatCall	call;
 	int			n;
 
 	seckill_stat_begin(&call);
 	seckill_check_writable("seckill_buy_many()");
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	seckill_check_argument(PG_ARGISNULL(1), "user_ids");
-	seckill_check_argument(PG_ARGISNULL(2), "mode");
-	mode = seckill_catalog_mode(PG_GETARG_OID(2));
-	if (mode == SECKILL_MODE_AUTO)
-		mode = (SeckillMode) seckill_default_mode;
-	if (mode == SECKILL_MODE_QUEUE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("seckill_buy_many() cannot use mode \"queue\""),
-				 errhint("It buys in the caller's transaction: use mode \"cache\", or seckill_submit() for each user.")));
-	purchases = make_purchases(PG_GETARG_INT64(0), PG_GETARG_ARRAYTYPE_P(1),
-							   mode, &n);
-	if (!PG_ARGISNULL(3))
-		set_requests(purchases, n, PG_GETARG_ARRAYTYPE_P(3));
-	if (!PG_ARGISNULL(4))
-		set_tokens(purchases, n, PG_GETARG_ARRAYTYPE_P(4));
+	purchases = read_purchases(fcinfo, &args, PG_GETARG_INT64(0),
+							   "seckill_buy_many()", &n);
 	if (n > 0)
-		buy_list(purchases, n, &call);
-	return_purchases(fcinfo, purchases, n);
+	{
+		CacheEntry *entry = buy_list(purchases, n);
+
+		if (purchases[0].outcome == SECKILL_UNKNOWN_ITEM)
+			seckill_unknown_item(purchases[0].item_id);
+		count_list(purchases, n, entry, &call);
+	}
+	return_purchases(fcinfo, purchases, n, NULL);
+	return (Datum) 0;
+}
+
+
+/*
+ * Purchases of several items
+ */
+
+/* By item, then by position in the array, the order of the addresses. */
+static int
+compare(const void *a, const void *b)
+{
+	const Purchase *p = *(Purchase *const *) a;
+	const Purchase *q = *(Purchase *const *) b;
+
+	if (p->item_id != q->item_id)
+		return p->item_id < q->item_id ? -1 : 1;
+	return p < q ? -1 : p > q;
+}
+
+/*
+ * Return the purchases sorted by item, those of one item in their order.
+ * where[i] is set to the place of purchases[i].
+ */
+static Purchase *
+sort_by_item(Purchase *purchases, int n, int *where)
+{
+	Purchase  **order = palloc_extended(n * sizeof(Purchase *),
+										MCXT_ALLOC_HUGE);
+	Purchase   *sorted = palloc_extended(n * sizeof(Purchase),
+										 MCXT_ALLOC_HUGE);
+
+	for (int i = 0; i < n; i++)
+		order[i] = &purchases[i];
+	qsort(order, n, sizeof(Purchase *), compare);
+	for (int i = 0; i < n; i++)
+	{
+		sorted[i] = *order[i];
+		where[order[i] - purchases] = i;
+	}
+	pfree(order);
+	return sorted;
+}
+
+/* Return the end of the purchases of one item, which start at first. */
+static int
+end_of_item(const Purchase *sorted, int n, int first)
+{
+	int			end = first + 1;
+
+	while (end < n && sorted[end].item_id == sorted[first].item_id)
+		end++;
+	return end;
+}
+
+/*
+ * seckill_buy_items(item_ids bigint[], user_ids bigint[], mode seckill_mode,
+ *					 quantities bigint[], request_ids uuid[], tokens text[])
+ *		returns setof (item_id bigint, user_id bigint,
+ *					   outcome seckill_outcome, order_id bigint)
+ *
+ * Buys in the caller's transaction, for each element, units of its item for
+ * its user.  Returns one row per element, in array order.
+ *
+ * The purchases of one item are served together, as by seckill_buy_many().
+ * The items are served in ascending order, so that calls cannot deadlock: one
+ * that has locked an item waits only for calls that are at the same item or at
+ * a later one.
+ *
+ * An item that does not exist is the outcome "unknown_item" of its rows.
+ * Otherwise arguments and errors are those of seckill_buy_many().
+ */
+Datum
+seckill_buy_items(PG_FUNCTION_ARGS)
+{
+	static const PurchaseArrays args = {
+		.item_ids = 0,.user_ids = 1,.quantities = 3,.request_ids = 4,
+		.tokens = 5
+	};
+	Purchase   *purchases;
+	int		   *where;
+	int			n;
+	int			end;
+
+	seckill_check_writable("seckill_buy_items()");
+	purchases = read_purchases(fcinfo, &args, 0, "seckill_buy_items()", &n);
+	where = palloc_extended(Max(n, 1) * sizeof(int), MCXT_ALLOC_HUGE);
+	if (n > 0)
+		purchases = sort_by_item(purchases, n, where);
+	for (int first = 0; first < n; first = end)
+	{
+		StatCall	call;
+		CacheEntry *entry;
+
+		seckill_stat_begin(&call);
+		end = end_of_item(purchases, n, first);
+		entry = buy_list(&purchases[first], end - first);
+		count_list(&purchases[first], end - first, entry, &call);
+	}
+	return_purchases(fcinfo, purchases, n, where);
 	return (Datum) 0;
 }

@@ -92,6 +92,8 @@ seckill_queue_sql_buy(Purchase *p)
 {
 	RulesAnswer answer = seckill_rules_check(p);
 
+	if (answer == RULES_UNKNOWN_ITEM)
+		seckill_unknown_item(p->item_id);
 	if (!seckill_rules_keeps_rate(p) ||
 		(answers_request(p, answer) && seckill_limits_answer_request(p)))
 		return;
@@ -136,6 +138,8 @@ seckill_submit(PG_FUNCTION_ARGS)
 	seckill_args_check_outside_transaction(fcinfo, "seckill_submit()");
 	seckill_args_read_credentials(fcinfo, 3, &p);
 	answer = seckill_rules_check(&p);
+	if (answer == RULES_UNKNOWN_ITEM)
+		seckill_unknown_item(p.item_id);
 	if (seckill_rules_keeps_rate(&p))
 	{
 		answer = seckill_rules_check_token(&p, answer);

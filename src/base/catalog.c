@@ -30,7 +30,8 @@ static const char *const mode_names[SECKILL_MODES] = {
 
 static const char *const outcome_names[SECKILL_OUTCOMES] = {
 	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy",
-	"limit_reached", "denied", "rate_limited", "request_reused"
+	"limit_reached", "denied", "rate_limited", "request_reused",
+	"unknown_item"
 };
 
 static const char *const state_names[ORDER_STATES] = {

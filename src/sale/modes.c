@@ -2,10 +2,11 @@
  * modes.c
  *		The modes: how purchases get their units and write their orders.
  *
- * A mode serves a list of purchases of one item in the caller's transaction: a
- * single purchase, or (seckill_buy_many) many of one unit each, at the cost of
- * one.  Earlier purchases of the list are served first.  Each gets its
- * outcome.
+ * A mode serves a list of purchases of one item in the caller's transaction, a
+ * single one or many at the cost of one.  The list has them in the order of
+ * their addresses, in which they are served.  Each gets its outcome: one that
+ * wants more units than the earlier ones leave is sold out, and a later one
+ * may be sold.
  *
  * Every function here runs between seckill_table_begin() and
  * seckill_table_end(), for an item whose sale is open.  If it raises an error,
@@ -52,11 +53,67 @@ set_outcome(Purchase **list, int n, SeckillOutcome outcome)
 		list[i]->outcome = outcome;
 }
 
-/* Return how many purchases, from the first on, the units are enough for. */
-static int
-served(Purchase **list, int n, int32 units)
+/* Return the units that the purchases want. */
+static int64
+wanted(Purchase **list, int n)
 {
-	return Min(units / list[0]->quantity, n);
+	int64		units = 0;
+
+	for (int i = 0; i < n; i++)
+		units += list[i]->quantity;
+	return units;
+}
+
+/* Return a purchase of the list that wants the fewest units. */
+static Purchase *
+smallest(Purchase **list, int n)
+{
+	Purchase   *p = list[0];
+
+	for (int i = 1; i < n; i++)
+		if (list[i]->quantity < p->quantity)
+			p = list[i];
+	return p;
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	const Purchase *p = *(Purchase *const *) a;
+	const Purchase *q = *(Purchase *const *) b;
+
+	return p < q ? -1 : p > q;
+}
+
+/* Undo what serve() has done to the order of the list. */
+static void
+restore_order(Purchase **list, int n)
+{
+	qsort(list, n, sizeof(Purchase *), compare_positions);
+}
+
+/*
+ * Move the purchases that the units are enough for to the front, in their
+ * order, and return their number.  Each in turn takes its units, if that many
+ * are left.
+ */
+static int
+serve(Purchase **list, int n, int64 units)
+{
+	Purchase  **rest = palloc(n * sizeof(Purchase *));
+	int			served = 0;
+
+	for (int i = 0; i < n; i++)
+		if (list[i]->quantity <= units)
+		{
+			units -= list[i]->quantity;
+			list[served++] = list[i];
+		}
+		else
+			rest[i - served] = list[i];
+	memcpy(list + served, rest, (n - served) * sizeof(Purchase *));
+	pfree(rest);
+	return served;
 }
 
 /* Decide the purchases on a row that this transaction has locked and read. */
@@ -111,13 +168,13 @@ buy_none(Purchase **list, int n)
 
 	if (!seckill_item_read_snapshot(list[0]->item_id, &row))
 		seckill_unknown_item(list[0]->item_id);
-	k = served(list, n, row.stock);
+	k = serve(list, n, row.stock);
 	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
 	if (k == 0)
 		return;
 	sold(list, k);
 	seckill_item_overwrite(list[0]->item_id,
-						   row.stock - k * list[0]->quantity);
+						   (int32) (row.stock - wanted(list, k)));
 }
 
 
@@ -166,7 +223,7 @@ buy_version(Purchase **list, int n, int64 version)
 {
 	Purchase   *p = list[0];
 
-	if (seckill_item_sell_version(p->item_id, n * p->quantity, version))
+	if (seckill_item_sell_version(p->item_id, (int32) wanted(list, n), version))
 		sold(list, n);
 	else
 		set_outcome(list, n, SECKILL_CONFLICT);
@@ -175,7 +232,7 @@ buy_version(Purchase **list, int n, int64 version)
 static void
 buy_optimistic(Purchase **list, int n)
 {
-	Purchase   *p = list[0];
+	Purchase   *p = smallest(list, n);
 
 	for (;;)
 	{
@@ -185,7 +242,7 @@ buy_optimistic(Purchase **list, int n)
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_item_read_snapshot(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
-		if (served(list, n, row.stock) == n)
+		if (wanted(list, n) <= row.stock)
 		{
 			buy_version(list, n, row.version);
 			return;
@@ -245,8 +302,11 @@ buy_pessimistic(Purchase **list, int n)
 static void
 buy_advisory(Purchase **list, int n)
 {
+	int64		units = wanted(list, n);
+
 	seckill_item_lock_acquire(list[0]->item_id);
-	if (seckill_item_sell(list[0]->item_id, n * list[0]->quantity))
+	if (units <= PG_INT32_MAX &&
+		seckill_item_sell(list[0]->item_id, (int32) units))
 		sold(list, n);
 	else
 		lock_and_sell(list, n);
@@ -284,92 +344,128 @@ drop_stale_lease(Purchase *p, const TakenUnits *taken)
 }
 
 /*
- * Estimate the units that are left, after too few were found for p: at least
- * 1, and fewer than p's quantity.
+ * Return the units that are left for a list that wants more; -1 if this cannot
+ * be told because others hold units, or because row or cache have changed
+ * since they were read.
  */
-static int32
-units_left(const Purchase *p)
+static int64
+units_left(const Purchase *whole)
 {
+	uint64		generation = seckill_await_generation(whole->entry);
 	ItemRow		row;
+	LeaseCounters counters;
 	OwnUnits	own;
-	int64		left;
 
-	seckill_hold_own_units(p->entry, &own);
-	left = (int64) own.credit + seckill_cache_avail(p->entry);
-	if (seckill_item_read_latest(p->item_id, &row))
-		left += row.stock;
-	return (int32) Max(Min(left, p->quantity - 1), 1);
+	if (!seckill_item_read_latest(whole->item_id, &row))
+		seckill_unknown_item(whole->item_id);
+	seckill_hold_own_units(whole->entry, &own);
+	seckill_cache_read_counters(whole->entry, &counters);
+	if (counters_judge(&counters, generation, &row, whole->quantity,
+					   &own) != UNITS_SOLD_OUT)
+		return -1;
+	return (int64) row.stock + counters.avail + own.credit;
 }
 
 /*
- * Put units for the first purchases of a list on hold, as many as there are.
- * Returns false if there are none.  What the cache lacks is leased before any
- * units are held, as a purchase must not wait for the row while it holds
- * units.
+ * Put units on hold for all purchases of the list, waiting as a single
+ * purchase of that many units does.  Returns false if there are fewer, and
+ * none can come back.
  */
 static bool
+obtain(Purchase **list, int n, TakenUnits *taken)
+{
+	Purchase	whole = *list[0];
+
+	whole.quantity = (int32) wanted(list, n);
+	whole.batch_size = n;
+	return seckill_refill_obtain(&whole, taken);
+}
+
+/*
+ * Put units on hold for those purchases of a list that there are units for, in
+ * their order.  They are moved to the front; returns their number.  The others
+ * are sold out.
+ *
+ * The transaction must not hold units of the item while it waits for the row
+ * or for other holders, as these may be waiting for it.  So what is left is
+ * proved first, and then taken in one step.  If others were faster, or units
+ * have come back, it begins again.
+ */
+static int
 take_for_list(Purchase **list, int n, TakenUnits *taken)
 {
 	Purchase	whole = *list[0];
 
-	for (whole.quantity = n; whole.quantity > 1;
-		 whole.quantity = units_left(&whole))
-		if (seckill_refill_obtain(&whole, taken))
-			return true;
-	return seckill_refill_obtain(list[0], taken);
+	whole.quantity = (int32) wanted(list, n);
+	while (!obtain(list, n, taken))
+	{
+		int64		left = units_left(&whole);
+		int			k;
+
+		SECKILL_FAULT("units left counted");
+		if (left < 0)
+			continue;
+		k = serve(list, n, left);
+		if (k == 0 || obtain(list, k, taken))
+			return k;
+		restore_order(list, n);
+	}
+	return n;
 }
 
 /*
- * Put units on hold: for the first purchase of the list, and for others as far
- * as there are units.  Returns false if there are none.
+ * Put units on hold for purchases of the list, and move these to the front;
+ * returns their number.  The others are sold out.
  */
-static bool
+static int
 take(Purchase **list, int n, TakenUnits *taken)
 {
 	Purchase   *p = list[0];
 
-	if (!seckill_hold_take(p->entry, n * p->quantity, taken))
-		return n == 1 ? seckill_refill_obtain(p, taken) :
-			take_for_list(list, n, taken);
-	if (taken->low)
-		seckill_refill_ahead(p);
-	return true;
+	if (seckill_hold_take(p->entry, (int32) wanted(list, n), taken))
+	{
+		if (taken->low)
+			seckill_refill_ahead(p);
+		return n;
+	}
+	if (n > 1)
+		return take_for_list(list, n, taken);
+	return seckill_refill_obtain(p, taken) ? 1 : 0;
 }
 
 static void
 buy_cache(Purchase **list, int n)
 {
 	TakenUnits	taken;
+	int			k;
 
-	while (n > 0 && take(list, n, &taken))
+	while ((k = take(list, n, &taken)) > 0)
 	{
-		int			k = served(list, n, taken.units);
-
 		SECKILL_FAULT("units held");
 		if (seckill_orders_insert_fenced(list, k, taken.lease_id))
 		{
 			SECKILL_FAULT("order is behind the fence");
 			set_outcome(list, k, SECKILL_SOLD);
-			list += k;
-			n -= k;
-			if (n > 0)
-				list[0]->batch_size = n;
+			break;
 		}
-		else
-			drop_stale_lease(list[0], &taken);
+		drop_stale_lease(list[0], &taken);
+		restore_order(list, n);
 	}
-	set_outcome(list, n, SECKILL_SOLD_OUT);
+	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
 }
 
 /*
  * Choose the mode that sells.  Mode auto sells a hot item from the cache and
- * any other in mode retry.  If the cache has no entry for the item, or the
- * transaction has no slot for another hold, a row mode sells instead of cache.
+ * any other in mode retry.  If the cache has no entry for the item, the
+ * transaction has no slot for another hold, or the list wants more units than
+ * an item can have, a row mode sells instead of cache.
  */
 static SeckillMode
-choose(const Purchase *p, int n)
+choose(Purchase **list, int n)
 {
-	bool		can_hold = p->entry != NULL && seckill_hold_has_slot();
+	const Purchase *p = list[0];
+	bool		can_hold = p->entry != NULL && seckill_hold_has_slot() &&
+		wanted(list, n) <= PG_INT32_MAX;
 
 	if (p->mode == SECKILL_MODE_AUTO)
 		return can_hold && seckill_cache_record_calls(p->entry, n) ?
@@ -428,12 +524,12 @@ run(SeckillMode mode, Purchase **list, int n)
 
 /*
  * Serve a list of purchases of one item, which share the entry of the first.
- * If there is more than one, each is for one unit.  Sets the outcome of each.
+ * Sets the outcome of each, and may reorder the list.
  */
 void
 seckill_modes_run(Purchase **list, int n)
 {
-	SeckillMode mode = choose(list[0], n);
+	SeckillMode mode = choose(list, n);
 
 	list[0]->batch_size = n;
 	for (int i = 0; i < n; i++)

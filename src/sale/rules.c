@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
-#include "base/check.h"
 #include "base/fault.h"
 #include "base/settings.h"
 #include "sale/await.h"
@@ -50,6 +49,8 @@ seckill_rules_refusal(RulesAnswer answer)
 			return SECKILL_SOLD_OUT;
 		case RULES_NO_TOKEN:
 			return SECKILL_DENIED;
+		case RULES_UNKNOWN_ITEM:
+			return SECKILL_UNKNOWN_ITEM;
 		case RULES_PASSED:
 			break;
 	}
@@ -70,7 +71,7 @@ seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 
 /*
  * Check the window by the latest row, and store the rules in the entry, which
- * is made if there is none.  Raises an error if the item does not exist.
+ * is made if there is none.  An item that does not exist gets no entry.
  * Before a purchase is queued, the read keeps no lock, as the caller is going
  * to wait without a lock that the deadlock detector sees.
  */
@@ -84,8 +85,7 @@ check_row(Purchase *p)
 		seckill_item_read_latest(p->item_id, &row);
 
 	if (!found)
-		seckill_unknown_item(p->item_id);
-
+		return RULES_UNKNOWN_ITEM;
 	if (p->entry == NULL)
 		p->entry = seckill_entry_enter(p->item_id);
 	else
@@ -104,8 +104,8 @@ is_stale(const CachedRules *cached, TimestampTz now)
 
 /*
  * Check the window of the sale and whether the item is known to be sold out.
- * Fills called_at and rules of p, and leaves the entry pinned in it.  Raises
- * an error if the item does not exist.
+ * Fills called_at and rules of p, and leaves the entry pinned in it.  Without
+ * the item the rules stay as they are, and there may be an entry all the same.
  */
 RulesAnswer
 seckill_rules_check(Purchase *p)

@@ -16,7 +16,8 @@ typedef enum RulesAnswer
 	RULES_NOT_STARTED,
 	RULES_ENDED,
 	RULES_SOLD_OUT,
-	RULES_NO_TOKEN
+	RULES_NO_TOKEN,
+	RULES_UNKNOWN_ITEM			/* there is no such item */
 } RulesAnswer;
 
 extern SeckillOutcome seckill_rules_refusal(RulesAnswer answer);
