@@ -306,6 +306,22 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text) IS
 'put a purchase into the queue without waiting for its decision; returns queued with a ticket for seckill_result(), busy, or a refusal';
 
+CREATE FUNCTION @extschema@.seckill_submit_many(
+    item_ids    bigint[],
+    user_ids    bigint[],
+    quantities  bigint[] DEFAULT NULL,
+    request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
+    OUT item_id bigint,
+    OUT user_id bigint,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT ticket  bigint)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_submit_many(bigint[], bigint[], bigint[], uuid[], text[]) IS
+'put a purchase for each element of the arrays into the queue, in array order; returns one row per element, in the same order: queued with a ticket for seckill_result_many(), busy from the first one on that finds the queue full, or a refusal';
+
 CREATE FUNCTION @extschema@.seckill_result(
     ticket      bigint,
     wait        interval DEFAULT NULL,
@@ -316,6 +332,20 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_result(bigint, interval) IS
 'outcome of a queued purchase, waiting at most wait for its decision (NULL: no wait); queued while it is undecided';
+
+CREATE FUNCTION @extschema@.seckill_result_many(
+    tickets     bigint[],
+    wait        interval DEFAULT NULL,
+    OUT ticket  bigint,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint,
+    OUT sqlstate text,
+    OUT message text)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_result_many(bigint[], interval) IS
+'what is known of each ticket, in array order: its outcome, or the sqlstate and message that seckill_result() raises; if all are queued, waits at most wait for the first decision (NULL: no wait)';
 
 CREATE FUNCTION @extschema@.seckill_token(
     item_id     bigint,
@@ -556,7 +586,7 @@ COMMENT ON COLUMN seckill.stat_items.sold_out IS 'answers "sold_out"';
 COMMENT ON COLUMN seckill.stat_items.conflict IS 'answers "conflict"';
 COMMENT ON COLUMN seckill.stat_items.not_started IS 'answers "not_started"';
 COMMENT ON COLUMN seckill.stat_items.ended IS 'answers "ended"';
-COMMENT ON COLUMN seckill.stat_items.queued IS 'answers "queued" of seckill_submit(); the later decision is counted under its own outcome, too';
+COMMENT ON COLUMN seckill.stat_items.queued IS 'answers "queued" of submissions; the later decision is counted under its own outcome, too';
 COMMENT ON COLUMN seckill.stat_items.busy IS 'answers "busy"';
 COMMENT ON COLUMN seckill.stat_items.limit_reached IS 'answers "limit_reached"';
 COMMENT ON COLUMN seckill.stat_items.denied IS 'answers "denied"';
@@ -714,7 +744,9 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[], bigint[]),
     @extschema@.seckill_buy_items(bigint[], bigint[], @extschema@.seckill_mode, bigint[], uuid[], text[]),
     @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text),
+    @extschema@.seckill_submit_many(bigint[], bigint[], bigint[], uuid[], text[]),
     @extschema@.seckill_result(bigint, interval),
+    @extschema@.seckill_result_many(bigint[], interval),
     @extschema@.seckill_token(bigint, bigint, interval),
     @extschema@.seckill_confirm(bigint, bigint),
     @extschema@.seckill_cancel(bigint, bigint, boolean),

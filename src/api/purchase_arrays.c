@@ -22,9 +22,9 @@
  * Read the elements of an array of the given type; returns how many.  Raises
  * an error if the array has more than one dimension.
  */
-static int
-get_elements(ArrayType *array, const char *name, Oid type, Datum **values,
-			 bool **nulls)
+int
+seckill_arrays_elements(ArrayType *array, const char *name, Oid type,
+						Datum **values, bool **nulls)
 {
 	int16		length;
 	bool		by_value;
@@ -50,7 +50,8 @@ get_as_many(FunctionCallInfo fcinfo, int i, const char *name, Oid type, int n,
 {
 	if (i < 0 || PG_ARGISNULL(i))
 		return false;
-	if (get_elements(PG_GETARG_ARRAYTYPE_P(i), name, type, values, nulls) != n)
+	if (seckill_arrays_elements(PG_GETARG_ARRAYTYPE_P(i), name, type, values,
+								nulls) != n)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("%s must have as many elements as user_ids", name)));
@@ -110,8 +111,8 @@ seckill_arrays_read(FunctionCallInfo fcinfo, const PurchaseArrays *args,
 	if (args->item_ids >= 0)
 		seckill_check_argument(PG_ARGISNULL(args->item_ids), "item_ids");
 	seckill_check_argument(PG_ARGISNULL(args->user_ids), "user_ids");
-	*n = get_elements(PG_GETARG_ARRAYTYPE_P(args->user_ids), "user_ids", INT8OID,
-					  &users, &no_user);
+	*n = seckill_arrays_elements(PG_GETARG_ARRAYTYPE_P(args->user_ids),
+								 "user_ids", INT8OID, &users, &no_user);
 	has_items = get_as_many(fcinfo, args->item_ids, "item_ids", INT8OID, *n,
 							&items, &no_item);
 	has_quantities = get_as_many(fcinfo, args->quantities, "quantities",

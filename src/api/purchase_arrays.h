@@ -20,6 +20,8 @@ typedef struct PurchaseArrays
 	int			tokens;
 } PurchaseArrays;
 
+extern int	seckill_arrays_elements(ArrayType *array, const char *name,
+									Oid type, Datum **values, bool **nulls);
 extern Purchase *seckill_arrays_read(FunctionCallInfo fcinfo,
 									 const PurchaseArrays *args, int64 item_id,
 									 SeckillMode mode, int *n);

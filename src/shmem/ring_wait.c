@@ -44,6 +44,20 @@ static uint32 result_event = 0;
  * Answers
  */
 
+/* There is no outcome: set why. */
+static void pg_attribute_printf(4, 5)
+set_failure(TicketAnswer *answer, TicketState state, int sqlstate,
+			const char *format,...)
+{
+	va_list		args;
+
+	answer->state = state;
+	answer->sqlstate = sqlstate;
+	va_start(args, format);
+	vsnprintf(answer->message, sizeof(answer->message), format, args);
+	va_end(args);
+}
+
 /*
  * Copy the error message of a ticket, or a substitute if it has been
  * overwritten.
@@ -59,24 +73,39 @@ read_message(Ring *ring, uint64 ticket, char *message, Size size)
 	SpinLockRelease(&ring->error_mutex);
 }
 
-/* Raise the error that is the answer to a ticket. */
-SECKILL_NORETURN static void
-raise_answer(Ring *ring, uint64 ticket, int sqlstate)
+/* The worker has answered a ticket with an error: fill in *answer. */
+static void
+read_error(Ring *ring, uint64 ticket, int sqlstate, TicketAnswer *answer)
 {
-	char		message[sizeof(ring->errors[0].message)];
-
+	answer->state = TICKET_FAILED;
+	answer->sqlstate = sqlstate;
 	if (sqlstate == ERRCODE_UNCONFIRMED)
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("purchase was not confirmed by a standby"),
-				 errdetail("The queue worker was interrupted while it waited for the synchronous standby. The order is on this server, and may be nowhere else."),
-				 errhint("Retry with the same request_id.")));
-	read_message(ring, ticket, message, sizeof(message));
+		strlcpy(answer->message, "purchase was not confirmed by a standby",
+				sizeof(answer->message));
+	else
+		read_message(ring, ticket, answer->message, sizeof(answer->message));
+}
+
+/* Raise the answer to a ticket that has no outcome. */
+SECKILL_NORETURN static void
+raise_answer(int64 ticket, const TicketAnswer *answer)
+{
+	bool		unconfirmed = answer->sqlstate == ERRCODE_UNCONFIRMED;
+
 	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg("%s", message),
-			 errcontext("purchase of ticket " UINT64_FORMAT " in the queue",
-						ticket)));
+			(errcode(answer->sqlstate),
+			 errmsg("%s", answer->message),
+			 unconfirmed ?
+			 errdetail("The queue worker was interrupted while it waited for the synchronous standby. The order is on this server, and may be nowhere else.") : 0,
+			 unconfirmed ?
+			 errhint("Retry with the same request_id.") : 0,
+			 answer->state == TICKET_UNKNOWN ?
+			 errhint("Tickets are handed out by seckill_submit().") : 0,
+			 answer->state == TICKET_FORGOTTEN ?
+			 errhint("Look for the order in seckill.orders, by item_id and user_id. seckill.queue_size is the number of tickets remembered.") : 0,
+			 answer->state == TICKET_FAILED && !unconfirmed ?
+			 errcontext("purchase of ticket " INT64_FORMAT " in the queue",
+						ticket) : 0));
 }
 
 /* Does the cell have the decision of this ticket? */
@@ -145,29 +174,55 @@ seckill_ring_buy(Purchase *p)
 	my_ticket = 0;
 	SECKILL_FAULT("answer read");
 	if (error != 0)
-		raise_answer(ring, ticket, error);
+	{
+		TicketAnswer answer;
+
+		read_error(ring, ticket, error, &answer);
+		raise_answer((int64) ticket, &answer);
+	}
 	return outcome;
 }
 
 /*
- * Hand a purchase to the worker without waiting.  Returns SECKILL_QUEUED and
- * sets *ticket, or SECKILL_BUSY if the ring is full.  Raises if there is no
- * worker; the purchase is taken out then.
+ * Take purchases out of the ring again, the last one first, up to one that a
+ * worker has taken.  Returns how many are left in it.
  */
-SeckillOutcome
-seckill_ring_submit(const Purchase *p, uint64 *ticket)
+static int
+take_out(Ring *ring, Purchase **list, int n)
+{
+	while (n > 0 &&
+		   move_cell(cell_of(ring, list[n - 1]->ticket), list[n - 1]->ticket,
+					 CELL_READY, CELL_FREE))
+		n--;
+	return n;
+}
+
+/*
+ * Hand purchases to the worker, in the order of the list, without waiting.
+ * Sets the outcome of each: SECKILL_QUEUED, with its ticket, or SECKILL_BUSY
+ * from the first one on for which the ring is full.  Raises if there is no
+ * worker; the purchases are taken out then.
+ */
+void
+seckill_ring_submit(Purchase **list, int n)
 {
 	Ring	   *ring = seckill_ring_get();
+	int			queued = 0;
 
 	seckill_ring_need_worker(ring);
-	if (!seckill_ring_put(ring, p, NOBODY, ticket))
-		return SECKILL_BUSY;
-	SECKILL_FAULT("purchase submitted");
+	while (queued < n &&
+		   seckill_ring_put(ring, list[queued], NOBODY, &list[queued]->ticket))
+		queued++;
+	SECKILL_FAULT("purchases submitted");
 	/* the worker may just have retired */
-	if (!seckill_ring_ensure_worker(ring) &&
-		move_cell(cell_of(ring, *ticket), *ticket, CELL_READY, CELL_FREE))
-		seckill_ring_no_worker();
-	return SECKILL_QUEUED;
+	if (queued > 0 && !seckill_ring_ensure_worker(ring))
+	{
+		queued = take_out(ring, list, queued);
+		if (queued == 0)
+			seckill_ring_no_worker();
+	}
+	for (int i = 0; i < n; i++)
+		list[i]->outcome = i < queued ? SECKILL_QUEUED : SECKILL_BUSY;
 }
 
 /*
@@ -202,53 +257,69 @@ seckill_ring_abandon(void)
  * Looking up by ticket
  */
 
-/* Raise: the answer to a ticket is not known. */
-SECKILL_NORETURN static void
-forgotten(uint64 ticket)
+/*
+ * Is the number a ticket that this ring has given out?  If not, say so in
+ * *answer.  It may be a ticket from before a restart; nothing is known about
+ * that one.
+ */
+static bool
+check_ticket(Ring *ring, int64 number, TicketAnswer *answer)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("ticket " UINT64_FORMAT " is no longer remembered",
-					ticket),
-			 errhint("Look for the order in seckill.orders, by item_id and user_id. seckill.queue_size is the number of tickets remembered.")));
+	uint64		ticket = (uint64) number;
+
+	if (number < 0 || ticket >= END_OF_TICKETS)
+		set_failure(answer, TICKET_UNKNOWN, ERRCODE_INVALID_PARAMETER_VALUE,
+					"there is no ticket " INT64_FORMAT, number);
+	else if (ring == NULL || ticket < ring->first ||
+			 ticket >= pg_atomic_read_u64(&ring->tail))
+		set_failure(answer, TICKET_FORGOTTEN,
+					ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"ticket " INT64_FORMAT " is no longer remembered", number);
+	else
+		return true;
+	return false;
 }
 
 /*
- * Copy the answer that the cell of a ticket holds; SECKILL_QUEUED if it is not
- * decided.  Raises the purchase's error, or if the ticket is no longer
- * remembered or was cancelled.
+ * Copy the answer that the cell of a ticket holds into *answer.
  *
  * The state is read again after the answer, because the cell may be reused
  * meanwhile.
  */
-static SeckillOutcome
-look_up(Ring *ring, uint64 ticket, int64 *order_id)
+static void
+look_up(Ring *ring, int64 number, TicketAnswer *answer)
 {
-	RingCell   *cell = cell_of(ring, ticket);
-	uint64		state = pg_atomic_read_u64(&cell->state);
-	SeckillOutcome outcome;
+	uint64		ticket = (uint64) number;
+	RingCell   *cell;
+	uint64		state;
 	int			error;
 
-	if (ticket_in(state) > ticket)
-		forgotten(ticket);
-	if (state != state_of(ticket, CELL_DECIDED) &&
+	if (!check_ticket(ring, number, answer))
+		return;
+	cell = cell_of(ring, ticket);
+	state = pg_atomic_read_u64(&cell->state);
+	answer->state = TICKET_QUEUED;
+	answer->outcome = SECKILL_QUEUED;
+	if (ticket_in(state) <= ticket &&
+		state != state_of(ticket, CELL_DECIDED) &&
 		state != state_of(ticket, CELL_FREE))
-		return SECKILL_QUEUED;
+		return;
 	pg_read_barrier();
-	outcome = cell->outcome;
-	*order_id = cell->order_id;
+	answer->state = TICKET_DECIDED;
+	answer->outcome = cell->outcome;
+	answer->order_id = cell->order_id;
 	error = cell->error;
 	pg_memory_barrier();
-	if (pg_atomic_read_u64(&cell->state) != state)
-		forgotten(ticket);
-	if (phase_in(state) == CELL_FREE)
-		ereport(ERROR,
-				(errcode(ERRCODE_QUERY_CANCELED),
-				 errmsg("purchase of ticket " UINT64_FORMAT " was cancelled",
-						ticket)));
-	if (error != 0)
-		raise_answer(ring, ticket, error);
-	return outcome;
+	if (ticket_in(state) > ticket ||
+		pg_atomic_read_u64(&cell->state) != state)
+		set_failure(answer, TICKET_FORGOTTEN,
+					ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"ticket " INT64_FORMAT " is no longer remembered", number);
+	else if (phase_in(state) == CELL_FREE)
+		set_failure(answer, TICKET_CANCELLED, ERRCODE_QUERY_CANCELED,
+					"purchase of ticket " INT64_FORMAT " was cancelled", number);
+	else if (error != 0)
+		read_error(ring, ticket, error, answer);
 }
 
 /* Sleep until the next batch or the given time; false if that has passed. */
@@ -266,45 +337,50 @@ await_batch(Ring *ring, ClockTime until)
 	return true;
 }
 
-/*
- * Return number as a ticket of this ring, or raise.  A number that this ring
- * has not given out may be a ticket from before a restart; nothing is known
- * about it.
- */
-static uint64
-check_ticket(Ring *ring, int64 number)
+/* Look all tickets up; return whether none of them is answered. */
+static bool
+look_up_all(Ring *ring, const int64 *tickets, int n, TicketAnswer *answers)
 {
-	uint64		ticket = (uint64) number;
+	bool		all_queued = n > 0;
 
-	if (number < 0 || ticket >= END_OF_TICKETS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there is no ticket " INT64_FORMAT, number),
-				 errhint("Tickets are handed out by seckill_submit().")));
-	if (ring == NULL || ticket < ring->first ||
-		ticket >= pg_atomic_read_u64(&ring->tail))
-		forgotten(ticket);
-	return ticket;
+	for (int i = 0; i < n; i++)
+	{
+		look_up(ring, tickets[i], &answers[i]);
+		if (answers[i].state != TICKET_QUEUED)
+			all_queued = false;
+	}
+	SECKILL_FAULT("tickets looked up");
+	return all_queued;
+}
+
+/*
+ * Set the answers to tickets.  Waits while none of them is answered, up to the
+ * given time of seckill_clock().
+ */
+void
+seckill_ring_results(const int64 *tickets, int n, ClockTime until,
+					 TicketAnswer *answers)
+{
+	Ring	   *ring = seckill_ring_of_database(false);
+
+	while (look_up_all(ring, tickets, n, answers) && await_batch(ring, until))
+		CHECK_FOR_INTERRUPTS();
+	ConditionVariableCancelSleep();
 }
 
 /*
  * Return the outcome of a ticket and set *order_id; SECKILL_QUEUED if it is
- * not decided before the given time of seckill_clock().  Raises the error of a
- * purchase that failed, and what look_up() raises.
+ * not decided before the given time of seckill_clock().  Raises if there is
+ * none and will be none.
  */
 SeckillOutcome
-seckill_ring_result(int64 number, ClockTime until, int64 *order_id)
+seckill_ring_result(int64 ticket, ClockTime until, int64 *order_id)
 {
-	Ring	   *ring = seckill_ring_of_database(false);
-	uint64		ticket = check_ticket(ring, number);
-	SeckillOutcome outcome;
+	TicketAnswer answer;
 
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		outcome = look_up(ring, ticket, order_id);
-		SECKILL_FAULT("ticket looked up");
-	} while (outcome == SECKILL_QUEUED && await_batch(ring, until));
-	ConditionVariableCancelSleep();
-	return outcome;
+	seckill_ring_results(&ticket, 1, until, &answer);
+	if (answer.state != TICKET_QUEUED && answer.state != TICKET_DECIDED)
+		raise_answer(ticket, &answer);
+	*order_id = answer.order_id;
+	return answer.outcome;
 }

@@ -8,9 +8,31 @@
 #include "base/clock.h"
 #include "seckill.h"
 
+/* What is known of a ticket. */
+typedef enum TicketState
+{
+	TICKET_QUEUED,				/* not decided yet */
+	TICKET_DECIDED,				/* it has an outcome */
+	TICKET_FAILED,				/* the worker got an error */
+	TICKET_CANCELLED,			/* the buyer has left */
+	TICKET_FORGOTTEN,			/* too old, or from before a restart */
+	TICKET_UNKNOWN				/* not a ticket */
+} TicketState;
+
+typedef struct TicketAnswer
+{
+	TicketState state;
+	SeckillOutcome outcome;		/* if queued or decided */
+	int64		order_id;		/* if sold */
+	int			sqlstate;		/* if neither queued nor decided */
+	char		message[256];
+} TicketAnswer;
+
 extern SeckillOutcome seckill_ring_buy(Purchase *p);
-extern SeckillOutcome seckill_ring_submit(const Purchase *p, uint64 *ticket);
+extern void seckill_ring_submit(Purchase **list, int n);
 extern void seckill_ring_abandon(void);
+extern void seckill_ring_results(const int64 *tickets, int n, ClockTime until,
+								 TicketAnswer *answers);
 extern SeckillOutcome seckill_ring_result(int64 number, ClockTime until,
 										  int64 *order_id);
 

@@ -330,6 +330,14 @@ seckill_stat_begin(StatCall *call)
 {
 	call->before = events;
 	INSTR_TIME_SET_CURRENT(call->start);
+	call->share = -1;
+}
+
+/* The call was for n purchases, which are counted one by one. */
+void
+seckill_stat_share(StatCall *call, int n)
+{
+	call->share = n > 0 ? nanoseconds_since(call->start) / n : 0;
 }
 
 /*
@@ -348,7 +356,7 @@ seckill_stat_end(const StatCall *call, const Purchase *list, int n,
 
 	if (stats == NULL || n == 0 || (lines = my_lines(index)) == NULL)
 		return;
-	time = nanoseconds_since(call->start) / n;
+	time = call->share >= 0 ? call->share : nanoseconds_since(call->start) / n;
 	for (int i = 0; i < n; i++)
 	{
 		count_call(lines[list[i].selling_mode], &list[i], time);

@@ -67,6 +67,7 @@ typedef struct StatCall
 {
 	instr_time	start;
 	StatEvents	before;
+	int64		share;			/* nanoseconds of each purchase; -1: not known */
 } StatCall;
 
 #define STAT_STRIPES	4
@@ -115,6 +116,7 @@ extern void seckill_stat_note_retry(void);
 extern void seckill_stat_note_refill(void);
 extern void seckill_stat_note_wait(instr_time start);
 extern void seckill_stat_begin(StatCall *call);
+extern void seckill_stat_share(StatCall *call, int n);
 extern void seckill_stat_end(const StatCall *call, const Purchase *list, int n,
 							 int index);
 extern void seckill_stat_decided(const Purchase *p, int index, bool awaited);
