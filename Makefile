@@ -31,9 +31,14 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo test check-layers test-all test-setup test-debug bench model torture
+.PHONY: demo shop shop-test test check-layers test-all test-setup test-debug bench model torture
 demo:
 	@scripts/demo.sh
+# the whole request chain, see shop/README.md
+shop:
+	@shop/shop.sh
+shop-test:
+	@shop/test.sh
 test:
 	@scripts/test.sh
 test-setup:

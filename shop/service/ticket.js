@@ -1,0 +1,83 @@
+// Queued purchases.  The database decides them in the order of their tickets and
+// sends a notification for each batch; this file asks for the tickets that
+// somebody waits for, all in one statement.
+
+const POLL = 1000;      // ms; a notification may be lost with its connection
+
+export class Tickets {
+  constructor(database, log) {
+    this.database = database;
+    this.log = log;
+    this.open = new Map();      // ticket → functions that take the decision
+    this.asking = false;
+    this.timer = setInterval(() => this.ask(), POLL).unref();
+  }
+
+  // Wait for the decision; resolves to {outcome, order}.
+  wait(ticket, ms) {
+    return new Promise((resolve) => {
+      const waiters = this.open.get(ticket) ?? new Set();
+      const done = (decision) => {
+        clearTimeout(timer);
+        waiters.delete(done);
+        if (waiters.size === 0)
+          this.open.delete(ticket);
+        resolve(decision);
+      };
+      const timer = setTimeout(() => done({ outcome: 'queued' }), ms);
+
+      this.open.set(ticket, waiters.add(done));
+      this.ask();
+    });
+  }
+
+  // Ask for all open tickets.  A notification in the meantime makes it ask again.
+  async ask() {
+    this.again = true;
+    if (this.asking)
+      return;
+    this.asking = true;
+    while (this.again && this.open.size > 0) {
+      this.again = false;
+      await this.#askOnce([...this.open.keys()]);
+    }
+    this.asking = false;
+  }
+
+  async #askOnce(tickets) {
+    try {
+      for (const row of await this.database.results(tickets))
+        this.#decide(row.ticket, row);
+    } catch (error) {
+      await this.#failed(tickets, error);
+    }
+  }
+
+  // One ticket that is forgotten, or whose purchase failed, fails them all:
+  // then each is asked for alone.
+  async #failed(tickets, error) {
+    if (tickets.length > 1 && error.severity === 'ERROR') {
+      for (const ticket of tickets)
+        await this.#askOnce([ticket]);
+    } else if (error.severity === 'ERROR') {
+      this.#decide(tickets[0], { outcome: error.code === '22023' ? 'request_reused' : 'forgotten' });
+    } else {
+      this.log.warn({ message: error.message }, 'tickets');
+    }
+  }
+
+  #decide(ticket, { outcome, order_id: order }) {
+    if (outcome === 'queued')
+      return;
+    for (const done of [...this.open.get(ticket) ?? []])
+      done({ outcome, order });
+  }
+
+  close() {
+    clearInterval(this.timer);
+    for (const waiters of this.open.values()) {
+      for (const done of [...waiters])
+        done({ outcome: 'queued' });
+    }
+  }
+}

@@ -1,0 +1,7 @@
+// The parts of the service and the pages that need no server.
+
+import './unit/lane.js';
+import './unit/clock.js';
+import './unit/problem.js';
+import './unit/pass.js';
+import './unit/publish.js';
