@@ -59,6 +59,24 @@ CREATE SCHEMA seckill;
 
 COMMENT ON SCHEMA seckill IS 'items and orders of flash sales';
 
+CREATE FUNCTION @extschema@.seckill_count(numbers int8multirange)
+RETURNS bigint AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_count(int8multirange) IS
+'how many numbers a set has';
+
+CREATE FUNCTION @extschema@.seckill_check_numbers(
+    numbered    boolean,
+    numbers     int8multirange,
+    off_sale    int8multirange,
+    stock       integer)
+RETURNS boolean AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_check_numbers(boolean, int8multirange, int8multirange, integer) IS
+'constraint of seckill.items: true if stock and numbers of an item agree, otherwise an error';
+
 -- Every purchase from the row updates it.  The fillfactor leaves room for HOT
 -- updates, and no column that a purchase changes is indexed.
 CREATE TABLE seckill.items (
@@ -66,8 +84,7 @@ CREATE TABLE seckill.items (
     title       text,
     stock       integer     NOT NULL CHECK (stock OPERATOR(pg_catalog.>=) 0),
     version     bigint      NOT NULL DEFAULT 0,
-    leased      integer     NOT NULL DEFAULT 0
-                            CHECK (leased OPERATOR(pg_catalog.>=) 0),
+    leased      integer     NOT NULL DEFAULT 0,
     lease_id    bigint,
     supplied    bigint      NOT NULL,
     starts_at   timestamptz,
@@ -83,8 +100,15 @@ CREATE TABLE seckill.items (
     user_burst  integer     CHECK (user_burst OPERATOR(pg_catalog.>) 0),
     max_waiters integer     CHECK (max_waiters OPERATOR(pg_catalog.>=) 0),
     seal        bigint,
+    numbered    boolean     NOT NULL DEFAULT false,
+    numbers     int8multirange,
+    off_sale    int8multirange,
+    reveal_on   @extschema@.seckill_order_state NOT NULL DEFAULT 'confirmed',
     CONSTRAINT items_lease_check
-        CHECK (leased OPERATOR(pg_catalog.=) 0 OR lease_id IS NOT NULL),
+        CHECK (leased OPERATOR(pg_catalog.=) 0 OR
+               leased OPERATOR(pg_catalog.>) 0 AND lease_id IS NOT NULL),
+    CONSTRAINT items_numbers_check
+        CHECK (@extschema@.seckill_check_numbers(numbered, numbers, off_sale, stock)),
     CONSTRAINT items_window_check
         CHECK (starts_at OPERATOR(pg_catalog.<) ends_at)
 ) WITH (fillfactor = 25);
@@ -98,6 +122,10 @@ COMMENT ON COLUMN seckill.items.leased IS 'units moved to the stock cache under 
 COMMENT ON COLUMN seckill.items.lease_id IS 'fencing token of the open lease; maintained by the extension';
 COMMENT ON COLUMN seckill.items.supplied IS 'units ever put on sale, less those written off; seckill_audit() compares with it; maintained by the extension';
 COMMENT ON COLUMN seckill.items.seal IS 'checksum of item_id, lease_id and supplied, which tells a row restored from a dump; maintained by the extension';
+COMMENT ON COLUMN seckill.items.numbered IS 'does each unit have a number?  Cannot be changed';
+COMMENT ON COLUMN seckill.items.numbers IS 'numbers of the units in stock; NULL: the units are alike; maintained by the extension';
+COMMENT ON COLUMN seckill.items.off_sale IS 'numbers that are not on sale: not released yet, withdrawn by seckill_close(), or of deleted orders; NULL: the units are alike; maintained by the extension';
+COMMENT ON COLUMN seckill.items.reveal_on IS 'state of an order, pending or confirmed, from which the buyer is told what the unit is worth';
 COMMENT ON COLUMN seckill.items.starts_at IS 'time when the sale opens; NULL: already open';
 COMMENT ON COLUMN seckill.items.ends_at IS 'time when the sale ends; NULL: never';
 COMMENT ON COLUMN seckill.items.require_token IS 'does a purchase need a token from seckill_token()?';
@@ -129,6 +157,8 @@ CREATE TABLE seckill.orders (
     limited     boolean     NOT NULL DEFAULT false,
     state       @extschema@.seckill_order_state NOT NULL DEFAULT 'confirmed',
     pay_by      timestamptz,
+    unit        integer,
+    redeemed_at timestamptz,
     PRIMARY KEY (item_id, order_id)
 );
 
@@ -138,11 +168,16 @@ CREATE INDEX orders_user ON seckill.orders (item_id, user_id, created_at)
 CREATE UNIQUE INDEX orders_request ON seckill.orders (item_id, request_id)
     WHERE request_id IS NOT NULL;
 
+-- The last guard of numbered units: no number has two orders.
+CREATE UNIQUE INDEX orders_unit ON seckill.orders (item_id, unit)
+    WHERE unit IS NOT NULL;
+
 CREATE INDEX orders_pay_by ON seckill.orders (pay_by)
     WHERE state OPERATOR(pg_catalog.=) 'pending';
 
 COMMENT ON INDEX seckill.orders_user IS 'orders of a user that count against per_user_limit, by the time that limit_window compares';
 COMMENT ON INDEX seckill.orders_request IS 'at most one order per request_id of an item';
+COMMENT ON INDEX seckill.orders_unit IS 'at most one order per number of an item';
 COMMENT ON INDEX seckill.orders_pay_by IS 'pending orders by the time when they expire';
 
 COMMENT ON TABLE seckill.orders IS 'successful purchases, one row each, written in the transaction that buys';
@@ -156,12 +191,35 @@ COMMENT ON COLUMN seckill.orders.request_id IS 'idempotency key of the call that
 COMMENT ON COLUMN seckill.orders.limited IS 'does the order count against per_user_limit?  True for a live order of an item that had a limit when it was bought or got one later';
 COMMENT ON COLUMN seckill.orders.state IS 'pending, confirmed, cancelled or expired; changed by seckill_confirm(), seckill_cancel() and the maintenance worker';
 COMMENT ON COLUMN seckill.orders.pay_by IS 'time when the order expires if it is still pending; NULL: never';
+COMMENT ON COLUMN seckill.orders.unit IS 'number of the unit that the order has; NULL: the units are alike, or the order has returned its unit.  An order that is not live and has a unit keeps it for good, because its code was told';
+COMMENT ON COLUMN seckill.orders.redeemed_at IS 'time when the code of the unit was redeemed by seckill_redeem(); NULL: it was not, or was released';
 COMMENT ON COLUMN seckill.orders.created_at IS 'start of the transaction that bought the order';
+
+-- What numbered units are worth.  Codes are secrets: no role is granted
+-- anything on this table.  There is no foreign key to items, because it would
+-- lock the hot row.
+CREATE TABLE seckill.units (
+    item_id     bigint      NOT NULL,
+    unit        integer     NOT NULL CHECK (unit OPERATOR(pg_catalog.>) 0),
+    code        text        CHECK (code OPERATOR(pg_catalog.<>) ''),
+    prize       integer     CHECK (prize OPERATOR(pg_catalog.>) 0),
+    amount      bigint      CHECK (amount OPERATOR(pg_catalog.>=) 0),
+    PRIMARY KEY (item_id, unit),
+    CONSTRAINT units_code_key UNIQUE (item_id, code)
+);
+
+COMMENT ON TABLE seckill.units IS 'what numbered units are worth, written before they are sold; a unit without a row is a blank';
+COMMENT ON COLUMN seckill.units.item_id IS 'the item';
+COMMENT ON COLUMN seckill.units.unit IS 'the number of the unit';
+COMMENT ON COLUMN seckill.units.code IS 'coupon code, told to the buyer';
+COMMENT ON COLUMN seckill.units.prize IS 'number of the prize that the unit wins';
+COMMENT ON COLUMN seckill.units.amount IS 'amount that the unit is worth, in the smallest coin';
 
 SELECT pg_catalog.pg_extension_config_dump('seckill.items', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.items_item_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders_order_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.units', '');
 
 --
 -- Triggers.  The WHEN clause of items_update is false for the extension's own
@@ -199,6 +257,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_orders_guard() IS
 'trigger: refuses to delete orders of an open lease, and to change an order by hand, except pay_by of a pending order';
 
+CREATE FUNCTION @extschema@.seckill_orders_deleted()
+RETURNS trigger AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_orders_deleted() IS
+'trigger: takes the numbers of deleted orders out of the books of their items';
+
+CREATE FUNCTION @extschema@.seckill_units_guard()
+RETURNS trigger AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_units_guard() IS
+'trigger: refuses to change or delete units by hand';
+
 CREATE FUNCTION @extschema@.seckill_truncated()
 RETURNS trigger AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -225,6 +297,17 @@ CREATE TRIGGER orders_update AFTER UPDATE ON seckill.orders
 CREATE TRIGGER orders_delete AFTER DELETE ON seckill.orders
     FOR EACH ROW WHEN (OLD.lease_id IS NOT NULL)
     EXECUTE FUNCTION @extschema@.seckill_orders_guard();
+
+CREATE TRIGGER orders_deleted AFTER DELETE ON seckill.orders
+    REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_orders_deleted();
+
+CREATE TRIGGER units_guard BEFORE UPDATE OR DELETE ON seckill.units
+    FOR EACH STATEMENT WHEN (NOT @extschema@.seckill_is_own())
+    EXECUTE FUNCTION @extschema@.seckill_units_guard();
+
+CREATE TRIGGER units_truncate AFTER TRUNCATE ON seckill.units
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
 
 CREATE TRIGGER orders_truncate AFTER TRUNCATE ON seckill.orders
     FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
@@ -291,6 +374,56 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_buy_items(bigint[], bigint[], @extschema@.seckill_mode, bigint[], uuid[], text[]) IS
 'buy, for each element of the arrays, units of an item for a user, at the cost of about one purchase per item; returns one row per element, in array order';
+
+CREATE FUNCTION @extschema@.seckill_claim(
+    item_id     bigint,
+    user_id     bigint,
+    mode        @extschema@.seckill_mode DEFAULT 'auto',
+    request_id  uuid DEFAULT NULL,
+    token       text DEFAULT NULL,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint,
+    OUT unit    integer,
+    OUT code    text,
+    OUT prize   integer,
+    OUT amount  bigint)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_claim(bigint, bigint, @extschema@.seckill_mode, uuid, text) IS
+'buy one unit of an item whose units have numbers, and tell its number and, from the state reveal_on of the order on, its code, prize and amount; a request_id that was used before tells the same unit again';
+
+CREATE FUNCTION @extschema@.seckill_claim_many(
+    item_id     bigint,
+    user_ids    bigint[],
+    mode        @extschema@.seckill_mode DEFAULT 'auto',
+    request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
+    OUT user_id bigint,
+    OUT outcome @extschema@.seckill_outcome,
+    OUT order_id bigint,
+    OUT unit    integer,
+    OUT code    text,
+    OUT prize   integer,
+    OUT amount  bigint)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_claim_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]) IS
+'claim one unit for each user of the array, in array order, at the cost of about one claim; returns one row per element, in the same order';
+
+CREATE FUNCTION @extschema@.seckill_unit(
+    item_id     bigint,
+    order_id    bigint,
+    OUT unit    integer,
+    OUT code    text,
+    OUT prize   integer,
+    OUT amount  bigint)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_unit(bigint, bigint) IS
+'the unit of an order and what it is worth, as seckill_claim() tells them; NULL where nothing is told';
 
 CREATE FUNCTION @extschema@.seckill_submit(
     item_id     bigint,
@@ -432,6 +565,8 @@ CREATE FUNCTION @extschema@.seckill_item(
     OUT user_rate real,
     OUT user_burst integer,
     OUT max_waiters integer,
+    OUT numbered boolean,
+    OUT reveal_on @extschema@.seckill_order_state,
     OUT state   text,
     OUT available bigint,
     OUT unsettled integer)
@@ -651,7 +786,9 @@ LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.seckill_stat_reset() IS
 'reset all statistics of this database to zero';
 
--- Both sides of the conservation law, read with one snapshot.
+-- Both sides of the conservation law, and where each number is, read with one
+-- snapshot.  Numbers of a lease that are not sold are in no place that a
+-- statement can see, so only their count is compared.
 CREATE FUNCTION @extschema@.seckill_audit(
     item            bigint DEFAULT NULL,
     OUT item_id     bigint,
@@ -660,7 +797,12 @@ CREATE FUNCTION @extschema@.seckill_audit(
     OUT unsold      bigint,
     OUT sold        bigint,
     OUT accounted   bigint,
-    OUT difference  bigint)
+    OUT difference  bigint,
+    OUT burnt       bigint,
+    OUT twice       int8multirange,
+    OUT missing     bigint,
+    OUT foreign_numbers int8multirange,
+    OUT double_sold bigint)
 RETURNS SETOF record
 LANGUAGE sql CALLED ON NULL INPUT STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -669,7 +811,13 @@ BEGIN ATOMIC
         i.leased OPERATOR(pg_catalog.-) o.on_lease,
         o.sold,
         a.accounted,
-        i.supplied OPERATOR(pg_catalog.-) a.accounted
+        i.supplied OPERATOR(pg_catalog.-) a.accounted,
+        CASE WHEN i.numbered THEN o.burnt END,
+        n.twice,
+        @extschema@.seckill_count(n.universe OPERATOR(pg_catalog.-) n.found)
+            OPERATOR(pg_catalog.-) (i.leased OPERATOR(pg_catalog.-) o.on_lease),
+        n.found OPERATOR(pg_catalog.-) n.universe,
+        n.double_sold
     FROM seckill.items i
         CROSS JOIN LATERAL (
             SELECT coalesce(pg_catalog.sum(q.quantity) FILTER (
@@ -677,20 +825,44 @@ BEGIN ATOMIC
                     AS sold,
                 coalesce(pg_catalog.sum(q.quantity) FILTER (
                     WHERE q.lease_id OPERATOR(pg_catalog.=) i.lease_id), 0)::pg_catalog.int8
-                    AS on_lease
+                    AS on_lease,
+                coalesce(pg_catalog.sum(q.quantity) FILTER (
+                    WHERE q.unit IS NOT NULL
+                        AND q.state OPERATOR(pg_catalog.<>) ALL ('{pending,confirmed}')), 0)::pg_catalog.int8
+                    AS burnt
             FROM seckill.orders q
             WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id) o
         CROSS JOIN LATERAL (
             SELECT i.stock OPERATOR(pg_catalog.+)
                 greatest(i.leased OPERATOR(pg_catalog.-) o.on_lease, 0)
-                OPERATOR(pg_catalog.+) o.sold AS accounted) a
+                OPERATOR(pg_catalog.+) o.sold OPERATOR(pg_catalog.+) o.burnt
+                AS accounted) a
+        LEFT JOIN LATERAL (
+            SELECT (i.numbers OPERATOR(pg_catalog.*) i.off_sale)
+                    OPERATOR(pg_catalog.+) (i.numbers OPERATOR(pg_catalog.*) s.numbers)
+                    OPERATOR(pg_catalog.+) (i.off_sale OPERATOR(pg_catalog.*) s.numbers)
+                    AS twice,
+                i.numbers OPERATOR(pg_catalog.+) i.off_sale
+                    OPERATOR(pg_catalog.+) s.numbers AS found,
+                pg_catalog.int8multirange(pg_catalog.int8range(1, 1 OPERATOR(pg_catalog.+)
+                    greatest(i.supplied OPERATOR(pg_catalog.+)
+                        @extschema@.seckill_count(i.off_sale), 0))) AS universe,
+                s.double_sold
+            FROM (
+                SELECT coalesce(pg_catalog.range_agg(pg_catalog.int8range(
+                        q.unit, q.unit::pg_catalog.int8, '[]')), '{}') AS numbers,
+                    pg_catalog.count(*) OPERATOR(pg_catalog.-)
+                        pg_catalog.count(DISTINCT q.unit) AS double_sold
+                FROM seckill.orders q
+                WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id
+                    AND q.unit IS NOT NULL) s) n ON i.numbered
     WHERE seckill_audit.item IS NULL
         OR i.item_id OPERATOR(pg_catalog.=) seckill_audit.item
     ORDER BY i.item_id;
 END;
 
 COMMENT ON FUNCTION @extschema@.seckill_audit(bigint) IS
-'check of the conservation law, one row per item (NULL: all items): compares supplied with accounted = stock + unsold units of the open lease + units of live orders; difference must be 0';
+'check of the conservation law, one row per item (NULL: all items): compares supplied with accounted = stock + unsold units of the open lease + units of live orders + burnt; difference must be 0.  Where units have numbers, burnt counts those that dead orders keep because their code was told, twice and foreign_numbers must be empty sets, and missing and double_sold must be 0';
 
 --
 -- Generators.  What numbered units are worth is decided before the sale.
@@ -730,19 +902,26 @@ COMMENT ON FUNCTION @extschema@.seckill_make_codes(integer, text) IS
 'n different codes that nobody can guess: each * of the pattern becomes one of 31 characters';
 
 --
--- PUBLIC keeps EXECUTE on seckill_mode(text) and seckill_is_own() only: a cast
--- and a WHEN clause check EXECUTE on their function, and neither function
--- gives access to anything.
+-- PUBLIC keeps EXECUTE on seckill_mode(text), seckill_is_own() and
+-- seckill_check_numbers() only: a cast, a WHEN clause and a constraint check
+-- EXECUTE on their function, and none of the functions gives access to
+-- anything.
 --
 
 REVOKE ALL ON FUNCTION
+    @extschema@.seckill_count(int8multirange),
     @extschema@.seckill_items_changed(),
     @extschema@.seckill_items_delete(),
     @extschema@.seckill_orders_guard(),
+    @extschema@.seckill_orders_deleted(),
+    @extschema@.seckill_units_guard(),
     @extschema@.seckill_truncated(),
     @extschema@.seckill_buy(bigint, bigint, @extschema@.seckill_mode, bigint, uuid, text),
     @extschema@.seckill_buy_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[], bigint[]),
     @extschema@.seckill_buy_items(bigint[], bigint[], @extschema@.seckill_mode, bigint[], uuid[], text[]),
+    @extschema@.seckill_claim(bigint, bigint, @extschema@.seckill_mode, uuid, text),
+    @extschema@.seckill_claim_many(bigint, bigint[], @extschema@.seckill_mode, uuid[], text[]),
+    @extschema@.seckill_unit(bigint, bigint),
     @extschema@.seckill_submit(bigint, bigint, bigint, uuid, text),
     @extschema@.seckill_submit_many(bigint[], bigint[], bigint[], uuid[], text[]),
     @extschema@.seckill_result(bigint, interval),

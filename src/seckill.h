@@ -71,6 +71,9 @@ typedef struct SaleRules
 	float4		user_rate;		/* calls per second; -1 if NULL */
 	int32		user_burst;		/* calls; 0 if NULL */
 	int32		max_waiters;	/* calls; -1 if NULL */
+	bool		numbered;		/* do the units have numbers? */
+	bool		fragmented;		/* do the numbers make the row long? */
+	bool		tells_pending;	/* is the value of a unit told before payment? */
 } SaleRules;
 
 /* A row of seckill.items, as the statement or scan that read it saw it. */
@@ -83,6 +86,10 @@ typedef struct ItemRow
 	int64		supplied;
 	SaleRules	rules;
 	bool		mine;			/* written by the current transaction */
+
+	/* read only where units are moved; NULL if the units have no numbers */
+	struct NumberSet *numbers;	/* of the stock */
+	struct NumberSet *off_sale;
 } ItemRow;
 
 /*
@@ -110,12 +117,15 @@ typedef struct Purchase
 	SaleRules	rules;			/* of the item, as last read */
 	bool		token_checked;	/* is token_valid known? */
 	bool		token_valid;
+	bool		wants_value;	/* the caller asks what its unit is worth */
+	bool		no_room;		/* the entry has no room for its number */
 	bool		admitted;		/* rules, request and limit let it buy */
 	struct Purchase *duplicate_of;	/* one in the list with the same request */
 	SeckillMode selling_mode;	/* mode, until sale/modes.c chooses another */
 	int			batch_size;		/* purchases in the list that it leads, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
+	int32		unit;			/* number of its unit; 0: none, or not known */
 } Purchase;
 
 /* Holds that one transaction can have. */

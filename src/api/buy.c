@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "api/buy.h"
 #include "api/purchase_args.h"
 #include "api/purchase_arrays.h"
 #include "api/queue_sql.h"
@@ -124,6 +125,27 @@ buy_in_transaction(Purchase **list, int n)
 }
 
 /*
+ * Serve the purchase of a call that makes one, and count its answer.  Raises
+ * an error if the request was used for another purchase or there is no such
+ * item.
+ */
+void
+seckill_buy_serve(Purchase *p, const StatCall *call)
+{
+	if (p->mode == SECKILL_MODE_QUEUE)
+		seckill_queue_sql_buy(p);
+	else
+		p->entry = buy_in_transaction(&p, 1);
+	if (p->outcome == SECKILL_REQUEST_REUSED)
+		seckill_request_reused();
+	if (p->outcome == SECKILL_UNKNOWN_ITEM)
+		seckill_unknown_item(p->item_id);
+	seckill_stat_end(call, p, 1, seckill_cache_index(p->entry));
+	seckill_cache_unpin(p->entry);
+	SECKILL_FAULT("call counted");
+}
+
+/*
  * seckill_buy(item_id bigint, user_id bigint, mode seckill_mode,
  *			   quantity bigint, request_id uuid, token text)
  *		returns (outcome seckill_outcome, order_id bigint)
@@ -150,23 +172,12 @@ Datum
 seckill_buy(PG_FUNCTION_ARGS)
 {
 	Purchase	p;
-	Purchase   *list[] = {&p};
 	StatCall	call;
 
 	seckill_stat_begin(&call);
-	seckill_args_read(fcinfo, &p);
-	if (p.mode == SECKILL_MODE_QUEUE)
-		seckill_queue_sql_buy(&p);
-	else
-		p.entry = buy_in_transaction(list, 1);
-	if (p.outcome == SECKILL_REQUEST_REUSED)
-		seckill_request_reused();
-	if (p.outcome == SECKILL_UNKNOWN_ITEM)
-		seckill_unknown_item(p.item_id);
-	seckill_stat_end(&call, &p, 1,
-					 seckill_cache_index(p.entry));
-	seckill_cache_unpin(p.entry);
-	SECKILL_FAULT("call counted");
+	seckill_check_argument(PG_ARGISNULL(3), "quantity");
+	seckill_args_read(fcinfo, "seckill_buy()", PG_GETARG_INT64(3), 4, &p);
+	seckill_buy_serve(&p, &call);
 	return seckill_result_outcome(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);
 }
@@ -258,6 +269,33 @@ return_purchases(FunctionCallInfo fcinfo, const Purchase *purchases, int n,
 }
 
 /*
+ * Read the arguments of a call that buys for many of one item, serve the
+ * purchases and count their answers.  Returns them in array order.
+ */
+Purchase *
+seckill_buy_serve_many(FunctionCallInfo fcinfo, const PurchaseArrays *args,
+					   const char *function, bool wants_value, int *n)
+{
+	Purchase   *purchases;
+	StatCall	call;
+	CacheEntry *entry;
+
+	seckill_stat_begin(&call);
+	seckill_check_writable(function);
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	purchases = read_purchases(fcinfo, args, PG_GETARG_INT64(0), function, n);
+	if (*n == 0)
+		return purchases;
+	for (int i = 0; i < *n; i++)
+		purchases[i].wants_value = wants_value;
+	entry = buy_list(purchases, *n);
+	if (purchases[0].outcome == SECKILL_UNKNOWN_ITEM)
+		seckill_unknown_item(purchases[0].item_id);
+	count_list(purchases, *n, entry, &call);
+	return purchases;
+}
+
+/*
  * seckill_buy_many(item_id bigint, user_ids bigint[], mode seckill_mode,
  *					request_ids uuid[], tokens text[], quantities bigint[])
  *		returns setof (user_id bigint, outcome seckill_outcome,
@@ -284,22 +322,10 @@ seckill_buy_many(PG_FUNCTION_ARGS)
 		.quantities = 5
 	};
 	Purchase   *purchases;
-	StatCall	call;
 	int			n;
 
-	seckill_stat_begin(&call);
-	seckill_check_writable("seckill_buy_many()");
-	seckill_check_argument(PG_ARGISNULL(0), "item_id");
-	purchases = read_purchases(fcinfo, &args, PG_GETARG_INT64(0),
-							   "seckill_buy_many()", &n);
-	if (n > 0)
-	{
-		CacheEntry *entry = buy_list(purchases, n);
-
-		if (purchases[0].outcome == SECKILL_UNKNOWN_ITEM)
-			seckill_unknown_item(purchases[0].item_id);
-		count_list(purchases, n, entry, &call);
-	}
+	purchases = seckill_buy_serve_many(fcinfo, &args, "seckill_buy_many()",
+									   false, &n);
 	return_purchases(fcinfo, purchases, n, NULL);
 	return (Datum) 0;
 }

@@ -17,6 +17,7 @@
 #include "utils/numeric.h"
 
 #include "api/item_json.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "sale/item.h"
 #include "table/item_settings.h"
@@ -38,12 +39,15 @@ static const struct
 	[SETTING_USER_RATE] = {"user_rate", FLOAT4OID, jbvNumeric},
 	[SETTING_USER_BURST] = {"user_burst", INT4OID, jbvNumeric},
 	[SETTING_MAX_WAITERS] = {"max_waiters", INT4OID, jbvNumeric},
+	[SETTING_NUMBERED] = {"numbered", BOOLOID, jbvBool},
+	/* of the extension's own type */
+	[SETTING_REVEAL_ON] = {"reveal_on", InvalidOid, jbvString},
 	/* not a setting, but the units of a new item */
 	[ITEM_SETTINGS] = {"stock", INT4OID, jbvNumeric}
 };
 
 #define HINT_SETTINGS \
-	errhint("Settings are the strings title, starts_at, ends_at, limit_window and pay_within, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the boolean require_token; a new item needs the integer stock, too. Null resets a setting.")
+	errhint("Settings are the strings title, starts_at, ends_at, limit_window, pay_within and reveal_on, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the booleans require_token and numbered; a new item needs the integer stock, too. Null resets a setting.")
 
 /* The number of a setting; raises an error if there is none of this name. */
 static int
@@ -103,15 +107,18 @@ static Datum
 read_value(int setting, char *text)
 {
 	ErrorContextCallback context;
+	Oid			type = settings[setting].type;
 	Oid			input;
 	Oid			parameter;
 	Datum		value;
 
+	if (type == InvalidOid)
+		type = seckill_catalog()->state_type;
 	context.callback = name_setting;
 	context.arg = &setting;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	getTypeInputInfo(settings[setting].type, &input, &parameter);
+	getTypeInputInfo(type, &input, &parameter);
 	value = OidInputFunctionCall(input, text, parameter, -1);
 	error_context_stack = context.previous;
 	return value;

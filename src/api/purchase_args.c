@@ -117,19 +117,22 @@ seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 		p->token = PG_GETARG_TEXT_PP(i + 1);
 }
 
-/* Read the arguments of seckill_buy() and check them all. */
+/*
+ * Read the arguments item_id, user_id and mode of a call that makes one
+ * purchase, and its credentials from argument i on; check them all.
+ */
 void
-seckill_args_read(FunctionCallInfo fcinfo, Purchase *p)
+seckill_args_read(FunctionCallInfo fcinfo, const char *function,
+				  int64 quantity, int i, Purchase *p)
 {
-	seckill_check_writable("seckill_buy()");
+	seckill_check_writable(function);
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
-	seckill_check_argument(PG_ARGISNULL(3), "quantity");
 	seckill_args_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-							   PG_GETARG_INT64(3),
+							   quantity,
 							   seckill_catalog_mode(PG_GETARG_OID(2)));
 	if (p->mode == SECKILL_MODE_QUEUE)
 		seckill_args_check_outside_transaction(fcinfo, "mode \"queue\"");
-	seckill_args_read_credentials(fcinfo, 4, p);
+	seckill_args_read_credentials(fcinfo, i, p);
 }

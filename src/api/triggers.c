@@ -1,7 +1,8 @@
 /*
  * triggers.c
- *		Triggers on items and orders: they restrict changes by plain SQL, and
- *		announce changes of an item to all sessions.
+ *		Triggers on items, and on TRUNCATE: they restrict changes by plain SQL,
+ *		and announce changes of an item to all sessions.  Those on orders are in
+ *		order_triggers.c.
  *
  * They replace constraints that would cost every purchase, such as a foreign
  * key from orders to items.  With session_replication_role = replica, which
@@ -22,12 +23,13 @@
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "utils/datum.h"
 #include "utils/rel.h"
 
+#include "api/trigger_data.h"
 #include "base/catalog.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "base/settings.h"
 #include "sale/lease.h"
 #include "seckill.h"
@@ -38,6 +40,7 @@
 #include "table/items.h"
 #include "table/orders.h"
 #include "table/plan.h"
+#include "table/units.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"
@@ -45,134 +48,8 @@
 PG_FUNCTION_INFO_V1(seckill_is_own);
 PG_FUNCTION_INFO_V1(seckill_items_changed);
 PG_FUNCTION_INFO_V1(seckill_items_delete);
-PG_FUNCTION_INFO_V1(seckill_orders_guard);
 PG_FUNCTION_INFO_V1(seckill_truncated);
 
-
-/*
- * The trigger data of a call.  Raises an error if it is not a trigger call or
- * runs in parallel mode.
- */
-static TriggerData *
-trigger_data(FunctionCallInfo fcinfo, const char *name)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" can only be called as a trigger",
-						name)));
-	PreventCommandIfParallelMode(name);
-	return (TriggerData *) fcinfo->context;
-}
-
-/* Raise an error if the trigger is not defined the right way. */
-static void
-check_protocol(bool right, const char *name, const char *way)
-{
-	if (!right)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" can only be called %s", name, way)));
-}
-
-/* Does the firing have this event, timing and level, row or statement? */
-static bool
-fired(const TriggerData *trigger, TriggerEvent event)
-{
-	return (trigger->tg_event & (TRIGGER_EVENT_OPMASK | TRIGGER_EVENT_ROW |
-								 TRIGGER_EVENT_TIMINGMASK)) == event;
-}
-
-#define BEFORE_INSERT_ROW \
-	(TRIGGER_EVENT_INSERT | TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW)
-#define BEFORE_DELETE_ROW \
-	(TRIGGER_EVENT_DELETE | TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_ROW)
-#define AFTER_UPDATE_ROW \
-	(TRIGGER_EVENT_UPDATE | TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW)
-#define AFTER_DELETE_ROW \
-	(TRIGGER_EVENT_DELETE | TRIGGER_EVENT_AFTER | TRIGGER_EVENT_ROW)
-#define AFTER_TRUNCATE \
-	(TRIGGER_EVENT_TRUNCATE | TRIGGER_EVENT_AFTER)
-
-/* Is the trigger on this table? */
-static bool
-is_on(const TriggerData *trigger, Oid table)
-{
-	return RelationGetRelid(trigger->tg_relation) == table;
-}
-
-/*
- * Return the number of a column; seckill_catalog() has checked that it exists.
- */
-static int
-column_number(TriggerData *trigger, const char *name)
-{
-	return seckill_catalog_column(RelationGetRelid(trigger->tg_relation),
-								  name);
-}
-
-/* An integer column of the tuple, or a timestamp; 0 for NULL. */
-static int64
-number_of(TriggerData *trigger, HeapTuple tuple, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	int			column = column_number(trigger, name);
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
-
-	if (isnull)
-		return 0;
-	return TupleDescAttr(desc, column - 1)->attlen == sizeof(int32) ?
-		DatumGetInt32(value) : DatumGetInt64(value);
-}
-
-/* Has the UPDATE changed this column?  The column has a fixed length. */
-static bool
-differs(TriggerData *trigger, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	int			column = column_number(trigger, name);
-	Form_pg_attribute att = TupleDescAttr(desc, column - 1);
-	bool		was_null;
-	bool		is_null;
-	Datum		was = heap_getattr(trigger->tg_trigtuple, column, desc, &was_null);
-	Datum		is = heap_getattr(trigger->tg_newtuple, column, desc, &is_null);
-
-	if (was_null || is_null)
-		return was_null != is_null;
-	return !datumIsEqual(was, is, att->attbyval, att->attlen);
-}
-
-/* Has the UPDATE changed any of these columns? */
-static bool
-any_differs(TriggerData *trigger, const char *const *names, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (differs(trigger, names[i]))
-			return true;
-	return false;
-}
-
-/* Does a replication worker apply the change? */
-static bool
-is_replica(void)
-{
-	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
-}
-
-/*
- * Wake the maintenance worker before (in microseconds) the time in a column,
- * if the column has a finite time.
- */
-static void
-note_time(TriggerData *trigger, HeapTuple tuple, const char *name,
-		  int64 before)
-{
-	TimestampTz time = number_of(trigger, tuple, name);
-
-	if (time != 0 && !TIMESTAMP_NOT_FINITE(time))
-		seckill_schedule_note(time - before);
-}
 
 /*
  * seckill_is_own() returns boolean
@@ -195,10 +72,10 @@ seckill_is_own(PG_FUNCTION_ARGS)
 static bool
 is_sealed(TriggerData *trigger, HeapTuple tuple)
 {
-	return number_of(trigger, tuple, "seal") ==
-		seckill_item_seal(number_of(trigger, tuple, "item_id"),
-						  number_of(trigger, tuple, "lease_id"),
-						  number_of(trigger, tuple, "supplied"));
+	return seckill_trigger_number(trigger, tuple, "seal") ==
+		seckill_item_seal(seckill_trigger_number(trigger, tuple, "item_id"),
+						  seckill_trigger_number(trigger, tuple, "lease_id"),
+						  seckill_trigger_number(trigger, tuple, "supplied"));
 }
 
 /*
@@ -208,31 +85,70 @@ static HeapTuple
 item_as_new(TriggerData *trigger)
 {
 	static const char *const names[] = {
-		"version", "leased", "lease_id", "supplied", "seal"
+		"version", "leased", "lease_id", "supplied", "seal", "numbers",
+		"off_sale"
 	};
 	HeapTuple	tuple = trigger->tg_trigtuple;
-	int64		item_id = number_of(trigger, tuple, "item_id");
-	int64		stock = number_of(trigger, tuple, "stock");
+	int64		item_id = seckill_trigger_number(trigger, tuple, "item_id");
+	int64		stock = seckill_trigger_number(trigger, tuple, "stock");
+	bool		numbered = seckill_trigger_number(trigger, tuple, "numbered") != 0;
+	NumberSet  *none = seckill_numbers_make();
+	NumberSet  *all = seckill_numbers_make();
 	Datum		values[] = {
 		Int64GetDatum(0), Int32GetDatum(0), Int64GetDatum(0),
 		Int64GetDatum(stock),
-		Int64GetDatum(seckill_item_seal(item_id, 0, stock))
+		Int64GetDatum(seckill_item_seal(item_id, 0, stock)),
+		(Datum) 0, seckill_numbers_datum(none)
 	};
-	bool		nulls[] = {false, false, true, false, false};
+	bool		nulls[] = {false, false, true, false, false, !numbered,
+	!numbered};
 	int			columns[lengthof(names)];
 
+	if (stock > 0)
+		seckill_numbers_append(all, 1, (int32) stock);
+	values[5] = seckill_numbers_datum(all);
+
 	for (int i = 0; i < (int) lengthof(names); i++)
-		columns[i] = column_number(trigger, names[i]);
+		columns[i] = seckill_trigger_column(trigger, names[i]);
 	return heap_modify_tuple_by_cols(tuple,
 									 RelationGetDescr(trigger->tg_relation),
 									 lengthof(names), columns, values, nulls);
+}
+
+/*
+ * Refuse a state from which buyers are told the values of their units that is
+ * not pending or confirmed.  Once it is pending, it stays so: which numbers go
+ * on sale again depends on whether their codes were told.
+ */
+static void
+check_reveal_on(TriggerData *trigger, HeapTuple tuple)
+{
+	const Oid  *state = seckill_catalog()->state;
+	Oid			reveal_on = (Oid) seckill_trigger_number(trigger, tuple,
+														 "reveal_on");
+
+	if (reveal_on != state[ORDER_PENDING] &&
+		reveal_on != state[ORDER_CONFIRMED])
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reveal_on of an item must be pending or confirmed")));
+	if (reveal_on == state[ORDER_CONFIRMED] &&
+		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		seckill_trigger_differs(trigger, "reveal_on"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("reveal_on of an item cannot be changed from pending to confirmed"),
+				 errdetail("Buyers of pending orders know the codes of their units.")));
 }
 
 /* The row to insert: as sent if replicated or sealed, else as a new item. */
 static HeapTuple
 item_inserted(TriggerData *trigger)
 {
-	if (is_replica() || is_sealed(trigger, trigger->tg_trigtuple))
+	if (seckill_trigger_is_replica())
+		return trigger->tg_trigtuple;
+	check_reveal_on(trigger, trigger->tg_trigtuple);
+	if (is_sealed(trigger, trigger->tg_trigtuple))
 		return trigger->tg_trigtuple;
 	return item_as_new(trigger);
 }
@@ -247,8 +163,8 @@ item_inserted(TriggerData *trigger)
 static void
 refuse_stale(TriggerData *trigger, int64 item_id)
 {
-	if (number_of(trigger, trigger->tg_newtuple, "version") <
-		number_of(trigger, trigger->tg_trigtuple, "version"))
+	if (seckill_trigger_number(trigger, trigger->tg_newtuple, "version") <
+		seckill_trigger_number(trigger, trigger->tg_trigtuple, "version"))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("item " INT64_FORMAT " has changed since it was read",
@@ -261,19 +177,20 @@ static void
 refuse_change(TriggerData *trigger, int64 item_id)
 {
 	static const char *const kept[] = {
-		"version", "leased", "lease_id", "supplied", "seal"
+		"version", "leased", "lease_id", "supplied", "seal", "numbers",
+		"off_sale"
 	};
 
-	if (differs(trigger, "item_id"))
+	if (seckill_trigger_differs(trigger, "item_id"))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item_id of an item cannot be changed"),
 				 errhint("Insert another item, and end the sale of this one.")));
 	refuse_stale(trigger, item_id);
-	if (any_differs(trigger, kept, lengthof(kept)))
+	if (seckill_trigger_any_differs(trigger, kept, lengthof(kept)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("version, leased, lease_id, supplied and seal of an item cannot be changed by hand"),
+				 errmsg("version, leased, lease_id, supplied, seal, numbers and off_sale of an item cannot be changed by hand"),
 				 errhint("Leave them as they are. seckill_prewarm() and seckill_recall() move units between row and cache; seckill_write_off() corrects supplied.")));
 }
 
@@ -305,13 +222,14 @@ limit_orders(int64 item_id)
 static void
 item_updated(TriggerData *trigger, int64 item_id)
 {
-	int64		units = number_of(trigger, trigger->tg_newtuple, "stock") -
-		number_of(trigger, trigger->tg_trigtuple, "stock");
+	int64		units = seckill_trigger_number(trigger, trigger->tg_newtuple, "stock") -
+		seckill_trigger_number(trigger, trigger->tg_trigtuple, "stock");
 
 	refuse_change(trigger, item_id);
+	check_reveal_on(trigger, trigger->tg_newtuple);
 	add_supply(item_id, units);
-	if (number_of(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
-		number_of(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
+	if (seckill_trigger_number(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
+		seckill_trigger_number(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
 		limit_orders(item_id);
 }
 
@@ -326,15 +244,15 @@ concerns_buyers(TriggerData *trigger)
 	static const char *const rules[] = {
 		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
 		"limit_window", "require_token", "pay_within", "user_rate", "user_burst",
-		"max_waiters", "item_id"
+		"max_waiters", "reveal_on", "item_id"
 	};
 
-	if (differs(trigger, "stock") &&
-		(!differs(trigger, "version") ||
-		 number_of(trigger, trigger->tg_newtuple, "stock") >
-		 number_of(trigger, trigger->tg_trigtuple, "stock")))
+	if (seckill_trigger_differs(trigger, "stock") &&
+		(!seckill_trigger_differs(trigger, "version") ||
+		 seckill_trigger_number(trigger, trigger->tg_newtuple, "stock") >
+		 seckill_trigger_number(trigger, trigger->tg_trigtuple, "stock")))
 		return true;
-	return any_differs(trigger, rules, lengthof(rules));
+	return seckill_trigger_any_differs(trigger, rules, lengthof(rules));
 }
 
 /*
@@ -344,31 +262,31 @@ concerns_buyers(TriggerData *trigger)
 Datum
 seckill_items_changed(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_changed");
+	TriggerData *trigger = seckill_trigger_data(fcinfo, "seckill_items_changed");
 	HeapTuple	tuple;
 	HeapTuple	changed;
 	int64		item_id;
 
-	check_protocol((fired(trigger, BEFORE_INSERT_ROW) ||
-					fired(trigger, AFTER_UPDATE_ROW)) &&
-				   is_on(trigger, seckill_catalog()->items),
+	seckill_trigger_check((seckill_trigger_fired(trigger, BEFORE_INSERT_ROW) ||
+					seckill_trigger_fired(trigger, AFTER_UPDATE_ROW)) &&
+				   seckill_trigger_is_on(trigger, seckill_catalog()->items),
 				   "seckill_items_changed",
 				   "BEFORE INSERT or AFTER UPDATE on seckill.items, FOR EACH ROW");
 	tuple = changed = trigger->tg_trigtuple;
-	item_id = number_of(trigger, tuple, "item_id");
+	item_id = seckill_trigger_number(trigger, tuple, "item_id");
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		tuple = item_inserted(trigger);
 	else
 	{
 		changed = trigger->tg_newtuple;
-		if (!is_replica())
+		if (!seckill_trigger_is_replica())
 			item_updated(trigger, item_id);
 		if (!concerns_buyers(trigger))
 			return PointerGetDatum(tuple);
 		SECKILL_FAULT("change of an item followed up");
 	}
 	seckill_change_note_row(item_id, ROW_CHANGED);
-	note_time(trigger, changed, "starts_at", USECS(seckill_open_ahead));
+	seckill_trigger_note_time(trigger, changed, "starts_at", USECS(seckill_open_ahead));
 	return PointerGetDatum(tuple);
 }
 
@@ -396,6 +314,7 @@ check_no_orders(int64 item_id)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
+	seckill_units_delete(item_id);
 	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -424,15 +343,15 @@ check_not_at_work(int64 item_id)
 Datum
 seckill_items_delete(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "seckill_items_delete");
+	TriggerData *trigger = seckill_trigger_data(fcinfo, "seckill_items_delete");
 	int64		item_id;
 
-	check_protocol(fired(trigger, BEFORE_DELETE_ROW) &&
-				   is_on(trigger, seckill_catalog()->items),
+	seckill_trigger_check(seckill_trigger_fired(trigger, BEFORE_DELETE_ROW) &&
+				   seckill_trigger_is_on(trigger, seckill_catalog()->items),
 				   "seckill_items_delete",
 				   "BEFORE DELETE on seckill.items, FOR EACH ROW");
-	item_id = number_of(trigger, trigger->tg_trigtuple, "item_id");
-	if (!is_replica())
+	item_id = seckill_trigger_number(trigger, trigger->tg_trigtuple, "item_id");
+	if (!seckill_trigger_is_replica())
 	{
 		check_not_at_work(item_id);
 		check_no_orders(item_id);
@@ -443,107 +362,13 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 
 
 /*
- * seckill.orders
- */
-
-/*
- * Refuse to delete an order of the open lease, because a settle counts it.
- * The id of a closed lease is never used again, so its orders can be deleted.
- */
-static void
-check_lease_closed(int64 item_id, int64 lease_id)
-{
-	ItemRow		row;
-
-	if (seckill_item_read_latest(item_id, &row) && row.leased > 0 &&
-		row.lease_id == lease_id)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("order belongs to the open lease of item " INT64_FORMAT,
-						item_id),
-				 errhint("Close the lease first: SELECT seckill_recall(" INT64_FORMAT ").",
-						 item_id)));
-}
-
-/* Was the order pending before the UPDATE? */
-static bool
-was_pending(TriggerData *trigger)
-{
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	bool		isnull;
-	Datum		state = heap_getattr(trigger->tg_trigtuple,
-									 column_number(trigger, "state"), desc,
-									 &isnull);
-
-	return DatumGetObjectId(state) == seckill_catalog()->state[ORDER_PENDING];
-}
-
-/*
- * Refuse an UPDATE of an order, unless it is the extension's or changes pay_by
- * of a pending order.  The facts of a purchase never change: audit, limits,
- * requests and settles rely on them.
- */
-static void
-order_updated(TriggerData *trigger, int64 item_id)
-{
-	static const char *const facts[] = {
-		"item_id", "order_id", "user_id", "quantity", "mode", "lease_id",
-		"created_at", "request_id"
-	};
-
-	if (any_differs(trigger, facts, lengthof(facts)))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("item_id, order_id, user_id, quantity, mode, lease_id, created_at and request_id of an order cannot be changed")));
-	if (seckill_change_is_own(item_id))
-		return;
-	if (differs(trigger, "state") || differs(trigger, "limited"))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("state and limited of an order cannot be changed by hand"),
-				 errhint("Use seckill_confirm() and seckill_cancel().")));
-	if (!differs(trigger, "pay_by"))
-		return;
-	if (!was_pending(trigger))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("pay_by of an order that is not pending cannot be changed"),
-				 errhint("An expired order can still be paid: seckill_confirm() takes its units again, if there are any.")));
-	note_time(trigger, trigger->tg_newtuple, "pay_by", 0);
-}
-
-/*
- * Trigger on seckill.orders: AFTER UPDATE, and AFTER DELETE of an order of a
- * lease, FOR EACH ROW.
- */
-Datum
-seckill_orders_guard(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = trigger_data(fcinfo, "seckill_orders_guard");
-	HeapTuple	tuple = trigger->tg_trigtuple;
-	int64		item_id;
-
-	check_protocol((fired(trigger, AFTER_UPDATE_ROW) ||
-					fired(trigger, AFTER_DELETE_ROW)) &&
-				   is_on(trigger, seckill_catalog()->orders),
-				   "seckill_orders_guard",
-				   "AFTER UPDATE or DELETE on seckill.orders, FOR EACH ROW");
-	item_id = number_of(trigger, tuple, "item_id");
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		order_updated(trigger, item_id);
-	else
-		check_lease_closed(item_id, number_of(trigger, tuple, "lease_id"));
-	return PointerGetDatum(NULL);
-}
-
-
-/*
  * TRUNCATE
  */
 
 /*
- * Refuse to truncate items that have orders, or orders while a lease is open.
- * Both tables can be truncated in one statement: the triggers fire after it.
+ * Refuse to truncate items that have orders or units, orders while a lease is
+ * open, and orders or units of numbered items.  All tables can be truncated in
+ * one statement: the triggers fire after it.
  */
 static void
 check_truncated(Oid table)
@@ -561,6 +386,16 @@ check_truncated(Oid table)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("cannot truncate items that still have orders"),
 				 errhint("Truncate both: TRUNCATE seckill.items, seckill.orders.")));
+	if (table == seckill_catalog()->items && seckill_units_any())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate items that still have units"),
+				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.units.")));
+	if (table != seckill_catalog()->items && seckill_items_any_numbered())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot truncate orders or units of items whose units have numbers"),
+				 errhint("Delete orders instead, or truncate all together: TRUNCATE seckill.items, seckill.orders, seckill.units.")));
 	if (table == seckill_catalog()->orders && seckill_items_any_lease())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -576,16 +411,17 @@ check_truncated(Oid table)
 Datum
 seckill_truncated(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "seckill_truncated");
+	TriggerData *trigger = seckill_trigger_data(fcinfo, "seckill_truncated");
 	Oid			table;
 
-	check_protocol(fired(trigger, AFTER_TRUNCATE) &&
-				   (is_on(trigger, seckill_catalog()->items) ||
-					is_on(trigger, seckill_catalog()->orders)),
+	seckill_trigger_check(seckill_trigger_fired(trigger, AFTER_TRUNCATE) &&
+				   (seckill_trigger_is_on(trigger, seckill_catalog()->items) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->orders) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->units)),
 				   "seckill_truncated",
-				   "AFTER TRUNCATE on seckill.items or seckill.orders");
+				   "AFTER TRUNCATE on seckill.items, seckill.orders or seckill.units");
 	table = RelationGetRelid(trigger->tg_relation);
-	if (!is_replica())
+	if (!seckill_trigger_is_replica())
 		check_truncated(table);
 	if (table == seckill_catalog()->items)
 		seckill_change_note_emptied(table);

@@ -61,7 +61,7 @@ relation_oid(const char *name)
 }
 
 /*
- * Name and type of each leading column of the two tables, at its position in
+ * Name and type of each leading column of the tables, at its position in
  * columns.h.  A type of InvalidOid is not checked: it is one of the
  * extension's own types.
  */
@@ -88,7 +88,11 @@ static const Column item_columns[ITEM_COLUMNS] = {
 	[ITEM_USER_RATE - 1] = {"user_rate", FLOAT4OID},
 	[ITEM_USER_BURST - 1] = {"user_burst", INT4OID},
 	[ITEM_MAX_WAITERS - 1] = {"max_waiters", INT4OID},
-	[ITEM_SEAL - 1] = {"seal", INT8OID}
+	[ITEM_SEAL - 1] = {"seal", INT8OID},
+	[ITEM_NUMBERED - 1] = {"numbered", BOOLOID},
+	[ITEM_NUMBERS - 1] = {"numbers", INT8MULTIRANGEOID},
+	[ITEM_OFF_SALE - 1] = {"off_sale", INT8MULTIRANGEOID},
+	[ITEM_REVEAL_ON - 1] = {"reveal_on", InvalidOid}
 };
 
 static const Column order_columns[ORDER_COLUMNS] = {
@@ -102,7 +106,17 @@ static const Column order_columns[ORDER_COLUMNS] = {
 	[ORDER_REQUEST_ID - 1] = {"request_id", UUIDOID},
 	[ORDER_LIMITED - 1] = {"limited", BOOLOID},
 	[ORDER_STATE - 1] = {"state", InvalidOid},
-	[ORDER_PAY_BY - 1] = {"pay_by", TIMESTAMPTZOID}
+	[ORDER_PAY_BY - 1] = {"pay_by", TIMESTAMPTZOID},
+	[ORDER_UNIT - 1] = {"unit", INT4OID},
+	[ORDER_REDEEMED_AT - 1] = {"redeemed_at", TIMESTAMPTZOID}
+};
+
+static const Column unit_columns[UNIT_COLUMNS] = {
+	[UNIT_ITEM_ID - 1] = {"item_id", INT8OID},
+	[UNIT_UNIT - 1] = {"unit", INT4OID},
+	[UNIT_CODE - 1] = {"code", TEXTOID},
+	[UNIT_PRIZE - 1] = {"prize", INT4OID},
+	[UNIT_AMOUNT - 1] = {"amount", INT8OID}
 };
 
 /* Is this the column at that position of the table? */
@@ -215,13 +229,17 @@ read_catalog(void)
 
 	fresh.items = relation_oid("items");
 	fresh.orders = relation_oid("orders");
+	fresh.units = relation_oid("units");
 	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
 	check_columns(fresh.orders, "orders", order_columns,
 				  lengthof(order_columns));
+	check_columns(fresh.units, "units", unit_columns, lengthof(unit_columns));
 	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders_user = relation_oid("orders_user");
 	fresh.orders_request = relation_oid("orders_request");
+	fresh.orders_unit = relation_oid("orders_unit");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
+	fresh.units_key = relation_oid("units_pkey");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.mode_type = get_atttype(fresh.orders,
@@ -311,7 +329,7 @@ on_relcache_inval(Datum arg, Oid relid)
 {
 	catalog_changed = true;
 	if (relid == InvalidOid || relid == catalog.items ||
-		relid == catalog.orders)
+		relid == catalog.orders || relid == catalog.units)
 		catalog_valid = false;
 }
 

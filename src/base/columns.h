@@ -1,7 +1,7 @@
 /*
  * columns.h
- *		Positions of the columns of seckill.items and seckill.orders, as the
- *		extension script made them.
+ *		Positions of the columns of seckill.items, seckill.orders and
+ *		seckill.units, as the extension script made them.
  *
  * base/catalog.c gives each position its name and type, and checks the tables
  * against them before anything is read.
@@ -27,10 +27,14 @@ typedef enum ItemColumn
 	ITEM_USER_RATE,
 	ITEM_USER_BURST,
 	ITEM_MAX_WAITERS,
-	ITEM_SEAL
+	ITEM_SEAL,
+	ITEM_NUMBERED,
+	ITEM_NUMBERS,
+	ITEM_OFF_SALE,
+	ITEM_REVEAL_ON
 } ItemColumn;
 
-#define ITEM_COLUMNS	ITEM_SEAL
+#define ITEM_COLUMNS	ITEM_REVEAL_ON
 
 typedef enum OrderColumn
 {
@@ -44,9 +48,22 @@ typedef enum OrderColumn
 	ORDER_REQUEST_ID,
 	ORDER_LIMITED,
 	ORDER_STATE,
-	ORDER_PAY_BY
+	ORDER_PAY_BY,
+	ORDER_UNIT,
+	ORDER_REDEEMED_AT
 } OrderColumn;
 
-#define ORDER_COLUMNS	ORDER_PAY_BY
+#define ORDER_COLUMNS	ORDER_REDEEMED_AT
+
+typedef enum UnitColumn
+{
+	UNIT_ITEM_ID = 1,
+	UNIT_UNIT,
+	UNIT_CODE,
+	UNIT_PRIZE,
+	UNIT_AMOUNT
+} UnitColumn;
+
+#define UNIT_COLUMNS	UNIT_AMOUNT
 
 #endif							/* SECKILL_BASE_COLUMNS_H */

@@ -48,6 +48,15 @@ extern PGDLLEXPORT void _PG_init(void);
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* make a range that is not empty */
+#if PG_VERSION_NUM >= 160000
+#define SeckillMakeRange(type, lower, upper) \
+	make_range(type, lower, upper, false, NULL)
+#else
+#define SeckillMakeRange(type, lower, upper) \
+	make_range(type, lower, upper, false)
+#endif
+
 /* does this backend have the lock in exactly this mode? */
 #if PG_VERSION_NUM >= 170000
 #define SeckillLockHeldByMe(tag, mode)	LockHeldByMe(tag, mode, false)

@@ -11,6 +11,7 @@ extern bool seckill_allow_unsafe;
 extern int	seckill_max_retries;
 extern int	seckill_lease_units;
 extern int	seckill_max_items;
+extern int	seckill_max_numbered_items;
 extern char *seckill_token_key;
 extern char *seckill_token_old_key;
 extern int	seckill_hot_rate;

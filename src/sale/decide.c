@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "sale/await.h"
 #include "sale/decide.h"
 #include "sale/item_lock.h"
@@ -31,6 +32,7 @@
 #include "shmem/counters.h"
 #include "table/item_row.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/order_insert.h"
 #include "table/row_lock.h"
 #include "xact/changes.h"
@@ -40,6 +42,18 @@
 /*
  * One item
  */
+
+/*
+ * Find the numbers that are left to deal: those of the row's stock, as it is
+ * in the table, without those dealt.
+ */
+static void
+find_left(Sale *sale)
+{
+	sale->left = sale->row.numbers == NULL ? NULL :
+		seckill_numbers_without(sale->row.numbers, sale->row_numbers,
+								sale->from_row);
+}
 
 /*
  * Begin to decide purchases on a row that this transaction has locked.  buyers
@@ -54,6 +68,41 @@ seckill_decide_begin(Sale *sale, const ItemRow *row,
 	sale->from_row = 0;
 	sale->from_lease = 0;
 	sale->now = GetCurrentTimestamp();
+	sale->row_numbers = sale->lease_numbers = NULL;
+	find_left(sale);
+}
+
+/* Add n numbers to an array of dealt ones; returns the array. */
+static int32 *
+add_numbers(int32 *dealt, int32 ndealt, const int32 *numbers, int32 n)
+{
+	Size		size = ((Size) ndealt + n) * sizeof(int32);
+
+	if (n == 0)
+		return dealt;
+	dealt = dealt == NULL ? palloc_extended(size, MCXT_ALLOC_HUGE) :
+		repalloc_huge(dealt, size);
+	memcpy(dealt + ndealt, numbers, n * sizeof(int32));
+	return dealt;
+}
+
+/*
+ * Deal p its number, after from_row units were taken from the row's stock and
+ * the others from the lease.  Called before they are counted in the sale.
+ */
+static void
+deal(Sale *sale, Purchase *p, int32 from_row, const TakenUnits *part)
+{
+	int32	   *numbers = palloc_extended(Max(from_row, 1) * sizeof(int32),
+										  MCXT_ALLOC_HUGE);
+
+	seckill_numbers_take(sale->left, numbers, from_row);
+	p->unit = from_row > 0 ? numbers[0] : part->numbers[0];
+	sale->row_numbers = add_numbers(sale->row_numbers, sale->from_row,
+									numbers, from_row);
+	sale->lease_numbers = add_numbers(sale->lease_numbers, sale->from_lease,
+									  part->numbers, part->units);
+	pfree(numbers);
 }
 
 /* Keep the buyer from leaving; return false if it has left. */
@@ -96,8 +145,12 @@ drop_lost(Sale *sale, Purchase *p)
 		return;
 	}
 	sale->row.stock -= taken;
+	if (sale->left != NULL)
+		sale->row_numbers = add_numbers(sale->row_numbers, sale->from_row,
+										sale->lease_numbers, taken);
 	sale->from_row += taken;
 	sale->from_lease = 0;
+	find_left(sale);
 }
 
 /*
@@ -112,6 +165,7 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 	ItemRow    *row = &sale->row;
 
 	seckill_settle(p, row);
+	find_left(sale);
 	while (row->stock < p->quantity && !take_rest(sale, p, part))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -162,6 +216,8 @@ seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 	{
 		int32		from_row = p->quantity - part.units;
 
+		if (sale->left != NULL)
+			deal(sale, p, from_row, &part);
 		sale->row.stock -= from_row;
 		sale->row.leased -= part.units;
 		sale->row.mine = true;
@@ -189,7 +245,12 @@ seckill_decide_any_time(Sale *sale, const ItemRow *row, Purchase *p)
 void
 seckill_decide_end(const Sale *sale, int64 item_id)
 {
-	if (sale->from_row > 0 || sale->from_lease > 0)
+	if (sale->from_row == 0 && sale->from_lease == 0)
+		return;
+	if (sale->left != NULL)
+		seckill_numbered_sell_locked(item_id, sale->row_numbers,
+									 sale->from_row, sale->from_lease);
+	else
 		seckill_item_sell_locked(item_id, sale->from_row, sale->from_lease);
 }
 
@@ -333,6 +394,36 @@ decide_item(ItemBatch *part, const ItemRow *row, bool may_wait,
 	seckill_cache_unpin(entry);
 }
 
+/* Rows that have sold from their stock alone, to be written together. */
+typedef struct StockSales
+{
+	int64	   *ids;
+	int32	   *units;
+	int32	  **numbers;		/* NULL: the units have no numbers */
+	int			n;
+} StockSales;
+
+static void
+add_stock_sale(StockSales *sales, int64 item_id, const Sale *sale)
+{
+	sales->ids[sales->n] = item_id;
+	sales->units[sales->n] = sale->from_row;
+	if (sales->numbers != NULL)
+		sales->numbers[sales->n] = sale->row_numbers;
+	sales->n++;
+}
+
+/* Write the rows of items, with numbers or without, with one statement each. */
+static void
+write_stock_sales(const StockSales *plain, const StockSales *numbered)
+{
+	if (plain->n > 0)
+		seckill_items_sell(plain->ids, plain->units, plain->n);
+	if (numbered->n > 0)
+		seckill_numbered_sell_many(numbered->ids, numbered->numbers,
+								   numbered->units, numbered->n);
+}
+
 /*
  * Decide the purchases of the items whose rows others have not locked.  The
  * rows are locked with one statement.  Rows that sold from their stock alone
@@ -342,10 +433,17 @@ static void
 decide_unlocked(ItemBatch *parts, int n, const BuyerCallbacks *buyers)
 {
 	int64	   *ids = palloc(n * sizeof(int64));
-	int32	   *units = palloc(n * sizeof(int32));
 	ItemRow    *rows = palloc(n * sizeof(ItemRow));
 	bool	   *locked = palloc(n * sizeof(bool));
-	int			nsold = 0;
+	StockSales	plain = {
+		.ids = palloc(n * sizeof(int64)),
+		.units = palloc(n * sizeof(int32))
+	};
+	StockSales	numbered = {
+		.ids = palloc(n * sizeof(int64)),
+		.units = palloc(n * sizeof(int32)),
+		.numbers = palloc(n * sizeof(int32 *))
+	};
 
 	for (int i = 0; i < n; i++)
 		ids[i] = parts[i].item_id;
@@ -361,14 +459,11 @@ decide_unlocked(ItemBatch *parts, int n, const BuyerCallbacks *buyers)
 		if (sale->from_lease > 0)
 			seckill_decide_end(sale, ids[i]);
 		else if (sale->from_row > 0)
-		{
-			ids[nsold] = ids[i];
-			units[nsold++] = sale->from_row;
-		}
+			add_stock_sale(sale->left != NULL ? &numbered : &plain, ids[i],
+						   sale);
 	}
 	SECKILL_FAULT("batch decided");
-	if (nsold > 0)
-		seckill_items_sell(ids, units, nsold);
+	write_stock_sales(&plain, &numbered);
 	SECKILL_FAULT("rows of the batch written");
 }
 

@@ -26,6 +26,11 @@ typedef struct Sale
 	int32		from_row;		/* units sold from the row's stock */
 	int32		from_lease;		/* units sold from the row's lease */
 	TimestampTz now;
+
+	/* where units have numbers: those dealt, and those left to deal */
+	int32	   *row_numbers;	/* from_row, from the row's stock */
+	int32	   *lease_numbers;	/* from_lease, from the row's lease */
+	struct NumberSet *left;		/* of the row's stock */
 } Sale;
 
 extern void seckill_decide_begin(Sale *sale, const ItemRow *row,

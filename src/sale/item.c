@@ -19,8 +19,10 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "sale/await.h"
 #include "sale/decide.h"
 #include "sale/item.h"
@@ -32,9 +34,11 @@
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
 #include "shmem/counters.h"
+#include "shmem/numbers.h"
 #include "table/item_row.h"
 #include "table/item_settings.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
@@ -55,12 +59,18 @@
  * Settings
  */
 
-/* Return the value of an unset setting: NULL, but false for require_token. */
+/*
+ * Return the value of an unset setting: false for booleans, confirmed for
+ * reveal_on, and NULL for the others.
+ */
 void
 seckill_item_reset_setting(int setting, Datum *value, bool *isnull)
 {
-	*value = BoolGetDatum(false);
-	*isnull = setting != SETTING_REQUIRE_TOKEN;
+	*value = setting == SETTING_REVEAL_ON ?
+		ObjectIdGetDatum(seckill_catalog()->state[ORDER_CONFIRMED]) :
+		BoolGetDatum(false);
+	*isnull = setting != SETTING_REQUIRE_TOKEN &&
+		setting != SETTING_NUMBERED && setting != SETTING_REVEAL_ON;
 }
 
 
@@ -193,6 +203,47 @@ supply(int64 item_id, int32 to_row, int32 from_lease)
 	SECKILL_FAULT("supply counted");
 }
 
+/*
+ * The first number that a unit which is put on sale now gets.  Raises an error
+ * if there are not so many numbers left.
+ */
+static int32
+next_number(int64 item_id, const ItemRow *row, int32 units)
+{
+	int64		last = row->supplied + seckill_numbers_count(row->off_sale);
+
+	if (last > PG_INT32_MAX - units)
+		seckill_item_too_many_supplied(item_id);
+	return (int32) last + 1;
+}
+
+/* Put units with new numbers on sale on the locked row. */
+static void
+supply_numbers(int64 item_id, const ItemRow *row, int32 units)
+{
+	if (units == 0)
+		return;
+	seckill_numbered_supply(item_id, row, next_number(item_id, row, units),
+							units);
+	SECKILL_FAULT("numbers supplied");
+}
+
+/*
+ * Put units of a locked row whose units have numbers off sale: numbers of its
+ * stock, and numbers of its lease that this transaction holds.
+ */
+static void
+withdraw(int64 item_id, const ItemRow *row, const int32 *from_row, int nrow,
+		 const int32 *from_lease, int nlease)
+{
+	if (nrow + nlease == 0)
+		return;
+	seckill_numbered_withdraw(item_id, row,
+							  seckill_numbers_of_array(from_row, nrow),
+							  seckill_numbers_of_array(from_lease, nlease));
+	SECKILL_FAULT("numbers withdrawn");
+}
+
 /* Count the units that this transaction could buy now. */
 static int64
 available(CacheEntry *entry, int32 stock, int64 lease_id)
@@ -221,7 +272,10 @@ add_units(int64 item_id, ItemRow *row, int32 units)
 						item_id),
 				 errdetail("%d are left, %d are the most.", row->stock,
 						   PG_INT32_MAX)));
-	supply(item_id, units, 0);
+	if (row->rules.numbered)
+		supply_numbers(item_id, row, units);
+	else
+		supply(item_id, units, 0);
 	row->stock += units;
 }
 
@@ -243,7 +297,11 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 						units, p->item_id),
 				 errhint("To take all that are left, call seckill_set_available(" INT64_FORMAT ", 0).",
 						 p->item_id)));
-	supply(p->item_id, -sale.from_row, sale.from_lease);
+	if (row->rules.numbered)
+		withdraw(p->item_id, row, sale.row_numbers, sale.from_row,
+				 sale.lease_numbers, sale.from_lease);
+	else
+		supply(p->item_id, -sale.from_row, sale.from_lease);
 	*row = sale.row;
 }
 
@@ -259,6 +317,12 @@ seckill_item_write_off(int64 item_id, int64 units)
 
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row(item_id, &row);
+	if (row.rules.numbered)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("units of item " INT64_FORMAT " have numbers and are not written off",
+						item_id),
+				 errhint("When an order is deleted, its unit is taken out of the books.")));
 	supplied = seckill_item_subtract_supply(item_id, units, &row);
 	SECKILL_FAULT("units written off");
 	return supplied;
@@ -286,6 +350,31 @@ seckill_item_restock(int64 item_id, int32 units)
 }
 
 /*
+ * Set the number of available units of an item whose units have numbers.  All
+ * that are left are on the locked row, or taken from its lease.  Those of the
+ * lease are put off sale first.
+ */
+static void
+set_numbered(int64 item_id, const ItemRow *row, const int32 *leased,
+			 int32 from_lease, int32 units)
+{
+	int64		left = (int64) row->stock + from_lease;
+	int32		off_lease = (int32) Min(Max(left - units, 0), from_lease);
+	int32		off_row = (int32) Max(left - units, 0) - off_lease;
+	int32	   *numbers = palloc_extended(Max(off_row, 1) * sizeof(int32),
+										  MCXT_ALLOC_HUGE);
+
+	seckill_numbers_take(row->numbers, numbers, off_row);
+	withdraw(item_id, row, numbers, off_row, leased, off_lease);
+	if (off_lease < from_lease)
+		seckill_numbered_unlease(item_id, leased + off_lease,
+								 from_lease - off_lease);
+	SECKILL_FAULT("numbers back on the row");
+	if (units > left)
+		supply_numbers(item_id, row, (int32) (units - left));
+}
+
+/*
  * Set the number of available units; return the difference to what it was.
  * Waits for all holders of units.  Until the end of this transaction no other
  * one gets a unit: the row is locked, the cache is empty, and no other
@@ -296,13 +385,17 @@ seckill_item_set_available(int64 item_id, int32 units)
 {
 	Purchase	p;
 	ItemRow		row;
+	int32		numbers[NUMBERS_RING];
 	int32		from_lease;
 	int64		left;
 
 	lock_and_settle(&p, item_id, &row);
-	from_lease = seckill_lease_empty(&p, &row);
+	from_lease = seckill_lease_empty(&p, &row, numbers);
 	left = (int64) row.stock + from_lease;
-	supply(item_id, units - row.stock, from_lease);
+	if (row.rules.numbered)
+		set_numbered(item_id, &row, numbers, from_lease, units);
+	else
+		supply(item_id, units - row.stock, from_lease);
 	seckill_cache_unpin(p.entry);
 	return units - left;
 }

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "base/settings.h"
 #include "sale/await.h"
 #include "sale/lease.h"
@@ -29,29 +30,62 @@
 #include "shmem/cache.h"
 #include "shmem/cache_calls.h"
 #include "shmem/cache_counters.h"
+#include "shmem/cache_numbers.h"
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/row_lock.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"
 
 /*
- * Move n units of the locked row to the cache, which gets them at commit.  The
- * units are credited before the row is written: a trigger that the write fires
- * finds each unit once, on the row or as credit.  If the write fails, the abort
- * takes the credit back.
+ * Move the first numbers of the locked row to the cache, n or as many as the
+ * entry has room for, and take them out of *row; returns how many.
  */
-void
-seckill_lease_move_to_cache(Purchase *p, const ItemRow *row, int32 n)
+static int32
+move_numbers(Purchase *p, ItemRow *row, int32 n)
+{
+	int64		lease_id = seckill_cache_lease_id(p->entry);
+	int32	   *numbers;
+
+	n = Min(n, seckill_cache_number_room(p->entry));
+	if (n <= 0)
+		return 0;
+	numbers = palloc(n * sizeof(int32));
+	seckill_numbers_take(row->numbers, numbers, n);
+	if (!seckill_hold_credit_numbers(p->entry, lease_id, numbers, n))
+		return 0;
+	SECKILL_FAULT("numbers credited");
+	seckill_numbered_lease(p->item_id, numbers, n, lease_id);
+	return n;
+}
+
+/*
+ * Move n units of the locked row to the cache, which gets them at commit;
+ * returns how many were moved.  If the units have numbers, those are fewer, or
+ * none, where the entry has no room for them.
+ *
+ * The units are credited before the row is written: a trigger that the write
+ * fires finds each unit once, on the row or as credit.  If the write fails, the
+ * abort takes the credit back.
+ */
+int32
+seckill_lease_move_to_cache(Purchase *p, ItemRow *row, int32 n)
 {
 	int64		lease_id = seckill_cache_lease_id(p->entry);
 
-	seckill_hold_credit(p->entry, lease_id, n);
-	SECKILL_FAULT("lease credited");
-	seckill_item_lease(p->item_id, n, lease_id);
+	if (row->rules.numbered)
+		n = move_numbers(p, row, n);
+	else
+	{
+		seckill_hold_credit(p->entry, lease_id, n);
+		SECKILL_FAULT("lease credited");
+		seckill_item_lease(p->item_id, n, lease_id);
+	}
 	SECKILL_FAULT("lease written");
+	return n;
 }
 
 
@@ -90,15 +124,25 @@ seckill_lease_drain(Purchase *p)
 	}
 }
 
+/* Add units that were taken, and their numbers, to those taken before. */
+static void
+add_taken(const TakenUnits *taken, int32 *numbers, int32 *units)
+{
+	if (taken->numbers != NULL)
+		memcpy(numbers + *units, taken->numbers, taken->units * sizeof(int32));
+	*units += taken->units;
+}
+
 /*
  * Take all units of an item's lease, and wait for their holders.  The caller
  * has locked and settled the row.  On return no other transaction holds a
  * unit, and none gets one until this transaction ends.  Returns the number of
- * units taken, which includes what this transaction has leased and not sold.
- * If units are lost, the lease is ended, and all its units are on the row.
+ * units taken, which includes what this transaction has leased and not sold;
+ * their numbers, if they have some, go to an array of NUMBERS_RING elements.  If
+ * units are lost, the lease is ended, and all its units are on the row.
  */
 int32
-seckill_lease_empty(Purchase *p, ItemRow *row)
+seckill_lease_empty(Purchase *p, ItemRow *row, int32 *numbers)
 {
 	TakenUnits	taken;
 	OwnUnits	own;
@@ -110,9 +154,9 @@ seckill_lease_empty(Purchase *p, ItemRow *row)
 	{
 		seckill_hold_own_units(p->entry, &own);
 		if (own.credit > 0 && seckill_hold_take(p->entry, own.credit, &taken))
-			units += taken.units;
+			add_taken(&taken, numbers, &units);
 		if (seckill_hold_take_all(p->entry, &taken))
-			units += taken.units;
+			add_taken(&taken, numbers, &units);
 		SECKILL_FAULT("all units taken");
 		seckill_hold_own_units(p->entry, &own);
 		if (seckill_cache_is_vacant(p->entry, &own))
@@ -151,10 +195,24 @@ lock_and_settle(Purchase *p, int64 item_id, ItemRow *row)
 	return row->stock - stock;
 }
 
+/* Move units to the cache; raises an error if it has no number ring left. */
+static int32
+move_or_raise(Purchase *p, ItemRow *row, int32 units)
+{
+	units = seckill_lease_move_to_cache(p, row, units);
+	if (units == 0 && !seckill_cache_is_numbered(p->entry))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("the stock cache has too many items with numbered units"),
+				 errhint("Raise seckill.max_numbered_items, or recall items that are not hot.")));
+	return units;
+}
+
 /*
  * Lease units to the cache and mark the item hot, for seckill_prewarm().
- * Returns how many were leased: at most what is on the row.  Raises an error
- * if the cache is full.
+ * Returns how many were leased: at most what is on the row, and of units with
+ * numbers at most what the entry has room for.  Raises an error if the cache is
+ * full.
  */
 int32
 seckill_lease_prewarm(int64 item_id, int32 units)
@@ -175,7 +233,7 @@ seckill_lease_prewarm(int64 item_id, int32 units)
 				 errhint("Raise seckill.max_items, or recall items that are not hot.")));
 	units = Min(units, row.stock);
 	if (units > 0)
-		seckill_lease_move_to_cache(&p, &row, units);
+		units = move_or_raise(&p, &row, units);
 	SECKILL_FAULT("item prewarmed");
 	seckill_cache_mark_hot(p.entry);
 	seckill_cache_unpin(p.entry);
@@ -203,7 +261,7 @@ seckill_lease_prewarm_ahead(int64 item_id)
 				  seckill_lease_units - seckill_cache_avail(p.entry));
 	if (missing > 0)
 	{
-		seckill_lease_move_to_cache(&p, &row, missing);
+		(void) seckill_lease_move_to_cache(&p, &row, missing);
 		seckill_stat_count(SECKILL_STAT_PREWARMS, 1);
 	}
 	seckill_cache_mark_hot(p.entry);
@@ -247,7 +305,10 @@ seckill_lease_recall(int64 item_id)
 					 errmsg("item " INT64_FORMAT " would have too many units on its row",
 							item_id),
 					 errhint("Take some off sale with seckill_restock(), with a negative number.")));
-		seckill_item_unlease(item_id, taken.units);
+		if (taken.numbers != NULL)
+			seckill_numbered_unlease(item_id, taken.numbers, taken.units);
+		else
+			seckill_item_unlease(item_id, taken.units);
 	}
 	seckill_cache_unpin(p.entry);
 	return settled + taken.units;

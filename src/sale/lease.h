@@ -7,10 +7,10 @@
 
 #include "seckill.h"
 
-extern void seckill_lease_move_to_cache(Purchase *p, const ItemRow *row,
+extern int32 seckill_lease_move_to_cache(Purchase *p, ItemRow *row,
 										int32 n);
 extern void seckill_lease_drain(Purchase *p);
-extern int32 seckill_lease_empty(Purchase *p, ItemRow *row);
+extern int32 seckill_lease_empty(Purchase *p, ItemRow *row, int32 *numbers);
 extern int32 seckill_lease_prewarm(int64 item_id, int32 units);
 extern bool seckill_lease_prewarm_ahead(int64 item_id);
 extern int32 seckill_lease_recall(int64 item_id);

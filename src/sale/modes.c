@@ -27,6 +27,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "base/settings.h"
 #include "sale/await.h"
 #include "sale/decide.h"
@@ -41,6 +42,7 @@
 #include "shmem/stat.h"
 #include "table/item_row.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/order_insert.h"
 #include "table/row_lock.h"
 #include "xact/changes.h"
@@ -217,13 +219,28 @@ buy_version_locked(Purchase **list, int n, int64 version)
 		set_outcome(list, n, SECKILL_CONFLICT);
 }
 
+/* Sell the first numbers of the row, if the version is still the same. */
+static bool
+sell_numbers(Purchase **list, int n, const ItemRow *row)
+{
+	int32	   *numbers = palloc(n * sizeof(int32));
+
+	seckill_numbers_take(row->numbers, numbers, n);
+	for (int i = 0; i < n; i++)
+		list[i]->unit = numbers[i];
+	return seckill_numbered_sell_version(list[0]->item_id, row->version,
+										 numbers, n);
+}
+
 /* Sell from the row alone, if the version is still the same. */
 static void
-buy_version(Purchase **list, int n, int64 version)
+buy_version(Purchase **list, int n, const ItemRow *row)
 {
 	Purchase   *p = list[0];
 
-	if (seckill_item_sell_version(p->item_id, (int32) wanted(list, n), version))
+	if (row->rules.numbered ? sell_numbers(list, n, row) :
+		seckill_item_sell_version(p->item_id, (int32) wanted(list, n),
+								  row->version))
 		sold(list, n);
 	else
 		set_outcome(list, n, SECKILL_CONFLICT);
@@ -244,7 +261,7 @@ buy_optimistic(Purchase **list, int n)
 			seckill_unknown_item(p->item_id);
 		if (wanted(list, n) <= row.stock)
 		{
-			buy_version(list, n, row.version);
+			buy_version(list, n, &row);
 			return;
 		}
 		check_newest(p, &row);
@@ -297,7 +314,8 @@ buy_pessimistic(Purchase **list, int n)
 
 
 /*
- * advisory: take the item lock, update the row without locking it first.
+ * advisory: take the item lock, update the row without locking it first.  Units
+ * with numbers are dealt from the locked row.
  */
 static void
 buy_advisory(Purchase **list, int n)
@@ -305,7 +323,7 @@ buy_advisory(Purchase **list, int n)
 	int64		units = wanted(list, n);
 
 	seckill_item_lock_acquire(list[0]->item_id);
-	if (units <= PG_INT32_MAX &&
+	if (!list[0]->rules.numbered && units <= PG_INT32_MAX &&
 		seckill_item_sell(list[0]->item_id, (int32) units))
 		sold(list, n);
 	else
@@ -369,16 +387,19 @@ units_left(const Purchase *whole)
 /*
  * Put units on hold for all purchases of the list, waiting as a single
  * purchase of that many units does.  Returns false if there are fewer, and
- * none can come back.
+ * none can come back, or with no_room of the first set.
  */
 static bool
 obtain(Purchase **list, int n, TakenUnits *taken)
 {
 	Purchase	whole = *list[0];
+	bool		obtained;
 
 	whole.quantity = (int32) wanted(list, n);
 	whole.batch_size = n;
-	return seckill_refill_obtain(&whole, taken);
+	obtained = seckill_refill_obtain(&whole, taken);
+	list[0]->no_room = whole.no_room;
+	return obtained;
 }
 
 /*
@@ -399,9 +420,12 @@ take_for_list(Purchase **list, int n, TakenUnits *taken)
 	whole.quantity = (int32) wanted(list, n);
 	while (!obtain(list, n, taken))
 	{
-		int64		left = units_left(&whole);
+		int64		left;
 		int			k;
 
+		if (list[0]->no_room)
+			return 0;
+		left = units_left(&whole);
 		SECKILL_FAULT("units left counted");
 		if (left < 0)
 			continue;
@@ -433,6 +457,18 @@ take(Purchase **list, int n, TakenUnits *taken)
 	return seckill_refill_obtain(p, taken) ? 1 : 0;
 }
 
+/*
+ * Sell from the row: the entry has no room for the numbers, because others
+ * hold many, or because other items use all number rings.
+ */
+static void
+buy_without_room(Purchase **list, int n)
+{
+	for (int i = 0; i < n; i++)
+		list[i]->selling_mode = SECKILL_MODE_ADVISORY;
+	buy_advisory(list, n);
+}
+
 static void
 buy_cache(Purchase **list, int n)
 {
@@ -442,6 +478,8 @@ buy_cache(Purchase **list, int n)
 	while ((k = take(list, n, &taken)) > 0)
 	{
 		SECKILL_FAULT("units held");
+		for (int i = 0; taken.numbers != NULL && i < k; i++)
+			list[i]->unit = taken.numbers[i];
 		if (seckill_orders_insert_fenced(list, k, taken.lease_id))
 		{
 			SECKILL_FAULT("order is behind the fence");
@@ -451,14 +489,18 @@ buy_cache(Purchase **list, int n)
 		drop_stale_lease(list[0], &taken);
 		restore_order(list, n);
 	}
-	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
+	if (k == 0 && list[0]->no_room)
+		buy_without_room(list, n);
+	else
+		set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
 }
 
 /*
- * Choose the mode that sells.  Mode auto sells a hot item from the cache and
- * any other in mode retry.  If the cache has no entry for the item, the
- * transaction has no slot for another hold, or the list wants more units than
- * an item can have, a row mode sells instead of cache.
+ * Choose the mode that sells.  Mode auto sells a hot item from the cache, and
+ * an item whose numbers have many gaps; any other in mode retry.  If the cache
+ * has no entry for the item, the transaction has no slot for another hold, or
+ * the list wants more units than an item can have, a row mode sells instead of
+ * cache.
  */
 static SeckillMode
 choose(Purchase **list, int n)
@@ -468,7 +510,8 @@ choose(Purchase **list, int n)
 		wanted(list, n) <= PG_INT32_MAX;
 
 	if (p->mode == SECKILL_MODE_AUTO)
-		return can_hold && seckill_cache_record_calls(p->entry, n) ?
+		return can_hold && (seckill_cache_record_calls(p->entry, n) ||
+							p->rules.fragmented) ?
 			SECKILL_MODE_CACHE : SECKILL_MODE_RETRY;
 	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
 		return SECKILL_MODE_ADVISORY;

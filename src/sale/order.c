@@ -11,7 +11,7 @@
  * Pending and confirmed orders are live: they have their units, and count
  * against the limit of the user.  An order that stops being live returns its
  * units to the item's row, where they are on sale, in the transaction that
- * changes its state.  Its lease_id stays, to tell what the lease has sold.
+ * changes its state; only a number whose code was told stays (unit.c).  Its lease_id stays, to tell what the lease has sold.
  *
  * An order changes its state under its row lock, so of concurrent calls one
  * succeeds, and the others find the new state.  Locks are taken in the order
@@ -29,10 +29,12 @@
 #include "sale/item_lock.h"
 #include "sale/limits.h"
 #include "sale/order.h"
+#include "sale/unit.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "table/item_row.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/orders.h"
 #include "table/row_lock.h"
 #include "xact/changes.h"
@@ -95,7 +97,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 	seckill_change_begin_work(item_id);
 	sold = sell_again(&p);
 	if (sold)
-		seckill_orders_confirm_late(item_id, order_id, p.rules.per_user_limit > 0);
+		seckill_orders_confirm_late(item_id, order_id,
+									p.rules.per_user_limit > 0, p.unit);
 	seckill_change_end_work(1);
 	seckill_cache_unpin(p.entry);
 	return sold ? ORDER_CONFIRMED : ORDER_EXPIRED;
@@ -103,7 +106,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 
 /*
  * Confirm an order.  Returns its state: an expired order stays expired if its
- * units cannot be sold again.  Raises an error if the order does not exist or
+ * units cannot be sold again, or if it keeps its unit because the code was told.
+ * Such a code has expired for good.  Raises an error if the order does not exist or
  * was cancelled.
  */
 OrderState
@@ -124,6 +128,8 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 		case ORDER_CONFIRMED:
 			return ORDER_CONFIRMED;
 		case ORDER_EXPIRED:
+			if (order.unit != 0)
+				return ORDER_EXPIRED;
 			return confirm_late(item_id, order_id, &order);
 		case ORDER_CANCELLED:
 			break;
@@ -141,18 +147,45 @@ seckill_order_confirm(int64 item_id, int64 order_id)
  * Waits for the row and locks it.
  */
 void
-seckill_order_return_units(int64 item_id, int64 units)
+seckill_order_return_units(int64 item_id, const ReturnedUnits *returned)
 {
 	ItemRow		row;
+	int64		units = returned->units;
 
+	if (units == 0)
+		return;
 	if (units > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
 	seckill_item_lock_row(item_id, &row);
-	seckill_item_add_stock(item_id, (int32) units);
+	if (returned->numbers != NULL)
+		seckill_numbered_add_stock(item_id, returned->numbers, (int32) units);
+	else
+		seckill_item_add_stock(item_id, (int32) units);
 	SECKILL_FAULT("units put back");
+}
+
+/* Cancel a locked order that is live, and return its units. */
+static void
+cancel(int64 item_id, int64 order_id, OrderRow *order)
+{
+	ReturnedUnits returned = {
+		.units = order->quantity,
+		.numbers = order->unit != 0 ? &order->unit : NULL
+	};
+	bool		stays = seckill_unit_stays(item_id, order);
+
+	seckill_change_begin_work(item_id);
+	seckill_orders_cancel(item_id, order_id, stays);
+	SECKILL_FAULT("order cancelled");
+	if (!stays)
+	{
+		seckill_item_lock_acquire(item_id);
+		seckill_order_return_units(item_id, &returned);
+	}
+	seckill_change_end_work(1);
 }
 
 /*
@@ -183,11 +216,6 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is confirmed",
 						order_id, item_id),
 				 errhint("To take a confirmed order back, call seckill_cancel() with refund => true.")));
-	seckill_change_begin_work(item_id);
-	seckill_orders_cancel(item_id, order_id);
-	SECKILL_FAULT("order cancelled");
-	seckill_item_lock_acquire(item_id);
-	seckill_order_return_units(item_id, order.quantity);
-	seckill_change_end_work(1);
+	cancel(item_id, order_id, &order);
 	return ORDER_CANCELLED;
 }

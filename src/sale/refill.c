@@ -29,6 +29,7 @@
 #include "sale/settle.h"
 #include "seckill.h"
 #include "shmem/cache_counters.h"
+#include "shmem/cache_numbers.h"
 #include "shmem/counters.h"
 #include "shmem/stat.h"
 #include "table/item_row.h"
@@ -55,8 +56,21 @@ lease_size(const Purchase *p)
 }
 
 /*
+ * Has the entry no room for the numbers that p lacks?  Each number on sale or
+ * on hold takes a place in the entry's number ring.
+ */
+static bool
+has_no_room(Purchase *p, const ItemRow *row, int32 missing)
+{
+	return row->rules.numbered &&
+		(seckill_cache_number_room(p->entry) < missing ||
+		 !seckill_cache_add_ring(p->entry));
+}
+
+/*
  * Lock the row, lease what p lacks and more for later purchases, and take p's
- * units.  Returns false if row and cache together are short.
+ * units.  Returns false if row and cache together are short, or, with no_room
+ * set, if the entry has no room for the numbers of the units.
  */
 static bool
 refill(Purchase *p, TakenUnits *taken)
@@ -73,7 +87,10 @@ refill(Purchase *p, TakenUnits *taken)
 	{
 		if (row.stock < missing)
 			return false;
-		seckill_lease_move_to_cache(p, &row, Min(row.stock, Max(missing, lease_size(p))));
+		p->no_room = has_no_room(p, &row, missing);
+		if (p->no_room)
+			return false;
+		(void) seckill_lease_move_to_cache(p, &row, Min(row.stock, Max(missing, lease_size(p))));
 		seckill_stat_note_refill();
 	}
 	return seckill_hold_take(p->entry, p->quantity, taken);
@@ -175,8 +192,9 @@ refill_in_turn(Purchase *p, TakenUnits *taken)
 
 /*
  * Put p's units on hold after the cache was found short: refill, and wait for
- * the refiller and for holders.  Returns false if p is sold out.  Each turn
- * reads generation, row and counters in this order, see counters_judge().
+ * the refiller and for holders.  Returns false if p is sold out, or with
+ * no_room set.  Each turn reads generation, row and counters in this order, see
+ * counters_judge().
  */
 bool
 seckill_refill_obtain(Purchase *p, TakenUnits *taken)
@@ -203,6 +221,8 @@ seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 			case UNITS_REFILL:
 				if (refill_in_turn(p, taken))
 					return true;
+				if (p->no_room)
+					return false;
 				break;
 		}
 	}
@@ -226,12 +246,10 @@ seckill_refill_ahead(Purchase *p)
 	if (seckill_item_try_lock_row(p->item_id, &row))
 	{
 		leased = row.stock > 0 &&
-			row.lease_id == seckill_cache_lease_id(p->entry);
+			row.lease_id == seckill_cache_lease_id(p->entry) &&
+			seckill_lease_move_to_cache(p, &row, Min(row.stock, lease_size(p))) > 0;
 		if (leased)
-		{
-			seckill_lease_move_to_cache(p, &row, Min(row.stock, lease_size(p)));
 			seckill_stat_note_refill();
-		}
 		else
 			seckill_cache_set_row_exhausted(p->entry, row.stock == 0 && !row.mine);
 	}

@@ -103,12 +103,34 @@ is_stale(const CachedRules *cached, TimestampTz now)
 }
 
 /*
- * Check the window of the sale and whether the item is known to be sold out.
- * Fills called_at and rules of p, and leaves the entry pinned in it.  Without
- * the item the rules stay as they are, and there may be an entry all the same.
+ * Raise an error if the purchase does not suit the units of the item: they
+ * have numbers, or have none although the caller asks for the value.
  */
-RulesAnswer
-seckill_rules_check(Purchase *p)
+static void
+check_suits(const Purchase *p)
+{
+	if (!p->rules.numbered && p->wants_value)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("units of item " INT64_FORMAT " have no numbers",
+						p->item_id),
+				 errhint("Use seckill_buy(), or sell an item that was created with numbered => true.")));
+	if (p->rules.numbered && p->quantity != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("units of item " INT64_FORMAT " have numbers and are sold one by one",
+						p->item_id),
+				 errhint("Buy several with seckill_claim_many(): one order for each unit.")));
+	if (p->rules.numbered && p->mode == SECKILL_MODE_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("mode \"none\" cannot sell units that have numbers"),
+				 errhint("Use another mode.")));
+}
+
+/* Check the rules as seckill_rules_check() does, but not check_suits(). */
+static RulesAnswer
+check(Purchase *p)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CachedRules cached;
@@ -139,6 +161,22 @@ seckill_rules_check(Purchase *p)
 }
 
 /*
+ * Check the window of the sale and whether the item is known to be sold out.
+ * Fills called_at and rules of p, and leaves the entry pinned in it.  Without
+ * the item the rules stay as they are, and there may be an entry all the same.
+ * Raises an error if the purchase does not suit the item.
+ */
+RulesAnswer
+seckill_rules_check(Purchase *p)
+{
+	RulesAnswer answer = check(p);
+
+	if (answer != RULES_UNKNOWN_ITEM)
+		check_suits(p);
+	return answer;
+}
+
+/*
  * Check the window for a list of purchases of one item.  The check is made for
  * the first; the others get its entry, called_at and rules.
  */
@@ -155,6 +193,8 @@ seckill_rules_check_all(Purchase **list, int n)
 		p->entry = first->entry;
 		p->called_at = first->called_at;
 		p->rules = first->rules;
+		if (answer != RULES_UNKNOWN_ITEM)
+			check_suits(p);
 	}
 	return answer;
 }

@@ -8,6 +8,10 @@
  * with holders is never given up.  So under the row lock the units of orders
  * that carry the lease are counted, and the others return to the row.
  *
+ * Where units have numbers, the numbers to return are all that are nowhere
+ * else: not on the row, not off sale and with no order.  Their count must
+ * agree with the count of units.
+ *
  * Everything here runs under the lock of the item's row.
  */
 #include "postgres.h"
@@ -15,13 +19,70 @@
 #include "miscadmin.h"
 
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "sale/settle.h"
 #include "seckill.h"
 #include "shmem/cache_counters.h"
 #include "shmem/stat.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/orders.h"
+#include "table/unit_scan.h"
 #include "xact/entry.h"
+
+/* Set the bits of the numbers in a set, up to n. */
+static void
+set_bits(uint8 *bits, int64 n, const NumberSet *set)
+{
+	for (int i = 0; i < set->n; i++)
+		for (int64 number = set->ranges[i].first;
+			 number <= set->ranges[i].last && number <= n; number++)
+			bits[number / 8] |= 1 << number % 8;
+}
+
+/*
+ * The numbers of an item that are neither on its locked row nor off sale, and
+ * that no order has.
+ */
+static NumberSet *
+numbers_elsewhere(int64 item_id, const ItemRow *row)
+{
+	int64		n = row->supplied + seckill_numbers_count(row->off_sale);
+	uint8	   *bits = palloc_extended(n / 8 + 1,
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	NumberSet  *set = seckill_numbers_make();
+
+	set_bits(bits, n, row->numbers);
+	set_bits(bits, n, row->off_sale);
+	seckill_unit_scan_ordered(item_id, bits, n);
+	for (int64 number = 1; number <= n; number++)
+		if ((bits[number / 8] & 1 << number % 8) == 0)
+			seckill_numbers_append(set, (int32) number, (int32) number);
+	pfree(bits);
+	return set;
+}
+
+/*
+ * Close the dead lease of a locked row whose units have numbers; updates its
+ * set of numbers.  Raises an error if the numbers are not as many as the
+ * unsold units.
+ */
+static void
+close_numbered(int64 item_id, ItemRow *row, int64 unsold)
+{
+	NumberSet  *set = numbers_elsewhere(item_id, row);
+
+	if (seckill_numbers_count(set) != unsold)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("numbers of item " INT64_FORMAT " do not agree with its lease",
+						item_id),
+				 errdetail(INT64_FORMAT " units are unsold, " INT64_FORMAT " numbers are in no other place.",
+						   unsold, seckill_numbers_count(set)),
+				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
+	seckill_numbered_close_lease(item_id, set);
+	seckill_numbers_merge(row->numbers, set);
+}
 
 /*
  * Return the unsold units of a dead lease to the locked row, and update *row.
@@ -41,7 +102,10 @@ settle_dead_lease(int64 item_id, ItemRow *row)
 				 errdetail("%d units leased, " INT64_FORMAT " sold.",
 						   row->leased, sold),
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
-	seckill_item_close_lease(item_id, (int32) unsold);
+	if (row->rules.numbered)
+		close_numbered(item_id, row, unsold);
+	else
+		seckill_item_close_lease(item_id, (int32) unsold);
 	SECKILL_FAULT("dead lease closed");
 	seckill_stat_count(SECKILL_STAT_SETTLES, 1);
 	seckill_stat_count(SECKILL_STAT_SETTLED_UNITS, unsold);

@@ -25,6 +25,7 @@
  *   is left.
  * - Rules, sold-out flag, counters and generation: see cache_counters.c.
  * - Window of calls, for mode auto: see cache_calls.c.
+ * - Number ring, if the units of the item have numbers: see cache_numbers.c.
  * - Holders, kept per backend: see holders.c.
  *
  * The LWLock is seckill_cache_state->lock.  It is acquired before an entry's
@@ -110,6 +111,7 @@ request(void)
 	seckill_shmem_struct("seckill cache backends",
 						 mul_size(MaxBackends, sizeof(CacheBackend)),
 						 (void **) &seckill_cache_backends);
+	seckill_cache_request_rings();
 	seckill_shmem_hash("seckill cache directory", seckill_max_items, &info,
 					   HASH_ELEM | HASH_BLOBS, &seckill_cache_directory);
 }
@@ -119,6 +121,7 @@ init_entry(CacheEntry *entry, int index)
 {
 	memset(entry, 0, sizeof(CacheEntry));
 	entry->next_free = index + 1 < seckill_max_items ? index + 1 : -1;
+	entry->ring = -1;
 	pg_atomic_init_u32(&entry->rules_seq, 0);
 	pg_atomic_init_u64(&entry->checked_at, 0);
 	pg_atomic_init_u32(&entry->callers, 0);
@@ -144,6 +147,7 @@ init(void)
 	seckill_cache_state->hand = 0;
 	for (int i = 0; i < seckill_max_items; i++)
 		init_entry(&seckill_cache_entries[i].entry, i);
+	seckill_cache_init_rings();
 	for (int i = 0; i < MaxBackends; i++)
 		init_backend(&seckill_cache_backends[i]);
 }
@@ -375,6 +379,7 @@ static void
 free_entry(CacheEntry *entry)
 {
 	hash_search(seckill_cache_directory, &entry->key, HASH_REMOVE, NULL);
+	seckill_cache_free_ring(entry);
 	entry->live = false;
 	entry->next_free = seckill_cache_state->first_free;
 	seckill_cache_state->first_free = entry_number(entry) - 1;

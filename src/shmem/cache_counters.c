@@ -19,6 +19,9 @@
  *   sequence lock).  checked_at can also be moved on by compare-and-swap
  *   alone.
  *
+ * Where units have numbers, those on sale are in the entry's number ring
+ * (cache_numbers.c), which changes together with avail.
+ *
  * The caller has pinned the entry or has the LWLock of the cache.  Nothing
  * here raises or waits for anything but the spinlock.
  */
@@ -33,6 +36,7 @@
 #include "shmem/cache_counters.h"
 #include "shmem/cache_private.h"
 #include "shmem/counters.h"
+#include "shmem/numbers.h"
 
 /*
  * Rules and the sold-out flag
@@ -209,17 +213,33 @@ seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
  * on.  Sets taken->low if the caller should start a refill: less than a
  * quarter of a lease, or of ten such calls, is left, no refill is under way
  * and the row is not known to be exhausted.
+ *
+ * taken->numbers is an array for the numbers of the units, NULL if the caller
+ * expects none.  Then nothing is taken if the units have numbers.  It is set
+ * to NULL if they have none.
  */
 void
 seckill_cache_take(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 {
+	static int32 numbers[NUMBERS_RING];
+	NumberRing *ring;
+
 	SpinLockAcquire(&entry->mutex);
+	ring = seckill_cache_ring(entry);
+	if (ring != NULL && taken->numbers == NULL)
+		min = PG_INT32_MAX;
 	taken->units = counters_take(&entry->counters, min, max);
+	if (ring != NULL)
+		ring_take(ring, numbers, taken->units);
 	taken->lease_id = entry->counters.lease_id;
 	taken->low = !entry->row_exhausted && !entry->refilling &&
 		entry->counters.avail <
 		Max(seckill_lease_units, (int64) taken->units * 10) / 4;
 	SpinLockRelease(&entry->mutex);
+	if (ring == NULL)
+		taken->numbers = NULL;
+	else if (taken->units > 0)
+		memcpy(taken->numbers, numbers, taken->units * sizeof(int32));
 }
 
 /*
@@ -234,6 +254,69 @@ seckill_cache_adjust(CacheEntry *entry, int64 lease_id, int32 avail,
 	if (counters_adjust(&entry->counters, lease_id, avail, held))
 		next_generation(entry);
 	SpinLockRelease(&entry->mutex);
+}
+
+/*
+ * Count units with numbers as held if the entry still has the given lease;
+ * their numbers come later.  Returns false, with nothing changed, if the entry
+ * has no number ring.
+ */
+bool
+seckill_cache_hold_numbered(CacheEntry *entry, int64 lease_id, int32 units)
+{
+	bool		numbered;
+
+	SpinLockAcquire(&entry->mutex);
+	numbered = seckill_cache_ring(entry) != NULL;
+	if (numbered)
+		(void) counters_adjust(&entry->counters, lease_id, 0, units);
+	SpinLockRelease(&entry->mutex);
+	return numbered;
+}
+
+/*
+ * Put n numbers on sale if the entry still has the given lease, as the next
+ * ones or behind the others, and add to held (which may be negative).
+ */
+static void
+give_numbers(CacheEntry *entry, int64 lease_id, const int32 *numbers, int32 n,
+			 int32 held, bool next)
+{
+	SpinLockAcquire(&entry->mutex);
+	if (entry->counters.lease_id == lease_id && n > 0)
+	{
+		NumberRing *ring = seckill_cache_ring(entry);
+
+		if (next)
+			ring_return(ring, numbers, n);
+		else
+			ring_refill(ring, entry->counters.avail, numbers, n);
+	}
+	if (counters_adjust(&entry->counters, lease_id, n, held))
+		next_generation(entry);
+	SpinLockRelease(&entry->mutex);
+}
+
+/*
+ * Put back n units with numbers that were taken and not sold; they are the
+ * next ones to be taken.  held is added to the units on hold.
+ */
+void
+seckill_cache_put_back(CacheEntry *entry, int64 lease_id,
+					   const int32 *numbers, int32 n, int32 held)
+{
+	give_numbers(entry, lease_id, numbers, n, held, true);
+}
+
+/*
+ * Put n units with numbers on sale that were leased, behind those on sale.
+ * held is added to the units on hold.
+ */
+void
+seckill_cache_refill(CacheEntry *entry, int64 lease_id, const int32 *numbers,
+					 int32 n, int32 held)
+{
+	give_numbers(entry, lease_id, numbers, n, held, false);
 }
 
 /*

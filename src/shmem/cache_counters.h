@@ -23,6 +23,7 @@ typedef struct CachedRules
 typedef struct TakenUnits
 {
 	int32		units;
+	int32	   *numbers;		/* those of the units; NULL: they are alike */
 	int64		lease_id;
 	bool		low;			/* a refill should start */
 } TakenUnits;
@@ -42,6 +43,12 @@ extern void seckill_cache_take(CacheEntry *entry, int32 min, int32 max,
 							   TakenUnits *taken);
 extern void seckill_cache_adjust(CacheEntry *entry, int64 lease_id,
 								 int32 avail, int32 held);
+extern bool seckill_cache_hold_numbered(CacheEntry *entry, int64 lease_id,
+										int32 units);
+extern void seckill_cache_put_back(CacheEntry *entry, int64 lease_id,
+								   const int32 *numbers, int32 n, int32 held);
+extern void seckill_cache_refill(CacheEntry *entry, int64 lease_id,
+								 const int32 *numbers, int32 n, int32 held);
 extern UnitsVerdict seckill_cache_judge(CacheEntry *entry, uint64 generation,
 										const ItemRow *row, int32 quantity,
 										const OwnUnits *own);

@@ -3,7 +3,7 @@
  *		Structures of the stock cache in shared memory.
  *
  * For the files of the cache only: cache.c, cache_calls.c, cache_counters.c,
- * cache_scan.c and holders.c.  All others know a CacheEntry as a pointer that
+ * cache_numbers.c, cache_scan.c and holders.c.  All others know a CacheEntry as a pointer that
  * they have pinned.
  */
 #ifndef SECKILL_SHMEM_CACHE_PRIVATE_H
@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "seckill.h"
 #include "shmem/counters.h"
+#include "shmem/numbers.h"
 
 /* Calls that can be nested, by triggers that buy. */
 #define PINS_PER_BACKEND	8
@@ -56,6 +57,7 @@ struct CacheEntry
 	slock_t		mutex;
 	bool		row_exhausted;	/* the committed row has nothing to lease */
 	LeaseCounters counters;
+	int			ring;			/* index of its number ring, or -1 */
 	bool		refilling;		/* a transaction has the refiller's role */
 	bool		hot;			/* see seckill_cache_record_calls() */
 	int32		calls;			/* of mode auto, in this window */
@@ -89,7 +91,18 @@ typedef struct CacheState
 	LWLock	   *lock;			/* the LWLock of the cache */
 	int			first_free;		/* index of the first unused entry, or -1 */
 	int			hand;			/* clock hand: next candidate for eviction */
+	int			ring_hand;		/* the same for number rings */
 } CacheState;
+
+/*
+ * The numbers of the units that an entry has on sale.  The ring changes under
+ * the spinlock of its entry, its owner under the LWLock, exclusively.
+ */
+typedef struct OwnedRing
+{
+	uint32		owner;			/* number of the entry, or 0 */
+	NumberRing	ring;
+} OwnedRing;
 
 /* in shared memory; NULL without preload */
 extern CacheState *seckill_cache_state;
@@ -101,6 +114,12 @@ extern HTAB *seckill_cache_directory;
 extern void seckill_cache_pin(CacheEntry *entry);
 extern void seckill_cache_check_nesting(void);
 extern void seckill_cache_evict(CacheEntry *entry);
+
+/* cache_numbers.c */
+extern void seckill_cache_request_rings(void);
+extern void seckill_cache_init_rings(void);
+extern NumberRing *seckill_cache_ring(CacheEntry *entry);
+extern void seckill_cache_free_ring(CacheEntry *entry);
 
 /* cache_counters.c */
 extern void seckill_cache_start_lease(CacheEntry *entry);

@@ -3,7 +3,8 @@
  *		The arithmetic of numbered units: the ring of numbers beside a cache
  *		entry, and what happens to a held number when a transaction level ends.
  *
- * Used by model/ only so far; the extension has no numbered units yet.
+ * cache_counters.c and xact/held_numbers.c use it; the model in model/ runs the
+ * protocol around it without a server.
  *
  * Each unit of a numbered item has a number.  Counters say how many units are
  * on sale, a ring says which.  Entry c and its ring change under one spinlock,

@@ -27,19 +27,41 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/check.h"
 #include "base/columns.h"
 #include "base/compat.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "seckill.h"
 #include "table/item_row.h"
 #include "table/relation.h"
+
+/*
+ * Ranges of free numbers from which on mode auto leaves the row alone: the row
+ * is written anew by each purchase from it.
+ */
+#define MAX_RANGES	64
 
 /* The value of a column; if_null for a NULL. */
 Datum
 seckill_item_column(const ItemColumns *c, ItemColumn column, Datum if_null)
 {
 	return c->nulls[column - 1] ? if_null : c->values[column - 1];
+}
+
+/*
+ * Has the set of numbers so many gaps that a purchase from the row takes long?
+ * One that is compressed or stored out of line has.
+ */
+static bool
+is_fragmented(const ItemColumns *c)
+{
+	Datum		numbers = seckill_item_column(c, ITEM_NUMBERS, 0);
+
+	return VARATT_IS_EXTENDED(DatumGetPointer(numbers)) &&
+		!VARATT_IS_SHORT(DatumGetPointer(numbers)) ?
+		true : seckill_numbers_fragmented(numbers, MAX_RANGES);
 }
 
 static void
@@ -64,6 +86,11 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 	rules->user_burst = DatumGetInt32(seckill_item_column(c, ITEM_USER_BURST, 0));
 	rules->max_waiters =
 		DatumGetInt32(seckill_item_column(c, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
+	rules->numbered = DatumGetBool(seckill_item_column(c, ITEM_NUMBERED, 0));
+	rules->fragmented = rules->numbered && is_fragmented(c);
+	rules->tells_pending = rules->numbered &&
+		DatumGetObjectId(seckill_item_column(c, ITEM_REVEAL_ON, 0)) ==
+		seckill_catalog()->state[ORDER_PENDING];
 }
 
 /* Fill *row from the columns of a row that xmin wrote. */
@@ -78,11 +105,22 @@ seckill_item_read_row(const ItemColumns *c, TransactionId xmin, ItemRow *row)
 	row->supplied = DatumGetInt64(seckill_item_column(c, ITEM_SUPPLIED,
 													  Int64GetDatum(0)));
 	read_rules(c, &row->rules);
+	row->numbers = row->off_sale = NULL;
 	row->mine = TransactionIdIsCurrentTransactionId(xmin);
 }
 
+/* Read the sets of numbers into *row, if the units have numbers. */
+void
+seckill_item_read_numbers(const ItemColumns *c, ItemRow *row)
+{
+	if (!row->rules.numbered)
+		return;
+	row->numbers = seckill_numbers_read(c->values[ITEM_NUMBERS - 1]);
+	row->off_sale = seckill_numbers_read(c->values[ITEM_OFF_SALE - 1]);
+}
+
 static void
-read_slot(TupleTableSlot *slot, ItemRow *row)
+read_slot(TupleTableSlot *slot, bool numbers, ItemRow *row)
 {
 	ItemColumns columns = {slot->tts_values, slot->tts_isnull};
 	bool		isnull;
@@ -91,15 +129,14 @@ read_slot(TupleTableSlot *slot, ItemRow *row)
 
 	slot_getsomeattrs(slot, ITEM_COLUMNS);
 	seckill_item_read_row(&columns, DatumGetTransactionId(xmin), row);
+	if (numbers)
+		seckill_item_read_numbers(&columns, row);
 }
 
-/*
- * Fetch the row by its key from the open table.  Locks the key, and releases
- * it at the end if unlock is AccessShareLock; NoLock keeps it.
- */
-bool
-seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
-				   LOCKMODE unlock)
+/* Fetch the row by its key, with its sets of numbers or without. */
+static bool
+fetch(Relation items, int64 item_id, Snapshot snapshot, bool numbers,
+	  ItemRow *row, LOCKMODE unlock)
 {
 	Relation	key = seckill_relation_open_items_key();
 	TupleTableSlot *slot = table_slot_create(items, NULL);
@@ -113,11 +150,23 @@ seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *ro
 	index_rescan(scan, &equal, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	if (found)
-		read_slot(slot, row);
+		read_slot(slot, numbers, row);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(key, unlock);
 	return found;
+}
+
+/*
+ * Fetch the row by its key from the open table, without its sets of numbers.
+ * Locks the key, and releases it at the end if unlock is AccessShareLock;
+ * NoLock keeps it.
+ */
+bool
+seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *row,
+				   LOCKMODE unlock)
+{
+	return fetch(items, item_id, snapshot, false, row, unlock);
 }
 
 /*
@@ -126,12 +175,12 @@ seckill_item_fetch(Relation items, int64 item_id, Snapshot snapshot, ItemRow *ro
  * NoLock keeps them.
  */
 static bool
-read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
-		  LOCKMODE unlock)
+read_item(int64 item_id, Snapshot (*take_snapshot) (void), bool numbers,
+		  ItemRow *row, LOCKMODE unlock)
 {
 	Relation	items = seckill_relation_open_items();
 	Snapshot	snapshot = RegisterSnapshot(take_snapshot());
-	bool		found = seckill_item_fetch(items, item_id, snapshot, row, unlock);
+	bool		found = fetch(items, item_id, snapshot, numbers, row, unlock);
 
 	SECKILL_FAULT("row read");
 	UnregisterSnapshot(snapshot);
@@ -146,7 +195,7 @@ read_item(int64 item_id, Snapshot (*take_snapshot) (void), ItemRow *row,
 bool
 seckill_item_read_latest(int64 item_id, ItemRow *row)
 {
-	return read_item(item_id, GetLatestSnapshot, row, NoLock);
+	return read_item(item_id, GetLatestSnapshot, false, row, NoLock);
 }
 
 /*
@@ -158,15 +207,15 @@ seckill_item_read_latest(int64 item_id, ItemRow *row)
 bool
 seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row)
 {
-	return read_item(item_id, GetLatestSnapshot, row, AccessShareLock);
+	return read_item(item_id, GetLatestSnapshot, false, row, AccessShareLock);
 }
 
 /*
- * Read the row under the transaction's snapshot, in READ COMMITTED a new one.
- * Keeps the locks on table and key.
+ * Read the row, with its sets of numbers, under the transaction's snapshot, in
+ * READ COMMITTED a new one.  Keeps the locks on table and key.
  */
 bool
 seckill_item_read_snapshot(int64 item_id, ItemRow *row)
 {
-	return read_item(item_id, GetTransactionSnapshot, row, NoLock);
+	return read_item(item_id, GetTransactionSnapshot, true, row, NoLock);
 }

@@ -23,6 +23,7 @@ extern Datum seckill_item_column(const ItemColumns *c, ItemColumn column,
 								 Datum if_null);
 extern void seckill_item_read_row(const ItemColumns *c, TransactionId xmin,
 								  ItemRow *row);
+extern void seckill_item_read_numbers(const ItemColumns *c, ItemRow *row);
 extern bool seckill_item_fetch(Relation items, int64 item_id,
 							   Snapshot snapshot, ItemRow *row,
 							   LOCKMODE unlock);

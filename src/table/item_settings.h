@@ -17,10 +17,12 @@ typedef enum ItemSetting
 	SETTING_PAY_WITHIN,
 	SETTING_USER_RATE,
 	SETTING_USER_BURST,
-	SETTING_MAX_WAITERS
+	SETTING_MAX_WAITERS,
+	SETTING_NUMBERED,
+	SETTING_REVEAL_ON
 } ItemSetting;
 
-#define ITEM_SETTINGS	(SETTING_MAX_WAITERS + 1)
+#define ITEM_SETTINGS	(SETTING_REVEAL_ON + 1)
 
 /* The settings and units of an item. */
 typedef struct ItemDetails

@@ -4,7 +4,7 @@
  *
  * All functions run between seckill_table_begin() and seckill_table_end().
  * Units move between stock, lease and buyer; each such UPDATE raises the row's
- * version.
+ * version.  Those that move units with numbers are in numbered_items.c.
  *
  * Each statement notes in xact/changes.c what it did to the row.  ROW_LOCKED:
  * the transaction must not wait for sessions that wait for the row.
@@ -44,8 +44,8 @@ not_updated(int64 item_id)
  * Run an UPDATE of a row that the caller has locked; an error if it does not
  * update the row.
  */
-static void
-update_locked(SqlPlan *plan, Datum *args)
+void
+seckill_item_update_locked(SqlPlan *plan, Datum *args)
 {
 	if (seckill_plan_run(plan, args) != 1)
 		not_updated(DatumGetInt64(args[0]));
@@ -53,8 +53,8 @@ update_locked(SqlPlan *plan, Datum *args)
 }
 
 /* Run an UPDATE that sells; false if it found too few units. */
-static bool
-sell(SqlPlan *plan, Datum *args)
+bool
+seckill_item_run_sale(SqlPlan *plan, Datum *args)
 {
 	bool		sold = seckill_plan_run(plan, args) > 0;
 
@@ -83,7 +83,7 @@ seckill_item_sell(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
-	return sell(&sell_plan, args);
+	return seckill_item_run_sale(&sell_plan, args);
 }
 
 static SqlPlan sell_version_plan = {
@@ -102,7 +102,7 @@ seckill_item_sell_version(int64 item_id, int32 units, int64 version)
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	Int64GetDatum(version)};
 
-	return sell(&sell_version_plan, args);
+	return seckill_item_run_sale(&sell_version_plan, args);
 }
 
 static SqlPlan sell_locked_plan = {
@@ -123,7 +123,26 @@ seckill_item_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(from_row),
 	Int32GetDatum(from_lease)};
 
-	update_locked(&sell_locked_plan, args);
+	seckill_item_update_locked(&sell_locked_plan, args);
+}
+
+/*
+ * Run an UPDATE of n rows that the caller has locked; an error if it does not
+ * update all of them.
+ */
+void
+seckill_items_run_sales(SqlPlan *plan, Datum *args, int n)
+{
+	uint64		processed;
+
+	seckill_change_begin_own(0);
+	processed = seckill_plan_run_many(plan, args);
+	seckill_change_end_own();
+	if (processed != (uint64) n)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("items of a batch were not updated"),
+				 errhint("Look for a trigger or rule on seckill.items that skips rows, or that changes the item before it is updated.")));
 }
 
 static SqlPlan sell_many_plan = {
@@ -142,7 +161,6 @@ seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 {
 	Datum	   *columns[2];
 	Datum		args[2];
-	uint64		processed;
 
 	if (n == 1)
 	{
@@ -158,14 +176,7 @@ seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 	}
 	args[0] = seckill_plan_int8_array(columns[0], n);
 	args[1] = seckill_plan_int4_array(columns[1], n);
-	seckill_change_begin_own(0);
-	processed = seckill_plan_run_many(&sell_many_plan, args);
-	seckill_change_end_own();
-	if (processed != (uint64) n)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-				 errmsg("items of a batch were not updated"),
-				 errhint("Look for a trigger or rule on seckill.items that skips rows, or that changes the item before it is updated.")));
+	seckill_items_run_sales(&sell_many_plan, args, n);
 }
 
 static SqlPlan overwrite_plan = {
@@ -220,8 +231,8 @@ seckill_item_seal(int64 item_id, int64 lease_id, int64 supplied)
 }
 
 /* The argument of a statement that adds the units supplied to the seal. */
-static Datum
-seal_argument(int64 item_id, int64 lease_id)
+Datum
+seckill_item_seal_argument(int64 item_id, int64 lease_id)
 {
 	return Int64GetDatum(seckill_item_seal(item_id, lease_id, 0));
 }
@@ -246,9 +257,9 @@ void
 seckill_item_lease(int64 item_id, int32 units, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
-	Int64GetDatum(lease_id), seal_argument(item_id, lease_id)};
+	Int64GetDatum(lease_id), seckill_item_seal_argument(item_id, lease_id)};
 
-	update_locked(&lease_plan, args);
+	seckill_item_update_locked(&lease_plan, args);
 }
 
 static SqlPlan unlease_plan = {
@@ -265,7 +276,7 @@ seckill_item_unlease(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
-	update_locked(&unlease_plan, args);
+	seckill_item_update_locked(&unlease_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
@@ -283,7 +294,7 @@ seckill_item_add_stock(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
 
-	update_locked(&add_stock_plan, args);
+	seckill_item_update_locked(&add_stock_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
@@ -304,14 +315,14 @@ void
 seckill_item_close_lease(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
-	seal_argument(item_id, 0)};
+	seckill_item_seal_argument(item_id, 0)};
 
-	update_locked(&close_lease_plan, args);
+	seckill_item_update_locked(&close_lease_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
-static void
-too_many_supplied(int64 item_id)
+void
+seckill_item_too_many_supplied(int64 item_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -350,7 +361,7 @@ seckill_item_add_supply(int64 item_id, int64 units)
 	}
 	if (units > 0 &&
 		DatumGetInt64(seckill_plan_result_column(0, 1, 0)) > PG_INT32_MAX)
-		too_many_supplied(item_id);
+		seckill_item_too_many_supplied(item_id);
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -372,19 +383,19 @@ int64
 seckill_item_subtract_supply(int64 item_id, int64 units, const ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(units),
-	seal_argument(item_id, row->lease_id)};
+	seckill_item_seal_argument(item_id, row->lease_id)};
 	int64		supplied;
 
 	if (pg_sub_s64_overflow(row->supplied, units, &supplied) ||
 		(units < 0 && supplied > PG_INT32_MAX))
-		too_many_supplied(item_id);
+		seckill_item_too_many_supplied(item_id);
 	if (units > 0 && supplied < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("fewer than " INT64_FORMAT " units of item " INT64_FORMAT " were supplied",
 						units, item_id),
 				 errdetail("They are " INT64_FORMAT ".", row->supplied)));
-	update_locked(&subtract_supply_plan, args);
+	seckill_item_update_locked(&subtract_supply_plan, args);
 	return supplied;
 }
 
@@ -402,6 +413,18 @@ bool
 seckill_items_any_lease(void)
 {
 	return seckill_plan_run_latest(&any_lease_plan, NULL, seckill_catalog()->owner) > 0;
+}
+
+static SqlPlan any_numbered_plan = {
+	.sql = "SELECT 1 FROM seckill.items WHERE numbered LIMIT 1"
+};
+
+/* Do the units of any item have numbers? */
+bool
+seckill_items_any_numbered(void)
+{
+	return seckill_plan_run_latest(&any_numbered_plan, NULL,
+								   seckill_catalog()->owner) > 0;
 }
 
 static SqlPlan opening_plan = {

@@ -27,7 +27,7 @@
 
 #define INSERTED_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
-	" lease_id, pay_by, state"
+	" lease_id, pay_by, state, unit"
 
 /* What the orders of one INSERT have in common. */
 typedef struct NewOrders
@@ -75,10 +75,10 @@ run_insert(SqlPlan *plan, Datum *args, char *nulls, const NewOrders *new)
 
 static SqlPlan insert_one_plan = {
 	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-	.nargs = 10,
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	.nargs = 11,
 	.types = {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
-	INT8OID, TIMESTAMPTZOID, STATE_TYPE}
+	INT8OID, TIMESTAMPTZOID, STATE_TYPE, INT4OID}
 };
 
 /* Insert the order of one purchase; returns the number of rows inserted. */
@@ -86,8 +86,8 @@ static uint64
 insert_one(const Purchase *p, const NewOrders *new)
 {
 	const SeckillCatalog *c = seckill_catalog();
-	char		nulls[] = "          ";
-	Datum		args[10];
+	char		nulls[] = "           ";
+	Datum		args[11];
 
 	args[0] = Int64GetDatum(p->item_id);
 	args[1] = Int64GetDatum(p->order_id);
@@ -102,6 +102,9 @@ insert_one(const Purchase *p, const NewOrders *new)
 		nulls[4] = 'n';
 	if (p->rules.pay_within == 0)
 		nulls[8] = 'n';
+	args[10] = Int32GetDatum(p->unit);
+	if (p->unit == 0)
+		nulls[10] = 'n';
 	return run_insert(&insert_one_plan, args, nulls, new);
 }
 
@@ -109,18 +112,41 @@ static SqlPlan insert_many_plan = {
 	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
 	" SELECT u.item_id, u.order_id, u.user_id, u.quantity, u.request_id,"
 	" u.limited, $7, $8, u.pay_by,"
-	" CASE WHEN u.pay_by IS NULL THEN $10 ELSE $11 END"
+	" CASE WHEN u.pay_by IS NULL THEN $10 ELSE $11 END, u.unit"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
 	" pg_catalog.unnest($3), pg_catalog.unnest($4),"
 	" pg_catalog.unnest($5), pg_catalog.unnest($6),"
-	" pg_catalog.unnest($9))"
+	" pg_catalog.unnest($9), pg_catalog.unnest($12))"
 	" AS u(item_id, order_id, user_id, quantity, request_id, limited,"
-	" pay_by)",
-	.nargs = 11,
+	" pay_by, unit)",
+	.nargs = 12,
 	.types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
 		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID, TIMESTAMPTZARRAYOID,
-	STATE_TYPE, STATE_TYPE}
+	STATE_TYPE, STATE_TYPE, INT4ARRAYOID}
 };
+
+/*
+ * The numbers of the units of purchases.  If no unit has one, the array is
+ * empty: the rows of the INSERT are filled up with NULL.
+ */
+static Datum
+units_array(Purchase **list, int n)
+{
+	Datum	   *units = palloc(n * sizeof(Datum));
+	bool	   *no_unit = palloc(n * sizeof(bool));
+	int			numbered = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		units[i] = Int32GetDatum(list[i]->unit);
+		no_unit[i] = list[i]->unit == 0;
+		numbered += !no_unit[i];
+	}
+	if (numbered == 0)
+		return PointerGetDatum(construct_empty_array(INT4OID));
+	return seckill_plan_array_with_nulls(units, no_unit, n, INT4OID,
+										 sizeof(int32), true, TYPALIGN_INT);
+}
 
 /* Insert the orders of many purchases; returns the number of rows inserted. */
 static uint64
@@ -130,8 +156,8 @@ insert_many(Purchase **list, int n, const NewOrders *new)
 	Datum	   *column[7];
 	bool	   *no_request = palloc(n * sizeof(bool));
 	bool	   *no_pay_by = palloc(n * sizeof(bool));
-	char		nulls[] = "           ";
-	Datum		args[11];
+	char		nulls[] = "            ";
+	Datum		args[12];
 
 	for (int j = 0; j < (int) lengthof(column); j++)
 		column[j] = palloc(n * sizeof(Datum));
@@ -161,7 +187,25 @@ insert_many(Purchase **list, int n, const NewOrders *new)
 											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	args[9] = ObjectIdGetDatum(c->state[ORDER_CONFIRMED]);
 	args[10] = ObjectIdGetDatum(c->state[ORDER_PENDING]);
+	args[11] = units_array(list, n);
 	return run_insert(&insert_many_plan, args, nulls, new);
+}
+
+/*
+ * Raise an error if an order for several units has a number.  The rules refuse
+ * such a purchase; this one was in the queue while its item was replaced by one
+ * whose units have numbers.
+ */
+static void
+check_units(Purchase **list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i]->unit != 0 && list[i]->quantity != 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("item " INT64_FORMAT " was replaced by one whose units have numbers",
+							list[i]->item_id),
+					 errhint("Buy one unit at a time.")));
 }
 
 /* Schedule the maintenance worker for when the first of these must be paid. */
@@ -190,6 +234,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	};
 	uint64		inserted;
 
+	check_units(list, n);
 	for (int i = 0; i < n; i++)
 		list[i]->order_id = nextval_internal(seckill_catalog()->order_ids,
 											 false);

@@ -145,7 +145,8 @@ has_order(int64 item_id, int64 order_id)
 }
 
 static SqlPlan lock_order_plan = {
-	.sql = "SELECT user_id, quantity, state, created_at FROM seckill.orders"
+	.sql = "SELECT user_id, quantity, state, created_at, unit"
+	" FROM seckill.orders"
 	" WHERE " ONE_ORDER " FOR NO KEY UPDATE",
 	.nargs = 2,
 	.types = {INT8OID, INT8OID}
@@ -170,85 +171,145 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 	row->user_id = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	row->quantity = DatumGetInt32(seckill_plan_result_column(0, 2, 0));
 	row->state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
+	row->unit = DatumGetInt32(seckill_plan_result_column(0, 5, 0));
 	row->created_at = DatumGetTimestampTz(seckill_plan_result_column(0, 4, TimestampTzGetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
 
 static SqlPlan confirm_late_plan = {
-	.sql = "UPDATE seckill.orders SET state = 'confirmed', limited = $3"
+	.sql = "UPDATE seckill.orders SET state = 'confirmed', limited = $3,"
+	" unit = CASE WHEN $4" GT "0 THEN $4 END"
+	" WHERE " ONE_ORDER " RETURNING state",
+	.nargs = 4,
+	.types = {INT8OID, INT8OID, BOOLOID, INT4OID}
+};
+
+/*
+ * Confirm a locked order that has expired.  limited says whether it counts for
+ * a limit per user from now on; unit is the number of its new unit, or 0.
+ */
+void
+seckill_orders_confirm_late(int64 item_id, int64 order_id, bool limited,
+							int32 unit)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
+	BoolGetDatum(limited), Int32GetDatum(unit)};
+
+	update_order(&confirm_late_plan, args, ORDER_CONFIRMED);
+}
+
+static SqlPlan cancel_plan = {
+	.sql = "UPDATE seckill.orders SET state = 'cancelled', limited = false,"
+	" unit = CASE WHEN $3 THEN unit END"
 	" WHERE " ONE_ORDER " RETURNING state",
 	.nargs = 3,
 	.types = {INT8OID, INT8OID, BOOLOID}
 };
 
 /*
- * Confirm a locked order that has expired.  limited says whether it counts for
- * a limit per user from now on.
+ * Cancel a locked order; it counts for no limit any more.  keeps_unit says
+ * whether it keeps the number of its unit.
  */
 void
-seckill_orders_confirm_late(int64 item_id, int64 order_id, bool limited)
+seckill_orders_cancel(int64 item_id, int64 order_id, bool keeps_unit)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id),
-	BoolGetDatum(limited)};
-
-	update_order(&confirm_late_plan, args, ORDER_CONFIRMED);
-}
-
-static SqlPlan cancel_plan = {
-	.sql = "UPDATE seckill.orders SET state = 'cancelled', limited = false"
-	" WHERE " ONE_ORDER " RETURNING state",
-	.nargs = 2,
-	.types = {INT8OID, INT8OID}
-};
-
-/* Cancel a locked order; it counts for no limit any more. */
-void
-seckill_orders_cancel(int64 item_id, int64 order_id)
-{
-	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+	BoolGetDatum(keeps_unit)};
 
 	update_order(&cancel_plan, args, ORDER_CANCELLED);
 }
 
+#define EXPIRE(also) \
+	"WITH late AS MATERIALIZED (" \
+	"SELECT ctid, unit FROM seckill.orders" \
+	" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)" \
+	" AND state" EQ "$4 AND pay_by" LE "$3" \
+	" FOR NO KEY UPDATE SKIP LOCKED)" \
+	" UPDATE seckill.orders o SET state = 'expired', limited = false" also \
+	" FROM late WHERE o.ctid" EQ "late.ctid" \
+	" RETURNING o.state, o.quantity, late.unit"
+
 static SqlPlan expire_plan = {
-	.sql = "WITH late AS MATERIALIZED ("
-	"SELECT ctid FROM seckill.orders"
-	" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
-	" AND state" EQ "$4 AND pay_by" LE "$3"
-	" FOR NO KEY UPDATE SKIP LOCKED)"
-	" UPDATE seckill.orders o SET state = 'expired', limited = false"
-	" FROM late WHERE o.ctid" EQ "late.ctid"
-	" RETURNING o.state, o.quantity",
+	.sql = EXPIRE(""),
 	.nargs = 4,
 	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 };
 
+static SqlPlan expire_numbered_plan = {
+	.sql = EXPIRE(", unit = NULL"),
+	.nargs = 4,
+	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
+};
+
+/* Add the units of order i of the result to the returned ones. */
+static void
+add_returned(uint64 i, ReturnedUnits *returned)
+{
+	if (returned->numbers == NULL)
+		returned->units += DatumGetInt32(seckill_plan_result_column(i, 2, 0));
+	else
+		returned->numbers[returned->units++] =
+			DatumGetInt32(seckill_plan_result_column(i, 3, 0));
+}
+
 /*
  * Of the given orders of an item, expire those that are still overdue and that
- * no other transaction has locked.  Returns their number, and in *units their
- * units.
+ * no other transaction has locked.  Orders with numbers keep them if
+ * keep_units is true.  Returns how many expired, and their units.
  */
 int
-seckill_orders_expire(int64 item_id, const OrderKey *orders, int n,
-					  TimestampTz now, int64 *units)
+seckill_orders_expire(int64 item_id, bool numbered, bool keep_units,
+					  const OrderKey *orders, int n, TimestampTz now,
+					  ReturnedUnits *returned)
 {
 	Datum	   *ids = palloc(n * sizeof(Datum));
 	Datum		args[4];
 	int			expired;
 
+	returned->units = 0;
+	returned->numbers = numbered ? palloc(n * sizeof(int32)) : NULL;
 	for (int i = 0; i < n; i++)
 		ids[i] = Int64GetDatum(orders[i].order_id);
 	args[0] = Int64GetDatum(item_id);
 	args[1] = seckill_plan_int8_array(ids, n);
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
-	expired = move_orders(&expire_plan, args, ORDER_EXPIRED);
-	*units = 0;
+	expired = move_orders(numbered && !keep_units ? &expire_numbered_plan :
+						  &expire_plan, args, ORDER_EXPIRED);
 	for (int i = 0; i < expired; i++)
-		*units += DatumGetInt32(seckill_plan_result_column(i, 2, 0));
+		add_returned(i, returned);
 	SPI_freetuptable(SPI_tuptable);
 	return expired;
+}
+
+static SqlPlan drop_units_plan = {
+	.sql = "UPDATE seckill.orders SET unit = NULL"
+	" WHERE item_id" EQ "$1 AND unit" EQ "ANY ($2)",
+	.nargs = 2,
+	.types = {INT8OID, INT4ARRAYOID}
+};
+
+/*
+ * Take these numbers from the locked orders that have them; an error if a
+ * trigger keeps one.
+ */
+void
+seckill_orders_drop_units(int64 item_id, const int32 *numbers, int n)
+{
+	Datum	   *units = palloc(n * sizeof(Datum));
+	Datum		args[2];
+
+	for (int i = 0; i < n; i++)
+		units[i] = Int32GetDatum(numbers[i]);
+	args[0] = Int64GetDatum(item_id);
+	args[1] = seckill_plan_int4_array(units, n);
+	if (run_on_orders(&drop_units_plan, args) != (uint64) n)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("orders of item " INT64_FORMAT " were not updated",
+						item_id),
+				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
 }
 
 
@@ -388,6 +449,31 @@ seckill_orders_any(void)
 {
 	return seckill_plan_run_latest(&any_order_plan, NULL,
 								   seckill_catalog()->orders_owner) > 0;
+}
+
+static SqlPlan read_unit_plan = {
+	.sql = "SELECT unit, state FROM seckill.orders WHERE " ONE_ORDER,
+	.nargs = 2,
+	.types = {INT8OID, INT8OID}
+};
+
+/*
+ * Read the number of an order's unit, 0 if it has none, and its state, the
+ * latest committed ones or our own; false if there is no such order.
+ */
+bool
+seckill_orders_read_unit(int64 item_id, int64 order_id, int32 *unit,
+						 OrderState *state)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	if (seckill_plan_run_latest(&read_unit_plan, args,
+								seckill_catalog()->orders_owner) == 0)
+		return false;
+	*unit = DatumGetInt32(seckill_plan_result_column(0, 1, 0));
+	*state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 2, 0)));
+	SPI_freetuptable(SPI_tuptable);
+	return true;
 }
 
 static SqlPlan read_order_plan = {

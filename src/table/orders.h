@@ -18,7 +18,15 @@ typedef struct OrderRow
 	int32		quantity;
 	OrderState	state;
 	TimestampTz created_at;
+	int32		unit;			/* number of its unit; 0: none */
 } OrderRow;
+
+/* Units that orders have given up. */
+typedef struct ReturnedUnits
+{
+	int64		units;
+	int32	   *numbers;		/* NULL: the units are alike */
+} ReturnedUnits;
 
 /* The number of columns that seckill_orders_read() reads. */
 #define ORDER_DETAILS	7
@@ -37,10 +45,17 @@ extern bool seckill_orders_confirm(int64 item_id, int64 order_id);
 extern bool seckill_orders_lock(int64 item_id, int64 order_id,
 								OrderRow *row);
 extern void seckill_orders_confirm_late(int64 item_id, int64 order_id,
-										bool limited);
-extern void seckill_orders_cancel(int64 item_id, int64 order_id);
-extern int	seckill_orders_expire(int64 item_id, const OrderKey *orders, int n,
-								  TimestampTz now, int64 *units);
+										bool limited, int32 unit);
+extern void seckill_orders_cancel(int64 item_id, int64 order_id,
+								  bool keeps_unit);
+extern int	seckill_orders_expire(int64 item_id, bool numbered,
+								  bool keep_units, const OrderKey *orders,
+								  int n, TimestampTz now,
+								  ReturnedUnits *returned);
+extern void seckill_orders_drop_units(int64 item_id, const int32 *numbers,
+									  int n);
+extern bool seckill_orders_read_unit(int64 item_id, int64 order_id,
+									 int32 *unit, OrderState *state);
 extern int	seckill_orders_overdue(TimestampTz now, const int64 *except,
 								   int nexcept, int skip, OrderKey *orders,
 								   int max);

@@ -411,6 +411,13 @@ seckill_plan_int4_array(Datum *values, int n)
 										   true, TYPALIGN_INT));
 }
 
+Datum
+seckill_plan_multirange_array(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, INT8MULTIRANGEOID, -1,
+										   false, TYPALIGN_DOUBLE));
+}
+
 /* A one-dimensional array whose elements may be NULL. */
 Datum
 seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n, Oid type, int length,

@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 
-#define MAX_ARGS	12
+#define MAX_ARGS	14
 
 /* Placeholders for our own types, whose OIDs are known at run time only. */
 #define MODE_TYPE	InvalidOid
@@ -39,6 +39,7 @@ typedef struct SqlPlan
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 #define XOR		" OPERATOR(pg_catalog.#) "
+#define CONTAINS	" OPERATOR(pg_catalog.@>) "
 
 /* The user to return to, while we run as an owner of the tables. */
 typedef struct TableCaller
@@ -61,6 +62,7 @@ extern uint64 seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner);
 extern Datum seckill_plan_result_column(uint64 i, int number, Datum if_null);
 extern Datum seckill_plan_int8_array(Datum *values, int n);
 extern Datum seckill_plan_int4_array(Datum *values, int n);
+extern Datum seckill_plan_multirange_array(Datum *values, int n);
 extern void seckill_plan_copy_columns(Datum *values, bool *nulls);
 extern Datum seckill_plan_array_with_nulls(Datum *values, bool *nulls, int n,
 										   Oid type, int length, bool by_value,

@@ -64,6 +64,31 @@ seckill_relation_open_orders_index(bool by_request)
 					  AccessShareLock);
 }
 
+/* Open the index of seckill.orders by unit for reading. */
+Relation
+seckill_relation_open_orders_unit(void)
+{
+	return index_open(seckill_catalog()->orders_unit, AccessShareLock);
+}
+
+/*
+ * Open seckill.units for reading.  What this transaction has written so far is
+ * visible to a snapshot that is taken after that.
+ */
+Relation
+seckill_relation_open_units(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->units, AccessShareLock);
+}
+
+/* Open the primary key of seckill.units for reading. */
+Relation
+seckill_relation_open_units_key(void)
+{
+	return index_open(seckill_catalog()->units_key, AccessShareLock);
+}
+
 /* Lock both tables for reading until the end of the transaction. */
 void
 seckill_relation_lock_to_read(void)

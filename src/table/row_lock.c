@@ -40,6 +40,7 @@ read_locked(uint64 i, ItemRow *row)
 
 	heap_deform_tuple(SPI_tuptable->vals[i], desc, values, nulls);
 	seckill_item_read_row(&columns, DatumGetTransactionId(values[0]), row);
+	seckill_item_read_numbers(&columns, row);
 	item_id = DatumGetInt64(seckill_item_column(&columns, ITEM_ITEM_ID, 0));
 	pfree(values);
 	pfree(nulls);

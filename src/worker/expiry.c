@@ -26,6 +26,7 @@
 #include "base/fault.h"
 #include "sale/item_lock.h"
 #include "sale/order.h"
+#include "sale/unit.h"
 #include "shmem/stat.h"
 #include "table/orders.h"
 #include "table/relation.h"
@@ -251,10 +252,10 @@ note_locked(Batch *batch, int64 item_id)
 
 /*
  * Expire the orders of one item, which start at i.  Returns the start of the
- * next item; *units are to be returned to the row.
+ * next item; what *returned has is to be returned to the row.
  */
 static int
-expire_item(Batch *batch, int i, int64 *units)
+expire_item(Batch *batch, int i, ReturnedUnits *returned)
 {
 	int64		item_id = batch->orders[i].item_id;
 	int			end = i;
@@ -262,8 +263,8 @@ expire_item(Batch *batch, int i, int64 *units)
 
 	while (end < batch->n && batch->orders[end].item_id == item_id)
 		end++;
-	expired = seckill_orders_expire(item_id, &batch->orders[i], end - i,
-									batch->now, units);
+	expired = seckill_unit_expire(item_id, &batch->orders[i], end - i,
+								  batch->now, returned);
 	SECKILL_FAULT("orders expired");
 	batch->expired += expired;
 	batch->items += expired > 0;
@@ -278,7 +279,7 @@ static void
 expire_unlocked(Batch *batch)
 {
 	int64	   *ids = palloc(batch->n * sizeof(int64));
-	int64	   *units = palloc0(batch->n * sizeof(int64));
+	ReturnedUnits *returned = palloc0(batch->n * sizeof(ReturnedUnits));
 	bool	   *unlocked = palloc(batch->n * sizeof(bool));
 	int			nitems = 0;
 	int			next = 0;
@@ -295,13 +296,12 @@ expire_unlocked(Batch *batch)
 		while (batch->orders[next].item_id != ids[i])
 			next++;
 		if (unlocked[i])
-			next = expire_item(batch, next, &units[i]);
+			next = expire_item(batch, next, &returned[i]);
 		else
 			note_locked(batch, ids[i]);
 	}
 	for (int i = 0; i < nitems; i++)
-		if (units[i] > 0)
-			seckill_order_return_units(ids[i], units[i]);
+		seckill_order_return_units(ids[i], &returned[i]);
 	seckill_change_end_work(nitems);
 }
 
@@ -310,14 +310,14 @@ static void
 expire_waiting(Batch *batch)
 {
 	int64		item_id = batch->orders[0].item_id;
-	int64		units;
+	ReturnedUnits returned;
 
 	seckill_change_begin_work(item_id);
-	(void) expire_item(batch, 0, &units);
-	if (units > 0)
+	(void) expire_item(batch, 0, &returned);
+	if (returned.units > 0)
 	{
 		seckill_item_lock_acquire(item_id);
-		seckill_order_return_units(item_id, units);
+		seckill_order_return_units(item_id, &returned);
 	}
 	seckill_change_end_work(1);
 }

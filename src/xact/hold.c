@@ -19,6 +19,8 @@
  * before it has units until just after.  Its xid is that of the level that
  * took the units, so waiters wake when just that level aborts.
  *
+ * If the units have numbers, held_numbers.c knows which they are.
+ *
  * Units are taken from and returned to the cache by shmem/cache_counters.c,
  * under the entry's spinlock.  What can raise an error, the xid and the limit
  * on holds, comes before the units are taken.
@@ -33,7 +35,10 @@
 #include "seckill.h"
 #include "shmem/cache_counters.h"
 #include "shmem/counters.h"
+#include "shmem/cache_numbers.h"
 #include "shmem/holders.h"
+#include "shmem/numbers.h"
+#include "xact/held_numbers.h"
 #include "xact/hold.h"
 
 typedef struct Hold
@@ -79,12 +84,14 @@ publish(Hold *hold)
 
 /*
  * Make sure that the next get_hold() cannot fail, as it runs when the units
- * are already taken.  Assigns an xid to this level.  Raises an error if there
- * are too many holds.
+ * are already taken, and that so many numbers can be noted.  Assigns an xid to
+ * this level.  Raises an error if there are too many holds.
  */
 static void
-prepare_hold(void)
+prepare_hold(int numbers)
 {
+	if (numbers > 0)
+		seckill_held_numbers_reserve(numbers);
 	if (nholds >= SECKILL_MAX_HOLDS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -204,6 +211,17 @@ seckill_hold_uses(CacheEntry *entry, int32 held)
 }
 
 /*
+ * Allocate an array for the numbers of so many units; NULL if the units of the
+ * entry have no numbers.  No call takes more than an entry can have.
+ */
+static int32 *
+allocate_numbers(CacheEntry *entry, int32 units)
+{
+	return seckill_cache_is_numbered(entry) ?
+		palloc(Min(units, NUMBERS_RING) * sizeof(int32)) : NULL;
+}
+
+/*
  * Take units from our own credit, and from the cache what the credit lacks;
  * all or nothing.  Our credit stays ours until commit, so it is read without a
  * lock.  May raise an error only before the units are taken.
@@ -213,15 +231,18 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 {
 	int64		lease_id = seckill_cache_lease_id(entry);
 	int32		drawn = Min(own_credit(entry, lease_id), quantity);
+	int32	   *numbers;
 	Hold	   *hold;
 
 	if (drawn == 0)
 		return;
-	prepare_hold();
+	numbers = allocate_numbers(entry, quantity);
+	prepare_hold(numbers != NULL ? quantity : 0);
 	hold = get_hold(entry, lease_id);
 	if (drawn < quantity)
 	{
 		seckill_holder_publish(hold - holds, entry, hold->xid);
+		taken->numbers = numbers != NULL ? numbers + drawn : NULL;
 		seckill_cache_take(entry, quantity - drawn, quantity - drawn, taken);
 		if (taken->units == 0)
 		{
@@ -231,8 +252,17 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 	}
 	/* credit means that we have the row locked: nobody can end our lease */
 	Assert(seckill_cache_lease_id(entry) == lease_id);
+	if (numbers != NULL)
+	{
+		if (drawn < quantity)
+			seckill_held_numbers_take(entry, lease_id, hold->level,
+									  numbers + drawn, quantity - drawn);
+		seckill_held_numbers_sell_credit(entry, lease_id, hold->level,
+										 numbers, drawn);
+	}
 	taken->lease_id = lease_id;
 	taken->units = quantity;
+	taken->numbers = numbers;
 	taken->low = false;
 	hold->hold += quantity - drawn;
 	hold->credit -= drawn;
@@ -256,7 +286,8 @@ take_between(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 	taken->units = 0;
 	if (seckill_cache_avail(entry) < min)
 		return false;
-	prepare_hold();
+	taken->numbers = allocate_numbers(entry, max);
+	prepare_hold(taken->numbers != NULL ? Min(max, NUMBERS_RING) : 0);
 	seckill_holder_publish(slot, entry, GetCurrentTransactionIdIfAny());
 	seckill_cache_take(entry, min, max, taken);
 	if (taken->units == 0)
@@ -266,6 +297,9 @@ take_between(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 	}
 	hold = get_hold(entry, taken->lease_id);
 	hold->hold += taken->units;
+	if (taken->numbers != NULL)
+		seckill_held_numbers_take(entry, taken->lease_id, hold->level,
+								  taken->numbers, taken->units);
 	if (hold - holds == slot)
 		return true;
 	seckill_holder_begin_move();
@@ -310,13 +344,21 @@ seckill_hold_return(CacheEntry *entry, const TakenUnits *taken)
 	Hold	   *hold = find_hold(entry, GetCurrentTransactionNestLevel(),
 								 taken->lease_id);
 
-	if (hold == NULL || hold->hold < taken->units)
+	if (hold == NULL || hold->hold < taken->units ||
+		(taken->numbers != NULL &&
+		 !seckill_held_numbers_remove(entry, taken->lease_id, hold->level,
+									  taken->numbers, taken->units)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("units that this transaction is moving to the stock cache cannot be bought yet"),
 				 errhint("Look for a trigger BEFORE UPDATE on seckill.items that buys, or make it an AFTER trigger. After TRUNCATE of items, commit first.")));
 	hold->hold -= taken->units;
-	seckill_cache_adjust(entry, taken->lease_id, taken->units, -taken->units);
+	if (taken->numbers != NULL)
+		seckill_cache_put_back(entry, taken->lease_id, taken->numbers,
+							   taken->units, -taken->units);
+	else
+		seckill_cache_adjust(entry, taken->lease_id, taken->units,
+							 -taken->units);
 	publish(hold);
 	drop_if_empty(hold);
 }
@@ -330,11 +372,43 @@ seckill_hold_credit(CacheEntry *entry, int64 lease_id, int32 units)
 {
 	Hold	   *hold;
 
-	prepare_hold();
+	seckill_cache_drop_ring(entry);
+	if (seckill_cache_is_numbered(entry))
+		elog(ERROR, "units without numbers meet units with numbers");
+	prepare_hold(0);
 	hold = get_hold(entry, lease_id);
 	hold->credit += units;
 	publish(hold);
 	seckill_cache_adjust(entry, lease_id, 0, units);
+}
+
+/*
+ * The same as seckill_hold_credit() for units with numbers.  Returns false,
+ * with nothing changed, if the entry has no number ring and gets none.
+ */
+bool
+seckill_hold_credit_numbers(CacheEntry *entry, int64 lease_id,
+							const int32 *numbers, int32 units)
+{
+	Hold	   *hold;
+	bool		counted = false;
+
+	prepare_hold(units);
+	hold = get_hold(entry, lease_id);
+	hold->credit += units;
+	publish(hold);
+	while (!counted && seckill_cache_add_ring(entry))
+		counted = seckill_cache_hold_numbered(entry, lease_id, units);
+	if (counted)
+	{
+		seckill_held_numbers_lease(entry, lease_id, hold->level, numbers,
+								   units);
+		return true;
+	}
+	hold->credit -= units;
+	publish(hold);
+	drop_if_empty(hold);
+	return false;
 }
 
 /*
@@ -346,7 +420,7 @@ seckill_hold_start_refill(CacheEntry *entry)
 {
 	Hold	   *hold;
 
-	prepare_hold();
+	prepare_hold(0);
 	hold = get_hold(entry, seckill_cache_lease_id(entry));
 	hold->refiller = true;
 	seckill_cache_set_refilling(entry, true);
@@ -380,8 +454,16 @@ seckill_hold_end_refill(CacheEntry *entry)
 static void
 commit_hold(Hold *hold)
 {
-	seckill_cache_adjust(hold->entry, hold->lease_id, hold->credit,
-						 -(hold->hold + hold->credit));
+	int			n;
+	const int32 *numbers = seckill_held_numbers_of_credit(hold->entry,
+														  hold->lease_id, &n);
+
+	if (n > 0)
+		seckill_cache_refill(hold->entry, hold->lease_id, numbers, n,
+							 -(hold->hold + hold->credit));
+	else
+		seckill_cache_adjust(hold->entry, hold->lease_id, hold->credit,
+							 -(hold->hold + hold->credit));
 	if (hold->refiller)
 		seckill_cache_set_refilling(hold->entry, false);
 }
@@ -390,8 +472,17 @@ commit_hold(Hold *hold)
 static void
 abort_hold(Hold *hold)
 {
-	seckill_cache_adjust(hold->entry, hold->lease_id, hold->hold,
-						 -(hold->hold + hold->credit));
+	int			n;
+	const int32 *numbers = seckill_held_numbers_to_return(hold->entry,
+														  hold->lease_id,
+														  hold->level, &n);
+
+	if (n > 0)
+		seckill_cache_put_back(hold->entry, hold->lease_id, numbers, n,
+							   -(hold->hold + hold->credit));
+	else
+		seckill_cache_adjust(hold->entry, hold->lease_id, hold->hold,
+							 -(hold->hold + hold->credit));
 	if (hold->refiller)
 		seckill_cache_set_refilling(hold->entry, false);
 }
@@ -420,6 +511,7 @@ seckill_hold_end(bool committed)
 {
 	while (nholds > 0)
 		end_hold(&holds[nholds - 1], committed);
+	seckill_held_numbers_end();
 }
 
 /* Does this transaction have any units on hold, credit or role of refiller? */
@@ -465,6 +557,7 @@ seckill_hold_commit_level(int level)
 	for (int i = nholds - 1; i >= 0; i--)
 		if (i < nholds && holds[i].level == level)
 			lift_hold(&holds[i]);
+	seckill_held_numbers_commit_level(level);
 }
 
 /* A level has aborted: undo its holds, and those of the levels inside it. */
@@ -477,4 +570,5 @@ seckill_hold_abort_level(int level)
 			abort_hold(&holds[i]);
 			drop_hold(&holds[i]);
 		}
+	seckill_held_numbers_abort_level(level);
 }

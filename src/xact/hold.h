@@ -17,6 +17,8 @@ extern bool seckill_hold_take_all(CacheEntry *entry, TakenUnits *taken);
 extern void seckill_hold_return(CacheEntry *entry, const TakenUnits *taken);
 extern void seckill_hold_credit(CacheEntry *entry, int64 lease_id,
 								int32 units);
+extern bool seckill_hold_credit_numbers(CacheEntry *entry, int64 lease_id,
+										const int32 *numbers, int32 units);
 extern void seckill_hold_start_refill(CacheEntry *entry);
 extern void seckill_hold_end_refill(CacheEntry *entry);
 extern void seckill_hold_end(bool committed);
