@@ -12,6 +12,12 @@ CREATE FUNCTION pg_temp.buy_queue(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT outcome::text FROM seckill_buy(1, o::bigint, 'queue', 100) $$;
 CREATE FUNCTION pg_temp.buy_many(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT min(outcome)::text FROM seckill_buy_many(1, ARRAY[o::bigint, 2], 'cache') $$;
+CREATE FUNCTION pg_temp.buy_items(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT min(outcome)::text FROM seckill_buy_items(ARRAY[1, 2], ARRAY[o::bigint, 2], 'cache') $$;
+CREATE FUNCTION pg_temp.submit_many(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT min(outcome)::text FROM seckill_submit_many(ARRAY[1], ARRAY[o::bigint]) $$;
+CREATE FUNCTION pg_temp.result_many(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT min(outcome)::text FROM seckill_result_many(ARRAY[o::bigint]) $$;
 CREATE FUNCTION pg_temp.submit(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT outcome::text FROM seckill_submit(1, o::bigint) $$;
 CREATE FUNCTION pg_temp.result(o oid) RETURNS text LANGUAGE sql PARALLEL SAFE
@@ -43,8 +49,8 @@ CREATE PROCEDURE pg_temp.try_all(place text) LANGUAGE plpgsql AS $$
 DECLARE
     call text;
 BEGIN
-    FOREACH call IN ARRAY ARRAY['buy', 'buy_row', 'buy_queue', 'buy_many', 'submit',
-        'result', 'confirm', 'cancel', 'prewarm', 'recall', 'write_off',
+    FOREACH call IN ARRAY ARRAY['buy', 'buy_row', 'buy_queue', 'buy_many', 'buy_items', 'submit',
+        'submit_many', 'result', 'result_many', 'confirm', 'cancel', 'prewarm', 'recall', 'write_off',
         'put_item', 'restock', 'set_available', 'item', 'order']
     LOOP
         BEGIN

@@ -27,7 +27,9 @@ $primary->poll_query_until('postgres', 'SELECT sold > 1000 FROM seckill_audit(1)
 # a standby refuses every call and makes no cache entry
 foreach my $call ('seckill_buy(1, 1)', q{seckill_buy(1, 1, 'pessimistic')},
 	'seckill_prewarm(1)', 'seckill_recall(1)', q{seckill_buy(1, 1, 'queue')},
-	'seckill_submit(1, 1)', 'seckill_result(1)', q{seckill_put_item(1, '{}')},
+	'seckill_submit(1, 1)', 'seckill_result(1)', 'seckill_buy_many(1, ARRAY[1])',
+	'seckill_buy_items(ARRAY[1], ARRAY[1])', 'seckill_submit_many(ARRAY[1], ARRAY[1])',
+	'seckill_result_many(ARRAY[1])', q{seckill_put_item(1, '{}')},
 	'seckill_restock(1, 1)', 'seckill_set_available(1, 1)')
 {
 	my ($rc, $out, $err) =

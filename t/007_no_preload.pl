@@ -20,6 +20,8 @@ $node->restart;
 
 foreach my $call (q{seckill_buy(1, 1, 'cache')}, q{seckill_buy(1, 1, 'queue')},
 	'seckill_submit(1, 1)', 'seckill_result(1)', 'seckill_prewarm(1)',
+	'seckill_submit_many(ARRAY[1], ARRAY[1])', 'seckill_result_many(ARRAY[1])',
+	q{seckill_buy_items(ARRAY[1], ARRAY[1], 'cache')},
 	'seckill_recall(1)')
 {
 	my ($rc, $out, $err) =

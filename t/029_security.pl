@@ -236,6 +236,9 @@ SELECT outcome FROM $ext.seckill_buy(4, 7, token => $ext.seckill_token(4, 7));
 SELECT $ext.seckill_buy(4, 7);
 SELECT ticket FROM $ext.seckill_submit(2, 7) \\gset
 SELECT $ext.seckill_result(:ticket, '10 s');
+SELECT $ext.seckill_buy_items(ARRAY[2, 1, 2], ARRAY[8, 8, 9], 'cache', ARRAY[1, 2, 1]);
+SELECT ticket FROM $ext.seckill_submit_many(ARRAY[2], ARRAY[7]) \\gset
+SELECT $ext.seckill_result_many(ARRAY[:ticket], '10 s');
 SELECT $ext.seckill_confirm(item_id, order_id), $ext.seckill_cancel(item_id, order_id, true)
 	FROM seckill.orders WHERE item_id OPERATOR(pg_catalog.=) 1;
 SELECT $ext.seckill_prewarm(2, 10);
@@ -468,7 +471,7 @@ my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
 EOC
-is(scalar @functions, 27, 'functions of the extension');
+is(scalar @functions, 30, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions),
 	'TABLE seckill.stock', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',

@@ -33,7 +33,8 @@ $node->poll_query_until('postgres', "SELECT extract(epoch FROM clock_timestamp()
 my $lines = () = slurp_file($node->logfile) =~ /$message/g;
 cmp_ok($lines, '<=', 2 + (time - $start) / 60, 'the log has one message per minute');
 
-foreach my $call (q{seckill_buy(1, 1, 'queue')}, 'seckill_submit(1, 1)')
+foreach my $call (q{seckill_buy(1, 1, 'queue')}, 'seckill_submit(1, 1)',
+	'seckill_submit_many(ARRAY[1, 1], ARRAY[1, 2])')
 {
 	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
 	like($err, qr/ERROR:  53400: no background worker is left for the queue/, "who calls $call is told");

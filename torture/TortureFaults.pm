@@ -166,9 +166,17 @@ sub purchases
 
 sub lists
 {
-	return map { { name => "list, $_", columns => 'per_user_limit = 1',
-			call => "SELECT count(*) FROM seckill_buy_many(\$item, '{1,2,3,4,5}', '$_')",
-			done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' } }
+	my $many = 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6';
+	my $fit = 'SELECT sum(quantity) = 12 FROM seckill.orders WHERE item_id = $item AND user_id < 6';
+
+	return map { (
+		{ name => "list, $_", columns => 'per_user_limit = 1', done => $many,
+			call => "SELECT count(*) FROM seckill_buy_many(\$item, '{1,2,3,4,5}', '$_')" },
+		# more than there is, and no more than fits is sold
+		{ name => "long list, $_", before => [ 'SELECT seckill_prewarm($item, 5)' ], done => $fit,
+			call => "SELECT count(*) FROM seckill_buy_many(\$item, '{1,2,3,4,5}', '$_', quantities => '{5,13,6,2,1}')" },
+		{ name => "items, $_", done => $many,
+			call => "SELECT count(*) FROM seckill_buy_items(ARRAY[\$item, -1, \$item, \$item, \$item, \$item], '{1,6,2,3,4,5}', '$_')" }) }
 	  @modes;
 }
 
@@ -281,6 +289,9 @@ sub queued
 
 	push @list, { name => 'submit', done => $list[0]{done},
 		call => "SELECT r.outcome FROM seckill_submit(\$item, 1, 1, $request) s, LATERAL seckill_result(s.ticket, '5 s') r" };
+	push @list, { name => 'submit many', done => $list[0]{done},
+		call => "SELECT r.outcome FROM seckill_submit_many(ARRAY[\$item], ARRAY[1], ARRAY[1], ARRAY[$request]::uuid[]) s,"
+		  . " LATERAL seckill_result_many(ARRAY[s.ticket], '5 s') r" };
 	return @list;
 }
 

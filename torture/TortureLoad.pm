@@ -185,8 +185,10 @@ sub next_action
 	return $self->set_timeout if $self->{timeouts} && rand() < 0.1;
 	return TortureShop::next_action($self) if rand() < 0.3;
 	return $self->buy($modes[ rand @modes ]) if $dice < 0.5;
-	return $self->submit if $dice < 0.6;
-	return $self->buy_many if $dice < 0.7;
+	return $self->submit if $dice < 0.57;
+	return $self->submit_many if $dice < 0.6;
+	return $self->buy_many if $dice < 0.66;
+	return $self->buy_items if $dice < 0.7;
 	return $self->buy_pair if $dice < 0.77;
 	return $self->move if $dice < 0.92;
 	return $self->restock if $dice < 0.96;
@@ -278,15 +280,85 @@ sub buy_many
 		push @buyers, { item => $first->{item}, user => $user,
 			request => rand() < 0.5 ? $self->request($first->{item}, $user) : undef };
 	}
-	foreach my $buyer (@buyers)
-	{
-		$buyer->{request} = undef if quantity_of($buyer->{request}) > 1;
-	}
-	my $users = join(', ', map { $_->{user} } @buyers);
-	my $requests = join(', ', map { quoted($_->{request}) } @buyers);
+	my ($items, $users, $quantities, $requests) = arrays(@buyers);
+
 	return {
-		sql => "SELECT outcome, order_id FROM seckill_buy_many($first->{item}, ARRAY[$users], '$mode', ARRAY[$requests]::uuid[])",
+		sql => "SELECT outcome, order_id FROM seckill_buy_many($first->{item}, $users, '$mode', $requests, NULL, $quantities)",
 		done => sub { $self->answered($_[0], 0, @buyers) } };
+}
+
+# The arrays of a call for many.
+sub arrays
+{
+	my (@buyers) = @_;
+	my $requests = join(', ', map { quoted($_->{request}) } @buyers);
+
+	return ((map { 'ARRAY[' . join(', ', @$_) . ']' } [ map { $_->{item} } @buyers ], [ map { $_->{user} } @buyers ],
+			[ map { quantity_of($_->{request}) } @buyers ]),
+		"ARRAY[$requests]::uuid[]");
+}
+
+# Purchases of several buyers and items, as a gateway merges them.
+sub buy_items
+{
+	my ($self) = @_;
+	my @buyers = map { $self->draw } 0 .. int(rand(6));
+	my $mode = $self->row_mode;
+	my ($items, $users, $quantities, $requests) = arrays(@buyers);
+
+	return {
+		sql => "SELECT outcome, order_id FROM seckill_buy_items($items, $users, '$mode', $quantities, $requests)",
+		done => sub { $self->answered($_[0], 0, @buyers) } };
+}
+
+sub submit_many
+{
+	my ($self) = @_;
+	my @buyers = map { $self->draw } 0 .. int(rand(6));
+	my ($items, $users, $quantities, $requests) = arrays(@buyers);
+
+	return {
+		sql => "SELECT outcome, ticket FROM seckill_submit_many($items, $users, $quantities, $requests)",
+		done => sub {
+			my ($session) = @_;
+			my %buyer;
+
+			return $self->answered($session, 1, @buyers) if $session->{lost} || $session->{error};
+			foreach my $n (0 .. $#buyers)
+			{
+				my ($outcome, $ticket) = @{ $session->{rows}[$n] // [] };
+
+				if (($outcome // '') eq 'queued') { $buyer{$ticket} = $buyers[$n] }
+				else { $self->answered({ rows => [ [$outcome] ] }, 1, $buyers[$n]) }
+			}
+			return $self->result_many(0, %buyer);
+		} };
+}
+
+# Ask for the tickets of these buyers, until all are decided.
+sub result_many
+{
+	my ($self, $asked, %buyer) = @_;
+
+	return unless %buyer;
+	return {
+		sql => sprintf(q{SELECT ticket, outcome, order_id, sqlstate FROM seckill_result_many(ARRAY[%s], '5 s')},
+			join(', ', sort keys %buyer)),
+		done => sub {
+			my ($session) = @_;
+
+			return $self->answered($session, 1, values %buyer) if $session->{lost} || $session->{error};
+			foreach my $row (@{ $session->{rows} })
+			{
+				my ($ticket, $outcome, $order, $sqlstate) = @$row;
+
+				next if ($outcome // '') eq 'queued';
+				$self->answered({ error => $sqlstate, rows => [ [ $outcome, $order ] ] }, 1, delete $buyer{$ticket});
+			}
+			return $self->result_many($asked + 1, %buyer) if $asked < 20;
+			$self->finding("$_ is not decided") foreach map { "ticket $_" } keys %buyer;
+			return;
+		} };
 }
 
 # A user with a single transaction, which makes this number of orders and rows of

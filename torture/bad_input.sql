@@ -71,7 +71,18 @@ BEGIN
 				torture.list(who, 'bigint[]'), torture.mode(), torture.list(torture.request(), 'uuid[]'),
 				torture.list(torture.token(item, who), 'text[]'));
 		WHEN 7 THEN
-			RETURN format('SELECT count(*) FROM seckill_buy_many(%s, %s)', item, torture.list(who, 'bigint[]'));
+			RETURN torture.one_of(
+				format('SELECT count(*) FROM seckill_buy_many(%s, %s, quantities => %s)', item,
+					torture.list(who, 'bigint[]'), torture.list(torture.number(), 'bigint[]')),
+				format('SELECT count(*) FROM seckill_buy_items(%s, %s, %s, %s, %s, %s)',
+					torture.list(item, 'bigint[]'), torture.list(who, 'bigint[]'), torture.mode(),
+					torture.list(torture.number(), 'bigint[]'), torture.list(torture.request(), 'uuid[]'),
+					torture.list(torture.token(item, who), 'text[]')),
+				format('SELECT count(*) FROM seckill_submit_many(%s, %s, %s, %s, %s)',
+					torture.list(item, 'bigint[]'), torture.list(who, 'bigint[]'),
+					torture.list(torture.number(), 'bigint[]'), torture.list(torture.request(), 'uuid[]'),
+					torture.list(torture.token(item, who), 'text[]')),
+				format('SELECT count(*) FROM seckill_result_many(%s, %s)', torture.list(item, 'bigint[]'), torture.period()));
 		WHEN 8 THEN
 			RETURN format('SELECT * FROM seckill_submit(%s, %s, %s, %s, %s)', item, who,
 				torture.number(), torture.request(), torture.token(item, who));
