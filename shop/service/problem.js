@@ -12,6 +12,7 @@ export const OUTCOMES = {
   ended: { status: 409, title: 'The sale is over' },
   limit_reached: { status: 409, title: 'No more units for this user' },
   request_reused: { status: 409, title: 'The key was used for another purchase' },
+  unknown_item: { status: 404, title: 'No such item' },
   denied: { status: 403, title: 'The pass is missing or not valid' },
   rate_limited: { status: 429, title: 'Too many tries', after: 1 },
   busy: { status: 503, title: 'Too many buyers at once', after: 1 },

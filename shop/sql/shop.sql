@@ -122,7 +122,7 @@ CREATE ROLE seckill_buyer;
 GRANT EXECUTE ON FUNCTION
     seckill_mode(text),
     seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text),
-    seckill_buy_many(bigint, bigint[], seckill_mode, uuid[], text[]),
+    seckill_buy_many(bigint, bigint[], seckill_mode, uuid[], text[], bigint[]),
     seckill_submit(bigint, bigint, bigint, uuid, text),
     seckill_result(bigint, interval),
     seckill_item(bigint),
