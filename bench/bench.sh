@@ -34,7 +34,7 @@ else
     # seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry cart}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry cart codes envelopes prizes}
     settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
@@ -72,6 +72,9 @@ all_contestants() {
                 echo "cart_${name}_no_key" "cart_$name"
             done
             ;;
+        codes) echo insert_unit code_pool redis claim_queue claim_cache claim_auto numbered_queue ;;
+        envelopes) echo insert_unit redis claim_queue claim_cache claim_auto ;;
+        prizes) echo insert_unit odds redis claim_queue claim_cache ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;
     esac

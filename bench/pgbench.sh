@@ -2,10 +2,11 @@
 # which set seconds, warm_up, units and expiring.
 
 # Empty the tables and insert the items of all workloads, those that are not on
-# sale included.
+# sale included.  Arguments: the contestant and the workload.
 fresh_tables() {
-    sql "TRUNCATE rival.items, rival.orders, rival.units, seckill.items, seckill.orders,
-            rival.cart, rival.cart_no_key, rival.our_cart, rival.our_cart_no_key"
+    sql "TRUNCATE $(sql "SELECT string_agg(format('%I.%I', relnamespace::regnamespace, relname), ', ')
+            FROM pg_class
+            WHERE relnamespace IN ('seckill'::regnamespace, 'rival'::regnamespace) AND relkind = 'r'")"
     sql "INSERT INTO rival.items (item_id, stock)
         SELECT n, 2000000000 FROM generate_series(1, 100) n
         UNION ALL SELECT 1002, 0;
@@ -19,10 +20,39 @@ fresh_tables() {
         sql "INSERT INTO rival.units SELECT 1, n FROM generate_series(1, $units) n"
         sql 'VACUUM ANALYZE rival.units'
     fi
+    case ${2:-} in
+        codes) numbered_item 2001 "$units" "'C-' || n, NULL, NULL" true ;;
+        prizes) numbered_item 2002 "$units" "NULL, CASE WHEN n % 1000 = 0 THEN 1 ELSE 2 END, NULL" 'n % 3 = 0' ;;
+        envelopes) envelopes ;;
+    esac
+    case $1 in
+        code_pool)
+            sql "INSERT INTO rival.codes SELECT 2001, n, 'C-' || n FROM generate_series(1, $units) n"
+            sql 'VACUUM ANALYZE rival.codes'
+            ;;
+        odds) sql "INSERT INTO rival.prizes VALUES (2002, 1, 1, $units), (2002, 2, 333, $units)" ;;
+    esac
     if [[ $1 = *_expiring ]]; then
         expiring_orders
     fi
     sql CHECKPOINT
+}
+
+# Insert an item with so many numbered units; those numbers n for which a
+# condition holds have a value: code, prize and amount.
+numbered_item() {
+    sql "INSERT INTO seckill.items (item_id, stock, numbered) VALUES ($1, $2, true);
+        INSERT INTO seckill.units SELECT $1, n, $3 FROM generate_series(1, $2) n WHERE $4"
+    sql 'VACUUM ANALYZE seckill.units'
+}
+
+# Insert a thousand envelopes of 300 shares.
+envelopes() {
+    sql "INSERT INTO seckill.items (item_id, stock, numbered)
+            SELECT n, 300, true FROM generate_series(3001, 4000) n;
+        INSERT INTO seckill.units SELECT n, k, NULL, NULL, k * 10
+            FROM generate_series(3001, 4000) n, generate_series(1, 300) k"
+    sql 'VACUUM ANALYZE seckill.units'
 }
 
 # Insert pending orders of the item on sale that expire during the run.
@@ -123,7 +153,7 @@ evaluate_pgbench() {
 
 # Set answered, sold and accepted (a second), p50 and p99 (ms).
 measure_pgbench() {
-    fresh_tables "$3"
+    fresh_tables "$3" "$1"
     run_pgbench "$@"
     evaluate_pgbench "$3"
 }

@@ -48,6 +48,20 @@ items_to_pick() {
     }'
 }
 
+# Make a list of values for each item from one to another: what its units are
+# worth.
+redis_lists() {
+    awk -v first="$1" -v last="$2" -v units="$3" 'BEGIN {
+        for (item = first; item <= last; item++)
+            for (n = 1; n <= units; n += 1000) {
+                printf "LPUSH values:%d", item
+                for (k = n; k < n + 1000 && k <= units; k++)
+                    printf " C-%d", k
+                print ""
+            }
+    }' | redis > /dev/null
+}
+
 # Set the units of every item; print the script's argument for the item.
 redis_items() {
     local k
@@ -59,6 +73,9 @@ redis_items() {
     case $1 in
         hot) echo 001 ;;
         storm) echo 1002 ;;
+        codes) redis_lists 2001 2001 "$units"; echo 2001 ;;
+        prizes) redis_lists 2002 2002 "$units"; echo 2002 ;;
+        envelopes) redis_lists 3001 4000 300; echo envelope ;;
         uniform) items_to_pick 0 | redis -x SET pick > /dev/null; echo any ;;
         zipf) items_to_pick 1.001 | redis -x SET pick > /dev/null; echo any ;;
         *) die "no Redis contestant in $1" ;;
@@ -81,7 +98,10 @@ measure_redis() {
 
     start_redis
     item=$(redis_items "$workload")
-    sha=$(redis -x SCRIPT LOAD < bench/redis.lua)
+    case $workload in
+        codes | prizes | envelopes) sha=$(redis -x SCRIPT LOAD < bench/redis_list.lua) ;;
+        *) sha=$(redis -x SCRIPT LOAD < bench/redis.lua) ;;
+    esac
     # redis-benchmark takes a number of calls, not of seconds: the warm-up
     # shows how many calls fit into the time
     read -r answered p50 p99 < <(run_redis "$clients" $((1000 + 200 * clients)) "$item" "$sha")

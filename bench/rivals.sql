@@ -17,6 +17,25 @@ CREATE TABLE rival.units (
     PRIMARY KEY (item_id, unit_id)
 );
 
+-- Codes of coupons that are not sold, and numbers that no two orders have.
+CREATE TABLE rival.codes (
+    item_id bigint NOT NULL,
+    unit integer NOT NULL,
+    code text NOT NULL,
+    PRIMARY KEY (item_id, unit),
+    UNIQUE (item_id, code)
+);
+CREATE SEQUENCE rival.unit;
+
+-- Prizes with odds in thousandths, for a draw that throws dice.
+CREATE TABLE rival.prizes (
+    item_id bigint NOT NULL,
+    prize integer NOT NULL,
+    odds integer NOT NULL,
+    stock integer NOT NULL,
+    PRIMARY KEY (item_id, prize)
+);
+
 -- Carts: a transaction inserts a row before it buys.  For the extension and for
 -- the rivals, with a foreign key to the items and without.
 CREATE TABLE rival.cart (item_id bigint NOT NULL REFERENCES rival.items, user_id bigint NOT NULL);
@@ -60,6 +79,31 @@ BEGIN
         VALUES (item, buyer, 1, 'advisory')
         RETURNING order_id INTO bought;
     RETURN bought;
+END
+$$;
+
+-- odds: one call that throws dice, takes a unit of the prize and writes the
+-- order; if the prize is gone, the draw is a blank
+CREATE FUNCTION rival.draw(item bigint, buyer bigint) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    dice integer := floor(random() * 1000);
+    won integer;
+BEGIN
+    SELECT p.prize INTO won FROM (
+            SELECT prize, sum(odds) OVER (ORDER BY prize) AS upto
+            FROM rival.prizes WHERE item_id = item) p
+        WHERE dice < p.upto ORDER BY p.upto LIMIT 1;
+    IF won IS NOT NULL THEN
+        UPDATE rival.prizes SET stock = stock - 1
+            WHERE item_id = item AND prize = won AND stock > 0;
+        IF NOT FOUND THEN
+            won := NULL;
+        END IF;
+    END IF;
+    INSERT INTO rival.orders (item_id, user_id, quantity, mode)
+        VALUES (item, buyer, 1, 'pessimistic');
+    RETURN won;
 END
 $$;
 

@@ -10,7 +10,7 @@ function ratio(a, b) {
 # Choose the yardsticks that were measured in this workload; returns how many.
 function choose_yardsticks(workload,    y, n) {
     n = 0
-    for (y = 1; y <= 4; y++)
+    for (y = 1; y in yardstick; y++)
         if ((workload, yardstick[y]) in ran)
             chosen[++n] = y
     return n
@@ -56,8 +56,11 @@ BEGIN {
     title["rules"] = "A limit of 1 and a request with each purchase"
     title["expiry"] = "Pending orders, while 2000 a second expire or none"
     title["cart"] = "A row that references the item, and the purchase, in one transaction"
+    title["codes"] = "Coupon codes: one item, each unit with a code"
+    title["envelopes"] = "1000 envelopes of 300 shares"
+    title["prizes"] = "A prize pool: every third draw wins"
     title["counter"] = "A counter without orders"
-    split("select_1 insert for_update_call redis", yardstick, " ")
+    split("select_1 insert insert_unit code_pool odds for_update_call redis", yardstick, " ")
 }
 /^#/ { print substr($0, 3) ". Medians; `=` where every call sold a unit."; next }
 $1 == "workload" { next }

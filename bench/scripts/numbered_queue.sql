@@ -1,0 +1,1 @@
+SELECT seckill_buy(:item, :user, 'queue');

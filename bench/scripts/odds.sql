@@ -1,0 +1,1 @@
+SELECT rival.draw(:item, :user);

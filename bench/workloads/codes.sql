@@ -1,0 +1,2 @@
+\set item 2001
+\set user random(1, 1000000)
