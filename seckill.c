@@ -19,7 +19,8 @@
  * settle		return the unsold units of a lease to the row
  * queue		ring of purchases that the queue worker decides in batches
  * ticket		a purchase's position in the queue
- * maintenance worker	expires unpaid orders and prepares openings
+ * release		units that are put on sale at a time, a row of seckill.releases
+ * maintenance worker	releases units, expires unpaid orders, prepares openings
  *
  * The layers; each calls its own and those below it only (scripts/
  * check-layers.pl), and its README says what it may touch:

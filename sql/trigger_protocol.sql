@@ -7,6 +7,7 @@ INSERT INTO twin (item_id, stock, supplied) VALUES (1, 1, 1);
 CREATE VIEW face AS SELECT * FROM twin;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 5), (2, 5);
 SELECT outcome FROM seckill_buy(1, 1, 'pessimistic');
+INSERT INTO seckill.releases (item_id, release_at, units) VALUES (1, 'infinity', 1);
 
 -- Fire a function by every event and timing, for each row and statement.
 CREATE FUNCTION fire(tab text, fn text) RETURNS TABLE (way text, answer text) LANGUAGE plpgsql AS $$
@@ -15,7 +16,7 @@ DECLARE
         ['INSERT', format('INSERT INTO %s SELECT (jsonb_populate_record(t, ''{"item_id": 3}'')).* FROM %1$s t LIMIT 1', tab)],
         ['UPDATE', format('UPDATE %s SET item_id = item_id', tab)],
         ['DELETE', format('DELETE FROM %s WHERE item_id::text = %L', tab, CASE tab WHEN 'seckill.items' THEN 2 ELSE 1 END)],
-        ['TRUNCATE', CASE WHEN tab LIKE 'seckill.%' THEN 'TRUNCATE seckill.items, seckill.orders' ELSE 'TRUNCATE ' || tab END]];
+        ['TRUNCATE', CASE WHEN tab LIKE 'seckill.%' THEN 'TRUNCATE seckill.items, seckill.orders, seckill.releases' ELSE 'TRUNCATE ' || tab END]];
     moment text;
     level text;
     i int;
@@ -43,18 +44,18 @@ BEGIN
 END
 $$;
 SELECT fn, tab, count(*), string_agg(DISTINCT answer, ', ') AS answers
-FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_truncated}'::text[]) fn,
+FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_releases_guard,seckill_truncated}'::text[]) fn,
     unnest('{other,twin,face}'::text[]) tab, fire(tab, fn)
 WHERE tab <> 'face' OR way LIKE 'INSTEAD OF%'    -- others do not fire on a view
 GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT fn, tab, count(*) AS refused
-FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_truncated}'::text[]) fn,
-    unnest('{seckill.items,seckill.orders}'::text[]) tab, fire(tab, fn)
+FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_releases_guard,seckill_truncated}'::text[]) fn,
+    unnest('{seckill.items,seckill.orders,seckill.releases}'::text[]) tab, fire(tab, fn)
 WHERE answer = '39P01'
 GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT fn, way, answer
-FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_truncated}'::text[]) fn,
-    unnest('{seckill.items,seckill.orders}'::text[]) tab, fire(tab, fn)
+FROM unnest('{seckill_items_changed,seckill_items_delete,seckill_orders_guard,seckill_releases_guard,seckill_truncated}'::text[]) fn,
+    unnest('{seckill.items,seckill.orders,seckill.releases}'::text[]) tab, fire(tab, fn)
 WHERE answer <> '39P01'
 ORDER BY 1, 2;
 
@@ -75,4 +76,4 @@ SELECT supplied, sold, difference FROM seckill_audit();
 DROP FUNCTION fire(text, text);
 DROP VIEW face;
 DROP TABLE other, twin;
-TRUNCATE seckill.items, seckill.orders;
+TRUNCATE seckill.items, seckill.orders, seckill.releases;

@@ -93,7 +93,7 @@ sub statements
 
 my @statements = grep { /\S/ } statements();
 cmp_ok(scalar @statements, '>=', 30, 'the statements are found');
-is(scalar(grep { /^(?:SELECT|UPDATE|INSERT|WITH) / } @statements),
+is(scalar(grep { /^(?:SELECT|UPDATE|INSERT|DELETE|WITH) / } @statements),
 	scalar @statements, 'each is a statement');
 is_deeply([ unqualified($_) ], [], "qualified: $_") foreach @statements;
 
@@ -256,6 +256,9 @@ UPDATE seckill.items SET pay_within = NULL WHERE item_id OPERATOR(pg_catalog.=) 
 UPDATE seckill.items SET ends_at = '-infinity', per_user_limit = NULL;
 UPDATE seckill.items SET ends_at = NULL, starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 s';
 SELECT state FROM seckill.stock;
+INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, 'infinity', 1), (2, 'infinity', 2);
+UPDATE seckill.releases SET units = 3 WHERE units OPERATOR(pg_catalog.=) 1;
+DELETE FROM seckill.releases WHERE units OPERATOR(pg_catalog.=) 2;
 UPDATE seckill.orders SET pay_by = '-infinity' WHERE state OPERATOR(pg_catalog.=) 'pending';
 TABLE seckill.stock;
 TABLE seckill.stat_items;
@@ -283,6 +286,7 @@ SELECT $ext.seckill_buy(5, 7, 'queue');
 SELECT $ext.seckill_submit(5, 7) FROM pg_catalog.generate_series(1, 20);
 SELECT $ext.seckill_submit(6, 8, 1, pg_catalog.gen_random_uuid()) FROM pg_catalog.generate_series(1, 20);
 SELECT $ext.seckill_buy(6, 8, 'queue');
+INSERT INTO seckill.releases (item_id, release_at, units) VALUES (6, pg_catalog.now(), 1);
 EOC
 	# a shorter way to the opening than its five seconds
 	$node->safe_psql('shop', <<"EOC");
@@ -290,10 +294,11 @@ $hostile
 UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '3 s'
 	WHERE item_id OPERATOR(pg_catalog.=) 7;
 EOC
-	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the queue worker has sold, the maintenance worker has expired and prewarmed");
+	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the queue worker has sold, the maintenance worker has expired, prewarmed and released");
 SELECT pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 5 AND state OPERATOR(pg_catalog.=) 'expired')
 		OPERATOR(pg_catalog.=) 21
 	AND pg_catalog.count(*) FILTER (WHERE item_id OPERATOR(pg_catalog.=) 6) OPERATOR(pg_catalog.=) 21
+	AND (SELECT supplied OPERATOR(pg_catalog.=) 101 FROM seckill.items WHERE item_id OPERATOR(pg_catalog.=) 6)
 	AND (SELECT leased OPERATOR(pg_catalog.>) 0 FROM seckill.items WHERE item_id OPERATOR(pg_catalog.=) 7)
 FROM seckill.orders
 EOC
@@ -316,7 +321,7 @@ foreach my $ext ('"Ext"', 'public')
 	{
 		($rc, $out, $err) = $node->psql('shop',
 			everything($ext) . ($before && "$before\n" . everything($ext))
-			  . "TRUNCATE seckill.items, seckill.orders;\n",
+			  . "TRUNCATE seckill.items, seckill.orders, seckill.releases;\n",
 			on_error_stop => 1);
 		unlike($err, qr/ERROR|WARNING|FATAL/, "$ext: everything");
 		is(() = $out =~ /^sold$/mg, ($before ? 2 : 1) * 15, "$ext: sold in every mode");
@@ -324,7 +329,7 @@ foreach my $ext ('"Ext"', 'public')
 	processes($ext);
 	$node->safe_psql('shop', <<"EOC");
 SET search_path = pg_catalog;
-TRUNCATE seckill.items, seckill.orders;
+TRUNCATE seckill.items, seckill.orders, seckill.releases;
 DROP EXTENSION seckill CASCADE;
 EOC
 }
@@ -471,9 +476,9 @@ my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
 EOC
-is(scalar @functions, 30, 'functions of the extension');
+is(scalar @functions, 38, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions),
-	'TABLE seckill.stock', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
+	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',
 	'SET seckill.token_key = $$x$$', 'SET seckill.max_waiters = 1', 'SET seckill.user_rate = 0', 'SET seckill.allow_unsafe = on');
 foreach my $sql (@refused)

@@ -71,7 +71,8 @@ fresh_database('filled', 1);
 $node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', 'filled', '-f', $file ], 'it is restored');
 my @repair = lines('filled', $triggers);
 is( join("\n", sort @repair),
-	join("\n", map { "ALTER TABLE seckill.items ENABLE ALWAYS TRIGGER items_$_;" } qw(delete insert truncate update)),
+	join("\n", (map { "ALTER TABLE seckill.items ENABLE ALWAYS TRIGGER items_$_;" } qw(delete insert truncate update)),
+		'ALTER TABLE seckill.releases ENABLE ALWAYS TRIGGER releases_change;'),
 	'triggers that were ALWAYS are ordinary');
 is(join("\n", sort(missing('filled', @bare))), join("\n", sort @repair), 'the list shows the same triggers');
 
@@ -94,9 +95,10 @@ check_audit($node, 'filled', 'filled');
 $node->safe_psql('filled', <<'EOC');
 ALTER TABLE seckill.items DISABLE TRIGGER USER;
 ALTER TABLE seckill.orders DISABLE TRIGGER USER;
+ALTER TABLE seckill.releases DISABLE TRIGGER USER;
 EOC
 @repair = lines('filled', $triggers);
-is(scalar @repair, 7, 'all disabled triggers show');
+is(scalar @repair, 9, 'all disabled triggers show');
 $node->safe_psql('filled', join "\n", @repair);
 is(join("\n", missing('filled', @bare), lines('filled', $triggers)), '', 'and are enabled as before');
 

@@ -40,6 +40,7 @@
 #include "table/items.h"
 #include "table/orders.h"
 #include "table/plan.h"
+#include "table/releases.h"
 #include "table/units.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
@@ -315,6 +316,7 @@ check_no_orders(int64 item_id)
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
 	seckill_units_delete(item_id);
+	seckill_releases_delete(item_id);
 	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -366,9 +368,9 @@ seckill_items_delete(PG_FUNCTION_ARGS)
  */
 
 /*
- * Refuse to truncate items that have orders or units, orders while a lease is
- * open, and orders or units of numbered items.  All tables can be truncated in
- * one statement: the triggers fire after it.
+ * Refuse to truncate items that have orders, units or releases, orders while a
+ * lease is open, orders or units of numbered items, and releases of items.  All
+ * tables can be truncated in one statement: the triggers fire after it.
  */
 static void
 check_truncated(Oid table)
@@ -391,7 +393,8 @@ check_truncated(Oid table)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("cannot truncate items that still have units"),
 				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.units.")));
-	if (table != seckill_catalog()->items && seckill_items_any_numbered())
+	if ((table == seckill_catalog()->orders || table == seckill_catalog()->units) &&
+		seckill_items_any_numbered())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot truncate orders or units of items whose units have numbers"),
@@ -401,12 +404,23 @@ check_truncated(Oid table)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot truncate orders while a lease is open"),
 				 errhint("Close leases with seckill_recall(), or truncate both: TRUNCATE seckill.items, seckill.orders.")));
+	if (table == seckill_catalog()->items && seckill_releases_any())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate items that still have releases"),
+				 errhint("Truncate all: TRUNCATE seckill.items, seckill.orders, seckill.releases.")));
+	if (table == seckill_catalog()->releases && seckill_items_any())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot truncate releases of items"),
+				 errhint("To cancel those that are not done, DELETE FROM seckill.releases WHERE done_at IS NULL.")));
 	seckill_table_end(&caller);
 }
 
 /*
- * Trigger on seckill.items and seckill.orders: AFTER TRUNCATE FOR EACH
- * STATEMENT.  The cache drops the entries of truncated items at commit.
+ * Trigger on seckill.items, seckill.orders, seckill.units and seckill.releases:
+ * AFTER TRUNCATE FOR EACH STATEMENT.  The cache drops the entries of truncated
+ * items at commit.
  */
 Datum
 seckill_truncated(PG_FUNCTION_ARGS)
@@ -417,9 +431,10 @@ seckill_truncated(PG_FUNCTION_ARGS)
 	seckill_trigger_check(seckill_trigger_fired(trigger, AFTER_TRUNCATE) &&
 				   (seckill_trigger_is_on(trigger, seckill_catalog()->items) ||
 					seckill_trigger_is_on(trigger, seckill_catalog()->orders) ||
-					seckill_trigger_is_on(trigger, seckill_catalog()->units)),
+					seckill_trigger_is_on(trigger, seckill_catalog()->units) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->releases)),
 				   "seckill_truncated",
-				   "AFTER TRUNCATE on seckill.items, seckill.orders or seckill.units");
+				   "AFTER TRUNCATE on seckill.items, seckill.orders, seckill.units or seckill.releases");
 	table = RelationGetRelid(trigger->tg_relation);
 	if (!seckill_trigger_is_replica())
 		check_truncated(table);

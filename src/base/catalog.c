@@ -3,8 +3,8 @@
  *		OIDs of the extension's objects in the current database.
  *
  * They are looked up once per backend and kept until an invalidation message
- * names seckill.items, seckill.orders (DROP EXTENSION sends one) or all
- * relations.  The invalidation callback only sets flags; the next call looks
+ * names seckill.items, seckill.orders, seckill.releases (DROP EXTENSION sends
+ * one) or all relations.  The invalidation callback only sets flags; the next call looks
  * the objects up again.
  */
 #include "postgres.h"
@@ -119,6 +119,15 @@ static const Column unit_columns[UNIT_COLUMNS] = {
 	[UNIT_AMOUNT - 1] = {"amount", INT8OID}
 };
 
+static const Column release_columns[RELEASE_COLUMNS] = {
+	[RELEASE_ITEM_ID - 1] = {"item_id", INT8OID},
+	[RELEASE_RELEASE_ID - 1] = {"release_id", INT8OID},
+	[RELEASE_RELEASE_AT - 1] = {"release_at", TIMESTAMPTZOID},
+	[RELEASE_UNITS - 1] = {"units", INT4OID},
+	[RELEASE_FIRST_UNIT - 1] = {"first_unit", INT4OID},
+	[RELEASE_DONE_AT - 1] = {"done_at", TIMESTAMPTZOID}
+};
+
 /* Is this the column at that position of the table? */
 static bool
 has_column(Oid table, AttrNumber number, const Column *column)
@@ -158,16 +167,25 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 }
 
 /*
- * Return the number of a column of seckill.items or seckill.orders.  Raises if
- * the extension has no such column.
+ * Return the number of a column of seckill.items, seckill.orders or
+ * seckill.releases.  Raises if the extension has no such column.
  */
 int
 seckill_catalog_column(Oid table, const char *name)
 {
-	bool		is_items = table == seckill_catalog()->items;
-	const Column *columns = is_items ? item_columns : order_columns;
-	int			n = is_items ? lengthof(item_columns) : lengthof(order_columns);
+	const Column *columns = order_columns;
+	int			n = lengthof(order_columns);
 
+	if (table == seckill_catalog()->items)
+	{
+		columns = item_columns;
+		n = lengthof(item_columns);
+	}
+	else if (table == seckill_catalog()->releases)
+	{
+		columns = release_columns;
+		n = lengthof(release_columns);
+	}
 	for (int i = 0; i < n; i++)
 		if (strcmp(columns[i].name, name) == 0)
 			return i + 1;
@@ -230,10 +248,13 @@ read_catalog(void)
 	fresh.items = relation_oid("items");
 	fresh.orders = relation_oid("orders");
 	fresh.units = relation_oid("units");
+	fresh.releases = relation_oid("releases");
 	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
 	check_columns(fresh.orders, "orders", order_columns,
 				  lengthof(order_columns));
 	check_columns(fresh.units, "units", unit_columns, lengthof(unit_columns));
+	check_columns(fresh.releases, "releases", release_columns,
+				  lengthof(release_columns));
 	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders_user = relation_oid("orders_user");
 	fresh.orders_request = relation_oid("orders_request");
@@ -242,6 +263,7 @@ read_catalog(void)
 	fresh.units_key = relation_oid("units_pkey");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);
+	fresh.releases_owner = table_owner(fresh.releases);
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);
@@ -329,7 +351,8 @@ on_relcache_inval(Datum arg, Oid relid)
 {
 	catalog_changed = true;
 	if (relid == InvalidOid || relid == catalog.items ||
-		relid == catalog.orders || relid == catalog.units)
+		relid == catalog.orders || relid == catalog.units ||
+		relid == catalog.releases)
 		catalog_valid = false;
 }
 

@@ -16,11 +16,13 @@ typedef struct SeckillCatalog
 	Oid			orders_user;	/* its index of limited orders by user */
 	Oid			orders_request; /* its index by request_id */
 	Oid			orders_unit;	/* its index by unit */
+	Oid			releases;		/* seckill.releases */
 	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			units;			/* seckill.units */
 	Oid			units_key;		/* its primary key */
 	Oid			owner;			/* of seckill.items; statements run as it */
 	Oid			orders_owner;	/* of seckill.orders; its triggers run as it */
+	Oid			releases_owner; /* of seckill.releases */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */

@@ -1,7 +1,7 @@
 /*
  * columns.h
  *		Positions of the columns of seckill.items, seckill.orders and
- *		seckill.units, as the extension script made them.
+ *		seckill.units and seckill.releases, as the extension script made them.
  *
  * base/catalog.c gives each position its name and type, and checks the tables
  * against them before anything is read.
@@ -65,5 +65,17 @@ typedef enum UnitColumn
 } UnitColumn;
 
 #define UNIT_COLUMNS	UNIT_AMOUNT
+
+typedef enum ReleaseColumn
+{
+	RELEASE_ITEM_ID = 1,
+	RELEASE_RELEASE_ID,
+	RELEASE_RELEASE_AT,
+	RELEASE_UNITS,
+	RELEASE_FIRST_UNIT,
+	RELEASE_DONE_AT
+} ReleaseColumn;
+
+#define RELEASE_COLUMNS	RELEASE_DONE_AT
 
 #endif							/* SECKILL_BASE_COLUMNS_H */

@@ -306,6 +306,24 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 }
 
 /*
+ * Put units of scheduled releases on sale, waiting for the row.  The caller has
+ * the item lock if others are to be served in turn.
+ */
+void
+seckill_item_release(int64 item_id, int64 units)
+{
+	ItemRow		row;
+
+	if (units > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("too many units of item " INT64_FORMAT " at once",
+						item_id)));
+	seckill_item_lock_row(item_id, &row);
+	add_units(item_id, &row, (int32) units);
+}
+
+/*
  * Subtract lost units from "supplied", for seckill_write_off(); the units on
  * sale stay as they are.  Returns the new number.
  */

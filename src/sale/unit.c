@@ -145,7 +145,7 @@ return_without_code(int64 item_id, ReturnedUnits *returned)
  * Returns how many expired, and the units that they give up.
  */
 int
-seckill_unit_expire(int64 item_id, const OrderKey *orders, int n,
+seckill_unit_expire(int64 item_id, const DueKey *orders, int n,
 					TimestampTz now, ReturnedUnits *returned)
 {
 	ItemRow		row;

@@ -7,7 +7,14 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/clock.h"
 #include "base/shmem.h"
+
+/*
+ * A maintenance worker that is to keep a time exactly is started so long before
+ * it, in microseconds.
+ */
+#define SECKILL_START_AHEAD	USECS(1000)
 
 extern const SeckillShmem seckill_schedule_shmem;
 extern void seckill_schedule_drop_database(Oid dbid);

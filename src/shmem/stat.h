@@ -29,10 +29,11 @@ typedef enum SeckillStat
 	/* the maintenance worker */
 	SECKILL_STAT_EXPIRED,		/* orders */
 	SECKILL_STAT_EXPIRY_BATCHES,
-	SECKILL_STAT_PREWARMS
+	SECKILL_STAT_PREWARMS,
+	SECKILL_STAT_RELEASES
 } SeckillStat;
 
-#define SECKILL_STATS	(SECKILL_STAT_PREWARMS + 1)
+#define SECKILL_STATS	(SECKILL_STAT_RELEASES + 1)
 
 /* Counters of an item in one mode, in the order of the view's columns. */
 typedef enum CallStat

@@ -427,6 +427,17 @@ seckill_items_any_numbered(void)
 								   seckill_catalog()->owner) > 0;
 }
 
+static SqlPlan any_item_plan = {
+	.sql = "SELECT 1 FROM seckill.items LIMIT 1"
+};
+
+/* Is there any item? */
+bool
+seckill_items_any(void)
+{
+	return seckill_plan_run_latest(&any_item_plan, NULL, seckill_catalog()->owner) > 0;
+}
+
 static SqlPlan opening_plan = {
 	.sql = "SELECT item_id FROM seckill.items"
 	" WHERE starts_at" GT "$1 AND starts_at" LE "$2"

@@ -260,19 +260,16 @@ add_returned(uint64 i, ReturnedUnits *returned)
  */
 int
 seckill_orders_expire(int64 item_id, bool numbered, bool keep_units,
-					  const OrderKey *orders, int n, TimestampTz now,
+					  const DueKey *orders, int n, TimestampTz now,
 					  ReturnedUnits *returned)
 {
-	Datum	   *ids = palloc(n * sizeof(Datum));
 	Datum		args[4];
 	int			expired;
 
 	returned->units = 0;
 	returned->numbers = numbered ? palloc(n * sizeof(int32)) : NULL;
-	for (int i = 0; i < n; i++)
-		ids[i] = Int64GetDatum(orders[i].order_id);
 	args[0] = Int64GetDatum(item_id);
-	args[1] = seckill_plan_int8_array(ids, n);
+	args[1] = seckill_due_numbers(orders, n);
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING]);
 	expired = move_orders(numbered && !keep_units ? &expire_numbered_plan :
@@ -326,33 +323,13 @@ static SqlPlan overdue_plan = {
 	.types = {TIMESTAMPTZOID, INT8ARRAYOID, INT8OID, INT8OID}
 };
 
-/*
- * Find overdue orders, the oldest first, at most max.  Leaves out the orders
- * of the items in except, and the first skip of the others.  Returns their
- * number.
- */
+/* Find overdue orders; see seckill_due_read(). */
 int
 seckill_orders_overdue(TimestampTz now, const int64 *except, int nexcept,
-					   int skip, OrderKey *orders, int max)
+					   int skip, DueKey *orders, int max)
 {
-	Datum	   *ids = palloc(nexcept * sizeof(Datum));
-	Datum		args[4];
-	int			n;
-
-	for (int i = 0; i < nexcept; i++)
-		ids[i] = Int64GetDatum(except[i]);
-	args[0] = TimestampTzGetDatum(now);
-	args[1] = seckill_plan_int8_array(ids, nexcept);
-	args[2] = Int64GetDatum(skip);
-	args[3] = Int64GetDatum(max);
-	n = (int) seckill_plan_run_latest(&overdue_plan, args, seckill_catalog()->orders_owner);
-	for (int i = 0; i < n; i++)
-	{
-		orders[i].item_id = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
-		orders[i].order_id = DatumGetInt64(seckill_plan_result_column(i, 2, 0));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return n;
+	return seckill_due_read(&overdue_plan, seckill_catalog()->orders_owner, now,
+							except, nexcept, skip, orders, max);
 }
 
 static SqlPlan next_pay_by_plan = {

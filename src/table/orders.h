@@ -10,6 +10,7 @@
 
 #include "base/compat.h"
 #include "seckill.h"
+#include "table/due.h"
 
 /* What the row of a locked order says. */
 typedef struct OrderRow
@@ -31,12 +32,6 @@ typedef struct ReturnedUnits
 /* The number of columns that seckill_orders_read() reads. */
 #define ORDER_DETAILS	7
 
-typedef struct OrderKey
-{
-	int64		item_id;
-	int64		order_id;
-} OrderKey;
-
 extern bool seckill_orders_read(int64 item_id, int64 order_id,
 								Datum *values, bool *nulls);
 SECKILL_NORETURN extern void seckill_orders_not_updated(int64 item_id,
@@ -49,7 +44,7 @@ extern void seckill_orders_confirm_late(int64 item_id, int64 order_id,
 extern void seckill_orders_cancel(int64 item_id, int64 order_id,
 								  bool keeps_unit);
 extern int	seckill_orders_expire(int64 item_id, bool numbered,
-								  bool keep_units, const OrderKey *orders,
+								  bool keep_units, const DueKey *orders,
 								  int n, TimestampTz now,
 								  ReturnedUnits *returned);
 extern void seckill_orders_drop_units(int64 item_id, const int32 *numbers,
@@ -57,7 +52,7 @@ extern void seckill_orders_drop_units(int64 item_id, const int32 *numbers,
 extern bool seckill_orders_read_unit(int64 item_id, int64 order_id,
 									 int32 *unit, OrderState *state);
 extern int	seckill_orders_overdue(TimestampTz now, const int64 *except,
-								   int nexcept, int skip, OrderKey *orders,
+								   int nexcept, int skip, DueKey *orders,
 								   int max);
 extern TimestampTz seckill_orders_next_pay_by(TimestampTz after);
 extern void seckill_orders_mark_limited(int64 item_id);

@@ -2,8 +2,13 @@
  * maintenance.c
  *		The maintenance worker: work that is due at a time in one database.
  *
- * Its tasks are to expire orders that were not paid in time (expiry.c) and to
- * give items whose sale is about to open a first lease.
+ * Its tasks are to put units on sale at the time of their release (release.c),
+ * to expire orders that were not paid in time (expiry.c) and to give items
+ * whose sale is about to open a first lease.
+ *
+ * Releases are done at their time, everything else within a few naps of it.  So
+ * they come first in each turn, the worker starts ahead of them, and no other
+ * task waits for a lock beyond the next one.
  *
  * The launcher starts a maintenance worker when work is due.  The worker exits
  * when nothing is due soon, or when another session has locked the database to
@@ -11,7 +16,7 @@
  * without the extension it exits at once.  All its work can be repeated, so it
  * may be terminated at any moment: what it has not done stays due.
  *
- * The worker keeps no state but what expiry.c remembers; the schedule is in
+ * The worker keeps no state but what due_work.c remembers; the schedule is in
  * shared memory (shmem/schedule.c).
  */
 #include "postgres.h"
@@ -35,8 +40,11 @@
 #include "shmem/schedule.h"
 #include "table/items.h"
 #include "table/orders.h"
+#include "table/releases.h"
+#include "worker/due_work.h"
 #include "worker/expiry.h"
 #include "worker/process.h"
+#include "worker/release.h"
 #include "xact/lock.h"
 
 PGDLLEXPORT void seckill_maintenance_main(Datum arg);
@@ -220,6 +228,56 @@ schedule_next(TimestampTz after, int64 delay)
 	seckill_schedule_look(Max(delay, USECS(SECKILL_MAINTENANCE_NAP)));
 }
 
+/* The next release that is due after a time. */
+typedef struct NextRelease
+{
+	TimestampTz after;
+	TimestampTz release_at;		/* DT_NOEND: none */
+} NextRelease;
+
+static void
+read_next_release(void *arg)
+{
+	NextRelease *next = arg;
+
+	next->release_at = seckill_releases_next(next->after);
+}
+
+/*
+ * Schedule a turn for the next release that is due after now, or for some time
+ * ahead of it.  Returns the microseconds until it is due, or SECKILL_NEVER.
+ */
+static int64
+schedule_release(TimestampTz now)
+{
+	NextRelease next = {.after = now,.release_at = DT_NOEND};
+
+	if (!seckill_process_run(read_next_release, &next, WAIT_MS))
+		seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
+	if (next.release_at == DT_NOEND)
+		return SECKILL_NEVER;
+	if (next.release_at - now > SECKILL_START_AHEAD)
+		seckill_schedule_put(next.release_at - SECKILL_START_AHEAD);
+	else
+		seckill_schedule_put(next.release_at);
+	return next.release_at - now;
+}
+
+/*
+ * Do the work that is due, releases first.  Returns the microseconds until the
+ * next turn, 0 if there may be more, or SECKILL_NEVER.
+ */
+static int64
+do_due_work(TimestampTz now)
+{
+	int64		urgent = schedule_release(now);
+	int64		release = seckill_release_run(now, urgent);
+	int64		left = urgent - (GetCurrentTimestamp() - now);
+	int64		expiry = seckill_expiry_run(now, urgent == SECKILL_NEVER ? urgent : left);
+
+	return Min(release, expiry);
+}
+
 /*
  * Do what is due, and schedule the next turn: at once if a batch was full.
  */
@@ -231,7 +289,7 @@ take_turn(void)
 
 	seckill_schedule_take();
 	SECKILL_FAULT("maintenance turn begun");
-	delay = seckill_expiry_run(now);
+	delay = do_due_work(now);
 	if (delay > 0)
 		schedule_next(now, delay);
 	else
@@ -266,7 +324,7 @@ seckill_maintenance_main(Datum arg)
 		take_turn();
 		if (check_in_transaction(seckill_lock_database_is_taken) ||
 			(seckill_schedule_delay() > USECS(LINGER_MS) &&
-			 !seckill_expiry_has_deferred()))
+			 !seckill_expiry_has_deferred() && !seckill_release_has_deferred()))
 			proc_exit(0);
 		seckill_process_sleep(Min(seckill_schedule_delay(), USECS(LINGER_MS)));
 	}

@@ -1,0 +1,134 @@
+/*
+ * releases.c
+ *		Statements on seckill.releases: find those that are due, mark them done.
+ *
+ * All functions run between seckill_table_begin() and seckill_table_end(), as
+ * the owner of seckill.releases.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+
+#include "base/catalog.h"
+#include "table/plan.h"
+#include "table/releases.h"
+
+/* Run a statement on releases of one item, its first argument. */
+static uint64
+run_on_releases(SqlPlan *plan, Datum *args)
+{
+	TableCaller caller;
+	uint64		processed;
+
+	seckill_table_switch_user(seckill_catalog()->releases_owner, &caller);
+	processed = seckill_plan_run(plan, args);
+	seckill_table_restore_user(&caller);
+	return processed;
+}
+
+static SqlPlan due_plan = {
+	.sql = "SELECT item_id, release_id FROM seckill.releases"
+	" WHERE done_at IS NULL AND release_at" LE "$1"
+	" AND item_id" NE "ALL ($2)"
+	" ORDER BY release_at OFFSET $3 LIMIT $4",
+	.nargs = 4,
+	.types = {TIMESTAMPTZOID, INT8ARRAYOID, INT8OID, INT8OID}
+};
+
+/* Find releases that are due; see seckill_due_read(). */
+int
+seckill_releases_due(TimestampTz now, const int64 *except, int nexcept,
+					 int skip, DueKey *releases, int max)
+{
+	return seckill_due_read(&due_plan, seckill_catalog()->releases_owner, now,
+							except, nexcept, skip, releases, max);
+}
+
+static SqlPlan next_plan = {
+	.sql = "SELECT release_at FROM seckill.releases"
+	" WHERE done_at IS NULL AND release_at" GT "$1"
+	" ORDER BY release_at LIMIT 1",
+	.nargs = 1,
+	.types = {TIMESTAMPTZOID}
+};
+
+/* When the first release after a time is due; DT_NOEND: there is none. */
+TimestampTz
+seckill_releases_next(TimestampTz after)
+{
+	Datum		args[] = {TimestampTzGetDatum(after)};
+
+	return seckill_plan_first_time(&next_plan, args,
+								   seckill_catalog()->releases_owner);
+}
+
+static SqlPlan finish_plan = {
+	.sql = "WITH due AS MATERIALIZED ("
+	"SELECT ctid FROM seckill.releases"
+	" WHERE item_id" EQ "$1 AND release_id" EQ "ANY ($2)"
+	" AND done_at IS NULL AND release_at" LE "$3"
+	" FOR NO KEY UPDATE SKIP LOCKED)"
+	" UPDATE seckill.releases r SET done_at = pg_catalog.clock_timestamp()"
+	" FROM due WHERE r.ctid" EQ "due.ctid"
+	" RETURNING r.units, r.done_at",
+	.nargs = 3,
+	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
+};
+
+/*
+ * Of the given releases of an item, mark those done that are still due and
+ * that no other transaction has locked.  Returns their number, and in *units
+ * their units.  Raises an error if a trigger has kept one undone, as its units
+ * would be released again and again.
+ */
+int
+seckill_releases_finish(int64 item_id, const DueKey *releases, int n,
+						TimestampTz now, int64 *units)
+{
+	Datum		args[] = {Int64GetDatum(item_id), seckill_due_numbers(releases, n),
+	TimestampTzGetDatum(now)};
+	int			done = (int) run_on_releases(&finish_plan, args);
+
+	*units = 0;
+	for (int i = 0; i < done; i++)
+	{
+		if (DatumGetTimestampTz(seckill_plan_result_column(i, 2,
+														   TimestampTzGetDatum(DT_NOEND))) == DT_NOEND)
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					 errmsg("release of item " INT64_FORMAT " was not updated",
+							item_id),
+					 errhint("Look for a trigger on seckill.releases that changes done_at.")));
+		*units += DatumGetInt32(seckill_plan_result_column(i, 1, Int32GetDatum(0)));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return done;
+}
+
+static SqlPlan delete_plan = {
+	.sql = "DELETE FROM seckill.releases WHERE item_id" EQ "$1",
+	.nargs = 1,
+	.types = {INT8OID}
+};
+
+/* Delete the releases of an item that is deleted. */
+void
+seckill_releases_delete(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+
+	(void) run_on_releases(&delete_plan, args);
+}
+
+static SqlPlan any_plan = {
+	.sql = "SELECT 1 FROM seckill.releases LIMIT 1"
+};
+
+/* Is there any release? */
+bool
+seckill_releases_any(void)
+{
+	return seckill_plan_run_latest(&any_plan, NULL,
+								   seckill_catalog()->releases_owner) > 0;
+}

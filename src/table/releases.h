@@ -1,0 +1,21 @@
+/*
+ * releases.h
+ *		Statements on seckill.releases.
+ */
+#ifndef SECKILL_TABLE_RELEASES_H
+#define SECKILL_TABLE_RELEASES_H
+
+#include "datatype/timestamp.h"
+
+#include "table/due.h"
+
+extern int	seckill_releases_due(TimestampTz now, const int64 *except,
+								 int nexcept, int skip, DueKey *releases,
+								 int max);
+extern TimestampTz seckill_releases_next(TimestampTz after);
+extern int	seckill_releases_finish(int64 item_id, const DueKey *releases,
+									int n, TimestampTz now, int64 *units);
+extern void seckill_releases_delete(int64 item_id);
+extern bool seckill_releases_any(void);
+
+#endif							/* SECKILL_TABLE_RELEASES_H */
