@@ -233,11 +233,14 @@ sub by_hand
 		{ name => 'first limit', before => [$order],
 			call => 'UPDATE seckill.items SET per_user_limit = 3 WHERE item_id = $item RETURNING 1',
 			done => 'SELECT limited FROM seckill.orders WHERE item_id = $item AND user_id = 1' },
-		{ name => 'delete', before => [ 'SELECT seckill_prewarm($item, 12)' ],
+		{ name => 'plan', call => q{INSERT INTO seckill.releases (item_id, release_at, units) VALUES ($item, 'infinity', 5) RETURNING 1},
+			done => 'SELECT planned = 5 FROM seckill.stock WHERE item_id = $item' },
+		{ name => 'delete', before => [ 'SELECT seckill_prewarm($item, 12)',
+				q{INSERT INTO seckill.releases (item_id, release_at, units) VALUES ($item, 'infinity', 5)} ],
 			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
 			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'truncate', before => [ 'SELECT seckill_prewarm($item, 12)', $order ],
-			call => 'TRUNCATE seckill.items, seckill.orders',
+			call => 'TRUNCATE seckill.items, seckill.orders, seckill.releases',
 			done => 'SELECT count(*) = 0 FROM seckill.items' });
 }
 
@@ -523,7 +526,7 @@ sub set_up
 	my ($self, $case) = @_;
 	my ($columns, @values) = ('');
 
-	$self->ask('TRUNCATE seckill.items, seckill.orders') if ++$self->{item} % $items_kept == 0;
+	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases') if ++$self->{item} % $items_kept == 0;
 	$self->ask("INSERT INTO seckill.items (item_id, stock) VALUES (\$item, $supply)");
 	$self->ask("UPDATE seckill.items SET $case->{columns} WHERE item_id = \$item") if $case->{columns};
 	$self->ask($_) foreach @{ $case->{before} // [] };
@@ -664,6 +667,9 @@ my %due = (
 	expiry => { name => 'expiry', victim => 'maintenance worker', columns => q{pay_within = '1 ms'},
 		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
+	release => { name => 'release', victim => 'maintenance worker', more => 6,
+		act => sub { $_[0]->ask(q{INSERT INTO seckill.releases (item_id, release_at, units) SELECT $item, now(), n FROM generate_series(1, 3) n}) },
+		done => 'SELECT count(*) = 3 FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL' },
 	opening => { name => 'opening', victim => 'maintenance worker', may_fail => 1,
 		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '1 s' WHERE item_id = $item}) },
 		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
@@ -701,7 +707,7 @@ sub strike_process
 	eval { $self->let_expire; 1 } or $self->finding($where, 'no order expires')
 	  if $case->{may_fail} && defined $struck;
 	$self->ask('UPDATE seckill.items SET pay_within = NULL, starts_at = NULL WHERE item_id = $item');
-	$self->check({}, undef, $where);
+	$self->check($case, undef, $where);
 	return defined $struck;
 }
 
@@ -725,7 +731,7 @@ sub strike_processes
 	my ($self, $action) = @_;
 
 	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
-	foreach my $name (qw(queue expiry opening))
+	foreach my $name (qw(queue expiry release opening))
 	{
 		my $case = $due{$name};
 		my $victim = $case->{victim};
@@ -737,7 +743,7 @@ sub strike_processes
 	$self->strike_process($due{queue}, 'queue worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/sale/decide.c', 'src/worker/queue_worker.c');
 	$self->strike_process($due{ /opening/ ? 'opening' : 'expiry' }, 'maintenance worker', $_, 1, $action)
-	  foreach $self->untried_steps('src/worker/expiry.c', 'src/worker/maintenance.c');
+	  foreach $self->untried_steps('src/worker/due_work.c', 'src/worker/maintenance.c');
 	$self->strike_process($due{expiry}, 'launcher', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/launcher.c');
 	return;
@@ -777,7 +783,7 @@ sub strike_nobody
 }
 
 # Random faults while many sessions do everything at once.  An order whose expiry
-# has failed alone is deferred for a minute (src/worker/expiry.c).
+# has failed alone is deferred for a minute (src/worker/due_work.c).
 sub torture_faults_at_random
 {
 	my (%params) = @_;
