@@ -157,6 +157,7 @@ answer(OrderScan *scan, Purchase *p)
 	seckill_standby_await_flush(order.xmin, p->mode == SECKILL_MODE_QUEUE);
 	seckill_standby_await();
 	p->order_id = order.order_id;
+	p->unit = 0;
 	p->outcome = SECKILL_SOLD;
 	return true;
 }
@@ -276,6 +277,7 @@ answer_duplicate(Purchase *p)
 	{
 		p->outcome = first->outcome;
 		p->order_id = first->order_id;
+		p->unit = first->unit;
 	}
 	else if (p->ticket == 0 || first->outcome == SECKILL_SOLD)
 		p->outcome = SECKILL_REQUEST_REUSED;

@@ -41,7 +41,7 @@
  *   answer or leaves.  The worker sets ANSWERED in it and wakes the buyer,
  *   which sleeps on this word.
  * - item_id, user_id, quantity, request_id: the producer, before READY.
- * - order_id, outcome, error: the worker, while the cell is TAKEN.  Until then
+ * - order_id, unit, outcome, error: the worker, while the cell is TAKEN.  Until then
  *   they belong to the ticket of one round earlier and may still be read.
  * - dbid, pid, latch and worker: under seckill_rings->lock.  Producers read
  *   worker and latch without it, see seckill_ring_retire() and wake_worker().

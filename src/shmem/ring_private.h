@@ -55,6 +55,7 @@ typedef struct RingCell
 	int			error;			/* SQLSTATE, or 0 */
 	pg_uuid_t	request_id;
 	bool		has_request;
+	int32		unit;			/* see Purchase */
 } RingCell;
 
 /* The error of a purchase; the oldest is overwritten. */

@@ -146,8 +146,8 @@ await_decision(Ring *ring, RingCell *cell)
 
 /*
  * Hand a purchase to the worker and wait for the decision.  Returns the
- * outcome, SECKILL_BUSY if the ring is full, and sets order_id.  Raises the
- * error of a purchase that failed.
+ * outcome, SECKILL_BUSY if the ring is full, and sets order_id and unit.
+ * Raises the error of a purchase that failed.
  */
 SeckillOutcome
 seckill_ring_buy(Purchase *p)
@@ -168,6 +168,7 @@ seckill_ring_buy(Purchase *p)
 	pg_read_barrier();
 	outcome = cell->outcome;
 	p->order_id = cell->order_id;
+	p->unit = cell->unit;
 	error = cell->error;
 	pg_memory_barrier();
 	pg_atomic_write_u32(&cell->waiter, 0);

@@ -263,6 +263,7 @@ finish(const Purchase *job, int error)
 	SECKILL_CRASH("decision committed");
 	cell->outcome = job->outcome;
 	cell->order_id = job->order_id;
+	cell->unit = job->unit;
 	cell->error = error;
 	/* a full barrier, so that the waiter is read after */
 	(void) pg_atomic_exchange_u64(&cell->state,

@@ -302,6 +302,7 @@ recover(Purchase *list, int n)
 	{
 		list[i].outcome = SECKILL_QUEUED;
 		list[i].order_id = 0;
+		list[i].unit = 0;
 		list[i].entry = NULL;
 		list[i].duplicate_of = NULL;
 		seckill_ring_put_back(&list[i]);
