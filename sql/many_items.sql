@@ -98,6 +98,21 @@ ROLLBACK;
 SELECT count(*) FROM seckill.orders;
 TRUNCATE seckill.items, seckill.orders;
 
+-- units with numbers are sold one by one: an element that asks for several is refused, alone
+INSERT INTO seckill.items (item_id, stock, numbered) VALUES (1, 5, true);
+INSERT INTO seckill.items (item_id, stock) VALUES (2, 5);
+SELECT m.mode, array_agg(b.outcome ORDER BY b.n) AS outcomes
+FROM (VALUES ('cache'::seckill_mode), ('retry')) m(mode)
+    CROSS JOIN LATERAL seckill_buy_items('{2,1,1,2}', '{1,1,2,2}', m.mode, '{2,1,2,1}') WITH ORDINALITY b(i, u, outcome, o, n)
+GROUP BY 1 ORDER BY 1;
+SELECT user_id, outcome FROM seckill_buy_many(1, '{1,2}', 'pessimistic', quantities => '{2147483647,1}');
+SELECT user_id, outcome, ticket IS NOT NULL AS has_ticket FROM seckill_submit_many('{1,1,1}', '{11,12,13}', '{2,1,3}',
+    ARRAY[NULL, NULL, gen_random_uuid()]) AS s(item_id, user_id, outcome, ticket);
+SELECT outcome FROM seckill_buy(1, 14, 'queue');
+SELECT item_id, user_id, quantity FROM seckill.orders ORDER BY item_id, order_id;
+SELECT item_id, supplied, sold, difference FROM seckill_audit();
+TRUNCATE seckill.items, seckill.orders, seckill.units;
+
 -- a trigger that refuses one order undoes all
 INSERT INTO seckill.items (item_id, stock) SELECT n, 3 FROM generate_series(1, 3) n;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$

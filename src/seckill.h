@@ -105,6 +105,7 @@ typedef struct Purchase
 	int64		user_id;
 	int32		quantity;
 	SeckillMode mode;			/* what the caller asked for */
+	bool		in_array;		/* its mistakes must not fail others */
 	bool		has_request;
 	pg_uuid_t	request_id;		/* idempotency key, if has_request */
 	const text *token;			/* NULL: none */

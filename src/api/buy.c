@@ -110,7 +110,7 @@ buy_in_transaction(Purchase **list, int n)
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
-		RulesAnswer own_answer = seckill_rules_check_token(p, answer);
+		RulesAnswer own_answer = seckill_rules_check_own(p, answer);
 
 		p->admitted = own_answer == RULES_PASSED;
 		if (p->admitted)

@@ -131,6 +131,7 @@ seckill_arrays_read(FunctionCallInfo fcinfo, const PurchaseArrays *args,
 								   DatumGetInt64(users[i]),
 								   has_quantities ? DatumGetInt64(quantities[i]) : 1,
 								   mode);
+		purchases[i].in_array = true;
 	}
 	set_requests(fcinfo, args->request_ids, purchases, *n);
 	set_tokens(fcinfo, args->tokens, purchases, *n);

@@ -76,7 +76,7 @@ goes_to_worker(Purchase *p, RulesAnswer answer)
 	if (answer == RULES_PASSED)
 		return true;
 	return p->has_request && answer != RULES_NO_TOKEN &&
-		seckill_rules_has_token(p);
+		answer != RULES_ONE_BY_ONE && seckill_rules_has_token(p);
 }
 
 /*
@@ -106,7 +106,7 @@ seckill_queue_sql_buy(Purchase *p)
 	if (!seckill_rules_keeps_rate(p) ||
 		(answers_request(p, answer) && seckill_limits_answer_request(p)))
 		return;
-	answer = seckill_rules_check_token(p, answer);
+	answer = seckill_rules_check_own(p, answer);
 	if (!goes_to_worker(p, answer))
 	{
 		p->outcome = seckill_rules_refusal(answer);
@@ -129,7 +129,7 @@ may_submit(Purchase *p)
 	{
 		if (!seckill_rules_keeps_rate(p))
 			return false;
-		answer = seckill_rules_check_token(p, answer);
+		answer = seckill_rules_check_own(p, answer);
 		if (goes_to_worker(p, answer))
 			return true;
 	}

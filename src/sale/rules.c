@@ -49,6 +49,8 @@ seckill_rules_refusal(RulesAnswer answer)
 			return SECKILL_SOLD_OUT;
 		case RULES_NO_TOKEN:
 			return SECKILL_DENIED;
+		case RULES_ONE_BY_ONE:
+			return SECKILL_LIMIT_REACHED;
 		case RULES_UNKNOWN_ITEM:
 			return SECKILL_UNKNOWN_ITEM;
 		case RULES_PASSED:
@@ -102,9 +104,18 @@ is_stale(const CachedRules *cached, TimestampTz now)
 		now < cached->checked_at - CHECK_INTERVAL;
 }
 
+/* Does the purchase ask for several units, while each has a number? */
+static bool
+wants_several(const Purchase *p)
+{
+	return p->rules.numbered && p->quantity != 1;
+}
+
 /*
  * Raise an error if the purchase does not suit the units of the item: they
- * have numbers, or have none although the caller asks for the value.
+ * have numbers, or have none although the caller asks for the value.  The
+ * quantity in an array is not the caller's, so it has an outcome instead, see
+ * seckill_rules_check_own().
  */
 static void
 check_suits(const Purchase *p)
@@ -115,7 +126,7 @@ check_suits(const Purchase *p)
 				 errmsg("units of item " INT64_FORMAT " have no numbers",
 						p->item_id),
 				 errhint("Use seckill_buy(), or sell an item that was created with numbered => true.")));
-	if (p->rules.numbered && p->quantity != 1)
+	if (wants_several(p) && !p->in_array)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("units of item " INT64_FORMAT " have numbers and are sold one by one",
@@ -222,16 +233,19 @@ seckill_rules_has_token(Purchase *p)
 }
 
 /*
- * Refuse a purchase that lacks the token that it needs, given what the window
- * has answered.  Such a purchase does not learn whether the item is sold out.
+ * Check what each purchase of a list has of its own, given what the rules of
+ * the item have answered: the token, if it needs one, and one unit at a time,
+ * if they have numbers.  A purchase without its token does not learn whether
+ * the item is sold out.
  */
 RulesAnswer
-seckill_rules_check_token(Purchase *p, RulesAnswer answer)
+seckill_rules_check_own(Purchase *p, RulesAnswer answer)
 {
 	if ((answer == RULES_PASSED || answer == RULES_SOLD_OUT) &&
 		!seckill_rules_has_token(p))
 		return RULES_NO_TOKEN;
-	return answer;
+	return answer != RULES_UNKNOWN_ITEM && wants_several(p) ?
+		RULES_ONE_BY_ONE : answer;
 }
 
 /*

@@ -17,6 +17,7 @@ typedef enum RulesAnswer
 	RULES_ENDED,
 	RULES_SOLD_OUT,
 	RULES_NO_TOKEN,
+	RULES_ONE_BY_ONE,			/* it asks for several numbered units */
 	RULES_UNKNOWN_ITEM			/* there is no such item */
 } RulesAnswer;
 
@@ -26,7 +27,7 @@ extern RulesAnswer seckill_rules_check_window(const SaleRules *rules,
 extern RulesAnswer seckill_rules_check(Purchase *p);
 extern RulesAnswer seckill_rules_check_all(Purchase **list, int n);
 extern bool seckill_rules_has_token(Purchase *p);
-extern RulesAnswer seckill_rules_check_token(Purchase *p, RulesAnswer answer);
+extern RulesAnswer seckill_rules_check_own(Purchase *p, RulesAnswer answer);
 extern bool seckill_rules_keeps_rate(Purchase *p);
 extern int	seckill_rules_drop_rate_limited(Purchase **list, int n);
 

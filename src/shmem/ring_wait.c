@@ -199,6 +199,24 @@ take_out(Ring *ring, Purchase **list, int n)
 }
 
 /*
+ * Put purchases into the ring, up to the first one for which it is full.
+ * Returns how many.  A cell that the list has used itself is not free, even if
+ * it has been decided: the caller has not seen its ticket yet.
+ */
+static int
+put_list(Ring *ring, Purchase **list, int n)
+{
+	int			queued = 0;
+
+	while (queued < n &&
+		   (queued == 0 ||
+			pg_atomic_read_u64(&ring->tail) < list[0]->ticket + seckill_queue_size) &&
+		   seckill_ring_put(ring, list[queued], NOBODY, &list[queued]->ticket))
+		queued++;
+	return queued;
+}
+
+/*
  * Hand purchases to the worker, in the order of the list, without waiting.
  * Sets the outcome of each: SECKILL_QUEUED, with its ticket, or SECKILL_BUSY
  * from the first one on for which the ring is full.  Raises if there is no
@@ -208,12 +226,10 @@ void
 seckill_ring_submit(Purchase **list, int n)
 {
 	Ring	   *ring = seckill_ring_get();
-	int			queued = 0;
+	int			queued;
 
 	seckill_ring_need_worker(ring);
-	while (queued < n &&
-		   seckill_ring_put(ring, list[queued], NOBODY, &list[queued]->ticket))
-		queued++;
+	queued = put_list(ring, list, n);
 	SECKILL_FAULT("purchases submitted");
 	/* the worker may just have retired */
 	if (queued > 0 && !seckill_ring_ensure_worker(ring))
