@@ -34,7 +34,7 @@ else
     # seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight counter rules expiry cart codes envelopes prizes}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight merged counter rules expiry cart codes envelopes prizes}
     settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
@@ -64,6 +64,7 @@ all_contestants() {
         storm) echo select_1 for_update_call redis queue cache not_started ended ;;
         uniform | zipf) echo insert for_update_call cte redis queue cache auto ;;
         eight) echo insert for_update_call queue cache ;;
+        merged) echo insert cache queue submit buy_many buy_items submit_many ;;
         rules) echo insert cache_uuid cache_rules queue_uuid queue_rules ;;
         expiry) echo insert cache_pending cache_expiring queue_pending queue_expiring ;;
         cart)

@@ -138,7 +138,7 @@ run_pgbench() {
 evaluate_pgbench() {
     local name=$1 count wait=0
 
-    [ "$name" != submit ] || wait=$(drain)
+    [[ $name != submit* ]] || wait=$(drain)
     calls=$(sed -n 's/.*actually processed: \([0-9]*\).*/\1/p' "$workdir/out")
     count=$(units_sold "$name")
 
@@ -148,7 +148,7 @@ evaluate_pgbench() {
     accepted=$(awk "BEGIN { print $answered * $count / $calls }")
     sold=$accepted
     # what was accepted is sold when the queue has drained
-    [ "$name" != submit ] || sold=$(awk "BEGIN { print $count / ($seconds + $wait) }")
+    [[ $name != submit* ]] || sold=$(awk "BEGIN { print $count / ($seconds + $wait) }")
 }
 
 # Set answered, sold and accepted (a second), p50 and p99 (ms).

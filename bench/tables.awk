@@ -53,6 +53,7 @@ BEGIN {
     title["uniform"] = "100 items, equally popular"
     title["zipf"] = "100 items, Zipf"
     title["eight"] = "8 items, equally popular"
+    title["merged"] = "8 items, with calls for 100 buyers"
     title["rules"] = "A limit of 1 and a request with each purchase"
     title["expiry"] = "Pending orders, while 2000 a second expire or none"
     title["cart"] = "A row that references the item, and the purchase, in one transaction"

@@ -1,0 +1,1 @@
+SELECT count(*) FROM seckill_buy_items(ARRAY(SELECT 1 + n % 8 FROM generate_series(0, 99) n), ARRAY(SELECT generate_series(:user::bigint, :user::bigint + 99)), quantities => array_fill(1::bigint, ARRAY[100]));
