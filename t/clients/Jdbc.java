@@ -118,11 +118,46 @@ public class Jdbc {
                 System.out.println("many again: " + rows.getString(1));
             }
         }
+        outcomes.clear();
+        try (PreparedStatement statement =
+                db.prepareStatement("SELECT outcome FROM seckill_buy_items(?, ?, ?, ?, ?)")) {
+            bind(statement, db.createArrayOf("bigint", new Long[] {1L, 404L, 1L}),
+                db.createArrayOf("bigint", new Long[] {user, user, user}), "cache",
+                db.createArrayOf("bigint", new Long[] {1L, 1L, 2L}),
+                db.createArrayOf("uuid", new UUID[] {null, UUID.randomUUID(), request}));
+            try (ResultSet rows = statement.executeQuery()) {
+                while (rows.next())
+                    outcomes.add(rows.getString(1));
+            }
+        }
+        System.out.println("items: " + String.join(" ", outcomes));
 
         // the queue; what is no mode and no bigint wants a cast
         show("queue", call(db, BUY, 1, user, "queue"));
         Row queued = show("submit", call(db, "seckill_submit(?, ?, ?)", 1, user, 1L));
         show("result", call(db, "seckill_result(?, make_interval(secs => ?))", queued.number, 60));
+        long ticket;
+        try (PreparedStatement statement =
+                db.prepareStatement("SELECT outcome, ticket FROM seckill_submit_many(?, ?, ?)")) {
+            bind(statement, db.createArrayOf("bigint", new Long[] {1L, 404L}),
+                db.createArrayOf("bigint", new Long[] {user, user}),
+                db.createArrayOf("bigint", new Long[] {2L, 1L}));
+            try (ResultSet rows = statement.executeQuery()) {
+                rows.next();
+                ticket = rows.getLong(2);
+                String outcome = rows.getString(1);
+                rows.next();
+                System.out.println("submit many: " + outcome + " " + rows.getString(1));
+            }
+        }
+        try (PreparedStatement statement = db.prepareStatement(
+                "SELECT outcome FROM seckill_result_many(?, make_interval(secs => ?))")) {
+            bind(statement, db.createArrayOf("bigint", new Long[] {ticket}), 60);
+            try (ResultSet rows = statement.executeQuery()) {
+                rows.next();
+                System.out.println("result many: " + rows.getString(1));
+            }
+        }
         db.setAutoCommit(false);
         showError("queue in a transaction", db, BUY, 1, user, "queue");
         db.rollback();

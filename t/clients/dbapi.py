@@ -62,11 +62,20 @@ with db.cursor() as cursor:
     # a list of strings is text[] to psycopg
     cursor.execute("SELECT outcome FROM seckill_buy_many(%s, %s, %s, %s::uuid[])", (1, [user], "cache", [request]))
     print("many again:", *(row[0] for row in cursor))
+    cursor.execute("SELECT outcome FROM seckill_buy_items(%s, %s, %s, %s, %s::uuid[])",
+        ([1, 404, 1], [user, user, user], "cache", [1, 1, 2], [None, str(uuid.uuid4()), request]))
+    print("items:", *(row[0] for row in cursor))
 
 # the queue
 show("queue", call(db, BUY, 1, user, "queue"))
 queued = show("submit", call(db, "seckill_submit(%s, %s, %s)", 1, user, 1))
 show("result", call(db, "seckill_result(%s, %s)", queued[1], "60 s"))
+with db.cursor() as cursor:
+    cursor.execute("SELECT outcome, ticket FROM seckill_submit_many(%s, %s, %s)", ([1, 404], [user, user], [2, 1]))
+    rows = cursor.fetchall()
+    print("submit many:", *(row[0] for row in rows))
+    cursor.execute("SELECT outcome FROM seckill_result_many(%s, %s)", ([rows[0][1]], "60 s"))
+    print("result many:", *(row[0] for row in cursor))
 db.autocommit = False
 show_error("queue in a transaction", db, BUY, 1, user, "queue")
 db.rollback()

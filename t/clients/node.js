@@ -66,11 +66,20 @@ async function main() {
     console.log('many:', many.rows.map((row) => row.outcome).join(' '));
     const reused = await call(db, 'seckill_buy_many($1, $2, $3, $4)', 1, [user], 'cache', [request]);
     console.log('many again:', reused.outcome);
+    const items = await db.query('SELECT outcome FROM seckill_buy_items($1, $2, $3, $4, $5)',
+        [[1, 404, 1], [user, user, user], 'cache', [1, 1, 2], [null, randomUUID(), request]]);
+    console.log('items:', items.rows.map((row) => row.outcome).join(' '));
 
     // the queue
     show('queue', await call(db, BUY, 1, user, 'queue'));
     const queued = show('submit', await call(db, 'seckill_submit($1, $2, $3)', 1, user, 1));
     show('result', await call(db, 'seckill_result($1, $2)', queued.ticket, '60 s'));
+    const submitted = await db.query('SELECT outcome, ticket FROM seckill_submit_many($1, $2, $3)',
+        [[1, 404], [user, user], [2, 1]]);
+    console.log('submit many:', submitted.rows.map((row) => row.outcome).join(' '));
+    const results = await db.query('SELECT outcome FROM seckill_result_many($1, $2)',
+        [[submitted.rows[0].ticket], '60 s']);
+    console.log('result many:', results.rows[0].outcome);
     await db.query('BEGIN');
     await showError('queue in a transaction', db, BUY, 1, user, 'queue');
     await db.query('ROLLBACK');
