@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 . scripts/common.sh
 . shop/lib.sh
 
-checks=${SHOP_CHECKS:-unit api}
+checks=${SHOP_CHECKS:-unit api chain browser load}
 
 wanted() {
     [[ " $checks " = *" $1 "* ]]

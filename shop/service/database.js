@@ -9,6 +9,11 @@ import { isTransient } from './problem.js';
 // and are asked for as text
 pg.types.setTypeParser(20, Number);
 
+// Turn rows into an array for each of these members.
+function columns(rows, ...names) {
+  return names.map((name) => rows.map((row) => row[name] ?? null));
+}
+
 // An order as its buyer sees it, with its last payment.
 const ORDER = `
   SELECT o.item_id, o.order_id, o.quantity, o.state, o.pay_by,
@@ -79,27 +84,25 @@ export class Database {
       'DELETE FROM shop.used_challenges WHERE expires_at < now()');
   }
 
-  // Not repeated here: the lane does that.
+  // Not repeated here: the lanes do that.
   buyMany(item, buyers) {
     return this.run('buy_many', `
       SELECT outcome, order_id
-      FROM seckill_buy_many($1, $2::bigint[], 'auto', $3::uuid[], $4::text[])`,
-    [item, buyers.map((b) => b.user), buyers.map((b) => b.request),
-      buyers.map((b) => b.token)]);
+      FROM seckill_buy_many($1, $2::bigint[], 'auto', $3::uuid[], $4::text[], $5::bigint[])`,
+    [item, ...columns(buyers, 'user', 'request', 'token', 'quantity')]);
   }
 
-  submit(item, user, request, token) {
-    return this.one('submit', `
-      SELECT outcome, ticket::text FROM seckill_submit($1, $2, 1, $3, $4)`,
-    [item, user, request, token], { repeat: true });
+  submitMany(buyers) {
+    return this.run('submit_many', `
+      SELECT outcome, ticket::text
+      FROM seckill_submit_many($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[])`,
+    columns(buyers, 'item', 'user', 'quantity', 'request', 'token'));
   }
 
-  // The decisions for tickets.  A ticket that is forgotten fails the statement.
   results(tickets) {
-    return this.run('results', `
-      SELECT t::text AS ticket, (r).outcome, (r).order_id
-      FROM (SELECT t, seckill_result(t) AS r FROM unnest($1::bigint[]) t OFFSET 0) q`,
-    [tickets]);
+    return this.run('result_many', `
+      SELECT ticket::text, outcome, order_id, sqlstate
+      FROM seckill_result_many($1::bigint[])`, [tickets]);
   }
 
   order(item, order, user) {

@@ -1,5 +1,4 @@
-// Merged purchases.  A lane has a queue of buyers of one item and one call on its
-// way.  Who arrives meanwhile travels in the next call, so a crowd pays for a
+// Merged calls.  A lane has a queue of buyers and one call on its way.  Who arrives meanwhile travels in the next call, so a crowd pays for a
 // few calls and a single buyer waits for nobody.
 //
 // The lane decides nothing: it answers what the database has answered, or that
@@ -8,17 +7,17 @@
 import { isTransient } from './problem.js';
 
 // Returns false for a buyer who lost a race and tries once more.
-function answer(buyer, { outcome, order_id: order }) {
+function answer(buyer, { outcome, order_id: order, ticket }) {
   if (outcome === 'conflict' && !buyer.again) {
     buyer.again = true;
     return false;
   }
-  buyer.resolve({ outcome, order });
+  buyer.resolve({ outcome, order, ticket });
   return true;
 }
 
 export class Lane {
-  // call(buyers) returns a row {outcome, order_id} for each of {user, request, token}
+  // call(buyers) returns a row {outcome, order_id, ticket} for each of them
   constructor({ call, merge = 100, waiting = 2000, patience = 3000, lanes = 1, onCall = () => {} }) {
     Object.assign(this, { call, merge, waiting, patience, lanes, onCall });
     this.buyers = [];

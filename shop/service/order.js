@@ -69,7 +69,13 @@ export function readTicket(secret, text) {
 const problems = { '4xx': { $ref: 'problem#' }, '5xx': { $ref: 'problem#' } };
 
 export default async function routes(app, { database, items, tickets, settings, metrics }) {
+  // One lane for each item, so that none waits for another's buyers; and one for
+  // all that is queued, where calls are short.
   const lanes = new Map();
+  const submissions = new Lane({
+    ...settings.lane,
+    call: (buyers) => database.submitMany(buyers),
+  });
 
   function laneOf(item) {
     if (!lanes.has(item)) {
@@ -84,14 +90,17 @@ export default async function routes(app, { database, items, tickets, settings, 
 
   metrics.waiting(() => [...lanes.values()].reduce((sum, lane) => sum + lane.length, 0));
 
-  // Only these answers may be kept by nginx, and only for a second.
-  function markAnswer(reply, outcome) {
-    reply.header('X-Accel-Expires', outcome === 'sold_out' || outcome === 'ended' ? '1' : '0');
+  // Only these answers may be kept by nginx, and only for a second.  Who wants
+  // more than one unit hears "sold out" when others can still buy.
+  function markAnswer(reply, outcome, quantity) {
+    const forAll = outcome === 'ended' || (outcome === 'sold_out' && quantity === 1);
+
+    reply.header('X-Accel-Expires', forAll ? '1' : '0');
     metrics.outcomes.inc({ outcome });
   }
 
-  function answer(reply, { item, outcome, order, ticket, after }) {
-    markAnswer(reply, outcome);
+  function answer(reply, { item, outcome, order, ticket, quantity, after }) {
+    markAnswer(reply, outcome, quantity);
     if (outcome === 'sold') {
       reply.code(201).header('Location', `/api/items/${item}/orders/${order}`);
       return { outcome, item, order };
@@ -110,12 +119,13 @@ export default async function routes(app, { database, items, tickets, settings, 
     return row?.starts_at ? (row.starts_at - Date.now()) / 1000 : undefined;
   }
 
-  async function submit(item, user, request, token) {
-    const { outcome, ticket } = await database.submit(item, user, request, token);
+  async function submit(buyer) {
+    const { outcome, ticket } = await submissions.buy(buyer);
 
     return {
       outcome,
-      ticket: ticket && writeTicket(settings.ticketSecret, [item, user, ticket, request]),
+      ticket: ticket && writeTicket(settings.ticketSecret,
+        [buyer.item, buyer.user, ticket, buyer.request]),
     };
   }
 
@@ -125,7 +135,7 @@ export default async function routes(app, { database, items, tickets, settings, 
     },
     preHandler: app.loggedIn,
     schema: {
-      summary: 'Buy one unit',
+      summary: 'Buy',
       description: 'Every try of one purchase has the same Idempotency-Key, and every try but ' +
         'the first has Purchase-Retry: ?1. A refusal is not remembered: the key may try again.',
       params: { $ref: 'item-params#' },
@@ -140,24 +150,28 @@ export default async function routes(app, { database, items, tickets, settings, 
       body: {
         type: 'object',
         additionalProperties: false,
-        properties: { token: { type: ['string', 'null'], maxLength: 200 } },
+        properties: {
+          token: { type: ['string', 'null'], maxLength: 200 },
+          quantity: { type: 'integer', minimum: 1, maximum: 100 },
+        },
       },
       response: { 201: { $ref: 'sold#' }, 202: { $ref: 'queued#' }, ...problems },
     },
   }, async (request, reply) => {
     const key = keyOf(request.headers['idempotency-key']);
-    const { user, params: { item }, body: { token = null } } = request;
+    const { user, params: { item }, body: { token = null, quantity = 1 } } = request;
     const row = await items.settings(item);
 
     if (!row)
       throw new Problem('not-found');
 
-    const id = requestOf(user, item, key);
+    const buyer = { item, user, quantity, token, request: requestOf(user, item, key) };
     const queued = row.path === 'queue' || /\brespond-async\b/.test(request.headers.prefer);
-    const decision = queued ? await submit(item, user, id, token) :
-      await laneOf(item).buy({ user, request: id, token });
+    const decision = queued ? await submit(buyer) : await laneOf(item).buy(buyer);
 
-    return answer(reply, { item, ...decision, after: await whenToCome(item, decision.outcome) });
+    return answer(reply, {
+      item, quantity, ...decision, after: await whenToCome(item, decision.outcome),
+    });
   });
 
   app.get('/api/tickets/:ticket', {
@@ -179,7 +193,7 @@ export default async function routes(app, { database, items, tickets, settings, 
 
     const decision = await tickets.wait(ticket, app.draining() ? 0 : LONG_POLL);
 
-    if (decision.outcome === 'forgotten') {
+    if (decision.outcome === 'lost') {
       const row = await database.orderOfRequest(item, id, user);
 
       decision.outcome = row ? 'sold' : 'uncertain';

@@ -47,30 +47,18 @@ export class Tickets {
   async #askOnce(tickets) {
     try {
       for (const row of await this.database.results(tickets))
-        this.#decide(row.ticket, row);
+        this.#decide(row);
     } catch (error) {
-      await this.#failed(tickets, error);
-    }
-  }
-
-  // One ticket that is forgotten, or whose purchase failed, fails them all:
-  // then each is asked for alone.
-  async #failed(tickets, error) {
-    if (tickets.length > 1 && error.severity === 'ERROR') {
-      for (const ticket of tickets)
-        await this.#askOnce([ticket]);
-    } else if (error.severity === 'ERROR') {
-      this.#decide(tickets[0], { outcome: error.code === '22023' ? 'request_reused' : 'forgotten' });
-    } else {
       this.log.warn({ message: error.message }, 'tickets');
     }
   }
 
-  #decide(ticket, { outcome, order_id: order }) {
+  // A ticket without an outcome is forgotten, or its purchase has failed.
+  #decide({ ticket, outcome, order_id: order, sqlstate }) {
     if (outcome === 'queued')
       return;
     for (const done of [...this.open.get(ticket) ?? []])
-      done({ outcome, order });
+      done({ outcome: sqlstate ? 'lost' : outcome, order });
   }
 
   close() {

@@ -123,8 +123,11 @@ GRANT EXECUTE ON FUNCTION
     seckill_mode(text),
     seckill_buy(bigint, bigint, seckill_mode, bigint, uuid, text),
     seckill_buy_many(bigint, bigint[], seckill_mode, uuid[], text[], bigint[]),
+    seckill_buy_items(bigint[], bigint[], seckill_mode, bigint[], uuid[], text[]),
     seckill_submit(bigint, bigint, bigint, uuid, text),
+    seckill_submit_many(bigint[], bigint[], bigint[], uuid[], text[]),
     seckill_result(bigint, interval),
+    seckill_result_many(bigint[], interval),
     seckill_item(bigint),
     seckill_order(bigint, bigint)
     TO seckill_buyer;

@@ -72,6 +72,30 @@ test('the same key ten times at once is one order', async () => {
   assert.equal((await orders(item)).length, 1);
 });
 
+test('a quantity is bought as a whole; a retry has the same', async () => {
+  const item = await makeItem({ stock: 5, per_user_limit: 4 });
+  const ann = await client();
+  const key = crypto.randomUUID();
+  const buy = (quantity, headers) => ann.post(`/api/items/${item}/orders`, { quantity },
+    { headers: { 'Idempotency-Key': key, 'Purchase-Retry': '?1', ...headers } });
+  const { body: { order } } = await buy(3);
+
+  assert.equal((await buy(3)).body.order, order);
+  isProblem(await buy(2), 409, 'request-reused');
+  isProblem(await ann.post(`/api/items/${item}/orders`, { quantity: 0 },
+    { headers: { 'Idempotency-Key': key } }), 400, 'bad-request');
+  assert.deepEqual((await orders(item)).map(({ quantity }) => quantity), [3]);
+});
+
+test('too few for one buyer is not sold out for the others', async () => {
+  const item = await makeItem({ stock: 2 });
+  const [ann, bob] = [await client(), await client()];
+
+  isProblem(await ann.post(`/api/items/${item}/orders`, { quantity: 3 },
+    { headers: { 'Idempotency-Key': crypto.randomUUID() } }), 409, 'sold-out');
+  assert.equal((await bob.buy(item)).status, 201);
+});
+
 test('one key of two users makes two orders', async () => {
   const item = await makeItem();
   const key = crypto.randomUUID();
@@ -454,7 +478,8 @@ test('a ticket that the database has forgotten: the order is found', async () =>
   const other = await makeItem({ stock: 100000 });
 
   for (let sent = 0; sent < 4200;) {
-    const rows = await sql('SELECT s.outcome FROM generate_series(1, 100) g, seckill_submit($1, 1) s', [other]);
+    const rows = await sql(`SELECT outcome FROM seckill_submit_many(
+      array_fill($1::bigint, ARRAY[500]), array_fill(1::bigint, ARRAY[500]))`, [other]);
 
     sent += rows.filter(({ outcome }) => outcome === 'queued').length;
   }

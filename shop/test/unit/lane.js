@@ -43,7 +43,7 @@ test('one call flies, the others travel in the next', async () => {
   await turn();
   assert.equal(calls.length, 1);
   calls[0].answer();
-  assert.deepEqual(await first, { outcome: 'sold', order: 10 });
+  assert.equal((await first).order, 10);
   await turn();
   assert.deepEqual(calls[1].users, [2, 3, 4]);
   calls[1].answer((user) => (user === 3 ? 'sold_out' : 'sold'));
