@@ -233,17 +233,23 @@ as_apt() {
         "$@" -qq -o DPkg::Lock::Timeout=300
 }
 
-# Debian makes and starts a cluster when a server package is first installed;
-# nobody asked for one here.
+# Debian makes and starts a cluster when a server package is first installed, and
+# starts other services, too; nobody asked for that here.
 install_packages() {
     local conf=/etc/postgresql-common/createcluster.d/seckill.conf log status=0
+    local policy=/usr/sbin/policy-rc.d no_services=
 
     log=$(mktemp)
     as_root mkdir -p "$(dirname "$conf")"
     echo 'create_main_cluster = false' | as_root tee "$conf" > /dev/null
+    if [ ! -e $policy ]; then
+        no_services=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy > /dev/null
+        as_root chmod 755 $policy
+    fi
     # shellcheck disable=SC2086
     as_apt $apt_install "$@" > "$log" 2>&1 || status=$?
-    as_root rm -f "$conf"
+    as_root rm -f "$conf" ${no_services:+$policy}
     if [ $status -ne 0 ]; then
         cat "$log" >&2
         rm -f "$log"

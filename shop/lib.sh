@@ -28,6 +28,21 @@ shop_packages() {
     command -v npm > /dev/null || echo npm
 }
 
+# Install what is missing.  Services that come with it are not to start at the
+# next boot either.
+install_shop_packages() {
+    local missing service
+
+    missing=$(shop_packages | xargs)
+    # shellcheck disable=SC2086
+    ensure_packages $missing "$@"
+    [ -d /run/systemd/system ] || return 0
+    for service in nginx pgbouncer; do
+        [[ " $missing " != *" $service "* ]] ||
+            as_root systemctl --quiet disable $service 2> /dev/null || true
+    done
+}
+
 # Packages from the npm registry, by the lockfile, unless they are there.
 install_modules() {
     local log

@@ -7,8 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/common.sh
 . shop/lib.sh
 
-# shellcheck disable=SC2046
-ensure_packages $(shop_packages)
+install_shop_packages
 install_modules
 build_and_install
 trap 'exit 130' INT TERM HUP

@@ -51,7 +51,7 @@ check() {
 }
 
 # shellcheck disable=SC2046
-ensure_packages $(shop_packages) $(test_packages)
+install_shop_packages $(test_packages)
 install_modules
 build_and_install
 trap 'exit 130' INT TERM HUP

@@ -71,6 +71,7 @@ $('cancel').addEventListener('click', async () => {
 });
 
 $('back').href = `/${texts.language}/items/${item || 1}/`;
-keepTime();
+keepTime().then(() => order && draw());
+$('other').href += location.search;
 setInterval(() => order?.state === 'pending' && draw(), 1000);
 watch();

@@ -80,6 +80,12 @@ function minutes(interval) {
   return Math.round((h * 60 + m + s / 60) * 10) / 10;
 }
 
+// For readers without script, whose time zone is not known.
+function when(time, locale) {
+  return new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
+    .format(new Date(time));
+}
+
 function valuesOf(goods, lang, texts) {
   return {
     lang,
@@ -90,6 +96,7 @@ function valuesOf(goods, lang, texts) {
     amount: goods.amount,
     price: `¥${(goods.amount / 100).toFixed(2)}`,
     starts: goods.starts_at ?? '',
+    startsText: goods.starts_at ? when(goods.starts_at, texts.locale) : '–',
     limit: goods.per_user_limit ?? '',
     limitText: goods.per_user_limit ? fill(texts.limit, { limit: goods.per_user_limit }) : '',
     payText: goods.pay_within ? fill(texts.payWithin, { minutes: minutes(goods.pay_within) }) : '',

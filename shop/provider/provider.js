@@ -123,7 +123,8 @@ function page(payment, css) {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${t.title}</title>
 <link rel="stylesheet" href="${css}">
-<main>
+<main class="narrow">
+<div>
 <h1>${t.title}</h1>
 <p class="price">${t.amount}: ¥${(payment.amount / 100).toFixed(2)}</p>
 <p id="state" role="status">${t[payment.state]}</p>
@@ -131,6 +132,7 @@ function page(payment, css) {
 ${buttons}
 </div>
 <p><a href="${escape(payment.back)}">${t.back}</a></p>
+</div>
 </main>
 `;
 }

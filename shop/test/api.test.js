@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import pg from 'pg';
 import { makeOpenapi } from '../service/openapi.js';
 import {
-  Client, answers, audit, client, end, makeItem, orders, pause, send, soon, sql, start, stop, settle, until,
+  Client, answers, audit, client, end, makeItem, orders, pause, send, soon, sql, start, stop, ready, until,
   webhook,
 } from './shop.js';
 
@@ -461,7 +461,7 @@ test('a ticket survives a restart of both instances', async () => {
   for (const instance of ['service1', 'service2']) {
     await stop(instance);
     await start(instance);
-    await settle();
+    await ready();
   }
   await unlock();
   assert.equal((await ann.get(ticket)).status, 201);

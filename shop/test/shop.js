@@ -260,13 +260,6 @@ export async function statements() {
   return sum;
 }
 
-// An instance that was taken for dead is tried again after two seconds; a test that
-// follows must not find it so.
-export async function settle() {
-  await ready();
-  await pause(2100);
-}
-
 export async function end() {
   agent.destroy();
   await pool?.end();
