@@ -60,6 +60,7 @@
 #include "shmem/rate.h"
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
+#include "shmem/seat_map.h"
 #include "shmem/stat.h"
 #include "worker/launcher.h"
 #include "xact/changes.h"
@@ -101,6 +102,7 @@ _PG_init(void)
 	seckill_shmem_register(&seckill_schedule_shmem);
 	seckill_shmem_register(&seckill_rate_shmem);
 	seckill_shmem_register(&seckill_stat_shmem);
+	seckill_shmem_register(&seckill_seat_map_shmem);
 #ifdef SECKILL_FAULTS
 	seckill_shmem_register(&seckill_fault_shmem);
 #endif

@@ -43,7 +43,7 @@ my @words = (
 	[ qr/\bPG_FUNCTION_INFO_V1\b/, 'src/api/', 'src/base/fault.c' ],
 	[
 		qr/\b(?:PG_TRY|pqsignal|StartTransactionCommand|CommitTransactionCommand|AbortCurrentTransaction)\b/,
-		'src/worker/'
+		'src/worker/', 'src/xact/attempt.c'
 	],
 	[ qr/\bRegister(?:Sub)?XactCallback\b/, 'src/callbacks.c' ]);
 

@@ -9,7 +9,7 @@ BEGIN
         leased = r.leased, lease_id = r.lease_id, supplied = r.supplied, seal = r.seal,
         starts_at = r.starts_at, ends_at = r.ends_at, per_user_limit = r.per_user_limit, limit_window = r.limit_window,
         require_token = r.require_token, pay_within = r.pay_within, user_rate = r.user_rate,
-        user_burst = r.user_burst, max_waiters = r.max_waiters
+        user_burst = r.user_burst, max_waiters = r.max_waiters, legs = r.legs
     WHERE item_id = r.item_id;
     RETURN CASE WHEN FOUND THEN 'saved' ELSE 'gone' END;
 EXCEPTION WHEN OTHERS THEN
@@ -86,7 +86,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN format('%s %s', SQLSTATE, SQLERRM);
 END
 $$;
-SELECT upsert((1, 'defaults', 50, 0, 0, NULL, 50, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, 'confirmed'));
+SELECT upsert((1, 'defaults', 50, 0, 0, NULL, 50, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, 'confirmed', NULL));
 SELECT upsert(i) FROM seckill.items i;
 SELECT upsert(r) FROM seen;
 INSERT INTO seckill.items (item_id, stock, supplied, leased) VALUES (1, 60, 0, 3)

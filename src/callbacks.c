@@ -11,13 +11,14 @@
  *
  *	1. Announce the rows changed, and drop the cache entries of dropped tables
  *	   and everything in shared memory about a dropped database.
- *	2. End the holds: give units to the cache.  This is after the rows are
+ *	2. Tell the seat maps which seats are sold or returned.
+ *	3. End the holds: give units to the cache.  This is after the rows are
  *	   announced: a buyer that proves "sold out" must not find the units gone
  *	   from both row and cache (see counters_judge()).
- *	3. Publish what the queue worker has decided.  A buyer that gets its answer
+ *	4. Publish what the queue worker has decided.  A buyer that gets its answer
  *	   then finds the units accounted for.
- *	4. Tell the maintenance worker what is due.  It finds committed rows.
- *	5. Forget what was changed, and unpin the entries that 1 and 2 needed.
+ *	5. Tell the maintenance worker what is due.  It finds committed rows.
+ *	6. Forget what was changed, and unpin the entries that 1 and 3 needed.
  *
  * At ABORT nothing is announced or published.  A purchase of ours that waits
  * in the ring is taken out, or a WARNING says that it is too late for that.
@@ -34,6 +35,7 @@
 #include "worker/queue_worker.h"
 #include "xact/changes.h"
 #include "xact/hold.h"
+#include "xact/seat_hold.h"
 
 static void
 forget_all(void)
@@ -48,6 +50,7 @@ end_transaction(bool committed)
 	if (committed)
 		seckill_change_announce();
 	SECKILL_CRASH("transaction has ended");
+	seckill_seat_hold_end(committed);
 	seckill_hold_end(committed);
 	SECKILL_CRASH("holds have ended");
 	if (committed)
@@ -91,6 +94,7 @@ on_xact_event(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_PREPARE:
 			/* others see what it changes when they next read the row */
+			seckill_seat_hold_prepare();
 			seckill_schedule_end(false);
 			forget_all();
 			break;
@@ -111,6 +115,7 @@ commit_level(int level)
 {
 	SECKILL_CRASH("level has committed");
 	seckill_hold_commit_level(level);
+	seckill_seat_hold_commit_level(level);
 	seckill_change_commit_level(level);
 }
 
@@ -122,6 +127,7 @@ static void
 abort_level(int level)
 {
 	seckill_hold_abort_level(level);
+	seckill_seat_hold_abort_level(level);
 	seckill_change_abort_level(level);
 	seckill_cache_unpin_level(level);
 }

@@ -10,6 +10,7 @@
 #include "utils/uuid.h"
 
 #include "base/compat.h"
+#include "base/seat_bits.h"
 
 /* Order of the labels of the SQL type seckill_mode. */
 typedef enum SeckillMode
@@ -41,10 +42,11 @@ typedef enum SeckillOutcome
 	SECKILL_RATE_LIMITED,
 	/* these two are raised as errors by calls that make one purchase */
 	SECKILL_REQUEST_REUSED,
-	SECKILL_UNKNOWN_ITEM
+	SECKILL_UNKNOWN_ITEM,
+	SECKILL_SEAT_TAKEN			/* a seat that was named is not free */
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_UNKNOWN_ITEM + 1)
+#define SECKILL_OUTCOMES	(SECKILL_SEAT_TAKEN + 1)
 
 /* Order of the labels of the SQL type seckill_order_state. */
 typedef enum OrderState
@@ -74,6 +76,7 @@ typedef struct SaleRules
 	bool		numbered;		/* do the units have numbers? */
 	bool		fragmented;		/* do the numbers make the row long? */
 	bool		tells_pending;	/* is the value of a unit told before payment? */
+	int32		legs;			/* of the seats; 0: the item has units */
 } SaleRules;
 
 /* A row of seckill.items, as the statement or scan that read it saw it. */
@@ -109,6 +112,8 @@ typedef struct Purchase
 	bool		has_request;
 	pg_uuid_t	request_id;		/* idempotency key, if has_request */
 	const text *token;			/* NULL: none */
+	SeatTrip	trip;			/* of a booking */
+	const int32 *named_seats;	/* quantity of them; NULL: any seats */
 
 	TimestampTz called_at;		/* when the rules were checked */
 	TimestampTz ordered_at;		/* created_at of its order; 0: this
@@ -127,6 +132,8 @@ typedef struct Purchase
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
 	int32		unit;			/* number of its unit; 0: none, or not known */
+	SeatPiece  *pieces;			/* of a booking that was sold, by seat */
+	int			npieces;
 } Purchase;
 
 /* Holds that one transaction can have. */

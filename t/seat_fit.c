@@ -1,6 +1,6 @@
 /*
  * seat_fit.c
- *		Test of src/shmem/seat_fit.h, without a server.
+ *		Test of src/base/seat_fit.h, without a server.
  *
  * seat_fit check N		compare each choice with a plain rule, one seat and one
  *						leg at a time, on N random maps
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "shmem/seat_fit.h"
+#include "base/seat_fit.h"
 
 #define MAX_SEATS	1100
 #define MAX_LEGS	63

@@ -42,12 +42,13 @@ static const struct
 	[SETTING_NUMBERED] = {"numbered", BOOLOID, jbvBool},
 	/* of the extension's own type */
 	[SETTING_REVEAL_ON] = {"reveal_on", InvalidOid, jbvString},
+	[SETTING_LEGS] = {"legs", INT4OID, jbvNumeric},
 	/* not a setting, but the units of a new item */
 	[ITEM_SETTINGS] = {"stock", INT4OID, jbvNumeric}
 };
 
 #define HINT_SETTINGS \
-	errhint("Settings are the strings title, starts_at, ends_at, limit_window, pay_within and reveal_on, the integers per_user_limit, user_burst and max_waiters, the number user_rate, and the booleans require_token and numbered; a new item needs the integer stock, too. Null resets a setting.")
+	errhint("Settings are the strings title, starts_at, ends_at, limit_window, pay_within and reveal_on, the integers per_user_limit, user_burst, max_waiters and legs, the number user_rate, and the booleans require_token and numbered; a new item needs the integer stock, too. Null resets a setting.")
 
 /* The number of a setting; raises an error if there is none of this name. */
 static int

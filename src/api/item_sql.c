@@ -187,7 +187,8 @@ seckill_write_off(PG_FUNCTION_ARGS)
  *		returns (the settings, state text, available bigint,
  *				 unsettled integer)
  *
- * available counts the units on the row and in the cache.  The call does not
+ * available counts the units on the row and in the cache; it is NULL for an
+ * item with seats.  The call does not
  * count orders, so it does not know how many units of a lost lease are unsold:
  * unsettled is an upper bound of them.
  *
@@ -211,6 +212,7 @@ seckill_item(PG_FUNCTION_ARGS)
 	memcpy(nulls, item.nulls, sizeof(item.nulls));
 	values[ITEM_SETTINGS] = CStringGetTextDatum(seckill_item_state_of(&item, &units));
 	values[ITEM_SETTINGS + 1] = Int64GetDatum(units.available);
+	nulls[ITEM_SETTINGS + 1] = !item.nulls[SETTING_LEGS];
 	values[ITEM_SETTINGS + 2] = Int32GetDatum(units.unsettled);
 	return seckill_result_row(fcinfo, values, nulls);
 }

@@ -67,7 +67,7 @@ order_updated(TriggerData *trigger, int64 item_id)
 {
 	static const char *const facts[] = {
 		"item_id", "order_id", "user_id", "quantity", "mode", "lease_id",
-		"created_at", "request_id"
+		"created_at", "request_id", "seats", "seat_legs"
 	};
 	static const char *const own[] = {
 		"state", "limited", "unit", "redeemed_at"
@@ -76,7 +76,7 @@ order_updated(TriggerData *trigger, int64 item_id)
 	if (seckill_trigger_any_differs(trigger, facts, lengthof(facts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("item_id, order_id, user_id, quantity, mode, lease_id, created_at and request_id of an order cannot be changed")));
+				 errmsg("item_id, order_id, user_id, quantity, mode, lease_id, created_at, request_id, seats and seat_legs of an order cannot be changed")));
 	if (seckill_change_is_own(item_id))
 		return;
 	if (seckill_trigger_any_differs(trigger, own, lengthof(own)))

@@ -41,6 +41,7 @@
 #include "table/orders.h"
 #include "table/plan.h"
 #include "table/releases.h"
+#include "table/seats.h"
 #include "table/units.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
@@ -219,6 +220,22 @@ limit_orders(int64 item_id)
 	seckill_table_end(&caller);
 }
 
+/* Refuse to change the legs of an item that has orders. */
+static void
+check_without_orders(int64 item_id)
+{
+	TableCaller caller;
+
+	seckill_table_begin(&caller);
+	if (seckill_orders_exist(item_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("legs of item " INT64_FORMAT " cannot be changed, because it has orders",
+						item_id),
+				 errhint("Insert another item.")));
+	seckill_table_end(&caller);
+}
+
 /* Check an UPDATE, and do what follows from a change of stock or limit. */
 static void
 item_updated(TriggerData *trigger, int64 item_id)
@@ -227,6 +244,8 @@ item_updated(TriggerData *trigger, int64 item_id)
 		seckill_trigger_number(trigger, trigger->tg_trigtuple, "stock");
 
 	refuse_change(trigger, item_id);
+	if (seckill_trigger_differs(trigger, "legs"))
+		check_without_orders(item_id);
 	check_reveal_on(trigger, trigger->tg_newtuple);
 	add_supply(item_id, units);
 	if (seckill_trigger_number(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
@@ -245,7 +264,7 @@ concerns_buyers(TriggerData *trigger)
 	static const char *const rules[] = {
 		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
 		"limit_window", "require_token", "pay_within", "user_rate", "user_burst",
-		"max_waiters", "reveal_on", "item_id"
+		"max_waiters", "reveal_on", "legs", "item_id"
 	};
 
 	if (seckill_trigger_differs(trigger, "stock") &&
@@ -293,6 +312,7 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 
 /*
  * Wait for the holders of the item, and refuse its deletion if it has orders.
+ * Its units and seats are deleted with it.
  *
  * Without holders and orders the lease ends at once, so that a new item with
  * the same item_id does not find it.  If the DELETE is rolled back, a settle
@@ -317,6 +337,7 @@ check_no_orders(int64 item_id)
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
 	seckill_units_delete(item_id);
 	seckill_releases_delete(item_id);
+	seckill_seats_delete(item_id);
 	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -368,9 +389,10 @@ seckill_items_delete(PG_FUNCTION_ARGS)
  */
 
 /*
- * Refuse to truncate items that have orders, units or releases, orders while a
- * lease is open, orders or units of numbered items, and releases of items.  All
- * tables can be truncated in one statement: the triggers fire after it.
+ * Refuse to truncate items that have orders, units, releases or seats, orders
+ * while a lease is open, orders or units of numbered items, releases of items,
+ * and seats with orders.  All tables can be truncated in one statement: the
+ * triggers fire after it.
  */
 static void
 check_truncated(Oid table)
@@ -393,8 +415,18 @@ check_truncated(Oid table)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("cannot truncate items that still have units"),
 				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.units.")));
-	if ((table == seckill_catalog()->orders || table == seckill_catalog()->units) &&
-		seckill_items_any_numbered())
+	if (table == seckill_catalog()->items && seckill_seats_any())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate items that still have seats"),
+				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.seats.")));
+	if (table == seckill_catalog()->seats && seckill_seats_any_sold())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate seats that still have orders"),
+				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.seats.")));
+	if ((table == seckill_catalog()->orders ||
+		 table == seckill_catalog()->units) && seckill_items_any_numbered())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot truncate orders or units of items whose units have numbers"),
@@ -418,9 +450,9 @@ check_truncated(Oid table)
 }
 
 /*
- * Trigger on seckill.items, seckill.orders, seckill.units and seckill.releases:
- * AFTER TRUNCATE FOR EACH STATEMENT.  The cache drops the entries of truncated
- * items at commit.
+ * Trigger on the tables of the extension: AFTER TRUNCATE FOR EACH STATEMENT.
+ * The cache drops the entries of truncated items, and the maps of truncated
+ * seats, at commit.
  */
 Datum
 seckill_truncated(PG_FUNCTION_ARGS)
@@ -432,14 +464,17 @@ seckill_truncated(PG_FUNCTION_ARGS)
 				   (seckill_trigger_is_on(trigger, seckill_catalog()->items) ||
 					seckill_trigger_is_on(trigger, seckill_catalog()->orders) ||
 					seckill_trigger_is_on(trigger, seckill_catalog()->units) ||
-					seckill_trigger_is_on(trigger, seckill_catalog()->releases)),
+					seckill_trigger_is_on(trigger, seckill_catalog()->releases) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->seats)),
 				   "seckill_truncated",
-				   "AFTER TRUNCATE on seckill.items, seckill.orders, seckill.units or seckill.releases");
+				   "AFTER TRUNCATE on seckill.items, seckill.orders, seckill.units, seckill.releases or seckill.seats");
 	table = RelationGetRelid(trigger->tg_relation);
 	if (!seckill_trigger_is_replica())
 		check_truncated(table);
 	if (table == seckill_catalog()->items)
 		seckill_change_note_emptied(table);
+	if (table == seckill_catalog()->seats)
+		seckill_change_note_all_rows();
 	SECKILL_FAULT("tables emptied");
 	return PointerGetDatum(NULL);
 }

@@ -31,7 +31,7 @@ static const char *const mode_names[SECKILL_MODES] = {
 static const char *const outcome_names[SECKILL_OUTCOMES] = {
 	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy",
 	"limit_reached", "denied", "rate_limited", "request_reused",
-	"unknown_item"
+	"unknown_item", "seat_taken"
 };
 
 static const char *const state_names[ORDER_STATES] = {
@@ -92,7 +92,8 @@ static const Column item_columns[ITEM_COLUMNS] = {
 	[ITEM_NUMBERED - 1] = {"numbered", BOOLOID},
 	[ITEM_NUMBERS - 1] = {"numbers", INT8MULTIRANGEOID},
 	[ITEM_OFF_SALE - 1] = {"off_sale", INT8MULTIRANGEOID},
-	[ITEM_REVEAL_ON - 1] = {"reveal_on", InvalidOid}
+	[ITEM_REVEAL_ON - 1] = {"reveal_on", InvalidOid},
+	[ITEM_LEGS - 1] = {"legs", INT4OID}
 };
 
 static const Column order_columns[ORDER_COLUMNS] = {
@@ -108,7 +109,9 @@ static const Column order_columns[ORDER_COLUMNS] = {
 	[ORDER_STATE - 1] = {"state", InvalidOid},
 	[ORDER_PAY_BY - 1] = {"pay_by", TIMESTAMPTZOID},
 	[ORDER_UNIT - 1] = {"unit", INT4OID},
-	[ORDER_REDEEMED_AT - 1] = {"redeemed_at", TIMESTAMPTZOID}
+	[ORDER_REDEEMED_AT - 1] = {"redeemed_at", TIMESTAMPTZOID},
+	[ORDER_SEATS - 1] = {"seats", INT4ARRAYOID},
+	[ORDER_SEAT_LEGS - 1] = {"seat_legs", INT8ARRAYOID}
 };
 
 static const Column unit_columns[UNIT_COLUMNS] = {
@@ -126,6 +129,15 @@ static const Column release_columns[RELEASE_COLUMNS] = {
 	[RELEASE_UNITS - 1] = {"units", INT4OID},
 	[RELEASE_FIRST_UNIT - 1] = {"first_unit", INT4OID},
 	[RELEASE_DONE_AT - 1] = {"done_at", TIMESTAMPTZOID}
+};
+
+static const Column seat_columns[SEAT_COLUMNS] = {
+	[SEAT_ITEM_ID - 1] = {"item_id", INT8OID},
+	[SEAT_SEAT - 1] = {"seat", INT4OID},
+	[SEAT_BLOCK - 1] = {"block", INT4OID},
+	[SEAT_CAR - 1] = {"car", INT4OID},
+	[SEAT_LABEL - 1] = {"label", TEXTOID},
+	[SEAT_TAKEN - 1] = {"taken", INT8OID}
 };
 
 /* Is this the column at that position of the table? */
@@ -167,8 +179,9 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 }
 
 /*
- * Return the number of a column of seckill.items, seckill.orders or
- * seckill.releases.  Raises if the extension has no such column.
+ * Return the number of a column of seckill.items, seckill.orders,
+ * seckill.releases or seckill.seats.  Raises if the extension has no such
+ * column.
  */
 int
 seckill_catalog_column(Oid table, const char *name)
@@ -185,6 +198,11 @@ seckill_catalog_column(Oid table, const char *name)
 	{
 		columns = release_columns;
 		n = lengthof(release_columns);
+	}
+	else if (table == seckill_catalog()->seats)
+	{
+		columns = seat_columns;
+		n = lengthof(seat_columns);
 	}
 	for (int i = 0; i < n; i++)
 		if (strcmp(columns[i].name, name) == 0)
@@ -249,21 +267,25 @@ read_catalog(void)
 	fresh.orders = relation_oid("orders");
 	fresh.units = relation_oid("units");
 	fresh.releases = relation_oid("releases");
+	fresh.seats = relation_oid("seats");
 	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
 	check_columns(fresh.orders, "orders", order_columns,
 				  lengthof(order_columns));
 	check_columns(fresh.units, "units", unit_columns, lengthof(unit_columns));
 	check_columns(fresh.releases, "releases", release_columns,
 				  lengthof(release_columns));
+	check_columns(fresh.seats, "seats", seat_columns, lengthof(seat_columns));
 	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders_user = relation_oid("orders_user");
 	fresh.orders_request = relation_oid("orders_request");
 	fresh.orders_unit = relation_oid("orders_unit");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
 	fresh.units_key = relation_oid("units_pkey");
+	fresh.seats_key = relation_oid("seats_pkey");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.releases_owner = table_owner(fresh.releases);
+	fresh.seats_owner = table_owner(fresh.seats);
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);
@@ -352,7 +374,7 @@ on_relcache_inval(Datum arg, Oid relid)
 	catalog_changed = true;
 	if (relid == InvalidOid || relid == catalog.items ||
 		relid == catalog.orders || relid == catalog.units ||
-		relid == catalog.releases)
+		relid == catalog.releases || relid == catalog.seats)
 		catalog_valid = false;
 }
 

@@ -20,9 +20,12 @@ typedef struct SeckillCatalog
 	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			units;			/* seckill.units */
 	Oid			units_key;		/* its primary key */
+	Oid			seats;			/* seckill.seats */
+	Oid			seats_key;		/* its primary key */
 	Oid			owner;			/* of seckill.items; statements run as it */
 	Oid			orders_owner;	/* of seckill.orders; its triggers run as it */
 	Oid			releases_owner; /* of seckill.releases */
+	Oid			seats_owner;	/* of seckill.seats, likewise */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */

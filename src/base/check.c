@@ -70,6 +70,26 @@ seckill_unknown_item(int64 item_id)
 			 errhint("Items are the rows of seckill.items.")));
 }
 
+/* Raise: the item has units, and is asked for seats. */
+void
+seckill_has_units(int64 item_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("item " INT64_FORMAT " has units, not seats", item_id),
+			 errhint("Buy units with seckill_buy(). An item with seats has legs, and rows of seckill.seats.")));
+}
+
+/* Raise: the item has seats, and is asked for units. */
+void
+seckill_has_seats(int64 item_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("item " INT64_FORMAT " has seats, not units", item_id),
+			 errhint("Book seats with seckill_book(). They are put on sale as rows of seckill.seats, and taken off with seckill_block_seats().")));
+}
+
 /*
  * Raise: the request_id of a single purchase has been used for another
  * purchase.

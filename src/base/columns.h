@@ -1,7 +1,7 @@
 /*
  * columns.h
- *		Positions of the columns of seckill.items, seckill.orders and
- *		seckill.units and seckill.releases, as the extension script made them.
+ *		Positions of the columns of seckill.items, seckill.orders, seckill.units,
+ *		seckill.releases and seckill.seats, as the extension script made them.
  *
  * base/catalog.c gives each position its name and type, and checks the tables
  * against them before anything is read.
@@ -31,10 +31,11 @@ typedef enum ItemColumn
 	ITEM_NUMBERED,
 	ITEM_NUMBERS,
 	ITEM_OFF_SALE,
-	ITEM_REVEAL_ON
+	ITEM_REVEAL_ON,
+	ITEM_LEGS
 } ItemColumn;
 
-#define ITEM_COLUMNS	ITEM_REVEAL_ON
+#define ITEM_COLUMNS	ITEM_LEGS
 
 typedef enum OrderColumn
 {
@@ -50,10 +51,12 @@ typedef enum OrderColumn
 	ORDER_STATE,
 	ORDER_PAY_BY,
 	ORDER_UNIT,
-	ORDER_REDEEMED_AT
+	ORDER_REDEEMED_AT,
+	ORDER_SEATS,
+	ORDER_SEAT_LEGS
 } OrderColumn;
 
-#define ORDER_COLUMNS	ORDER_REDEEMED_AT
+#define ORDER_COLUMNS	ORDER_SEAT_LEGS
 
 typedef enum UnitColumn
 {
@@ -77,5 +80,17 @@ typedef enum ReleaseColumn
 } ReleaseColumn;
 
 #define RELEASE_COLUMNS	RELEASE_DONE_AT
+
+typedef enum SeatColumn
+{
+	SEAT_ITEM_ID = 1,
+	SEAT_SEAT,
+	SEAT_BLOCK,
+	SEAT_CAR,
+	SEAT_LABEL,
+	SEAT_TAKEN
+} SeatColumn;
+
+#define SEAT_COLUMNS	SEAT_TAKEN
 
 #endif							/* SECKILL_BASE_COLUMNS_H */

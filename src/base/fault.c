@@ -76,7 +76,11 @@ init(void)
 	SpinLockInit(&fault->mutex);
 }
 
-const SeckillShmem seckill_fault_shmem = {NULL, request, init};
+const SeckillShmem seckill_fault_shmem = {
+	.tranche = NULL,
+	.request = request,
+	.init = init
+};
 
 /* Is the fault armed for this process?  Under the mutex. */
 static bool

@@ -35,6 +35,7 @@ double		seckill_user_rate = 0;
 int			seckill_user_burst = 10;
 int			seckill_max_users = 65536;
 int			seckill_max_waiters = 0;
+int			seckill_seat_memory = 8192;
 
 static const struct config_enum_entry mode_options[] = {
 	{"none", SECKILL_MODE_NONE, false},
@@ -72,6 +73,11 @@ define_sizes(void)
 							"Beyond it, a user whose bucket is soon full again is no longer counted.",
 							&seckill_max_users, 65536, 1, 100000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.seat_memory",
+							"Memory for the seat maps of items with seats.",
+							"Items whose map has no room are sold from their rows.  0: no maps.",
+							&seckill_seat_memory, 8192, 0, 4 * 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
 /*

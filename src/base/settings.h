@@ -25,6 +25,7 @@ extern double seckill_user_rate;
 extern int	seckill_user_burst;
 extern int	seckill_max_users;
 extern int	seckill_max_waiters;
+extern int	seckill_seat_memory;
 extern void seckill_settings_define(void);
 
 #endif							/* SECKILL_BASE_SETTINGS_H */

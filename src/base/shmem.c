@@ -35,14 +35,22 @@ request_locks(void)
 {
 	for (int i = 0; i < ndescriptors; i++)
 		if (descriptors[i]->tranche != NULL)
-			RequestNamedLWLockTranche(descriptors[i]->tranche, 1);
+			RequestNamedLWLockTranche(descriptors[i]->tranche,
+									  Max(descriptors[i]->nlocks, 1));
+}
+
+/* Return LWLock i of a descriptor; for its init(). */
+LWLock *
+seckill_shmem_lock_number(const SeckillShmem *shmem, int i)
+{
+	return &GetNamedLWLockTranche(shmem->tranche)[i].lock;
 }
 
 /* Return the LWLock of a descriptor; for its init(). */
 LWLock *
 seckill_shmem_lock(const SeckillShmem *shmem)
 {
-	return &GetNamedLWLockTranche(shmem->tranche)->lock;
+	return seckill_shmem_lock_number(shmem, 0);
 }
 
 /* PostgreSQL 19 and later */

@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/number_set.h"
 #include "sale/await.h"
+#include "sale/book_batch.h"
 #include "sale/decide.h"
 #include "sale/item_lock.h"
 #include "sale/limits.h"
@@ -346,7 +347,11 @@ admit(ItemBatch *part, const SaleRules *rules, bool may_wait,
 
 	memcpy(all, part->first, n * sizeof(Purchase *));
 	for (int i = 0; i < n; i++)
+	{
 		all[i]->rules = *rules;
+		if (rules->legs > 0 || all[i]->trip.to > 0)
+			seckill_rules_check_kind(all[i]);
+	}
 	part->n = seckill_limits_admit_requests(part->first, part->n, may_wait);
 	part->n = seckill_limits_admit_users(part->first, part->n, may_wait);
 	for (int i = 0; i < n; i++)
@@ -455,6 +460,11 @@ decide_unlocked(ItemBatch *parts, int n, const BuyerCallbacks *buyers)
 		if (!locked[i])
 			continue;
 		admit(&parts[i], &rows[i].rules, false, buyers);
+		if (rows[i].rules.legs > 0)
+		{
+			seckill_book_batch(parts[i].first, parts[i].n, false, buyers);
+			continue;
+		}
 		decide_item(&parts[i], &rows[i], false, buyers);
 		if (sale->from_lease > 0)
 			seckill_decide_end(sale, ids[i]);
@@ -490,6 +500,11 @@ decide_waiting(ItemBatch *part, const BuyerCallbacks *buyers)
 		return;
 	for (int i = 0; i < part->n; i++)
 		part->first[i]->rules = row.rules;
+	if (row.rules.legs > 0)
+	{
+		seckill_book_batch(part->first, part->n, true, buyers);
+		return;
+	}
 	decide_item(part, &row, true, buyers);
 	seckill_decide_end(&part->sale, part->item_id);
 }

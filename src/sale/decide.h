@@ -7,16 +7,8 @@
 
 #include "datatype/timestamp.h"
 
+#include "sale/buyers.h"
 #include "seckill.h"
-
-/* How the purchases of a queue are decided while their buyers may leave it. */
-typedef struct BuyerCallbacks
-{
-	/* keep the buyer from leaving; false if it has left */
-	bool		(*take) (const Purchase *p);
-	/* let the buyer leave again */
-	void		(*put_back) (const Purchase *p);
-} BuyerCallbacks;
 
 /* A locked row while purchases are decided on it. */
 typedef struct Sale

@@ -183,6 +183,8 @@ lock_and_settle(Purchase *p, int64 item_id, ItemRow *row)
 	p->entry = seckill_entry_find(item_id);
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row(item_id, row);
+	if (row->rules.legs > 0)
+		seckill_has_seats(item_id);
 	seckill_settle(p, row);
 }
 
@@ -472,7 +474,10 @@ time_of(const ItemDetails *item, int setting, TimestampTz if_null)
 		DatumGetTimestampTz(item->settings[setting]);
 }
 
-/* Return the state of the sale, by the words of the view seckill.stock. */
+/*
+ * Return the state of the sale, by the words of the view seckill.stock.  An
+ * item with seats is on sale until it ends.
+ */
 const char *
 seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 {
@@ -488,7 +493,8 @@ seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 		case RULES_ENDED:
 			return "ended";
 		default:
-			return units->available + units->held + units->unsettled > 0 ?
+			return !item->nulls[SETTING_LEGS] ||
+				units->available + units->held + units->unsettled > 0 ?
 				"on_sale" : "sold_out";
 	}
 }

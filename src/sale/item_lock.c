@@ -48,10 +48,19 @@ seckill_item_lock_has_row(int64 item_id)
 void
 seckill_item_lock_acquire(int64 item_id)
 {
+	if (!seckill_item_lock_has_row(item_id))
+		seckill_item_lock_queue(item_id);
+}
+
+/*
+ * Take the item lock as a queue for something else than the row, which the
+ * caller does not lock.
+ */
+void
+seckill_item_lock_queue(int64 item_id)
+{
 	LOCKTAG		tag;
 
-	if (seckill_item_lock_has_row(item_id))
-		return;
 	seckill_lock_tag(&tag, item_id, SECKILL_LOCK_ITEM);
 	(void) seckill_lock_acquire(&tag, ExclusiveLock, true);
 	SECKILL_FAULT("item lock taken");

@@ -137,6 +137,33 @@ is_retry(const Purchase *p, int64 user_id, int32 quantity)
 	return p->user_id == user_id && p->quantity == quantity;
 }
 
+/* Is the seat among the pieces? */
+static bool
+has_seat(const SeatPiece *pieces, int n, int32 seat)
+{
+	for (int i = 0; i < n; i++)
+		if (pieces[i].seat == seat)
+			return true;
+	return false;
+}
+
+/* Did the order of the request book the trip of p, and the seats it names? */
+static bool
+is_same_booking(const Purchase *p, const OrderOfRequest *order)
+{
+	uint64		legs = 0;
+
+	for (int i = 0; i < order->npieces; i++)
+		legs |= order->pieces[i].legs;
+	if (legs != (p->trip.to == 0 ? 0 :
+				 seat_trip_legs(p->trip.from, p->trip.to)))
+		return false;
+	for (int i = 0; p->named_seats != NULL && i < p->quantity; i++)
+		if (!has_seat(order->pieces, order->npieces, p->named_seats[i]))
+			return false;
+	return true;
+}
+
 /*
  * Answer p with the order of its request; return false if there is none.
  * Waits until that order is on disk, and makes the commit of this transaction
@@ -149,7 +176,8 @@ answer(OrderScan *scan, Purchase *p)
 
 	if (!seckill_order_scan_requested(scan, p->item_id, &p->request_id, &order))
 		return false;
-	if (!is_retry(p, order.user_id, order.quantity))
+	if (!is_retry(p, order.user_id, order.quantity) ||
+		!is_same_booking(p, &order))
 	{
 		p->outcome = SECKILL_REQUEST_REUSED;
 		return true;
@@ -273,7 +301,8 @@ answer_duplicate(Purchase *p)
 {
 	const Purchase *first = p->duplicate_of;
 
-	if (is_retry(p, first->user_id, first->quantity))
+	if (is_retry(p, first->user_id, first->quantity) &&
+		p->trip.from == first->trip.from && p->trip.to == first->trip.to)
 	{
 		p->outcome = first->outcome;
 		p->order_id = first->order_id;

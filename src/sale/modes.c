@@ -30,6 +30,7 @@
 #include "base/number_set.h"
 #include "base/settings.h"
 #include "sale/await.h"
+#include "sale/book.h"
 #include "sale/decide.h"
 #include "sale/item_lock.h"
 #include "sale/modes.h"
@@ -566,13 +567,14 @@ run(SeckillMode mode, Purchase **list, int n)
 }
 
 /*
- * Serve a list of purchases of one item, which share the entry of the first.
- * Sets the outcome of each, and may reorder the list.
+ * Serve a list of purchases of one item, which share the entry of the first,
+ * or one booking.  Sets the outcome of each, and may reorder the list.
  */
 void
 seckill_modes_run(Purchase **list, int n)
 {
-	SeckillMode mode = choose(list, n);
+	bool		books = list[0]->rules.legs > 0;
+	SeckillMode mode = books ? seckill_book_mode(list[0]) : choose(list, n);
 
 	list[0]->batch_size = n;
 	for (int i = 0; i < n; i++)
@@ -583,6 +585,9 @@ seckill_modes_run(Purchase **list, int n)
 		return;
 	}
 	seckill_change_begin_work(list[0]->item_id);
-	run(mode, list, n);
+	if (books)
+		seckill_book_run(list[0]);
+	else
+		run(mode, list, n);
 	seckill_change_end_work(1);
 }

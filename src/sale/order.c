@@ -25,6 +25,8 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/seat_fit.h"
+#include "sale/book.h"
 #include "sale/decide.h"
 #include "sale/item_lock.h"
 #include "sale/limits.h"
@@ -36,9 +38,12 @@
 #include "table/items.h"
 #include "table/numbered_items.h"
 #include "table/orders.h"
+#include "table/relation.h"
 #include "table/row_lock.h"
+#include "table/seats.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
+#include "xact/seat_hold.h"
 #include "xact/standby.h"
 
 /* SQLSTATEs of a refusal, one for each state of the order. */
@@ -55,8 +60,8 @@ lock_order(int64 item_id, int64 order_id, OrderRow *order)
 }
 
 /*
- * Sell the units of an expired order again, as mode pessimistic does, and
- * within the limit of its user.  The order was made while the sale was open,
+ * Sell the units of an expired order again, as mode pessimistic does, or the
+ * same seats, and within the limit of its user.  The order was made while the sale was open,
  * so the window is not checked.  Returns false if the limit is reached or the
  * item is sold out.
  */
@@ -72,6 +77,8 @@ sell_again(Purchase *p)
 	p->rules = row.rules;
 	if (seckill_limits_admit_users(list, 1, true) == 0)
 		return false;
+	if (p->npieces > 0)
+		return seckill_book_take(p->item_id, p->pieces, p->npieces);
 	seckill_item_lock_acquire(p->item_id);
 	seckill_item_lock_row(p->item_id, &row);
 	p->rules = row.rules;
@@ -90,7 +97,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 {
 	Purchase	p = {.item_id = item_id,.user_id = order->user_id,
 		.quantity = order->quantity,.ordered_at = order->created_at,
-	.selling_mode = SECKILL_MODE_PESSIMISTIC};
+		.selling_mode = SECKILL_MODE_PESSIMISTIC,
+	.pieces = order->pieces,.npieces = order->npieces};
 	bool		sold;
 
 	p.entry = seckill_entry_find(item_id);
@@ -143,6 +151,19 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 }
 
 /*
+ * Return seats of orders of one item that are no longer live; puts the pieces
+ * in order.  Waits for the rows of the seats and locks them.
+ */
+static void
+return_seats(int64 item_id, SeatPiece *pieces, int n)
+{
+	n = seat_merge(pieces, n);
+	seckill_relation_lock_seats();
+	seckill_seats_return(item_id, pieces, n);
+	seckill_seat_hold_return(item_id, pieces, n);
+}
+
+/*
  * Return the units of orders that are no longer live to their item's row.
  * Waits for the row and locks it.
  */
@@ -152,6 +173,8 @@ seckill_order_return_units(int64 item_id, const ReturnedUnits *returned)
 	ItemRow		row;
 	int64		units = returned->units;
 
+	if (returned->npieces > 0)
+		return_seats(item_id, returned->pieces, returned->npieces);
 	if (units == 0)
 		return;
 	if (units > PG_INT32_MAX)
@@ -172,8 +195,10 @@ static void
 cancel(int64 item_id, int64 order_id, OrderRow *order)
 {
 	ReturnedUnits returned = {
-		.units = order->quantity,
-		.numbers = order->unit != 0 ? &order->unit : NULL
+		.units = order->npieces > 0 ? 0 : order->quantity,
+		.numbers = order->unit != 0 ? &order->unit : NULL,
+		.pieces = order->pieces,
+		.npieces = order->npieces
 	};
 	bool		stays = seckill_unit_stays(item_id, order);
 
@@ -182,7 +207,8 @@ cancel(int64 item_id, int64 order_id, OrderRow *order)
 	SECKILL_FAULT("order cancelled");
 	if (!stays)
 	{
-		seckill_item_lock_acquire(item_id);
+		if (returned.units > 0)
+			seckill_item_lock_acquire(item_id);
 		seckill_order_return_units(item_id, &returned);
 	}
 	seckill_change_end_work(1);

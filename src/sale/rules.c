@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "base/check.h"
 #include "base/fault.h"
 #include "base/settings.h"
 #include "sale/await.h"
@@ -72,6 +73,33 @@ seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 }
 
 /*
+ * Raise an error if the item has seats and p wants units, or vice versa, or if
+ * the trip of a booking does not end on the item's line.
+ */
+void
+seckill_rules_check_kind(const Purchase *p)
+{
+	if (p->rules.legs > 0 && p->trip.to == 0)
+		seckill_has_seats(p->item_id);
+	if (p->rules.legs == 0 && p->trip.to > 0)
+		seckill_has_units(p->item_id);
+	if (p->trip.to > p->rules.legs)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("to_stop must be at most %d", p->rules.legs),
+				 errdetail("Item " INT64_FORMAT " has so many legs.",
+						   p->item_id)));
+}
+
+/* Seats must be booked, and units bought. */
+static void
+check_kind(const Purchase *p)
+{
+	if (unlikely((p->rules.legs | p->trip.to) != 0))
+		seckill_rules_check_kind(p);
+}
+
+/*
  * Check the window by the latest row, and store the rules in the entry, which
  * is made if there is none.  An item that does not exist gets no entry.
  * Before a purchase is queued, the read keeps no lock, as the caller is going
@@ -93,6 +121,7 @@ check_row(Purchase *p)
 	else
 		seckill_cache_store_rules(p->entry, generation, &row, p->called_at);
 	p->rules = row.rules;
+	check_kind(p);
 	return seckill_rules_check_window(&row.rules, p->called_at);
 }
 
@@ -163,6 +192,7 @@ check(Purchase *p)
 	else
 	{
 		p->rules = cached.rules;
+		check_kind(p);
 		answer = seckill_rules_check_window(&cached.rules, now);
 	}
 	SECKILL_FAULT("rules known");

@@ -24,6 +24,7 @@ typedef enum RulesAnswer
 extern SeckillOutcome seckill_rules_refusal(RulesAnswer answer);
 extern RulesAnswer seckill_rules_check_window(const SaleRules *rules,
 											  TimestampTz now);
+extern void seckill_rules_check_kind(const Purchase *p);
 extern RulesAnswer seckill_rules_check(Purchase *p);
 extern RulesAnswer seckill_rules_check_all(Purchase **list, int n);
 extern bool seckill_rules_has_token(Purchase *p);

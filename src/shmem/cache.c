@@ -152,7 +152,11 @@ init(void)
 		init_backend(&seckill_cache_backends[i]);
 }
 
-const SeckillShmem seckill_cache_shmem = {"seckill_cache", request, init};
+const SeckillShmem seckill_cache_shmem = {
+	.tranche = "seckill_cache",
+	.request = request,
+	.init = init
+};
 
 /* Is the library preloaded, so that there is a cache? */
 bool

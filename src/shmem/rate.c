@@ -123,7 +123,11 @@ init(void)
 		SpinLockInit(&shared->sets[i].set.mutex);
 }
 
-const SeckillShmem seckill_rate_shmem = {NULL, request, init};
+const SeckillShmem seckill_rate_shmem = {
+	.tranche = NULL,
+	.request = request,
+	.init = init
+};
 
 
 /*

@@ -118,7 +118,11 @@ init(void)
 		init_ring(&seckill_rings->rings[i]);
 }
 
-const SeckillShmem seckill_ring_shmem = {"seckill_ring", request, init};
+const SeckillShmem seckill_ring_shmem = {
+	.tranche = "seckill_ring",
+	.request = request,
+	.init = init
+};
 
 
 /*
@@ -354,6 +358,7 @@ seckill_ring_put(Ring *ring, const Purchase *p, int waiter, uint64 *ticket)
 	cell->quantity = p->quantity;
 	cell->has_request = p->has_request;
 	cell->request_id = p->request_id;
+	cell->trip = p->trip;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, CELL_READY));

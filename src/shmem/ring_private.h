@@ -56,6 +56,7 @@ typedef struct RingCell
 	pg_uuid_t	request_id;
 	bool		has_request;
 	int32		unit;			/* see Purchase */
+	SeatTrip	trip;
 } RingCell;
 
 /* The error of a purchase; the oldest is overwritten. */

@@ -220,6 +220,7 @@ seckill_ring_read(RingRange *range, Purchase *jobs, int max,
 		jobs[n].quantity = cell->quantity;
 		jobs[n].has_request = cell->has_request;
 		jobs[n].request_id = cell->request_id;
+		jobs[n].trip = cell->trip;
 		jobs[n].mode = jobs[n].selling_mode = SECKILL_MODE_QUEUE;
 		jobs[n].outcome = SECKILL_QUEUED;
 		n++;

@@ -107,7 +107,9 @@ init(void)
 }
 
 const SeckillShmem seckill_schedule_shmem = {
-	"seckill_schedule", request, init
+	.tranche = "seckill_schedule",
+	.request = request,
+	.init = init
 };
 
 

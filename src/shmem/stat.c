@@ -88,7 +88,11 @@ init(void)
 		databases[i].database.dbid = InvalidOid;
 }
 
-const SeckillShmem seckill_stat_shmem = {"seckill_stats", request, init};
+const SeckillShmem seckill_stat_shmem = {
+	.tranche = "seckill_stats",
+	.request = request,
+	.init = init
+};
 
 
 /*

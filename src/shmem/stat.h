@@ -30,10 +30,14 @@ typedef enum SeckillStat
 	SECKILL_STAT_EXPIRED,		/* orders */
 	SECKILL_STAT_EXPIRY_BATCHES,
 	SECKILL_STAT_PREWARMS,
-	SECKILL_STAT_RELEASES
+	SECKILL_STAT_RELEASES,
+	/* any process, about seats */
+	SECKILL_STAT_MAP_LOADS,
+	SECKILL_STAT_MAP_CORRECTIONS,
+	SECKILL_STAT_SEATS_MISSED
 } SeckillStat;
 
-#define SECKILL_STATS	(SECKILL_STAT_RELEASES + 1)
+#define SECKILL_STATS	(SECKILL_STAT_SEATS_MISSED + 1)
 
 /* Counters of an item in one mode, in the order of the view's columns. */
 typedef enum CallStat

@@ -86,6 +86,7 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 	rules->user_burst = DatumGetInt32(seckill_item_column(c, ITEM_USER_BURST, 0));
 	rules->max_waiters =
 		DatumGetInt32(seckill_item_column(c, ITEM_MAX_WAITERS, Int32GetDatum(-1)));
+	rules->legs = DatumGetInt32(seckill_item_column(c, ITEM_LEGS, 0));
 	rules->numbered = DatumGetBool(seckill_item_column(c, ITEM_NUMBERED, 0));
 	rules->fragmented = rules->numbered && is_fragmented(c);
 	rules->tells_pending = rules->numbered &&

@@ -19,11 +19,13 @@
 /* The settings of an item, in the order of ItemSetting. */
 #define SETTING_COLUMNS \
 	"title, starts_at, ends_at, per_user_limit, limit_window, require_token," \
-	" pay_within, user_rate, user_burst, max_waiters, numbered, reveal_on"
+	" pay_within, user_rate, user_burst, max_waiters, numbered, reveal_on," \
+	" legs"
 
 #define SETTING_TYPES \
 	TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INTERVALOID, BOOLOID, \
-	INTERVALOID, FLOAT4OID, INT4OID, INT4OID, BOOLOID, STATE_TYPE
+	INTERVALOID, FLOAT4OID, INT4OID, INT4OID, BOOLOID, STATE_TYPE, \
+	INT4OID
 
 /*
  * Run a statement that writes settings.  Its arguments are the item, the
@@ -57,9 +59,9 @@ run_as_administrator(SqlPlan *plan, int64 item_id, const ItemDetails *item)
 static SqlPlan insert_item_plan = {
 	.sql = "INSERT INTO seckill.items (item_id, " SETTING_COLUMNS ", stock)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-	" $14)"
+	" $14, $15)"
 	" ON CONFLICT (item_id) DO NOTHING",
-	.nargs = 14,
+	.nargs = 15,
 	.types = {INT8OID, SETTING_TYPES, INT4OID}
 };
 
@@ -74,9 +76,9 @@ static SqlPlan change_item_plan = {
 	.sql = "UPDATE seckill.items SET title = $2, starts_at = $3, ends_at = $4,"
 	" per_user_limit = $5, limit_window = $6, require_token = $7,"
 	" pay_within = $8, user_rate = $9, user_burst = $10, max_waiters = $11,"
-	" numbered = $12, reveal_on = $13"
+	" numbered = $12, reveal_on = $13, legs = $14"
 	" WHERE item_id" EQ "$1",
-	.nargs = 13,
+	.nargs = 14,
 	.types = {INT8OID, SETTING_TYPES}
 };
 

@@ -19,10 +19,11 @@ typedef enum ItemSetting
 	SETTING_USER_BURST,
 	SETTING_MAX_WAITERS,
 	SETTING_NUMBERED,
-	SETTING_REVEAL_ON
+	SETTING_REVEAL_ON,
+	SETTING_LEGS
 } ItemSetting;
 
-#define ITEM_SETTINGS	(SETTING_REVEAL_ON + 1)
+#define ITEM_SETTINGS	(SETTING_LEGS + 1)
 
 /* The settings and units of an item. */
 typedef struct ItemDetails

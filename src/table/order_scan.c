@@ -21,6 +21,7 @@
 
 #include "base/columns.h"
 #include "base/compat.h"
+#include "table/booking_insert.h"
 #include "table/order_scan.h"
 #include "table/relation.h"
 
@@ -138,6 +139,19 @@ order_xmin(OrderScan *s)
 														 NULL)->t_data);
 }
 
+/* Read the seats of the order that was found; 0 if it has units. */
+static int
+read_pieces(OrderScan *s, SeatPiece **pieces)
+{
+	bool		no_seats;
+	bool		no_legs;
+	Datum		seats = slot_getattr(s->slot, ORDER_SEATS, &no_seats);
+	Datum		legs = slot_getattr(s->slot, ORDER_SEAT_LEGS, &no_legs);
+
+	return no_seats || no_legs ? 0 :
+		seckill_booking_read_arrays(seats, legs, pieces);
+}
+
 /* Find the order that a request has made; false if there is none. */
 bool
 seckill_order_scan_requested(OrderScan *s, int64 item_id,
@@ -150,5 +164,6 @@ seckill_order_scan_requested(OrderScan *s, int64 item_id,
 	order->user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));
 	order->quantity = DatumGetInt32(order_column(s, ORDER_QUANTITY));
 	order->xmin = order_xmin(s);
+	order->npieces = read_pieces(s, &order->pieces);
 	return true;
 }

@@ -9,6 +9,9 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/compat.h"
+#include "base/seat_bits.h"
+
 /* The order that a request has made. */
 typedef struct OrderOfRequest
 {
@@ -16,6 +19,8 @@ typedef struct OrderOfRequest
 	int64		user_id;
 	int32		quantity;
 	TransactionId xmin;			/* the transaction that wrote it */
+	SeatPiece  *pieces;			/* of a booking */
+	int			npieces;		/* 0: it has units */
 } OrderOfRequest;
 
 typedef struct OrderScan OrderScan;

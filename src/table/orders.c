@@ -18,6 +18,7 @@
 #include "base/catalog.h"
 #include "base/check.h"
 #include "seckill.h"
+#include "table/booking_insert.h"
 #include "table/orders.h"
 #include "table/plan.h"
 
@@ -144,9 +145,23 @@ has_order(int64 item_id, int64 order_id)
 								   seckill_catalog()->orders_owner) > 0;
 }
 
+/*
+ * Read seats and seat_legs, which are column and column + 1 of row i of the
+ * last result, into new pieces; returns how many, 0 for an order of units.
+ */
+static int
+read_pieces(uint64 i, int column, SeatPiece **pieces)
+{
+	Datum		seats = seckill_plan_result_column(i, column, 0);
+	Datum		legs = seckill_plan_result_column(i, column + 1, 0);
+
+	return seats != 0 && legs != 0 ?
+		seckill_booking_read_arrays(seats, legs, pieces) : 0;
+}
+
 static SqlPlan lock_order_plan = {
-	.sql = "SELECT user_id, quantity, state, created_at, unit"
-	" FROM seckill.orders"
+	.sql = "SELECT user_id, quantity, state, created_at, unit, seats,"
+	" seat_legs FROM seckill.orders"
 	" WHERE " ONE_ORDER " FOR NO KEY UPDATE",
 	.nargs = 2,
 	.types = {INT8OID, INT8OID}
@@ -173,6 +188,7 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 	row->state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
 	row->unit = DatumGetInt32(seckill_plan_result_column(0, 5, 0));
 	row->created_at = DatumGetTimestampTz(seckill_plan_result_column(0, 4, TimestampTzGetDatum(0)));
+	row->npieces = read_pieces(0, 6, &row->pieces);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
@@ -228,7 +244,7 @@ seckill_orders_cancel(int64 item_id, int64 order_id, bool keeps_unit)
 	" FOR NO KEY UPDATE SKIP LOCKED)" \
 	" UPDATE seckill.orders o SET state = 'expired', limited = false" also \
 	" FROM late WHERE o.ctid" EQ "late.ctid" \
-	" RETURNING o.state, o.quantity, late.unit"
+	" RETURNING o.state, o.quantity, late.unit, o.seats, o.seat_legs"
 
 static SqlPlan expire_plan = {
 	.sql = EXPIRE(""),
@@ -242,10 +258,35 @@ static SqlPlan expire_numbered_plan = {
 	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 };
 
-/* Add the units of order i of the result to the returned ones. */
+/*
+ * Add the seats of order i of the result to the returned ones; false if it is
+ * an order of units.
+ */
+static bool
+add_pieces(uint64 i, ReturnedUnits *returned)
+{
+	SeatPiece  *pieces;
+	int			n = read_pieces(i, 4, &pieces);
+
+	if (n == 0)
+		return false;
+	returned->pieces = returned->npieces == 0 ?
+		palloc(n * sizeof(SeatPiece)) :
+		repalloc(returned->pieces,
+				 (returned->npieces + n) * sizeof(SeatPiece));
+	memcpy(returned->pieces + returned->npieces, pieces,
+		   n * sizeof(SeatPiece));
+	returned->npieces += n;
+	pfree(pieces);
+	return true;
+}
+
+/* Add the units or seats of order i of the result to the returned ones. */
 static void
 add_returned(uint64 i, ReturnedUnits *returned)
 {
+	if (add_pieces(i, returned))
+		return;
 	if (returned->numbers == NULL)
 		returned->units += DatumGetInt32(seckill_plan_result_column(i, 2, 0));
 	else
@@ -256,7 +297,7 @@ add_returned(uint64 i, ReturnedUnits *returned)
 /*
  * Of the given orders of an item, expire those that are still overdue and that
  * no other transaction has locked.  Orders with numbers keep them if
- * keep_units is true.  Returns how many expired, and their units.
+ * keep_units is true.  Returns how many expired, and their units or seats.
  */
 int
 seckill_orders_expire(int64 item_id, bool numbered, bool keep_units,
@@ -267,6 +308,7 @@ seckill_orders_expire(int64 item_id, bool numbered, bool keep_units,
 	int			expired;
 
 	returned->units = 0;
+	returned->npieces = 0;
 	returned->numbers = numbered ? palloc(n * sizeof(int32)) : NULL;
 	args[0] = Int64GetDatum(item_id);
 	args[1] = seckill_due_numbers(orders, n);

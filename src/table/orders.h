@@ -20,13 +20,17 @@ typedef struct OrderRow
 	OrderState	state;
 	TimestampTz created_at;
 	int32		unit;			/* number of its unit; 0: none */
+	SeatPiece  *pieces;			/* its seats */
+	int			npieces;		/* 0: it has units */
 } OrderRow;
 
-/* Units that orders have given up. */
+/* Units, or seats, that orders have given up. */
 typedef struct ReturnedUnits
 {
 	int64		units;
 	int32	   *numbers;		/* NULL: the units are alike */
+	SeatPiece  *pieces;			/* of seats, as they come */
+	int			npieces;
 } ReturnedUnits;
 
 /* The number of columns that seckill_orders_read() reads. */

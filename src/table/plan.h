@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 
-#define MAX_ARGS	14
+#define MAX_ARGS	16
 
 /* Placeholders for our own types, whose OIDs are known at run time only. */
 #define MODE_TYPE	InvalidOid
@@ -39,6 +39,8 @@ typedef struct SqlPlan
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 #define XOR		" OPERATOR(pg_catalog.#) "
+#define BITAND	" OPERATOR(pg_catalog.&) "
+#define BITOR	" OPERATOR(pg_catalog.|) "
 #define CONTAINS	" OPERATOR(pg_catalog.@>) "
 
 /* The user to return to, while we run as an owner of the tables. */

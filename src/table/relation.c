@@ -89,6 +89,35 @@ seckill_relation_open_units_key(void)
 	return index_open(seckill_catalog()->units_key, AccessShareLock);
 }
 
+/*
+ * Open seckill.seats for reading.  What this transaction has written so far is
+ * visible to a snapshot that is taken after that.
+ */
+Relation
+seckill_relation_open_seats(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->seats, AccessShareLock);
+}
+
+/* Open the primary key of seckill.seats for reading. */
+Relation
+seckill_relation_open_seats_key(void)
+{
+	return index_open(seckill_catalog()->seats_key, AccessShareLock);
+}
+
+/*
+ * Lock seckill.orders and seckill.seats for writing until the end of the
+ * transaction, in the order in which TRUNCATE of all tables locks them.
+ */
+void
+seckill_relation_lock_seats(void)
+{
+	LockRelationOid(seckill_catalog()->orders, RowExclusiveLock);
+	LockRelationOid(seckill_catalog()->seats, RowExclusiveLock);
+}
+
 /* Lock both tables for reading until the end of the transaction. */
 void
 seckill_relation_lock_to_read(void)

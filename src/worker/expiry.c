@@ -15,7 +15,7 @@
 #include "worker/due_work.h"
 #include "worker/expiry.h"
 
-/* Expire orders of an item; *moved has the units to be returned. */
+/* Expire orders of an item; *moved has the units or seats to be returned. */
 static int
 expire_orders(int64 item_id, const DueKey *orders, int n, TimestampTz now,
 			  void **moved)
@@ -23,7 +23,7 @@ expire_orders(int64 item_id, const DueKey *orders, int n, TimestampTz now,
 	ReturnedUnits *returned = palloc(sizeof(ReturnedUnits));
 	int			expired = seckill_unit_expire(item_id, orders, n, now, returned);
 
-	if (returned->units > 0)
+	if (returned->units > 0 || returned->npieces > 0)
 		*moved = returned;
 	return expired;
 }

@@ -24,6 +24,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
@@ -32,6 +33,7 @@
 #include "shmem/cache_scan.h"
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
+#include "shmem/seat_map.h"
 #include "shmem/stat.h"
 #include "xact/changes.h"
 
@@ -233,6 +235,16 @@ seckill_change_note_row(int64 item_id, RowState state)
 	nrows++;
 }
 
+/* Note that this transaction may have changed any row. */
+void
+seckill_change_note_all_rows(void)
+{
+	if (!seckill_cache_ready())
+		return;
+	changed_items = seckill_catalog()->items;
+	more_locked = more_changed = true;
+}
+
 /*
  * Is the row in this state, or, because the list was full, may it be?  A
  * changed row is in state ROW_LOCKED, too.
@@ -309,19 +321,29 @@ void
 seckill_change_announce(void)
 {
 	if (more_changed)
+	{
 		seckill_cache_rows_changed(changed_items);
+		seckill_seat_map_drop_table(MyDatabaseId, changed_items);
+	}
 	else
 		for (int i = 0; i < nrows; i++)
 			if (rows[i].state == ROW_CHANGED)
+			{
 				seckill_cache_row_changed(changed_items, rows[i].item_id);
+				seckill_seat_map_drop(changed_items, rows[i].item_id);
+			}
 	for (int i = 0; i < nemptied; i++)
+	{
 		seckill_cache_drop_table(emptied[i].items);
+		seckill_seat_map_drop_table(MyDatabaseId, emptied[i].items);
+	}
 	if (OidIsValid(dropped_database))
 	{
 		seckill_cache_drop_database(dropped_database);
 		seckill_schedule_drop_database(dropped_database);
 		seckill_ring_drop_database(dropped_database);
 		seckill_stat_drop_database(dropped_database);
+		seckill_seat_map_drop_table(dropped_database, InvalidOid);
 	}
 }
 

@@ -22,6 +22,7 @@ extern bool seckill_change_at_work(int64 item_id);
 extern bool seckill_change_is_own(int64 item_id);
 extern bool seckill_change_in_own(void);
 extern void seckill_change_note_row(int64 item_id, RowState state);
+extern void seckill_change_note_all_rows(void);
 extern bool seckill_change_locked_row(int64 item_id);
 extern bool seckill_change_changed_row(int64 item_id);
 extern void seckill_change_note_emptied(Oid items);
