@@ -364,6 +364,9 @@ CREATE TRIGGER items_update AFTER UPDATE ON seckill.items
 CREATE TRIGGER items_delete BEFORE DELETE ON seckill.items
     FOR EACH ROW EXECUTE FUNCTION @extschema@.seckill_items_delete();
 
+CREATE TRIGGER items_deleted AFTER DELETE ON seckill.items
+    FOR EACH ROW EXECUTE FUNCTION @extschema@.seckill_items_delete();
+
 CREATE TRIGGER items_truncate AFTER TRUNCATE ON seckill.items
     FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
 

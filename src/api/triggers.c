@@ -335,9 +335,6 @@ check_no_orders(int64 item_id)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("item " INT64_FORMAT " still has orders", item_id),
 				 errhint("Set ends_at to end its sale, or delete its orders first.")));
-	seckill_units_delete(item_id);
-	seckill_releases_delete(item_id);
-	seckill_seats_delete(item_id);
 	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -360,8 +357,25 @@ check_not_at_work(int64 item_id)
 }
 
 /*
- * Trigger on seckill.items: BEFORE DELETE FOR EACH ROW.  DELETE has locked the
- * row before it fires.
+ * Delete the units, releases and seats of an item that is deleted.  This is not done
+ * before: a trigger of the application's may have kept the item.
+ */
+static void
+delete_parts(int64 item_id)
+{
+	TableCaller caller;
+
+	seckill_table_begin(&caller);
+	seckill_units_delete(item_id);
+	seckill_releases_delete(item_id);
+	seckill_seats_delete(item_id);
+	SECKILL_FAULT("parts of an item deleted");
+	seckill_table_end(&caller);
+}
+
+/*
+ * Trigger on seckill.items: BEFORE and AFTER DELETE FOR EACH ROW.  DELETE has
+ * locked the row before the first one fires.
  */
 Datum
 seckill_items_delete(PG_FUNCTION_ARGS)
@@ -369,11 +383,18 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 	TriggerData *trigger = seckill_trigger_data(fcinfo, "seckill_items_delete");
 	int64		item_id;
 
-	seckill_trigger_check(seckill_trigger_fired(trigger, BEFORE_DELETE_ROW) &&
-				   seckill_trigger_is_on(trigger, seckill_catalog()->items),
-				   "seckill_items_delete",
-				   "BEFORE DELETE on seckill.items, FOR EACH ROW");
+	seckill_trigger_check((seckill_trigger_fired(trigger, BEFORE_DELETE_ROW) ||
+						   seckill_trigger_fired(trigger, AFTER_DELETE_ROW)) &&
+						  seckill_trigger_is_on(trigger, seckill_catalog()->items),
+						  "seckill_items_delete",
+						  "BEFORE or AFTER DELETE on seckill.items, FOR EACH ROW");
 	item_id = seckill_trigger_number(trigger, trigger->tg_trigtuple, "item_id");
+	if (TRIGGER_FIRED_AFTER(trigger->tg_event))
+	{
+		if (!seckill_trigger_is_replica())
+			delete_parts(item_id);
+		return PointerGetDatum(NULL);
+	}
 	if (!seckill_trigger_is_replica())
 	{
 		check_not_at_work(item_id);

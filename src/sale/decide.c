@@ -164,9 +164,11 @@ static SeckillOutcome
 find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 {
 	ItemRow    *row = &sale->row;
+	int64		lease_id = row->lease_id;
 
 	seckill_settle(p, row);
-	find_left(sale);
+	if (row->lease_id != lease_id)
+		find_left(sale);		/* numbers came back to the row */
 	while (row->stock < p->quantity && !take_rest(sale, p, part))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -217,6 +219,7 @@ seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 	{
 		int32		from_row = p->quantity - part.units;
 
+		p->unit = 0;
 		if (sale->left != NULL)
 			deal(sale, p, from_row, &part);
 		sale->row.stock -= from_row;
@@ -242,12 +245,17 @@ seckill_decide_any_time(Sale *sale, const ItemRow *row, Purchase *p)
 	return seckill_decide(sale, p, true);
 }
 
-/* Write what was sold to the row. */
+/*
+ * Write what was sold to the row.  Numbers of its stock are on their way then,
+ * until the orders have them; those of its lease are on hold.
+ */
 void
 seckill_decide_end(const Sale *sale, int64 item_id)
 {
 	if (sale->from_row == 0 && sale->from_lease == 0)
 		return;
+	if (sale->left != NULL)
+		seckill_change_note_moving(item_id, sale->row_numbers, sale->from_row);
 	if (sale->left != NULL)
 		seckill_numbered_sell_locked(item_id, sale->row_numbers,
 									 sale->from_row, sale->from_lease);
@@ -414,7 +422,10 @@ add_stock_sale(StockSales *sales, int64 item_id, const Sale *sale)
 	sales->ids[sales->n] = item_id;
 	sales->units[sales->n] = sale->from_row;
 	if (sales->numbers != NULL)
+	{
 		sales->numbers[sales->n] = sale->row_numbers;
+		seckill_change_note_moving(item_id, sale->row_numbers, sale->from_row);
+	}
 	sales->n++;
 }
 

@@ -229,19 +229,30 @@ sell_numbers(Purchase **list, int n, const ItemRow *row)
 	seckill_numbers_take(row->numbers, numbers, n);
 	for (int i = 0; i < n; i++)
 		list[i]->unit = numbers[i];
-	return seckill_numbered_sell_version(list[0]->item_id, row->version,
-										 numbers, n);
+	seckill_change_note_moving(list[0]->item_id, numbers, n);
+	if (seckill_numbered_sell_version(list[0]->item_id, row->version, numbers,
+									  n))
+		return true;
+	seckill_change_note_moving(list[0]->item_id, NULL, 0);
+	return false;
+}
+
+/* The same for units without numbers; an earlier try may have dealt some. */
+static bool
+sell_units(Purchase **list, int n, const ItemRow *row)
+{
+	for (int i = 0; i < n; i++)
+		list[i]->unit = 0;
+	return seckill_item_sell_version(list[0]->item_id, (int32) wanted(list, n),
+									 row->version);
 }
 
 /* Sell from the row alone, if the version is still the same. */
 static void
 buy_version(Purchase **list, int n, const ItemRow *row)
 {
-	Purchase   *p = list[0];
-
 	if (row->rules.numbered ? sell_numbers(list, n, row) :
-		seckill_item_sell_version(p->item_id, (int32) wanted(list, n),
-								  row->version))
+		sell_units(list, n, row))
 		sold(list, n);
 	else
 		set_outcome(list, n, SECKILL_CONFLICT);
@@ -479,8 +490,8 @@ buy_cache(Purchase **list, int n)
 	while ((k = take(list, n, &taken)) > 0)
 	{
 		SECKILL_FAULT("units held");
-		for (int i = 0; taken.numbers != NULL && i < k; i++)
-			list[i]->unit = taken.numbers[i];
+		for (int i = 0; i < k; i++)
+			list[i]->unit = taken.numbers != NULL ? taken.numbers[i] : 0;
 		if (seckill_orders_insert_fenced(list, k, taken.lease_id))
 		{
 			SECKILL_FAULT("order is behind the fence");

@@ -11,7 +11,8 @@
  * Pending and confirmed orders are live: they have their units, and count
  * against the limit of the user.  An order that stops being live returns its
  * units to the item's row, where they are on sale, in the transaction that
- * changes its state; only a number whose code was told stays (unit.c).  Its lease_id stays, to tell what the lease has sold.
+ * changes its state; only a number whose code was told stays (unit.c).  Its
+ * lease_id stays, to tell what the lease has sold.
  *
  * An order changes its state under its row lock, so of concurrent calls one
  * succeeds, and the others find the new state.  Locks are taken in the order
@@ -165,7 +166,9 @@ return_seats(int64 item_id, SeatPiece *pieces, int n)
 
 /*
  * Return the units of orders that are no longer live to their item's row.
- * Waits for the row and locks it.
+ * Waits for the row and locks it.  Raises a serialization failure if values are
+ * told before payment by now, and were not when the numbers were chosen: the
+ * buyer of a pending order may know a code.
  */
 void
 seckill_order_return_units(int64 item_id, const ReturnedUnits *returned)
@@ -183,6 +186,9 @@ seckill_order_return_units(int64 item_id, const ReturnedUnits *returned)
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
 	seckill_item_lock_row(item_id, &row);
+	if (row.rules.tells_pending && returned->numbers != NULL &&
+		!returned->tells_pending)
+		seckill_serialization_failure();	/* a code was told meanwhile */
 	if (returned->numbers != NULL)
 		seckill_numbered_add_stock(item_id, returned->numbers, (int32) units);
 	else
@@ -200,9 +206,12 @@ cancel(int64 item_id, int64 order_id, OrderRow *order)
 		.pieces = order->pieces,
 		.npieces = order->npieces
 	};
-	bool		stays = seckill_unit_stays(item_id, order);
+	bool		stays = seckill_unit_stays(item_id, order,
+										   &returned.tells_pending);
 
 	seckill_change_begin_work(item_id);
+	if (order->unit != 0)
+		seckill_change_note_moving(item_id, &order->unit, 1);
 	seckill_orders_cancel(item_id, order_id, stays);
 	SECKILL_FAULT("order cancelled");
 	if (!stays)

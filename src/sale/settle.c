@@ -9,8 +9,9 @@
  * that carry the lease are counted, and the others return to the row.
  *
  * Where units have numbers, the numbers to return are all that are nowhere
- * else: not on the row, not off sale and with no order.  Their count must
- * agree with the count of units.
+ * else: not on the row, not off sale, with no order, and not on their way in a
+ * call of this session whose statement has fired the trigger that settles.
+ * Their count must agree with the count of units.
  *
  * Everything here runs under the lock of the item's row.
  */
@@ -28,6 +29,7 @@
 #include "table/numbered_items.h"
 #include "table/orders.h"
 #include "table/unit_scan.h"
+#include "xact/changes.h"
 #include "xact/entry.h"
 
 /* Set the bits of the numbers in a set, up to n. */
@@ -40,9 +42,23 @@ set_bits(uint8 *bits, int64 n, const NumberSet *set)
 			bits[number / 8] |= 1 << number % 8;
 }
 
+/* Set the bits of the numbers that are on their way between two places. */
+static void
+set_moving(uint8 *bits, int64 n, int64 item_id)
+{
+	const int32 *numbers;
+	int			at = 0;
+	int			count;
+
+	while ((numbers = seckill_change_next_moving(item_id, &at, &count)) != NULL)
+		for (int i = 0; i < count; i++)
+			if (numbers[i] <= n)
+				bits[numbers[i] / 8] |= 1 << numbers[i] % 8;
+}
+
 /*
- * The numbers of an item that are neither on its locked row nor off sale, and
- * that no order has.
+ * The numbers of an item that are neither on its locked row nor off sale, that
+ * no order has, and that are not on their way.
  */
 static NumberSet *
 numbers_elsewhere(int64 item_id, const ItemRow *row)
@@ -55,6 +71,7 @@ numbers_elsewhere(int64 item_id, const ItemRow *row)
 	set_bits(bits, n, row->numbers);
 	set_bits(bits, n, row->off_sale);
 	seckill_unit_scan_ordered(item_id, bits, n);
+	set_moving(bits, n, item_id);
 	for (int64 number = 1; number <= n; number++)
 		if ((bits[number / 8] & 1 << number % 8) == 0)
 			seckill_numbers_append(set, (int32) number, (int32) number);

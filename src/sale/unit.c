@@ -21,6 +21,7 @@
 #include "table/orders.h"
 #include "table/plan.h"
 #include "table/unit_scan.h"
+#include "xact/changes.h"
 
 /* Is the buyer told what the unit of an order in this state is worth? */
 static bool
@@ -105,16 +106,20 @@ seckill_unit_of_order(int64 item_id, int64 order_id, int32 *unit,
 
 /*
  * Does an order that is about to be cancelled keep its number for good?  The
- * order is locked.
+ * order is locked.  *tells_pending is set to the rule of the item, which is to
+ * be checked once its row is locked.
  */
 bool
-seckill_unit_stays(int64 item_id, const OrderRow *order)
+seckill_unit_stays(int64 item_id, const OrderRow *order, bool *tells_pending)
 {
 	ItemRow		row;
 	UnitValue	value;
 
-	if (order->unit == 0 || !seckill_item_read_latest(item_id, &row) ||
-		!is_told(&row.rules, order->state))
+	*tells_pending = false;
+	if (order->unit == 0 || !seckill_item_read_latest(item_id, &row))
+		return false;
+	*tells_pending = row.rules.tells_pending;
+	if (!is_told(&row.rules, order->state))
 		return false;
 	seckill_unit_scan_values(item_id, &order->unit, 1, &value);
 	return value.code != NULL;
@@ -141,8 +146,26 @@ return_without_code(int64 item_id, ReturnedUnits *returned)
 }
 
 /*
+ * Lock those of *orders that are overdue and not locked by others, and note
+ * that their numbers are on their way; *orders is set to them.  Returns how many
+ * there are.
+ */
+static int
+lock_numbered(int64 item_id, const DueKey **orders, int n, TimestampTz now)
+{
+	DueKey	   *locked = palloc(n * sizeof(DueKey));
+	int32	   *numbers = palloc(n * sizeof(int32));
+
+	n = seckill_orders_lock_overdue(item_id, *orders, n, now, locked, numbers);
+	seckill_change_note_moving(item_id, numbers, n);
+	*orders = locked;
+	return n;
+}
+
+/*
  * Expire those of the given orders that are overdue and not locked by others.
- * Returns how many expired, and the units that they give up.
+ * Returns how many expired, and the units that they give up.  Runs as work on
+ * the item.
  */
 int
 seckill_unit_expire(int64 item_id, const DueKey *orders, int n,
@@ -152,9 +175,14 @@ seckill_unit_expire(int64 item_id, const DueKey *orders, int n,
 	bool		numbered = seckill_item_read_latest(item_id, &row) &&
 		row.rules.numbered;
 	bool		told = numbered && row.rules.tells_pending;
-	int			expired = seckill_orders_expire(item_id, numbered, told,
-												orders, n, now, returned);
+	int			expired;
 
+	if (numbered)
+		n = lock_numbered(item_id, &orders, n, now);
+	SECKILL_FAULT("overdue orders locked");
+	expired = seckill_orders_expire(item_id, numbered, told, orders, n, now,
+									returned);
+	returned->tells_pending = told;
 	SECKILL_FAULT("orders moved to expired");
 	if (told && expired > 0)
 		return_without_code(item_id, returned);

@@ -15,7 +15,8 @@
 extern void seckill_unit_values(Purchase *purchases, int n, UnitValue *values);
 extern void seckill_unit_of_order(int64 item_id, int64 order_id, int32 *unit,
 								  UnitValue *value);
-extern bool seckill_unit_stays(int64 item_id, const OrderRow *order);
+extern bool seckill_unit_stays(int64 item_id, const OrderRow *order,
+							   bool *tells_pending);
 extern int	seckill_unit_expire(int64 item_id, const DueKey *orders, int n,
 								TimestampTz now, ReturnedUnits *returned);
 

@@ -209,10 +209,22 @@ seckill_cache_is_vacant(CacheEntry *entry, const OwnUnits *own)
 }
 
 /*
+ * The number of units on sale below which a call that has taken so many starts
+ * a refill: a quarter of a lease, or of ten such calls.  A ring with all the
+ * numbers that fit is not low.
+ */
+static int64
+low_water(const NumberRing *ring, int32 units)
+{
+	int64		lease = Max(seckill_lease_units, (int64) units * 10);
+
+	return (ring != NULL ? Min(lease, NUMBERS_RING) : lease) / 4;
+}
+
+/*
  * Take at least min and at most max units, or none; they are held from then
- * on.  Sets taken->low if the caller should start a refill: less than a
- * quarter of a lease, or of ten such calls, is left, no refill is under way
- * and the row is not known to be exhausted.
+ * on.  Sets taken->low if the caller should start a refill: few units are left,
+ * no refill is under way and the row is not known to be exhausted.
  *
  * taken->numbers is an array for the numbers of the units, NULL if the caller
  * expects none.  Then nothing is taken if the units have numbers.  It is set
@@ -233,8 +245,7 @@ seckill_cache_take(CacheEntry *entry, int32 min, int32 max, TakenUnits *taken)
 		ring_take(ring, numbers, taken->units);
 	taken->lease_id = entry->counters.lease_id;
 	taken->low = !entry->row_exhausted && !entry->refilling &&
-		entry->counters.avail <
-		Max(seckill_lease_units, (int64) taken->units * 10) / 4;
+		entry->counters.avail < low_water(ring, taken->units);
 	SpinLockRelease(&entry->mutex);
 	if (ring == NULL)
 		taken->numbers = NULL;

@@ -9,7 +9,9 @@
  * There are seckill.max_numbered_items rings.  An entry gets one before it
  * gets its first units, and keeps it until the entry is evicted or another
  * entry needs a ring: a ring can be taken from an entry without units on sale
- * or on hold.  entry->ring is written under the LWLock (exclusively) and the
+ * or on hold, unless a transaction shows itself as a holder.  That one may have
+ * sold all that it has leased itself, which then counts as neither, and may get
+ * it back by a rollback to a savepoint.  entry->ring is written under the LWLock (exclusively) and the
  * spinlock, so either of them is enough to read it.
  */
 #include "postgres.h"
@@ -23,6 +25,7 @@
 #include "shmem/cache_numbers.h"
 #include "shmem/cache_private.h"
 #include "shmem/counters.h"
+#include "shmem/holders.h"
 #include "shmem/numbers.h"
 
 /* in shared memory; NULL without preload */
@@ -65,17 +68,18 @@ seckill_cache_free_ring(CacheEntry *entry)
 }
 
 /*
- * Take the ring from its owner, unless that has units on sale or on hold.  The
- * caller has the LWLock exclusively.
+ * Take the ring from its owner, unless that has units on sale or on hold or, if
+ * these are to be checked, a holder.  The caller has the LWLock exclusively.
  */
 static bool
-take_ring_back(OwnedRing *ring)
+take_ring_back(OwnedRing *ring, bool check_holders)
 {
 	CacheEntry *owner = &seckill_cache_entries[ring->owner - 1].entry;
 	bool		idle;
 
 	SpinLockAcquire(&owner->mutex);
-	idle = counters_idle(&owner->counters);
+	idle = counters_idle(&owner->counters) &&
+		!(check_holders && seckill_holder_any(owner));
 	if (idle)
 		owner->ring = -1;
 	SpinLockRelease(&owner->mutex);
@@ -96,7 +100,7 @@ find_ring(void)
 		int			at = seckill_cache_state->ring_hand;
 
 		seckill_cache_state->ring_hand = (at + 1) % seckill_max_numbered_items;
-		if (rings[at].owner == 0 || take_ring_back(&rings[at]))
+		if (rings[at].owner == 0 || take_ring_back(&rings[at], true))
 			return at;
 	}
 	return -1;
@@ -139,7 +143,8 @@ seckill_cache_add_ring(CacheEntry *entry)
 
 /*
  * Take the ring from an entry whose item has no numbers: it is of an item that
- * was deleted, and the entry has no units.
+ * was deleted, and the entry has no units.  A holder that shows has units of a
+ * lease that has ended.
  */
 void
 seckill_cache_drop_ring(CacheEntry *entry)
@@ -148,7 +153,7 @@ seckill_cache_drop_ring(CacheEntry *entry)
 		return;
 	LWLockAcquire(seckill_cache_state->lock, LW_EXCLUSIVE);
 	if (entry->ring >= 0)
-		(void) take_ring_back(&rings[entry->ring]);
+		(void) take_ring_back(&rings[entry->ring], false);
 	LWLockRelease(seckill_cache_state->lock);
 }
 

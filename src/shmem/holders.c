@@ -126,16 +126,19 @@ seckill_holder_forget(Holder *holder)
 	(void) pg_atomic_compare_exchange_u64(holder->slot, &holder->shown, 0);
 }
 
-/* Might another backend hold units of the entry?  Under the spinlock. */
+/*
+ * Might a backend other than that of this index hold units of the entry?  Under
+ * the spinlock.
+ */
 static bool
-has_other_holder(CacheEntry *entry)
+has_holder_but(CacheEntry *entry, int except)
 {
 	for (int i = 0; i < MaxBackends; i++)
 	{
 		CacheBackend *backend = &seckill_cache_backends[i];
 		uint32		moves = pg_atomic_read_u32(&backend->moves);
 
-		if (i == SeckillMyProcIndex())
+		if (i == except)
 			continue;
 		pg_read_barrier();
 		if (find_slot(backend, entry) >= 0)
@@ -147,12 +150,24 @@ has_other_holder(CacheEntry *entry)
 	return false;
 }
 
+/*
+ * Might a transaction, the caller's included, have units of the entry?  Also
+ * true where it has sold all of its credit: they come back if a savepoint does.
+ * Under the spinlock.
+ */
+bool
+seckill_holder_any(CacheEntry *entry)
+{
+	return has_holder_but(entry, -1);
+}
+
 /* Are units of own's lease held by no backend?  Under the spinlock. */
 static bool
 has_lost_units(CacheEntry *entry, const OwnUnits *own)
 {
 	return entry->counters.lease_id == own->lease_id &&
-		entry->counters.held > own->held && !has_other_holder(entry);
+		entry->counters.held > own->held &&
+		!has_holder_but(entry, SeckillMyProcIndex());
 }
 
 /* Does the entry count units of own's lease as held that no backend holds? */

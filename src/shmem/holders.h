@@ -25,6 +25,7 @@ extern void seckill_holder_begin_move(void);
 extern void seckill_holder_end_move(void);
 extern bool seckill_holder_find(CacheEntry *entry, Holder *holder);
 extern void seckill_holder_forget(Holder *holder);
+extern bool seckill_holder_any(CacheEntry *entry);
 extern bool seckill_holder_has_lost(CacheEntry *entry, const OwnUnits *own);
 extern int32 seckill_holder_drop_lost(CacheEntry *entry, int32 own_units);
 

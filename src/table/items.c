@@ -63,10 +63,11 @@ seckill_item_run_sale(SqlPlan *plan, Datum *args)
 	return sold;
 }
 
+/* an item with numbers may have taken the place of the one that was read */
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
 	" version = version" PLUS "1" \
-	" WHERE item_id" EQ "$1 AND stock" GE "$2"
+	" WHERE item_id" EQ "$1 AND stock" GE "$2 AND NOT numbered"
 
 static SqlPlan sell_plan = {
 	.sql = SELL_UNITS,

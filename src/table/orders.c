@@ -57,7 +57,8 @@ seckill_orders_not_updated(int64 item_id, int64 order_id)
 
 /*
  * Run an UPDATE that moves orders of one item to a state and returns the
- * state.  Raises an error if a trigger has kept another state.  Returns how
+ * state, or NULL if the unit is not as it was set.  Raises an error if a
+ * trigger has kept another state or unit.  Returns how
  * many it moved, and leaves its result for the caller to free.
  */
 static int
@@ -72,7 +73,7 @@ move_orders(SqlPlan *plan, Datum *args, OrderState to)
 					(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 					 errmsg("order of item " INT64_FORMAT " was not updated",
 							DatumGetInt64(args[0])),
-					 errhint("Look for a trigger on seckill.orders that changes the state.")));
+					 errhint("Look for a trigger on seckill.orders that changes the state or the unit.")));
 	return moved;
 }
 
@@ -196,7 +197,8 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 static SqlPlan confirm_late_plan = {
 	.sql = "UPDATE seckill.orders SET state = 'confirmed', limited = $3,"
 	" unit = CASE WHEN $4" GT "0 THEN $4 END"
-	" WHERE " ONE_ORDER " RETURNING state",
+	" WHERE " ONE_ORDER
+	" RETURNING CASE WHEN coalesce(unit, 0)" EQ "$4 THEN state END",
 	.nargs = 4,
 	.types = {INT8OID, INT8OID, BOOLOID, INT4OID}
 };
@@ -218,7 +220,8 @@ seckill_orders_confirm_late(int64 item_id, int64 order_id, bool limited,
 static SqlPlan cancel_plan = {
 	.sql = "UPDATE seckill.orders SET state = 'cancelled', limited = false,"
 	" unit = CASE WHEN $3 THEN unit END"
-	" WHERE " ONE_ORDER " RETURNING state",
+	" WHERE " ONE_ORDER
+	" RETURNING CASE WHEN (unit IS NOT NULL)" EQ "$3 THEN state END",
 	.nargs = 3,
 	.types = {INT8OID, INT8OID, BOOLOID}
 };
@@ -236,7 +239,40 @@ seckill_orders_cancel(int64 item_id, int64 order_id, bool keeps_unit)
 	update_order(&cancel_plan, args, ORDER_CANCELLED);
 }
 
-#define EXPIRE(also) \
+static SqlPlan lock_overdue_plan = {
+	.sql = "SELECT order_id, unit FROM seckill.orders"
+	" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)"
+	" AND state" EQ "$4 AND pay_by" LE "$3"
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = 4,
+	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
+};
+
+/*
+ * Of the given orders of an item whose units have numbers, lock those that are
+ * still overdue and that no other transaction has locked.  Returns how many,
+ * with their keys and numbers.
+ */
+int
+seckill_orders_lock_overdue(int64 item_id, const DueKey *orders, int n,
+							TimestampTz now, DueKey *locked, int32 *numbers)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+		seckill_due_numbers(orders, n), TimestampTzGetDatum(now),
+	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
+	int			found = (int) run_on_orders(&lock_overdue_plan, args);
+
+	for (int i = 0; i < found; i++)
+	{
+		locked[i].item_id = item_id;
+		locked[i].number = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
+		numbers[i] = DatumGetInt32(seckill_plan_result_column(i, 2, 0));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
+#define EXPIRE(also, state) \
 	"WITH late AS MATERIALIZED (" \
 	"SELECT ctid, unit FROM seckill.orders" \
 	" WHERE item_id" EQ "$1 AND order_id" EQ "ANY ($2)" \
@@ -244,16 +280,16 @@ seckill_orders_cancel(int64 item_id, int64 order_id, bool keeps_unit)
 	" FOR NO KEY UPDATE SKIP LOCKED)" \
 	" UPDATE seckill.orders o SET state = 'expired', limited = false" also \
 	" FROM late WHERE o.ctid" EQ "late.ctid" \
-	" RETURNING o.state, o.quantity, late.unit, o.seats, o.seat_legs"
+	" RETURNING " state ", o.quantity, late.unit, o.seats, o.seat_legs"
 
 static SqlPlan expire_plan = {
-	.sql = EXPIRE(""),
+	.sql = EXPIRE("", "o.state"),
 	.nargs = 4,
 	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 };
 
 static SqlPlan expire_numbered_plan = {
-	.sql = EXPIRE(", unit = NULL"),
+	.sql = EXPIRE(", unit = NULL", "CASE WHEN o.unit IS NULL THEN o.state END"),
 	.nargs = 4,
 	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, STATE_TYPE}
 };
@@ -324,7 +360,8 @@ seckill_orders_expire(int64 item_id, bool numbered, bool keep_units,
 
 static SqlPlan drop_units_plan = {
 	.sql = "UPDATE seckill.orders SET unit = NULL"
-	" WHERE item_id" EQ "$1 AND unit" EQ "ANY ($2)",
+	" WHERE item_id" EQ "$1 AND unit" EQ "ANY ($2)"
+	" RETURNING CASE WHEN unit IS NULL THEN state END",
 	.nargs = 2,
 	.types = {INT8OID, INT4ARRAYOID}
 };
@@ -343,12 +380,13 @@ seckill_orders_drop_units(int64 item_id, const int32 *numbers, int n)
 		units[i] = Int32GetDatum(numbers[i]);
 	args[0] = Int64GetDatum(item_id);
 	args[1] = seckill_plan_int4_array(units, n);
-	if (run_on_orders(&drop_units_plan, args) != (uint64) n)
+	if (move_orders(&drop_units_plan, args, ORDER_EXPIRED) != n)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("orders of item " INT64_FORMAT " were not updated",
 						item_id),
 				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
+	SPI_freetuptable(SPI_tuptable);
 }
 
 

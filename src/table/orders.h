@@ -31,6 +31,7 @@ typedef struct ReturnedUnits
 	int32	   *numbers;		/* NULL: the units are alike */
 	SeatPiece  *pieces;			/* of seats, as they come */
 	int			npieces;
+	bool		tells_pending;	/* the rule by which they were chosen */
 } ReturnedUnits;
 
 /* The number of columns that seckill_orders_read() reads. */
@@ -47,6 +48,9 @@ extern void seckill_orders_confirm_late(int64 item_id, int64 order_id,
 										bool limited, int32 unit);
 extern void seckill_orders_cancel(int64 item_id, int64 order_id,
 								  bool keeps_unit);
+extern int	seckill_orders_lock_overdue(int64 item_id, const DueKey *orders,
+										int n, TimestampTz now,
+										DueKey *locked, int32 *numbers);
 extern int	seckill_orders_expire(int64 item_id, bool numbered,
 								  bool keep_units, const DueKey *orders,
 								  int n, TimestampTz now,

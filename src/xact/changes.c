@@ -16,6 +16,11 @@
  * Own statements.  The statements of the extension that are running.  Triggers
  * use the list to tell them from statements of the application.
  *
+ * Numbers on their way.  Work that deals or takes back units with numbers has
+ * them in none of the places where they are kept, between the statement that
+ * takes them out of one and that which puts them in another.  A trigger in
+ * between that settles the item must not take them for numbers of the lease.
+ *
  * A note belongs to a nest level: it moves up a level when its subtransaction
  * commits, and is forgotten when it aborts.  The functions that
  * src/callbacks.c calls at these ends raise nothing and allocate nothing.
@@ -55,6 +60,8 @@ typedef struct OwnStatement
 	int			level;			/* transaction nest level */
 	int			depth;			/* of triggers around it, or NO_STATEMENT */
 	int64		item_id;
+	const int32 *moving;		/* numbers on their way */
+	int			nmoving;
 } OwnStatement;
 
 /*
@@ -117,6 +124,8 @@ push_own(int64 item_id, int depth)
 	own[nown].level = GetCurrentTransactionNestLevel();
 	own[nown].depth = depth;
 	own[nown].item_id = item_id;
+	own[nown].moving = NULL;
+	own[nown].nmoving = 0;
 	nown++;
 }
 
@@ -157,6 +166,40 @@ seckill_change_end_work(int n)
 {
 	Assert(nown >= n);
 	nown -= n;
+}
+
+/*
+ * The innermost work on the item has these n numbers on their way, and no
+ * others.  The array belongs to the caller and stays until the work has ended.
+ */
+void
+seckill_change_note_moving(int64 item_id, const int32 *numbers, int n)
+{
+	for (int i = nown - 1; i >= 0; i--)
+		if (own[i].item_id == item_id && own[i].depth == NO_STATEMENT)
+		{
+			own[i].moving = numbers;
+			own[i].nmoving = n;
+			return;
+		}
+}
+
+/*
+ * Return the numbers that are on their way in one work on the item, and set *n;
+ * NULL if no work has more.  *at is 0 at first.  Some may have arrived.
+ */
+const int32 *
+seckill_change_next_moving(int64 item_id, int *at, int *n)
+{
+	while (*at < nown)
+	{
+		const OwnStatement *work = &own[(*at)++];
+
+		*n = work->nmoving;
+		if (work->item_id == item_id && work->nmoving > 0)
+			return work->moving;
+	}
+	return NULL;
 }
 
 /*

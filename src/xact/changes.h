@@ -18,6 +18,9 @@ extern void seckill_change_begin_own(int64 item_id);
 extern void seckill_change_end_own(void);
 extern void seckill_change_begin_work(int64 item_id);
 extern void seckill_change_end_work(int n);
+extern void seckill_change_note_moving(int64 item_id, const int32 *numbers,
+									   int n);
+extern const int32 *seckill_change_next_moving(int64 item_id, int *at, int *n);
 extern bool seckill_change_at_work(int64 item_id);
 extern bool seckill_change_is_own(int64 item_id);
 extern bool seckill_change_in_own(void);

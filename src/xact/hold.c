@@ -237,7 +237,7 @@ take_with_credit(CacheEntry *entry, int32 quantity, TakenUnits *taken)
 	if (drawn == 0)
 		return;
 	numbers = allocate_numbers(entry, quantity);
-	prepare_hold(numbers != NULL ? quantity : 0);
+	prepare_hold(numbers != NULL ? Min(quantity, NUMBERS_RING) : 0);
 	hold = get_hold(entry, lease_id);
 	if (drawn < quantity)
 	{
