@@ -357,8 +357,8 @@ check_not_at_work(int64 item_id)
 }
 
 /*
- * Delete the units, releases and seats of an item that is deleted.  This is not done
- * before: a trigger of the application's may have kept the item.
+ * Delete the units, releases and seats of an item that is deleted.  This is
+ * not done before: a trigger of the application's may have kept the item.
  */
 static void
 delete_parts(int64 item_id)

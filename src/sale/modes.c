@@ -237,22 +237,15 @@ sell_numbers(Purchase **list, int n, const ItemRow *row)
 	return false;
 }
 
-/* The same for units without numbers; an earlier try may have dealt some. */
-static bool
-sell_units(Purchase **list, int n, const ItemRow *row)
-{
-	for (int i = 0; i < n; i++)
-		list[i]->unit = 0;
-	return seckill_item_sell_version(list[0]->item_id, (int32) wanted(list, n),
-									 row->version);
-}
-
 /* Sell from the row alone, if the version is still the same. */
 static void
 buy_version(Purchase **list, int n, const ItemRow *row)
 {
+	for (int i = 0; i < n; i++)
+		list[i]->unit = 0;		/* an earlier try may have dealt some */
 	if (row->rules.numbered ? sell_numbers(list, n, row) :
-		sell_units(list, n, row))
+		seckill_item_sell_version(list[0]->item_id, (int32) wanted(list, n),
+								  row->version))
 		sold(list, n);
 	else
 		set_outcome(list, n, SECKILL_CONFLICT);
