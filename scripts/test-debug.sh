@@ -165,7 +165,7 @@ run_parts() {
             # a minute or more each; others depend on how often they call
             run_part 'some of pg_regress, debug_discard_caches' CHECKS=regress \
                 CONF='debug_discard_caches = 1' ISOLATION= \
-                REGRESS='extension many limit request lifecycle guard' ;;
+                REGRESS='extension many many_items limit request lifecycle guard' ;;
         sanitizers)
             run_part 'all tests' CHECKS='regress tap' ;;
         valgrind)

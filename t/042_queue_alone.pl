@@ -1,6 +1,7 @@
-# Mode queue and seckill_submit() work only in a SELECT of its own: a statement
-# that could fail after the order is committed, or holds locks that the worker may
-# need, is refused, in each protocol, and no order is made.
+# Mode queue, seckill_submit() and seckill_submit_many() work only in a SELECT of
+# its own: a statement that could fail after the order is committed, or holds
+# locks that the worker may need, is refused, in each protocol, and no order is
+# made.
 use strict;
 use warnings;
 use FindBin;
@@ -37,6 +38,10 @@ CREATE FUNCTION caught(u bigint) RETURNS text LANGUAGE plpgsql
 	AS $$ BEGIN PERFORM seckill_buy(1, u, 'queue'); RETURN 'made'; EXCEPTION WHEN division_by_zero THEN RETURN 'caught'; END $$;
 CREATE FUNCTION submits(u bigint) RETURNS text LANGUAGE plpgsql
 	AS $$ BEGIN RETURN outcome FROM seckill_submit(1, u); END $$;
+CREATE FUNCTION submits_many(u bigint) RETURNS text LANGUAGE plpgsql
+	AS $$ BEGIN RETURN outcome FROM seckill_submit_many('{1}', ARRAY[u]); END $$;
+CREATE FUNCTION submits_many_in_from(u bigint) RETURNS SETOF seckill_outcome LANGUAGE sql
+	AS $$ SELECT outcome FROM seckill_submit_many('{1}', ARRAY[u]) $$;
 CREATE PROCEDURE proc(u bigint) LANGUAGE plpgsql
 	AS $$ BEGIN PERFORM seckill_buy(1, u, 'queue'); END $$;
 CREATE PROCEDURE proc_commits(u bigint) LANGUAGE plpgsql
@@ -96,6 +101,8 @@ check('default mode', 1, "SET seckill.default_mode = 'queue'; SELECT seckill_buy
 # transaction blocks, explicit and implicit
 check('block', 0, "BEGIN; SELECT seckill_buy(1, 1, 'queue'); COMMIT");
 check('submit in a block', 0, 'BEGIN; SELECT seckill_submit(1, 1); COMMIT');
+check('submit many in a block', 0, "BEGIN; SELECT seckill_submit_many('{1}', '{1}'); COMMIT");
+check('submit many, simple query of two', 0, "SELECT seckill_submit_many('{1}', '{1}')\\; SELECT 1");
 check('savepoint', 0, "BEGIN; SAVEPOINT s; SELECT seckill_buy(1, 1, 'queue'); COMMIT");
 check('simple query of two', 0, "SELECT seckill_buy(1, 1, 'queue')\\; SELECT 1");
 check('simple query of two, last', 0, "SELECT 1\\; SELECT seckill_buy(1, 1, 'queue')");
@@ -103,8 +110,8 @@ check('cursor', 0, "BEGIN; DECLARE c CURSOR FOR SELECT seckill_buy(1, 1, 'queue'
 check('cursor that is held', 0, "DECLARE c CURSOR WITH HOLD FOR SELECT seckill_buy(1, 1, 'queue')");
 
 # functions
-check($_, 0, "SELECT $_(1)") foreach qw(in_sql as_owner in_plpgsql in_expression in_loop caught submits);
-check('in_from', 0, 'SELECT * FROM in_from(1)');
+check($_, 0, "SELECT $_(1)") foreach qw(in_sql as_owner in_plpgsql in_expression in_loop caught submits submits_many);
+check($_, 0, "SELECT * FROM $_(1)") foreach qw(in_from submits_many_in_from);
 check($_, 0, "CALL $_(1)") foreach qw(proc proc_commits proc_sql);
 check('DO', 0, "DO \$\$BEGIN PERFORM seckill_buy(1, 1, 'queue'); RAISE EXCEPTION 'x'; END\$\$");
 check('trigger', 0, 'INSERT INTO fired VALUES (1)');
@@ -112,6 +119,7 @@ check('deferred trigger', 0, 'INSERT INTO late VALUES (1)');
 
 # other commands
 check('INSERT', 0, "INSERT INTO log SELECT outcome FROM seckill_buy(1, 1, 'queue')");
+check('INSERT, submit many', 0, "INSERT INTO log SELECT outcome FROM seckill_submit_many('{1,1}', '{1,2}')");
 check('INSERT RETURNING', 0, "INSERT INTO log VALUES ('x') RETURNING seckill_buy(1, 1, 'queue')");
 check('modifying CTE', 0, "WITH i AS (INSERT INTO log VALUES ('x')) SELECT seckill_buy(1, 1, 'queue')");
 check('UPDATE', 0, "UPDATE users SET id = id WHERE (seckill_buy(1, id, 'queue')).outcome = 'sold'");
@@ -144,6 +152,7 @@ pipeline('the order stands, as the first was committed', '22012', 1, $buy, 'SELE
 pipeline('not after another statement', '25001', 0, 'SELECT 1', $buy);
 pipeline('nor after a write', '25001', 0, q{INSERT INTO log VALUES ('piped')}, $buy);
 pipeline('nor submit', '25001', 0, 'SELECT pg_advisory_xact_lock(1)', 'SELECT seckill_submit(1, 2)');
+pipeline('nor submit many', '25001', 0, 'SELECT 1', q{SELECT seckill_submit_many('{1}', '{2}')});
 is($node->safe_psql('postgres', q{SELECT count(*) FROM log WHERE outcome = 'piped'}), 0, 'what was before it is undone');
 pipeline('a write after it', undef, 1, $buy, q{INSERT INTO log VALUES ('after')});
 
