@@ -91,6 +91,25 @@ $$;
 CREATE TRIGGER refuse BEFORE INSERT ON seckill.orders
 	FOR EACH ROW WHEN (NEW.user_id = 666) EXECUTE FUNCTION refuse();
 
+-- what is wrong with an item that has seats
+CREATE FUNCTION wrong_seats(item bigint, supply integer, mode seckill_mode) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	got record;
+BEGIN
+	IF EXISTS (SELECT FROM seckill_seat_map(item) WHERE state = 'held') THEN
+		RETURN 'seats are still held';
+	END IF;
+	PERFORM seckill_book(item, u, 0, 1, mode => wrong_seats.mode) FROM generate_series(1001, 1000 + supply) u;
+	SELECT * INTO got FROM seckill_audit_seats(item);
+	IF got.sold_twice <> 0 OR got.different <> 0 THEN
+		RETURN format('%s seats are sold twice, %s are different', got.sold_twice, got.different);
+	ELSIF got.sold <> got.seats OR got.seats <> supply THEN
+		RETURN format('%s of %s seats are sold', got.sold, got.seats);
+	END IF;
+	RETURN '';
+END
+$$;
+
 -- what is wrong with an item: it is sold to its last unit
 CREATE FUNCTION wrong(item bigint, supply integer, mode seckill_mode) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -99,6 +118,8 @@ BEGIN
 	SELECT * INTO got FROM seckill.stock WHERE item_id = item;
 	IF NOT FOUND THEN
 		RETURN '';
+	ELSIF (SELECT legs FROM seckill.items WHERE item_id = item) IS NOT NULL THEN
+		RETURN wrong_seats(item, supply, mode);
 	ELSIF got.held <> 0 THEN
 		RETURN format('%s units are still held', got.held);
 	END IF;
@@ -240,8 +261,49 @@ sub by_hand
 			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
 			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'truncate', before => [ 'SELECT seckill_prewarm($item, 12)', $order ],
-			call => 'TRUNCATE seckill.items, seckill.orders, seckill.releases',
+			call => 'TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats',
 			done => 'SELECT count(*) = 0 FROM seckill.items' });
+}
+
+# Calls for an item with seats.
+sub seats
+{
+	my $is = sub { "SELECT state = '$_[0]' FROM seckill.orders WHERE item_id = \$item AND user_id = 1" };
+	my $order = q{SELECT seckill_book($item, 1, 0, 1, 3)};
+	my $number = '(SELECT order_id FROM seckill.orders WHERE item_id = $item AND user_id = 1)';
+	my $bought = 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1 AND array_length(seats, 1) = quantity';
+	my @list = (
+		{ name => 'named seats', done => $bought,
+			call => q{SELECT outcome FROM seckill_book($item, 1, 0, 1, 2, seats => '{3,4}')} },
+		{ name => 'block seats', done => $bought =~ s/user_id = 1/user_id = 0/r,
+			call => q{SELECT outcome FROM seckill_block_seats($item, '{3,4}')} },
+		{ name => 'confirm of seats', columns => q{pay_within = '1 hour'}, before => [$order],
+			call => "SELECT seckill_confirm(\$item, $number)", done => $is->('confirmed') },
+		{ name => 'late confirm of seats', columns => q{pay_within = '1 ms', per_user_limit = 4}, before => [$order],
+			await => $is->('expired'),
+			call => "SELECT seckill_confirm(\$item, $number)", done => $is->('confirmed') },
+		{ name => 'refund of seats', before => [$order],
+			call => "SELECT seckill_cancel(\$item, $number, true)", done => $is->('cancelled') },
+		{ name => 'free seats', before => [$order], call => 'SELECT count(*) FROM seckill_free_seats($item)' },
+		{ name => 'seat map', before => [$order], call => 'SELECT count(*) FROM seckill_seat_map($item)' },
+		{ name => 'change of a seat', before => [$order],
+			call => q{UPDATE seckill.seats SET label = 'x' WHERE item_id = $item AND seat = 1 RETURNING 1},
+			done => q{SELECT label = 'x' FROM seckill.seats WHERE item_id = $item AND seat = 1} },
+		{ name => 'delete with seats',
+			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
+			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' });
+
+	foreach my $mode (@modes)
+	{
+		push @list, { name => "seats, $mode", columns => q{per_user_limit = 3, pay_within = '1 hour'},
+			call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, '$mode', request_id => '11111111-1111-1111-1111-111111111111')",
+			done => $bought };
+		push @list, { name => "seats, $mode, $_ of another", end => $_,
+			other => q{SELECT seckill_book($item, 99, 0, 1, 11, 'retry')},
+			call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, '$mode')", done => $bought }
+		  foreach qw(COMMIT ROLLBACK);
+	}
+	return map { +{ %$_, legs => 1 } } @list;
 }
 
 # Calls that wait for another transaction, which ends as soon as they wait.
@@ -290,6 +352,8 @@ sub queued
 			done => 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1' }
 	} sort keys %places;
 
+	push @list, { name => 'queue, seats', legs => 1, done => $list[0]{done},
+		call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, 'queue', request_id => $request)" };
 	push @list, { name => 'submit', done => $list[0]{done},
 		call => "SELECT r.outcome FROM seckill_submit(\$item, 1, 1, $request) s, LATERAL seckill_result(s.ticket, '5 s') r" };
 	push @list, { name => 'submit many', done => $list[0]{done},
@@ -526,8 +590,11 @@ sub set_up
 	my ($self, $case) = @_;
 	my ($columns, @values) = ('');
 
-	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases') if ++$self->{item} % $items_kept == 0;
-	$self->ask("INSERT INTO seckill.items (item_id, stock) VALUES (\$item, $supply)");
+	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats') if ++$self->{item} % $items_kept == 0;
+	$self->ask('INSERT INTO seckill.items (item_id, stock, legs) VALUES ($item, '
+		. ($case->{legs} ? "0, $case->{legs})" : "$supply, NULL)"));
+	$self->ask("INSERT INTO seckill.seats (item_id, seat) SELECT \$item, s FROM generate_series(1, $supply) s")
+	  if $case->{legs};
 	$self->ask("UPDATE seckill.items SET $case->{columns} WHERE item_id = \$item") if $case->{columns};
 	$self->ask($_) foreach @{ $case->{before} // [] };
 	$self->await($case->{await}) if $case->{await};
@@ -636,14 +703,13 @@ sub strike_all
 
 # Five buyers at once, and one whose purchase always fails.  A buyer that gets the
 # error of a fault retries.
-sub buy_together
+sub serve_together
 {
-	my ($self) = @_;
-	my %asked = map { ($_ => sprintf(q{SELECT outcome FROM seckill_buy(%d, %d, 'queue', 1, '33333333-3333-3333-3333-%012d')},
-				$self->{item}, $_, $_)) } 1 .. 5;
+	my ($self, $form) = @_;
+	my %asked = map { ($_ => sprintf($form, $self->{item}, $_, $_)) } 1 .. 5;
 	my @sessions = @{ $self->{crowd} };
 
-	$self->{other}->query("SELECT seckill_buy($self->{item}, 666, 'queue')");
+	$self->{other}->query(sprintf($form, $self->{item}, 666, 666));
 	$sessions[ $_ - 1 ]->query($asked{$_}) foreach 1 .. 5;
 	$self->{other}->wait(30) or die "a buyer of the queue is stuck\n";
 	$self->finding('queue', 'a purchase that fails: ' . ($self->{other}{error} // 'does not'))
@@ -661,7 +727,24 @@ sub buy_together
 	return;
 }
 
+sub buy_together
+{
+	return serve_together($_[0],
+		q{SELECT outcome FROM seckill_buy(%d, %d, 'queue', 1, '33333333-3333-3333-3333-%012d')});
+}
+
+sub book_together
+{
+	return serve_together($_[0],
+		q{SELECT outcome FROM seckill_book(%d, %d, 0, 1, mode => 'queue', request_id => '33333333-3333-3333-3333-%012d')});
+}
+
 my %due = (
+	seats => { name => 'five bookings', victim => 'queue worker', act => \&book_together, legs => 1,
+		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
+	seat_expiry => { name => 'expiry of seats', victim => 'maintenance worker', columns => q{pay_within = '1 ms'}, legs => 1,
+		act => sub { $_[0]->ask(q{SELECT seckill_book($item, u, 0, 1) FROM generate_series(1, 5) u}) },
+		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	queue => { name => 'five buyers', victim => 'queue worker', act => \&buy_together,
 		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
 	expiry => { name => 'expiry', victim => 'maintenance worker', columns => q{pay_within = '1 ms'},
@@ -731,7 +814,7 @@ sub strike_processes
 	my ($self, $action) = @_;
 
 	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
-	foreach my $name (qw(queue expiry release opening))
+	foreach my $name (qw(queue seats expiry seat_expiry release opening))
 	{
 		my $case = $due{$name};
 		my $victim = $case->{victim};
@@ -742,6 +825,8 @@ sub strike_processes
 	}
 	$self->strike_process($due{queue}, 'queue worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/sale/decide.c', 'src/worker/queue_worker.c');
+	$self->strike_process($due{seats}, 'queue worker', $_, 1, $action)
+	  foreach $self->untried_steps('src/sale/book_batch.c');
 	$self->strike_process($due{ /opening/ ? 'opening' : 'expiry' }, 'maintenance worker', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/due_work.c', 'src/worker/maintenance.c');
 	$self->strike_process($due{expiry}, 'launcher', $_, 1, $action)
@@ -809,7 +894,7 @@ sub torture_faults
 
 	foreach my $action (sort keys %params)
 	{
-		foreach my $case (purchases(), lists(), by_hand(), meetings())
+		foreach my $case (purchases(), lists(), by_hand(), meetings(), seats())
 		{
 			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{$action} ];
 
