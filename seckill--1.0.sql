@@ -237,7 +237,10 @@ CREATE TABLE seckill.releases (
     units       integer     NOT NULL CHECK (units OPERATOR(pg_catalog.>) 0),
     first_unit  integer     CHECK (first_unit OPERATOR(pg_catalog.>) 0),
     done_at     timestamptz,
-    PRIMARY KEY (item_id, release_id)
+    PRIMARY KEY (item_id, release_id),
+    CONSTRAINT releases_numbers_check
+        CHECK (first_unit OPERATOR(pg_catalog.+) (units OPERATOR(pg_catalog.-) 1)
+               OPERATOR(pg_catalog.>) 0)
 );
 
 CREATE INDEX releases_due ON seckill.releases (release_at) WHERE done_at IS NULL;

@@ -312,17 +312,22 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
  * the item lock if others are to be served in turn.
  */
 void
-seckill_item_release(int64 item_id, int64 units)
+seckill_item_release(int64 item_id, const ReleasedUnits *released)
 {
 	ItemRow		row;
 
-	if (units > PG_INT32_MAX)
+	if (released->units > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
 	seckill_item_lock_row(item_id, &row);
-	add_units(item_id, &row, (int32) units);
+	if (released->numbers->n > 0)
+		seckill_numbered_release(item_id, &row, released->numbers);
+	if (released->units == 0)
+		return;
+	seckill_item_lock_row(item_id, &row);
+	add_units(item_id, &row, (int32) released->units);
 }
 
 /*

@@ -6,6 +6,7 @@
 #define SECKILL_SALE_ITEM_H
 
 #include "table/item_settings.h"
+#include "table/releases.h"
 
 /* Index of the stock in a Change, behind those of the settings. */
 #define STOCK	ITEM_SETTINGS
@@ -35,7 +36,8 @@ extern bool seckill_item_exists(int64 item_id);
 extern bool seckill_item_create(int64 item_id, const Change *change);
 extern void seckill_item_change(int64 item_id, const Change *change);
 extern int64 seckill_item_write_off(int64 item_id, int64 units);
-extern void seckill_item_release(int64 item_id, int64 units);
+extern void seckill_item_release(int64 item_id,
+								 const ReleasedUnits *released);
 extern int64 seckill_item_restock(int64 item_id, int32 units);
 extern int64 seckill_item_set_available(int64 item_id, int32 units);
 extern void seckill_item_look(int64 item_id, ItemDetails *item,

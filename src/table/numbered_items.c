@@ -247,6 +247,38 @@ seckill_numbered_supply(int64 item_id, const ItemRow *row, int32 first,
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
+static SqlPlan release_plan = {
+	.sql = "UPDATE seckill.items SET stock = stock" PLUS "$2,"
+	" numbers = numbers" PLUS "$4, off_sale = off_sale" MINUS "$4,"
+	" supplied = supplied" PLUS "$2, version = version" PLUS "1,"
+	" seal = $3" XOR "(supplied" PLUS "$2)"
+	" WHERE item_id" EQ "$1 AND off_sale" CONTAINS "$4",
+	.nargs = 4,
+	.types = {INT8OID, INT4OID, INT8OID, INT8MULTIRANGEOID}
+};
+
+/*
+ * Put numbers of a locked row that are off sale on sale.  Raises an error if
+ * any of them is not off sale, or if the units have no numbers.
+ */
+void
+seckill_numbered_release(int64 item_id, const ItemRow *row,
+						 const NumberSet *set)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+		Int32GetDatum((int32) seckill_numbers_count(set)),
+		seckill_item_seal_argument(item_id, row->lease_id),
+	seckill_numbers_datum(set)};
+
+	if (!seckill_item_run_sale(&release_plan, args))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("units of item " INT64_FORMAT " that are to be released are not off sale",
+						item_id),
+				 errhint("Each number can be released once. Look at off_sale of the item, and at first_unit and units of its releases.")));
+	seckill_change_note_row(item_id, ROW_CHANGED);
+}
+
 static SqlPlan withdraw_plan = {
 	.sql = "UPDATE seckill.items SET stock = stock" MINUS "$2,"
 	" leased = leased" MINUS "$3, numbers = numbers" MINUS "$4,"

@@ -71,26 +71,56 @@ static SqlPlan finish_plan = {
 	" FOR NO KEY UPDATE SKIP LOCKED)"
 	" UPDATE seckill.releases r SET done_at = pg_catalog.clock_timestamp()"
 	" FROM due WHERE r.ctid" EQ "due.ctid"
-	" RETURNING r.units, r.done_at",
+	" RETURNING r.units, r.done_at, r.first_unit",
 	.nargs = 3,
 	.types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
 };
 
+/* Add the units of release i of the result to the released ones. */
+static void
+add_released(uint64 i, ReleasedUnits *released)
+{
+	int32		units = DatumGetInt32(seckill_plan_result_column(i, 1, Int32GetDatum(0)));
+	int32		first = DatumGetInt32(seckill_plan_result_column(i, 3, Int32GetDatum(0)));
+	NumberSet  *numbers = seckill_numbers_make();
+
+	if (first == 0)
+	{
+		released->units += units;
+		return;
+	}
+	seckill_numbers_append(numbers, first, first + units - 1);
+	seckill_numbers_merge(released->numbers, numbers);
+}
+
+/* Raise an error if two of these releases have the same number. */
+static void
+check_overlap(int64 item_id, const NumberSet *numbers)
+{
+	for (int i = 1; i < numbers->n; i++)
+		if (numbers->ranges[i].first <= numbers->ranges[i - 1].last)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("unit %d of item " INT64_FORMAT " is to be released twice",
+							numbers->ranges[i].first, item_id)));
+}
+
 /*
  * Of the given releases of an item, mark those done that are still due and
- * that no other transaction has locked.  Returns their number, and in *units
- * their units.  Raises an error if a trigger has kept one undone, as its units
- * would be released again and again.
+ * that no other transaction has locked.  Returns how many there are, and their
+ * units.  Raises an error if a trigger has kept one undone, as its units would
+ * be released again and again.
  */
 int
 seckill_releases_finish(int64 item_id, const DueKey *releases, int n,
-						TimestampTz now, int64 *units)
+						TimestampTz now, ReleasedUnits *released)
 {
 	Datum		args[] = {Int64GetDatum(item_id), seckill_due_numbers(releases, n),
 	TimestampTzGetDatum(now)};
 	int			done = (int) run_on_releases(&finish_plan, args);
 
-	*units = 0;
+	released->units = 0;
+	released->numbers = seckill_numbers_make();
 	for (int i = 0; i < done; i++)
 	{
 		if (DatumGetTimestampTz(seckill_plan_result_column(i, 2,
@@ -100,9 +130,10 @@ seckill_releases_finish(int64 item_id, const DueKey *releases, int n,
 					 errmsg("release of item " INT64_FORMAT " was not updated",
 							item_id),
 					 errhint("Look for a trigger on seckill.releases that changes done_at.")));
-		*units += DatumGetInt32(seckill_plan_result_column(i, 1, Int32GetDatum(0)));
+		add_released(i, released);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	check_overlap(item_id, released->numbers);
 	return done;
 }
 

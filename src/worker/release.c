@@ -17,26 +17,23 @@
 #include "worker/due_work.h"
 #include "worker/release.h"
 
-/* Mark releases of an item done; *moved is the number of their units. */
+/* Mark releases of an item done; *moved has their units. */
 static int
 finish_releases(int64 item_id, const DueKey *releases, int n, TimestampTz now,
 				void **moved)
 {
-	int64		units;
-	int			done = seckill_releases_finish(item_id, releases, n, now, &units);
+	ReleasedUnits *released = palloc(sizeof(ReleasedUnits));
+	int			done = seckill_releases_finish(item_id, releases, n, now, released);
 
-	if (units > 0)
-	{
-		*moved = palloc(sizeof(int64));
-		*(int64 *) *moved = units;
-	}
+	if (done > 0)
+		*moved = released;
 	return done;
 }
 
 static void
 add_units(int64 item_id, void *moved)
 {
-	seckill_item_release(item_id, *(int64 *) moved);
+	seckill_item_release(item_id, moved);
 }
 
 /* A batch holds the locks of its items, so it is smaller than one of orders. */
