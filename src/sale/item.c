@@ -307,10 +307,7 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 	*row = sale.row;
 }
 
-/*
- * Put units of scheduled releases on sale, waiting for the row.  The caller has
- * the item lock if others are to be served in turn.
- */
+/* Put units of scheduled releases on sale, waiting for the row. */
 void
 seckill_item_release(int64 item_id, const ReleasedUnits *released)
 {

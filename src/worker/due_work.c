@@ -7,8 +7,7 @@
  * has what all kinds share.  A turn reads due rows in batches, one transaction
  * per batch.  Items whose rows are locked by others are skipped.
  *
- * After that it waits for the row of one skipped item, under the item lock and
- * with a timeout.  The skipped items take turns; timeouts and the pauses
+ * After that it waits for the row of one skipped item, with a timeout.  The skipped items take turns; timeouts and the pauses
  * between them follow backoff.c.
  *
  * When a batch fails, bisect.c finds the row that fails alone.  That row is
@@ -293,7 +292,11 @@ process_unlocked(Batch *batch)
 	seckill_change_end_work(nitems);
 }
 
-/* Process the rows of one item, waiting for its item lock and its row. */
+/*
+ * Process the rows of one item, waiting for its row.  Under the item lock the
+ * wait is one turn of the queue of buyers; a kind that locks the item first
+ * brings what they wait for, and does not queue.
+ */
 static void
 process_waiting(Batch *batch)
 {
@@ -304,10 +307,7 @@ process_waiting(Batch *batch)
 
 	seckill_change_begin_work(item_id);
 	if (kind->item_first)
-	{
-		seckill_item_lock_acquire(item_id);
 		seckill_item_lock_row(item_id, &row);
-	}
 	(void) process_item(batch, 0, &moved);
 	if (moved != NULL)
 	{

@@ -49,7 +49,10 @@ typedef struct DueKind
 
 	int			batch;			/* maximum number of rows in a transaction */
 
-	/* lock the item before its due rows, not after them */
+	/*
+	 * Lock the item before its due rows and without the item lock, not after
+	 * them under the item lock.
+	 */
 	bool		item_first;
 
 	/* Find due rows; see seckill_due_read(). */
