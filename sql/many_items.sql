@@ -35,6 +35,13 @@ FROM seckill_buy_items(ARRAY[404, 1, -1, 2, 404, 3, 4], ARRAY[1, 2, 3, 4, 5, 6, 
     request_ids => ARRAY[gen_random_uuid(), NULL, NULL, gen_random_uuid(), NULL, NULL, NULL]);
 SELECT item_id, mode, calls, sold, not_started, ended, unknown_item, units FROM seckill.stat_items ORDER BY 1, 2;
 SELECT count(*) FROM seckill_cache() WHERE item_id IN (-1, 404);
+-- nor can seats be bought as units
+INSERT INTO seckill.items (item_id, stock, legs) VALUES (5, 0, 2);
+SELECT item_id, outcome FROM seckill_buy_items('{5,1,5}', '{1,2,3}', 'cache', '{1,1,2}');
+SELECT item_id, outcome FROM seckill_buy_items('{5,1}', '{1,2}', 'retry');
+SELECT item_id, outcome, ticket IS NOT NULL AS has_ticket FROM seckill_submit_many('{5,404}', '{1,2}',
+    request_ids => ARRAY[gen_random_uuid(), gen_random_uuid()]);
+SELECT outcome FROM seckill_buy_many(5, '{1,2}');
 -- it is created
 INSERT INTO seckill.items (item_id, stock) VALUES (404, 1);
 SELECT item_id, outcome FROM seckill_buy_items(ARRAY[404, 404], ARRAY[1, 2], 'retry');

@@ -290,7 +290,11 @@ seckill_buy_serve_many(FunctionCallInfo fcinfo, const PurchaseArrays *args,
 		purchases[i].wants_value = wants_value;
 	entry = buy_list(purchases, *n);
 	if (purchases[0].outcome == SECKILL_UNKNOWN_ITEM)
+	{
+		if (purchases[0].rules.legs > 0)
+			seckill_has_seats(purchases[0].item_id);
 		seckill_unknown_item(purchases[0].item_id);
+	}
 	count_list(purchases, *n, entry, &call);
 	return purchases;
 }
@@ -396,8 +400,8 @@ end_of_item(const Purchase *sorted, int n, int first)
  * that has locked an item waits only for calls that are at the same item or at
  * a later one.
  *
- * An item that does not exist is the outcome "unknown_item" of its rows.
- * Otherwise arguments and errors are those of seckill_buy_many().
+ * An item that does not exist, or has seats, is the outcome "unknown_item" of
+ * its rows.  Otherwise arguments and errors are those of seckill_buy_many().
  */
 Datum
 seckill_buy_items(PG_FUNCTION_ARGS)

@@ -91,11 +91,14 @@ seckill_rules_check_kind(const Purchase *p)
 						   p->item_id)));
 }
 
-/* Seats must be booked, and units bought. */
+/*
+ * Seats must be booked, and units bought.  Units of an item with seats are an
+ * error, unless an array asks for them, see seckill_rules_check().
+ */
 static void
 check_kind(const Purchase *p)
 {
-	if (unlikely((p->rules.legs | p->trip.to) != 0))
+	if (unlikely((p->rules.legs | p->trip.to) != 0) && !p->in_array)
 		seckill_rules_check_kind(p);
 }
 
@@ -205,13 +208,16 @@ check(Purchase *p)
  * Check the window of the sale and whether the item is known to be sold out.
  * Fills called_at and rules of p, and leaves the entry pinned in it.  Without
  * the item the rules stay as they are, and there may be an entry all the same.
- * Raises an error if the purchase does not suit the item.
+ * Raises an error if the purchase does not suit the item.  To an array an item
+ * with seats is one that does not exist.
  */
 RulesAnswer
 seckill_rules_check(Purchase *p)
 {
 	RulesAnswer answer = check(p);
 
+	if (p->in_array && p->rules.legs > 0)
+		return RULES_UNKNOWN_ITEM;
 	if (answer != RULES_UNKNOWN_ITEM)
 		check_suits(p);
 	return answer;
