@@ -120,7 +120,8 @@ SELECT shop.seckill_buy(1, n, 'cache') FROM generate_series(1, 12) n;
 EOC
 
 # 1 has an open lease; 2 knows every rule; 3 is to be paid; 4 is not paid in
-# time; 5 is sold out; 6 has a request that came to nothing; 7 and 8 have sold.
+# time; 5 is sold out; 6 has a request that came to nothing; 7 and 8 have sold; 9
+# has numbers, one of them burnt.
 $old->safe_psql('postgres', <<'EOC');
 INSERT INTO seckill.items (item_id, title, stock, starts_at, ends_at, per_user_limit,
 	require_token, pay_within, user_rate, user_burst, max_waiters)
@@ -147,6 +148,16 @@ SELECT seckill_cancel(6, order_id, true) FROM seckill.orders WHERE item_id = 6;
 UPDATE seckill.items SET stock = stock + 5 WHERE item_id = 7;
 SELECT seckill_buy(7, 1, m) FROM unnest('{optimistic,retry,pessimistic,advisory,auto}'::seckill_mode[]) m;
 EOC
+$old->safe_psql('postgres', <<'EOC');
+INSERT INTO seckill.items (item_id, title, stock, numbered) VALUES (9, 'numbered', 20, true);
+INSERT INTO seckill.units (item_id, unit, code) VALUES (9, 1, 'told'), (9, 20, 'last');
+SELECT seckill_prewarm(9, 10);
+BEGIN;
+SELECT seckill_claim_many(9, '{1,2,3,4}', 'cache');
+COMMIT;
+SELECT seckill_claim_many(9, '{5,6,7}', 'retry');
+SELECT seckill_cancel(9, order_id, true) FROM seckill.orders WHERE item_id = 9 AND unit = 1;
+EOC
 $old->safe_psql('postgres', q{SELECT seckill_buy(8, 1, 'queue')});
 ok( $old->poll_query_until('postgres',
 		q{SELECT count(*) = 1 FROM seckill.orders WHERE state = 'expired'}),
@@ -161,8 +172,8 @@ $old->safe_psql('postgres',
 my %before = map { $_ => [ audit($old, $_), dump_data($old, $_) ] } qw(postgres other);
 my $states = 'SELECT state, count(*) FROM seckill.orders GROUP BY 1 ORDER BY 1';
 is($old->safe_psql('postgres', $states),
-	"pending|7\nconfirmed|35\ncancelled|2\nexpired|1", 'orders in every state');
-like($before{other}[0], qr/^1\|100\|\d+\|[1-9]\d*\|12\|100\|0$/, 'a lease is open');
+	"pending|7\nconfirmed|41\ncancelled|3\nexpired|1", 'orders in every state');
+like($before{other}[0], qr/^1\|100\|\d+\|[1-9]\d*\|12\|100\|0\|/, 'a lease is open');
 my $last = $old->safe_psql('postgres', 'SELECT max(order_id) FROM seckill.orders');
 my $paid = $old->safe_psql('postgres',
 	'SELECT order_id FROM seckill.orders WHERE item_id = 3 AND user_id = 4');
@@ -170,7 +181,7 @@ my $cancelled = $old->safe_psql('postgres',
 	'SELECT order_id FROM seckill.orders WHERE item_id = 6');
 my $leases = $old->safe_psql('postgres',
 	'SELECT array_agg(lease_id) FROM seckill.items WHERE leased > 0');
-is($old->safe_psql('postgres', "SELECT cardinality('$leases'::bigint[])"), 5, 'and more');
+is($old->safe_psql('postgres', "SELECT cardinality('$leases'::bigint[])"), 6, 'and more');
 check_audit($old, 'before');
 $old->append_conf('postgresql.conf', q{shared_preload_libraries = 'seckill'});
 
@@ -271,13 +282,17 @@ is($new->safe_psql('postgres', "SELECT outcome, order_id > $last FROM seckill_re
 	'sold|t', 'a ticket is served');
 
 # the rest sells to the last unit, whichever mode settles the old lease
-my %left = (1 => 75, 3 => 17, 4 => 10, 6 => 10, 7 => 42, 8 => 48);
-my %by = (1 => 'cache', 3 => 'auto', 4 => 'retry', 6 => 'pessimistic', 7 => 'advisory', 8 => 'cache');
+my %left = (1 => 75, 3 => 17, 4 => 10, 6 => 10, 7 => 42, 8 => 48, 9 => 13);
+my %by = (1 => 'cache', 3 => 'auto', 4 => 'retry', 6 => 'pessimistic', 7 => 'advisory', 8 => 'cache', 9 => 'cache');
 $new->safe_psql('postgres', 'UPDATE seckill.items SET per_user_limit = NULL, pay_within = NULL');
 foreach my $item (sort keys %left)
 {
 	is(buy_rest($new, $item, $by{$item}), $left{$item}, "item $item: $by{$item} sells the rest");
 }
+is($new->safe_psql('postgres', q{SELECT burnt, twice, missing, foreign_numbers, double_sold FROM seckill_audit(9)}),
+	'1|{}|0|{}|0', 'each number is in one place');
+is($new->safe_psql('postgres', q{SELECT code FROM seckill.orders o, seckill_unit(9, o.order_id) u WHERE o.item_id = 9 AND o.unit = 20}),
+	'last', 'and units have their values');
 is($new->safe_psql('other', 'SELECT count(shop.seckill_buy(1, -2)) FROM generate_series(1, 88)'),
 	88, 'the other database sells');
 is($new->safe_psql('other', q{SELECT stock, unsold, sold, string_agg(DISTINCT mode::text, ' ')
