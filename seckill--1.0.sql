@@ -45,6 +45,12 @@ CREATE TYPE @extschema@.seckill_outcome AS ENUM (
 COMMENT ON TYPE @extschema@.seckill_outcome IS
 'answer to a purchase: sold, sold_out, conflict (lost a race against another buyer: retry), not_started, ended, queued (not decided yet), busy (the queue is full, or too many calls wait for the item: retry later), limit_reached (the quantity would exceed per_user_limit), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase), unknown_item (no such item), seat_taken (a seat that the booking names is not free); request_reused and unknown_item are errors in calls that make one purchase';
 
+CREATE TYPE @extschema@.seckill_redeem_outcome AS ENUM (
+    'redeemed', 'used', 'expired', 'unknown', 'rate_limited');
+
+COMMENT ON TYPE @extschema@.seckill_redeem_outcome IS
+'answer to seckill_redeem(): redeemed, used (the user has redeemed it before), expired (the order of the user is no longer live), unknown (the user has no such code), rate_limited (the user calls too often)';
+
 CREATE TYPE @extschema@.seckill_order_state AS ENUM (
     'pending', 'confirmed', 'cancelled', 'expired');
 
@@ -170,6 +176,7 @@ CREATE TABLE seckill.orders (
     redeemed_at timestamptz,
     seats       integer[],
     seat_legs   bigint[],
+    redeemed_from @extschema@.seckill_order_state,
     PRIMARY KEY (item_id, order_id)
 );
 
@@ -206,6 +213,7 @@ COMMENT ON COLUMN seckill.orders.unit IS 'number of the unit that the order has;
 COMMENT ON COLUMN seckill.orders.redeemed_at IS 'time when the code of the unit was redeemed by seckill_redeem(); NULL: it was not, or was released';
 COMMENT ON COLUMN seckill.orders.seats IS 'seats booked, ascending; NULL: the item has units';
 COMMENT ON COLUMN seckill.orders.seat_legs IS 'for each of seats the legs booked, a bit for each leg';
+COMMENT ON COLUMN seckill.orders.redeemed_from IS 'state of the order before its code was redeemed, to which seckill_release() returns it; NULL: it is not redeemed';
 COMMENT ON COLUMN seckill.orders.created_at IS 'start of the transaction that bought the order';
 
 -- What numbered units are worth.  Codes are secrets: no role is granted
@@ -227,6 +235,46 @@ COMMENT ON COLUMN seckill.units.unit IS 'the number of the unit';
 COMMENT ON COLUMN seckill.units.code IS 'coupon code, told to the buyer';
 COMMENT ON COLUMN seckill.units.prize IS 'number of the prize that the unit wins';
 COMMENT ON COLUMN seckill.units.amount IS 'amount that the unit is worth, in the smallest coin';
+
+-- What the prizes are.  Prizes and commitments have no foreign key to items, as
+-- orders have none: DELETE of an item deletes them in a trigger.
+CREATE TABLE seckill.prizes (
+    item_id     bigint      NOT NULL,
+    prize       integer     NOT NULL CHECK (prize OPERATOR(pg_catalog.>) 0),
+    title       text        NOT NULL,
+    amount      bigint      CHECK (amount OPERATOR(pg_catalog.>=) 0),
+    quantity    integer     CHECK (quantity OPERATOR(pg_catalog.>) 0),
+    PRIMARY KEY (item_id, prize)
+);
+
+COMMENT ON TABLE seckill.prizes IS 'what the prizes of units are, for people; written by plain SQL, and fixed once a commitment covers them';
+COMMENT ON COLUMN seckill.prizes.item_id IS 'the item';
+COMMENT ON COLUMN seckill.prizes.prize IS 'number of the prize, as in seckill.units';
+COMMENT ON COLUMN seckill.prizes.title IS 'what it is';
+COMMENT ON COLUMN seckill.prizes.amount IS 'what it is worth, in the smallest coin';
+COMMENT ON COLUMN seckill.prizes.quantity IS 'how many there are; seckill_audit_values() shows it beside the number of units';
+
+-- The seed is a secret until revealed_at: no role is granted anything on this
+-- table.  The view public_commitments shows the rest.
+CREATE TABLE seckill.commitments (
+    item_id     bigint      NOT NULL,
+    first_unit  integer     NOT NULL,
+    last_unit   integer     NOT NULL,
+    commitment  bytea       NOT NULL,
+    seed        bytea       NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    revealed_at timestamptz,
+    PRIMARY KEY (item_id, first_unit)
+);
+
+COMMENT ON TABLE seckill.commitments IS 'commitments to what units are worth, made by seckill_add_units() with a seed';
+COMMENT ON COLUMN seckill.commitments.item_id IS 'the item';
+COMMENT ON COLUMN seckill.commitments.first_unit IS 'the first of the units that it covers';
+COMMENT ON COLUMN seckill.commitments.last_unit IS 'the last of them';
+COMMENT ON COLUMN seckill.commitments.commitment IS 'SHA-256 of the seed, the values of the units and their prizes, to be published before the sale';
+COMMENT ON COLUMN seckill.commitments.seed IS 'the seed of the values, a secret until it is revealed';
+COMMENT ON COLUMN seckill.commitments.created_at IS 'start of the transaction that made it';
+COMMENT ON COLUMN seckill.commitments.revealed_at IS 'time when seckill_reveal() revealed the seed; NULL: it is a secret';
 
 -- No foreign key to items, as on orders: DELETE of an item deletes its releases
 -- in a trigger.
@@ -282,6 +330,8 @@ SELECT pg_catalog.pg_extension_config_dump('seckill.items_item_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.orders_order_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.units', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.prizes', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.commitments', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.releases', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.releases_release_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.seats', '');
@@ -334,7 +384,14 @@ RETURNS trigger AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_units_guard() IS
-'trigger: refuses to change or delete units by hand';
+'trigger: refuses to change or delete units or commitments by hand';
+
+CREATE FUNCTION @extschema@.seckill_prizes_guard()
+RETURNS trigger AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_prizes_guard() IS
+'trigger: refuses to change or delete prizes of an item that has commitments';
 
 CREATE FUNCTION @extschema@.seckill_releases_guard()
 RETURNS trigger AS 'MODULE_PATHNAME'
@@ -387,6 +444,20 @@ CREATE TRIGGER orders_deleted AFTER DELETE ON seckill.orders
 CREATE TRIGGER units_guard BEFORE UPDATE OR DELETE ON seckill.units
     FOR EACH STATEMENT WHEN (NOT @extschema@.seckill_is_own())
     EXECUTE FUNCTION @extschema@.seckill_units_guard();
+
+CREATE TRIGGER commitments_guard BEFORE UPDATE OR DELETE ON seckill.commitments
+    FOR EACH STATEMENT WHEN (NOT @extschema@.seckill_is_own())
+    EXECUTE FUNCTION @extschema@.seckill_units_guard();
+
+CREATE TRIGGER prizes_guard BEFORE UPDATE OR DELETE ON seckill.prizes
+    FOR EACH ROW WHEN (NOT @extschema@.seckill_is_own())
+    EXECUTE FUNCTION @extschema@.seckill_prizes_guard();
+
+CREATE TRIGGER prizes_truncate AFTER TRUNCATE ON seckill.prizes
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
+
+CREATE TRIGGER commitments_truncate AFTER TRUNCATE ON seckill.commitments
+    FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
 
 CREATE TRIGGER units_truncate AFTER TRUNCATE ON seckill.units
     FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.seckill_truncated();
@@ -684,6 +755,28 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_cancel(bigint, bigint, boolean) IS
 'cancel a pending order, or with refund also a confirmed one, and put its units back on sale; returns the new state';
 
+CREATE FUNCTION @extschema@.seckill_redeem(
+    item_id     bigint,
+    code        text,
+    user_id     bigint,
+    OUT outcome @extschema@.seckill_redeem_outcome,
+    OUT order_id bigint,
+    OUT state   @extschema@.seckill_order_state)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_redeem(bigint, text, bigint) IS
+'redeem the code of a unit for the user who bought it, once; confirms a pending order; codes that the user does not have are all unknown';
+
+CREATE FUNCTION @extschema@.seckill_release(
+    item_id     bigint,
+    order_id    bigint)
+RETURNS @extschema@.seckill_order_state AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_release(bigint, bigint) IS
+'make the redeemed code of an order redeemable again; an order that was pending is pending again until its pay_by, and expired after that; returns its state';
+
 CREATE FUNCTION @extschema@.seckill_write_off(
     item_id     bigint,
     units       bigint)
@@ -763,6 +856,48 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_order(bigint, bigint) IS
 'the latest committed state of an order, or that of this transaction';
+
+--
+-- Units with values
+--
+
+CREATE FUNCTION @extschema@.seckill_add_units(
+    item_id     bigint,
+    codes       text[] DEFAULT NULL,
+    prizes      integer[] DEFAULT NULL,
+    amounts     bigint[] DEFAULT NULL,
+    seed        bytea DEFAULT NULL,
+    OUT first_unit integer,
+    OUT added   integer,
+    OUT duplicates text[])
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea) IS
+'put units with these codes, prizes and amounts on sale, one for each element of the arrays; codes that are there already are left out and returned; a seed makes a commitment to prizes and amounts';
+
+CREATE FUNCTION @extschema@.seckill_close(
+    item_id     bigint,
+    OUT units   integer,
+    OUT amount  bigint)
+AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_close(bigint) IS
+'end the sale of an item and take the units that are left off sale, after waiting for transactions that hold some; returns their number and the sum of their amounts, each unit once; units that come back later are told by the next call';
+
+CREATE FUNCTION @extschema@.seckill_reveal(
+    item_id     bigint,
+    OUT first_unit integer,
+    OUT last_unit integer,
+    OUT commitment bytea,
+    OUT seed    bytea,
+    OUT unchanged boolean)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_reveal(bigint) IS
+'reveal the seeds of an item whose sale is over and that has no unit left and no pending order; unchanged: the values are those that the commitment was made for';
 
 --
 -- Moving units between row and stock cache
@@ -1118,6 +1253,157 @@ END;
 COMMENT ON FUNCTION @extschema@.seckill_audit_seats(bigint) IS
 'check of the seats, one row per item with legs (NULL: all of them): legs of seats that are there, taken, and sold by live orders; legs sold more than once, and seats whose taken is not what their live orders have, must be 0';
 
+-- Where the values of units are: both sides of a law per item and prize.  A unit
+-- is on the row, off sale, with an order or, if it is in none of these places, in
+-- the lease; one that is in two places, or was never supplied, shows as a
+-- difference.
+CREATE FUNCTION @extschema@.seckill_audit_values(
+    item            bigint DEFAULT NULL,
+    OUT item_id     bigint,
+    OUT prize       integer,
+    OUT promised    integer,
+    OUT units       bigint,
+    OUT given       bigint,
+    OUT burnt       bigint,
+    OUT unsold      bigint,
+    OUT closed      bigint,
+    OUT difference  bigint,
+    OUT amount      bigint,
+    OUT given_amount bigint,
+    OUT burnt_amount bigint,
+    OUT unsold_amount bigint,
+    OUT closed_amount bigint,
+    OUT amount_difference bigint)
+RETURNS SETOF record
+LANGUAGE sql CALLED ON NULL INPUT STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT i.item_id, v.prize, v.promised, v.units, v.given, v.burnt, v.unsold,
+        v.closed,
+        v.units OPERATOR(pg_catalog.-) (v.given OPERATOR(pg_catalog.+) v.burnt
+            OPERATOR(pg_catalog.+) v.unsold OPERATOR(pg_catalog.+) v.closed),
+        v.amount, v.given_amount, v.burnt_amount, v.unsold_amount,
+        v.closed_amount,
+        v.amount OPERATOR(pg_catalog.-) (v.given_amount
+            OPERATOR(pg_catalog.+) v.burnt_amount
+            OPERATOR(pg_catalog.+) v.unsold_amount
+            OPERATOR(pg_catalog.+) v.closed_amount)
+    FROM seckill.items i
+        CROSS JOIN LATERAL (
+            SELECT coalesce(s.prize, p.prize) AS prize,
+                p.quantity AS promised,
+                coalesce(s.units, 0) AS units,
+                coalesce(s.given, 0) AS given,
+                coalesce(s.burnt, 0) AS burnt,
+                coalesce(s.unsold, 0) AS unsold,
+                coalesce(s.closed, 0) AS closed,
+                coalesce(s.amount, 0)::pg_catalog.int8 AS amount,
+                coalesce(s.given_amount, 0)::pg_catalog.int8 AS given_amount,
+                coalesce(s.burnt_amount, 0)::pg_catalog.int8 AS burnt_amount,
+                coalesce(s.unsold_amount, 0)::pg_catalog.int8 AS unsold_amount,
+                coalesce(s.closed_amount, 0)::pg_catalog.int8 AS closed_amount
+            FROM (
+                SELECT w.prize,
+                    pg_catalog.count(*) AS units,
+                    pg_catalog.count(*) FILTER (WHERE w.live) AS given,
+                    pg_catalog.count(*) FILTER (WHERE NOT w.live) AS burnt,
+                    pg_catalog.count(*) FILTER (WHERE w.on_row OR w.leased) AS unsold,
+                    pg_catalog.count(*) FILTER (WHERE w.off) AS closed,
+                    pg_catalog.sum(w.amount) AS amount,
+                    pg_catalog.sum(w.amount) FILTER (WHERE w.live) AS given_amount,
+                    pg_catalog.sum(w.amount) FILTER (WHERE NOT w.live) AS burnt_amount,
+                    pg_catalog.sum(w.amount) FILTER (WHERE w.on_row OR w.leased)
+                        AS unsold_amount,
+                    pg_catalog.sum(w.amount) FILTER (WHERE w.off) AS closed_amount
+                FROM (
+                    SELECT u.prize, u.amount,
+                        o.state OPERATOR(pg_catalog.=) ANY ('{pending,confirmed}')
+                            AS live,
+                        n.on_row, n.off,
+                        NOT n.on_row AND NOT n.off AND o.unit IS NULL
+                            AND u.unit OPERATOR(pg_catalog.<=)
+                                (i.supplied OPERATOR(pg_catalog.+)
+                                 @extschema@.seckill_count(i.off_sale)) AS leased
+                    FROM seckill.units u
+                        CROSS JOIN LATERAL (
+                            SELECT i.numbers OPERATOR(pg_catalog.@>)
+                                    u.unit::pg_catalog.int8 AS on_row,
+                                i.off_sale OPERATOR(pg_catalog.@>)
+                                    u.unit::pg_catalog.int8 AS off) n
+                        LEFT JOIN seckill.orders o
+                            ON o.item_id OPERATOR(pg_catalog.=) u.item_id
+                            AND o.unit OPERATOR(pg_catalog.=) u.unit
+                    WHERE u.item_id OPERATOR(pg_catalog.=) i.item_id) w
+                GROUP BY w.prize) s
+                FULL JOIN (
+                    SELECT q.prize, q.quantity
+                    FROM seckill.prizes q
+                    WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id) p
+                    ON p.prize OPERATOR(pg_catalog.=) s.prize) v
+    WHERE i.numbered
+        AND (seckill_audit_values.item IS NULL
+             OR i.item_id OPERATOR(pg_catalog.=) seckill_audit_values.item)
+    ORDER BY i.item_id, v.prize;
+END;
+
+COMMENT ON FUNCTION @extschema@.seckill_audit_values(bigint) IS
+'check of the values of units, one row per item and prize (a prize of NULL: units without one; item NULL: all items): units and their amounts = those of live orders (given) + kept by dead orders because their code was told (burnt) + not sold (unsold) + off sale (closed); difference and amount_difference must be 0; promised is the quantity of seckill.prizes';
+
+CREATE VIEW seckill.envelopes AS
+SELECT i.item_id, s.total::pg_catalog.int8 AS total, s.shares, s.taken,
+    s.given::pg_catalog.int8 AS given,
+    s.left_amount::pg_catalog.int8 AS left_amount,
+    OPERATOR(pg_catalog.-) s.best[2] AS best_order_id,
+    coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) i.ends_at,
+             false) AS ended
+FROM seckill.items i
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.sum(w.amount) AS total,
+            pg_catalog.count(*) AS shares,
+            pg_catalog.count(*) FILTER (WHERE w.live) AS taken,
+            coalesce(pg_catalog.sum(w.amount) FILTER (WHERE w.live), 0) AS given,
+            coalesce(pg_catalog.sum(w.amount) FILTER (
+                WHERE w.unit IS NULL
+                    AND NOT i.off_sale OPERATOR(pg_catalog.@>) w.number), 0)
+                AS left_amount,
+            pg_catalog.max(ARRAY[w.amount, OPERATOR(pg_catalog.-) w.order_id]) FILTER (WHERE w.live)
+                AS best
+        FROM (
+            SELECT u.amount, u.unit::pg_catalog.int8 AS number, o.unit, o.order_id,
+                o.state OPERATOR(pg_catalog.=) ANY ('{pending,confirmed}') AS live
+            FROM seckill.units u
+                LEFT JOIN seckill.orders o
+                    ON o.item_id OPERATOR(pg_catalog.=) u.item_id
+                    AND o.unit OPERATOR(pg_catalog.=) u.unit
+            WHERE u.item_id OPERATOR(pg_catalog.=) i.item_id
+                AND u.amount IS NOT NULL) w) s
+WHERE i.numbered AND s.shares OPERATOR(pg_catalog.>) 0;
+
+COMMENT ON VIEW seckill.envelopes IS 'items whose units have amounts: what was taken, what is left, who has the best share';
+COMMENT ON COLUMN seckill.envelopes.item_id IS 'the item';
+COMMENT ON COLUMN seckill.envelopes.total IS 'sum of all shares';
+COMMENT ON COLUMN seckill.envelopes.shares IS 'number of shares';
+COMMENT ON COLUMN seckill.envelopes.taken IS 'shares of live orders';
+COMMENT ON COLUMN seckill.envelopes.given IS 'sum of these shares';
+COMMENT ON COLUMN seckill.envelopes.left_amount IS 'sum of the shares that are not sold; 0 after seckill_close()';
+COMMENT ON COLUMN seckill.envelopes.best_order_id IS 'live order of the largest share, the first of equal ones; NULL: none is taken';
+COMMENT ON COLUMN seckill.envelopes.ended IS 'is the sale over?';
+
+CREATE VIEW seckill.public_commitments AS
+SELECT c.item_id, c.first_unit, c.last_unit, c.commitment, c.created_at,
+    c.revealed_at,
+    CASE WHEN c.revealed_at IS NOT NULL THEN c.seed END AS seed
+FROM seckill.commitments c;
+
+COMMENT ON VIEW seckill.public_commitments IS 'commitments to what units are worth, for buyers; a seed is shown once it is revealed';
+COMMENT ON COLUMN seckill.public_commitments.item_id IS 'the item';
+COMMENT ON COLUMN seckill.public_commitments.first_unit IS 'the first of the units that it covers';
+COMMENT ON COLUMN seckill.public_commitments.last_unit IS 'the last of them';
+COMMENT ON COLUMN seckill.public_commitments.commitment IS 'SHA-256 of the seed, the values of the units and their prizes';
+COMMENT ON COLUMN seckill.public_commitments.created_at IS 'start of the transaction that made it';
+COMMENT ON COLUMN seckill.public_commitments.revealed_at IS 'time when the seed was revealed; NULL: it is a secret';
+COMMENT ON COLUMN seckill.public_commitments.seed IS 'the seed; NULL: it is a secret';
+
 --
 -- Generators.  What numbered units are worth is decided before the sale.
 --
@@ -1169,6 +1455,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_orders_guard(),
     @extschema@.seckill_orders_deleted(),
     @extschema@.seckill_units_guard(),
+    @extschema@.seckill_prizes_guard(),
     @extschema@.seckill_releases_guard(),
     @extschema@.seckill_truncated(),
     @extschema@.seckill_seats_changed(),
@@ -1189,12 +1476,17 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_token(bigint, bigint, interval),
     @extschema@.seckill_confirm(bigint, bigint),
     @extschema@.seckill_cancel(bigint, bigint, boolean),
+    @extschema@.seckill_redeem(bigint, text, bigint),
+    @extschema@.seckill_release(bigint, bigint),
     @extschema@.seckill_write_off(bigint, bigint),
     @extschema@.seckill_put_item(bigint, jsonb),
     @extschema@.seckill_restock(bigint, bigint),
     @extschema@.seckill_set_available(bigint, bigint),
     @extschema@.seckill_item(bigint),
     @extschema@.seckill_order(bigint, bigint),
+    @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea),
+    @extschema@.seckill_close(bigint),
+    @extschema@.seckill_reveal(bigint),
     @extschema@.seckill_prewarm(bigint, bigint),
     @extschema@.seckill_recall(bigint),
     @extschema@.seckill_cache(),
@@ -1203,6 +1495,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_stat_reset(),
     @extschema@.seckill_audit(bigint),
     @extschema@.seckill_audit_seats(bigint),
+    @extschema@.seckill_audit_values(bigint),
     @extschema@.seckill_divide_amount(bigint, integer, bigint, bigint, boolean, bytea),
     @extschema@.seckill_deal_prizes(integer, integer[], boolean, bytea),
     @extschema@.seckill_make_codes(integer, text)
@@ -1214,12 +1507,14 @@ FROM PUBLIC;
 --
 
 GRANT USAGE ON SCHEMA seckill TO pg_monitor;
-GRANT SELECT ON seckill.stock, seckill.stat_items, seckill.stat_worker, seckill.releases
+GRANT SELECT ON seckill.stock, seckill.stat_items, seckill.stat_worker, seckill.releases,
+    seckill.envelopes, seckill.public_commitments
 TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     @extschema@.seckill_cache(),
     @extschema@.seckill_stat_items(),
     @extschema@.seckill_stat_worker(),
     @extschema@.seckill_audit(bigint),
-    @extschema@.seckill_audit_seats(bigint)
+    @extschema@.seckill_audit_seats(bigint),
+    @extschema@.seckill_audit_values(bigint)
 TO pg_monitor;

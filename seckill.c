@@ -27,7 +27,7 @@
  *
  * seckill.c, src/callbacks.c	hooks, and what happens when a transaction ends
  * src/api		functions that SQL can call, triggers among them
- * src/scenario	generators of shares, prizes and codes
+ * src/scenario	coupons, red envelopes, lotteries: values of units
  * src/worker	background processes; does not call and is not called by the
  *				two above
  * src/sale		decisions: rules, limits, modes, leases, the life of an order

@@ -48,6 +48,18 @@ typedef enum SeckillOutcome
 
 #define SECKILL_OUTCOMES	(SECKILL_SEAT_TAKEN + 1)
 
+/* Order of the labels of the SQL type seckill_redeem_outcome. */
+typedef enum RedeemOutcome
+{
+	REDEEM_REDEEMED,
+	REDEEM_USED,
+	REDEEM_EXPIRED,
+	REDEEM_UNKNOWN,
+	REDEEM_RATE_LIMITED
+} RedeemOutcome;
+
+#define REDEEM_OUTCOMES		(REDEEM_RATE_LIMITED + 1)
+
 /* Order of the labels of the SQL type seckill_order_state. */
 typedef enum OrderState
 {

@@ -19,7 +19,7 @@ my $top = "$FindBin::RealBin/..";
 # Words that take parentheses and are no functions.
 my %grammar = map { $_ => 1 } qw(
   all and any as by check coalesce enum exists filter from function greatest
-  in index into key lateral not on op operator or select table using values view
+  in index into join key lateral not on op operator or select table unique using values view
   when where);
 
 # The unqualified operators and functions of some SQL.  Comments, strings and
@@ -43,7 +43,7 @@ sub unqualified
 	$sql =~ s{\bset\s+(?=[\w.]+\s*=)(.*?)(?=\bwhere\b|\bfrom\b|\breturning\b|\bbegin\b|;|$)}{
 		join ', ', map { s/^\s*[\w.]+\s*=//r } split /,/, $1 }gse;
 	# the star of SELECT and of a name, and casts
-	$sql =~ s/(\bselect\s+|\.)\*/$1 star/g;
+	$sql =~ s/(\bselect\s+|\.|\bcount\s*\()\*/$1 star/g;
 	$sql =~ s/=>|::|\bwith\s*\(\s*fillfactor\s*=\s*\d+\s*\)/ /g;
 	push @found, $1 while $sql =~ m{([-+*/<>=~!@#%^&|`?]+)}g;
 	# an object that is created, altered or named is not called
@@ -159,10 +159,10 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 		END;
 	END LOOP;
-	FOR o IN SELECT unnest('{items,orders,stock,stat_items,stat_worker}'::text[]) AS name LOOP
+	FOR o IN SELECT unnest('{items,orders,units,prizes,commitments,stock,stat_items,stat_worker}'::text[]) AS name LOOP
 		EXECUTE format('CREATE TABLE %I.%I (item_id text)', schema, o.name);
 	END LOOP;
-	FOR o IN SELECT unnest('{mode,outcome,order_state}'::text[]) AS name LOOP
+	FOR o IN SELECT unnest('{mode,outcome,redeem_outcome,order_state}'::text[]) AS name LOOP
 		IF schema = 'hostile' THEN
 			EXECUTE format('CREATE TYPE %I.%I AS ENUM ()', schema, 'seckill_' || o.name);
 		END IF;
@@ -256,6 +256,18 @@ UPDATE seckill.items SET pay_within = NULL WHERE item_id OPERATOR(pg_catalog.=) 
 UPDATE seckill.items SET ends_at = '-infinity', per_user_limit = NULL;
 UPDATE seckill.items SET ends_at = NULL, starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 s';
 SELECT state FROM seckill.stock;
+INSERT INTO seckill.items (item_id, stock, numbered, reveal_on) VALUES (9, 0, true, 'pending');
+INSERT INTO seckill.prizes (item_id, prize, title) VALUES (9, 1, 'x');
+UPDATE seckill.prizes SET title = 'y' WHERE item_id OPERATOR(pg_catalog.=) 9;
+SELECT $ext.seckill_add_units(9, ARRAY['a', 'b', 'a'], ARRAY[1, 2, 3], ARRAY[1, 2, 3]);
+SELECT $ext.seckill_add_units(9, prizes => ARRAY[1, NULL], seed => pg_catalog.sha256('x'));
+SELECT $ext.seckill_claim(9, 7);
+SELECT outcome, $ext.seckill_release(9, order_id) FROM $ext.seckill_redeem(9, 'a', 7);
+SELECT $ext.seckill_audit_values(9);
+TABLE seckill.envelopes;
+SELECT $ext.seckill_close(9);
+SELECT $ext.seckill_reveal(9);
+TABLE seckill.public_commitments;
 INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, 'infinity', 1), (2, 'infinity', 2);
 UPDATE seckill.releases SET units = 3 WHERE units OPERATOR(pg_catalog.=) 1;
 DELETE FROM seckill.releases WHERE units OPERATOR(pg_catalog.=) 2;
@@ -310,7 +322,7 @@ EOC
 $node->safe_psql('postgres', 'ALTER DATABASE shop SET search_path = hostile, pg_catalog, public');
 foreach my $ext ('"Ext"', 'public')
 {
-	my @types = map { "$ext.seckill_$_" } qw(mode outcome order_state);
+	my @types = map { "$ext.seckill_$_" } qw(mode outcome redeem_outcome order_state);
 	my ($rc, $out, $err) = $node->psql('shop', "$hostile CREATE EXTENSION seckill SCHEMA $ext");
 	is($err, '', "$ext: CREATE EXTENSION");
 	my $plant = 'SET search_path = pg_catalog;'
@@ -321,7 +333,7 @@ foreach my $ext ('"Ext"', 'public')
 	{
 		($rc, $out, $err) = $node->psql('shop',
 			everything($ext) . ($before && "$before\n" . everything($ext))
-			  . "TRUNCATE seckill.items, seckill.orders, seckill.releases;\n",
+			  . "TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.units, seckill.prizes, seckill.commitments;\n",
 			on_error_stop => 1);
 		unlike($err, qr/ERROR|WARNING|FATAL/, "$ext: everything");
 		is(() = $out =~ /^sold$/mg, ($before ? 2 : 1) * 15, "$ext: sold in every mode");
@@ -329,7 +341,7 @@ foreach my $ext ('"Ext"', 'public')
 	processes($ext);
 	$node->safe_psql('shop', <<"EOC");
 SET search_path = pg_catalog;
-TRUNCATE seckill.items, seckill.orders, seckill.releases;
+TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.units, seckill.prizes, seckill.commitments;
 DROP EXTENSION seckill CASCADE;
 EOC
 }
@@ -474,11 +486,13 @@ like($err, qr/item 404 does not exist/, 'an error restores the role');
 # of modes and the function of the WHEN clauses, which read nothing, are for PUBLIC
 my @functions = split /\n/, $node->safe_psql('postgres', <<'EOC');
 SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unnest(proargtypes)))
-FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own') ORDER BY 1
+FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own',
+	'seckill_count', 'seckill_check_numbers') ORDER BY 1
 EOC
-is(scalar @functions, 38, 'functions of the extension');
-my @refused = ((map { "SELECT $_" } @functions),
-	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
+is(scalar @functions, 49, 'functions of the extension');
+my @refused = ((map { "SELECT $_" } @functions), 'SELECT seckill_count($${[1,3)}$$)',
+	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.units', 'TABLE seckill.prizes', 'TABLE seckill.commitments',
+	'TABLE seckill.public_commitments', 'TABLE seckill.envelopes', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',
 	'SET seckill.token_key = $$x$$', 'SET seckill.max_waiters = 1', 'SET seckill.user_rate = 0', 'SET seckill.allow_unsafe = on');
 foreach my $sql (@refused)

@@ -129,6 +129,7 @@ is_deeply([ sort keys %settings ], [ sort @names ], 'settings');
 # Labels of enums
 my %heading = (
 	seckill_outcome => '## Outcomes',
+	seckill_redeem_outcome => '## Redeem outcomes',
 	seckill_mode => '## Modes',
 	seckill_order_state => '## Order states');
 

@@ -261,7 +261,7 @@ sub by_hand
 			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
 			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'truncate', before => [ 'SELECT seckill_prewarm($item, 12)', $order ],
-			call => 'TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats',
+			call => 'TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats, seckill.units, seckill.prizes, seckill.commitments',
 			done => 'SELECT count(*) = 0 FROM seckill.items' });
 }
 
@@ -304,6 +304,52 @@ sub seats
 		  foreach qw(COMMIT ROLLBACK);
 	}
 	return map { +{ %$_, legs => 1 } } @list;
+}
+
+# Calls for units with numbers and values.
+sub numbered
+{
+	my $values = q{INSERT INTO seckill.units (item_id, unit, code, amount) SELECT $item, n, 'c' || n, n FROM generate_series(1, 12) n};
+	my $claim = q{SELECT seckill_claim($item, 1, 'retry')};
+	my $sold = 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1 AND unit IS NOT NULL';
+	my $five = 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND unit IS NOT NULL';
+	my $order = '(SELECT order_id FROM seckill.orders WHERE item_id = $item AND user_id = 1)';
+	my $redeem = q{SELECT outcome FROM seckill_redeem($item, 'c1', 1)};
+	my $is_redeemed = 'SELECT redeemed_at IS NOT NULL FROM seckill.orders WHERE item_id = $item AND user_id = 1';
+	my $prize = q{INSERT INTO seckill.prizes (item_id, prize, title) VALUES ($item, 1, 'x')};
+	my $add = q{SELECT added FROM seckill_add_units($item, prizes => '{1,NULL,1}', seed => sha256('x'))};
+	my $pending = q{reveal_on = 'pending', pay_within = '1 hour'};
+
+	return (
+		(map { { name => "claim, $_", numbered => 1, before => [$values], done => $sold,
+			call => "SELECT outcome FROM seckill_claim(\$item, 1, '$_')" } } @modes),
+		(map { { name => "claim of the lease, $_", numbered => 1, before => [ 'SELECT seckill_prewarm($item, 12)' ], done => $five,
+			call => "SELECT count(*) FROM seckill_claim_many(\$item, '{1,2,3,4,5}', '$_')" } } @modes),
+		{ name => 'numbers put on sale', numbered => 1, more => 5, call => 'SELECT seckill_restock($item, 5)',
+			done => 'SELECT supplied = 17 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'numbers set', numbered => 1, more => -5, before => [ 'SELECT seckill_prewarm($item, 10)' ],
+			call => 'SELECT seckill_set_available($item, 7)', done => 'SELECT stock = 7 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'orders with numbers deleted', numbered => 1, more => -1, before => [$claim],
+			call => 'DELETE FROM seckill.orders WHERE item_id = $item RETURNING 1',
+			done => 'SELECT supplied = 11 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'units added', numbered => 1, more => 3, call => q{SELECT added FROM seckill_add_units($item, '{a,b,a,c}')},
+			done => 'SELECT supplied = 15 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'commitment', numbered => 1, more => 3, before => [$prize], call => $add,
+			done => 'SELECT count(*) = 1 FROM seckill.commitments WHERE item_id = $item' },
+		{ name => 'close', numbered => 1, more => -12, before => [ $values, 'SELECT seckill_prewarm($item, 5)' ],
+			call => 'SELECT units FROM seckill_close($item)', done => 'SELECT ends_at IS NOT NULL FROM seckill.items WHERE item_id = $item' },
+		{ name => 'close, units held', numbered => 1, more => -12, before => [ $values, 'SELECT seckill_prewarm($item, 12)' ],
+			other => q{SELECT seckill_claim($item, 99, 'cache')}, end => 'ROLLBACK',
+			call => 'SELECT units FROM seckill_close($item)', done => 'SELECT ends_at IS NOT NULL FROM seckill.items WHERE item_id = $item' },
+		{ name => 'reveal', numbered => 1, stock => 0, before => [ $prize, $add, 'SELECT seckill_close($item)' ],
+			call => 'SELECT unchanged FROM seckill_reveal($item)',
+			done => 'SELECT revealed_at IS NOT NULL FROM seckill.commitments WHERE item_id = $item' },
+		{ name => 'redeem', numbered => 1, columns => $pending, before => [ $values, $claim ], call => $redeem, done => $is_redeemed },
+		{ name => 'release of a code', numbered => 1, columns => $pending, before => [ $values, $claim, $redeem ],
+			call => "SELECT seckill_release(\$item, $order)", done => $is_redeemed =~ s/IS NOT NULL/IS NULL/r },
+		{ name => 'cancel of a told code', numbered => 1, more => -1, columns => $pending, before => [ $values, $claim ],
+			call => "SELECT seckill_cancel(\$item, $order)",
+			done => q{SELECT state = 'cancelled' FROM seckill.orders WHERE item_id = $item AND user_id = 1} });
 }
 
 # Calls that wait for another transaction, which ends as soon as they wait.
@@ -590,9 +636,9 @@ sub set_up
 	my ($self, $case) = @_;
 	my ($columns, @values) = ('');
 
-	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats') if ++$self->{item} % $items_kept == 0;
-	$self->ask('INSERT INTO seckill.items (item_id, stock, legs) VALUES ($item, '
-		. ($case->{legs} ? "0, $case->{legs})" : "$supply, NULL)"));
+	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats, seckill.units, seckill.prizes, seckill.commitments') if ++$self->{item} % $items_kept == 0;
+	$self->ask(sprintf 'INSERT INTO seckill.items (item_id, stock, legs, numbered) VALUES ($item, %s, %s)',
+		$case->{legs} ? "0, $case->{legs}" : ($case->{stock} // $supply) . ', NULL', $case->{numbered} ? 'true' : 'false');
 	$self->ask("INSERT INTO seckill.seats (item_id, seat) SELECT \$item, s FROM generate_series(1, $supply) s")
 	  if $case->{legs};
 	$self->ask("UPDATE seckill.items SET $case->{columns} WHERE item_id = \$item") if $case->{columns};
@@ -640,7 +686,7 @@ sub check
 	my ($self, $case, $done, $where) = @_;
 	my $mode = $modes[ $self->{item} % @modes ];
 	my $is_done = $case->{done} ? $self->is_true($case->{done}) : $done;
-	my $units = $supply + ($is_done ? $case->{more} // 0 : 0);
+	my $units = ($case->{stock} // $supply) + ($is_done ? $case->{more} // 0 : 0);
 
 	$self->finding($where, 'it was told to be ' . ($done ? 'done' : 'not done') . ', and is not so')
 	  if defined $done && $is_done != $done;
@@ -894,7 +940,7 @@ sub torture_faults
 
 	foreach my $action (sort keys %params)
 	{
-		foreach my $case (purchases(), lists(), by_hand(), meetings(), seats())
+		foreach my $case (purchases(), lists(), by_hand(), numbered(), meetings(), seats())
 		{
 			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{$action} ];
 

@@ -24,8 +24,7 @@ PG_FUNCTION_INFO_V1(seckill_divide_amount);
 PG_FUNCTION_INFO_V1(seckill_deal_prizes);
 PG_FUNCTION_INFO_V1(seckill_make_codes);
 
-/* Shorter seeds and patterns can be guessed. */
-#define MIN_SEED_BYTES	16
+/* Codes of patterns with fewer random bits can be guessed. */
 #define MIN_CODE_BITS	50
 
 

@@ -1,7 +1,7 @@
 /*
  * order_triggers.c
- *		Triggers on orders and units: they restrict changes by plain SQL, and
- *		keep the books when orders are deleted.
+ *		Triggers on orders, and on units, prizes and commitments: they restrict
+ *		changes by plain SQL, and keep the books when orders are deleted.
  *
  * With session_replication_role = replica they do nothing: the publisher did.
  */
@@ -16,6 +16,7 @@
 #include "base/catalog.h"
 #include "base/fault.h"
 #include "seckill.h"
+#include "table/commitments.h"
 #include "table/item_row.h"
 #include "table/numbered_items.h"
 #include "table/plan.h"
@@ -24,6 +25,7 @@
 PG_FUNCTION_INFO_V1(seckill_orders_guard);
 PG_FUNCTION_INFO_V1(seckill_orders_deleted);
 PG_FUNCTION_INFO_V1(seckill_units_guard);
+PG_FUNCTION_INFO_V1(seckill_prizes_guard);
 
 /*
  * Refuse to delete an order of the open lease, because a settle counts it.
@@ -70,7 +72,7 @@ order_updated(TriggerData *trigger, int64 item_id)
 		"created_at", "request_id", "seats", "seat_legs"
 	};
 	static const char *const own[] = {
-		"state", "limited", "unit", "redeemed_at"
+		"state", "limited", "unit", "redeemed_at", "redeemed_from"
 	};
 
 	if (seckill_trigger_any_differs(trigger, facts, lengthof(facts)))
@@ -82,8 +84,8 @@ order_updated(TriggerData *trigger, int64 item_id)
 	if (seckill_trigger_any_differs(trigger, own, lengthof(own)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("state, limited, unit and redeemed_at of an order cannot be changed by hand"),
-				 errhint("Use seckill_confirm() and seckill_cancel().")));
+				 errmsg("state, limited, unit, redeemed_at and redeemed_from of an order cannot be changed by hand"),
+				 errhint("Use seckill_confirm(), seckill_cancel(), seckill_redeem() and seckill_release().")));
 	if (!seckill_trigger_differs(trigger, "pay_by"))
 		return;
 	if (!was_pending(trigger))
@@ -146,9 +148,9 @@ seckill_orders_deleted(PG_FUNCTION_ARGS)
 }
 
 /*
- * Trigger on seckill.units: BEFORE UPDATE or DELETE FOR EACH STATEMENT, by
- * others than the extension.  A value is fixed before the sale; units go with
- * their item.
+ * Trigger on seckill.units and seckill.commitments: BEFORE UPDATE or DELETE FOR
+ * EACH STATEMENT, by others than the extension.  A value is fixed before the
+ * sale, and so is a commitment to it; both go with their item.
  */
 Datum
 seckill_units_guard(PG_FUNCTION_ARGS)
@@ -159,13 +161,55 @@ seckill_units_guard(PG_FUNCTION_ARGS)
 						  TRIGGER_FIRED_BEFORE(trigger->tg_event) &&
 						  (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
 						   TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) &&
-						  seckill_trigger_is_on(trigger, seckill_catalog()->units),
+						  (seckill_trigger_is_on(trigger, seckill_catalog()->units) ||
+						   seckill_trigger_is_on(trigger, seckill_catalog()->commitments)),
 						  "seckill_units_guard",
-						  "BEFORE UPDATE or DELETE on seckill.units, FOR EACH STATEMENT");
+						  "BEFORE UPDATE or DELETE on seckill.units or seckill.commitments, FOR EACH STATEMENT");
 	if (!seckill_trigger_is_replica())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("units cannot be changed or deleted by hand"),
+				 errmsg("%s cannot be changed or deleted by hand",
+						RelationGetRelationName(trigger->tg_relation)),
 				 errhint("Values are fixed before the sale. seckill_close() takes units off sale; a deleted item takes its units with it.")));
 	return PointerGetDatum(NULL);
+}
+
+/* Raise an error if the item has a commitment. */
+static void
+check_not_committed(int64 item_id)
+{
+	TableCaller caller;
+
+	seckill_table_begin(&caller);
+	if (seckill_commitments_exist(item_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("prizes of item " INT64_FORMAT " cannot be changed",
+						item_id),
+				 errdetail("A commitment covers them."),
+				 errhint("Insert other prizes, for units that are added later.")));
+	seckill_table_end(&caller);
+}
+
+/*
+ * Trigger on seckill.prizes: BEFORE UPDATE or DELETE FOR EACH ROW, by others
+ * than the extension.  Inserting prizes breaks no commitment: those that one
+ * covers were there when it was made.
+ */
+Datum
+seckill_prizes_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = seckill_trigger_data(fcinfo,
+												"seckill_prizes_guard");
+
+	seckill_trigger_check((seckill_trigger_fired(trigger, BEFORE_UPDATE_ROW) ||
+						   seckill_trigger_fired(trigger, BEFORE_DELETE_ROW)) &&
+						  seckill_trigger_is_on(trigger, seckill_catalog()->prizes),
+						  "seckill_prizes_guard",
+						  "BEFORE UPDATE or DELETE on seckill.prizes, FOR EACH ROW");
+	if (!seckill_trigger_is_replica())
+		check_not_committed(seckill_trigger_number(trigger, trigger->tg_trigtuple,
+												   "item_id"));
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }

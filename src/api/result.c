@@ -19,7 +19,7 @@
 /*
  * Cached row types: one for each function that returns a row, and a spare one.
  */
-#define RESULTS		6
+#define RESULTS		12
 
 static struct
 {

@@ -36,6 +36,7 @@
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
 #include "shmem/schedule.h"
+#include "table/commitments.h"
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/orders.h"
@@ -220,6 +221,17 @@ limit_orders(int64 item_id)
 	seckill_table_end(&caller);
 }
 
+/* Refuse to open the sale of an item again whose seeds are revealed. */
+static void
+check_secret(int64 item_id)
+{
+	TableCaller caller;
+
+	seckill_table_begin(&caller);
+	seckill_commitments_check_secret(item_id);
+	seckill_table_end(&caller);
+}
+
 /* Refuse to change the legs of an item that has orders. */
 static void
 check_without_orders(int64 item_id)
@@ -247,6 +259,9 @@ item_updated(TriggerData *trigger, int64 item_id)
 	if (seckill_trigger_differs(trigger, "legs"))
 		check_without_orders(item_id);
 	check_reveal_on(trigger, trigger->tg_newtuple);
+	if (seckill_trigger_number(trigger, trigger->tg_newtuple, "numbered") != 0 &&
+		seckill_trigger_differs(trigger, "ends_at"))
+		check_secret(item_id);
 	add_supply(item_id, units);
 	if (seckill_trigger_number(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
 		seckill_trigger_number(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
@@ -357,7 +372,7 @@ check_not_at_work(int64 item_id)
 }
 
 /*
- * Delete the units, releases and seats of an item that is deleted.  This is
+ * Delete the units, commitments, releases and seats of a deleted item.  This is
  * not done before: a trigger of the application's may have kept the item.
  */
 static void
@@ -367,6 +382,7 @@ delete_parts(int64 item_id)
 
 	seckill_table_begin(&caller);
 	seckill_units_delete(item_id);
+	seckill_commitments_delete(item_id);
 	seckill_releases_delete(item_id);
 	seckill_seats_delete(item_id);
 	SECKILL_FAULT("parts of an item deleted");
@@ -410,10 +426,10 @@ seckill_items_delete(PG_FUNCTION_ARGS)
  */
 
 /*
- * Refuse to truncate items that have orders, units, releases or seats, orders
- * while a lease is open, orders or units of numbered items, releases of items,
- * and seats with orders.  All tables can be truncated in one statement: the
- * triggers fire after it.
+ * Refuse to truncate items that have orders, units, prizes, commitments,
+ * releases or seats, orders while a lease is open, orders, units, prizes or
+ * commitments of numbered items, releases of items, and seats with orders.  All
+ * tables can be truncated in one statement: the triggers fire after it.
  */
 static void
 check_truncated(Oid table)
@@ -446,6 +462,19 @@ check_truncated(Oid table)
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("cannot truncate seats that still have orders"),
 				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.seats.")));
+	if (table == seckill_catalog()->items &&
+		(seckill_prizes_any() || seckill_commitments_any()))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("cannot truncate items that still have prizes or commitments"),
+				 errhint("Truncate them together: TRUNCATE seckill.items, seckill.orders, seckill.units, seckill.prizes, seckill.commitments.")));
+	if ((table == seckill_catalog()->prizes ||
+		 table == seckill_catalog()->commitments) &&
+		seckill_items_any_numbered())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot truncate prizes or commitments of items whose units have numbers"),
+				 errhint("They are deleted with their item.")));
 	if ((table == seckill_catalog()->orders ||
 		 table == seckill_catalog()->units) && seckill_items_any_numbered())
 		ereport(ERROR,
@@ -486,9 +515,11 @@ seckill_truncated(PG_FUNCTION_ARGS)
 					seckill_trigger_is_on(trigger, seckill_catalog()->orders) ||
 					seckill_trigger_is_on(trigger, seckill_catalog()->units) ||
 					seckill_trigger_is_on(trigger, seckill_catalog()->releases) ||
-					seckill_trigger_is_on(trigger, seckill_catalog()->seats)),
+					seckill_trigger_is_on(trigger, seckill_catalog()->seats) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->prizes) ||
+					seckill_trigger_is_on(trigger, seckill_catalog()->commitments)),
 				   "seckill_truncated",
-				   "AFTER TRUNCATE on seckill.items, seckill.orders, seckill.units, seckill.releases or seckill.seats");
+				   "AFTER TRUNCATE on seckill.items, seckill.orders, seckill.units, seckill.releases, seckill.seats, seckill.prizes or seckill.commitments");
 	table = RelationGetRelid(trigger->tg_relation);
 	if (!seckill_trigger_is_replica())
 		check_truncated(table);

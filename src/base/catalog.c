@@ -34,6 +34,10 @@ static const char *const outcome_names[SECKILL_OUTCOMES] = {
 	"unknown_item", "seat_taken"
 };
 
+static const char *const redeem_names[REDEEM_OUTCOMES] = {
+	"redeemed", "used", "expired", "unknown", "rate_limited"
+};
+
 static const char *const state_names[ORDER_STATES] = {
 	"pending", "confirmed", "cancelled", "expired"
 };
@@ -111,7 +115,8 @@ static const Column order_columns[ORDER_COLUMNS] = {
 	[ORDER_UNIT - 1] = {"unit", INT4OID},
 	[ORDER_REDEEMED_AT - 1] = {"redeemed_at", TIMESTAMPTZOID},
 	[ORDER_SEATS - 1] = {"seats", INT4ARRAYOID},
-	[ORDER_SEAT_LEGS - 1] = {"seat_legs", INT8ARRAYOID}
+	[ORDER_SEAT_LEGS - 1] = {"seat_legs", INT8ARRAYOID},
+	[ORDER_REDEEMED_FROM - 1] = {"redeemed_from", InvalidOid}
 };
 
 static const Column unit_columns[UNIT_COLUMNS] = {
@@ -138,6 +143,24 @@ static const Column seat_columns[SEAT_COLUMNS] = {
 	[SEAT_CAR - 1] = {"car", INT4OID},
 	[SEAT_LABEL - 1] = {"label", TEXTOID},
 	[SEAT_TAKEN - 1] = {"taken", INT8OID}
+};
+
+static const Column prize_columns[PRIZE_COLUMNS] = {
+	[PRIZE_ITEM_ID - 1] = {"item_id", INT8OID},
+	[PRIZE_PRIZE - 1] = {"prize", INT4OID},
+	[PRIZE_TITLE - 1] = {"title", TEXTOID},
+	[PRIZE_AMOUNT - 1] = {"amount", INT8OID},
+	[PRIZE_QUANTITY - 1] = {"quantity", INT4OID}
+};
+
+static const Column commitment_columns[COMMITMENT_COLUMNS] = {
+	[COMMITMENT_ITEM_ID - 1] = {"item_id", INT8OID},
+	[COMMITMENT_FIRST_UNIT - 1] = {"first_unit", INT4OID},
+	[COMMITMENT_LAST_UNIT - 1] = {"last_unit", INT4OID},
+	[COMMITMENT_COMMITMENT - 1] = {"commitment", BYTEAOID},
+	[COMMITMENT_SEED - 1] = {"seed", BYTEAOID},
+	[COMMITMENT_CREATED_AT - 1] = {"created_at", TIMESTAMPTZOID},
+	[COMMITMENT_REVEALED_AT - 1] = {"revealed_at", TIMESTAMPTZOID}
 };
 
 /* Is this the column at that position of the table? */
@@ -180,7 +203,7 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 
 /*
  * Return the number of a column of seckill.items, seckill.orders,
- * seckill.releases or seckill.seats.  Raises if the extension has no such
+ * seckill.releases, seckill.seats or seckill.prizes.  Raises if the extension has no such
  * column.
  */
 int
@@ -203,6 +226,11 @@ seckill_catalog_column(Oid table, const char *name)
 	{
 		columns = seat_columns;
 		n = lengthof(seat_columns);
+	}
+	else if (table == seckill_catalog()->prizes)
+	{
+		columns = prize_columns;
+		n = lengthof(prize_columns);
 	}
 	for (int i = 0; i < n; i++)
 		if (strcmp(columns[i].name, name) == 0)
@@ -239,11 +267,10 @@ look_up_values(Oid type, const char *const *names, int n, Oid *values)
 }
 
 /*
- * Return the OID of type seckill_outcome, which is in the schema of
- * seckill_mode.
+ * Return the OID of the type of that name in the schema of seckill_mode.
  */
 static Oid
-outcome_type(Oid mode_type)
+type_beside(Oid mode_type, const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(mode_type));
 	Oid			schema;
@@ -253,7 +280,7 @@ outcome_type(Oid mode_type)
 	schema = ((Form_pg_type) GETSTRUCT(tuple))->typnamespace;
 	ReleaseSysCache(tuple);
 	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						   CStringGetDatum("seckill_outcome"),
+						   CStringGetDatum(name),
 						   ObjectIdGetDatum(schema));
 }
 
@@ -268,6 +295,8 @@ read_catalog(void)
 	fresh.units = relation_oid("units");
 	fresh.releases = relation_oid("releases");
 	fresh.seats = relation_oid("seats");
+	fresh.prizes = relation_oid("prizes");
+	fresh.commitments = relation_oid("commitments");
 	check_columns(fresh.items, "items", item_columns, lengthof(item_columns));
 	check_columns(fresh.orders, "orders", order_columns,
 				  lengthof(order_columns));
@@ -275,6 +304,10 @@ read_catalog(void)
 	check_columns(fresh.releases, "releases", release_columns,
 				  lengthof(release_columns));
 	check_columns(fresh.seats, "seats", seat_columns, lengthof(seat_columns));
+	check_columns(fresh.prizes, "prizes", prize_columns,
+				  lengthof(prize_columns));
+	check_columns(fresh.commitments, "commitments", commitment_columns,
+				  lengthof(commitment_columns));
 	fresh.items_key = relation_oid("items_pkey");
 	fresh.orders_user = relation_oid("orders_user");
 	fresh.orders_request = relation_oid("orders_request");
@@ -292,8 +325,10 @@ read_catalog(void)
 	fresh.state_type = get_atttype(fresh.orders,
 								   get_attnum(fresh.orders, "state"));
 	look_up_values(fresh.state_type, state_names, ORDER_STATES, fresh.state);
-	look_up_values(outcome_type(fresh.mode_type), outcome_names,
-				   SECKILL_OUTCOMES, fresh.outcome);
+	look_up_values(type_beside(fresh.mode_type, "seckill_outcome"),
+				   outcome_names, SECKILL_OUTCOMES, fresh.outcome);
+	look_up_values(type_beside(fresh.mode_type, "seckill_redeem_outcome"),
+				   redeem_names, REDEEM_OUTCOMES, fresh.redeem_outcome);
 	return fresh;
 }
 
@@ -374,7 +409,8 @@ on_relcache_inval(Datum arg, Oid relid)
 	catalog_changed = true;
 	if (relid == InvalidOid || relid == catalog.items ||
 		relid == catalog.orders || relid == catalog.units ||
-		relid == catalog.releases || relid == catalog.seats)
+		relid == catalog.releases || relid == catalog.seats ||
+		relid == catalog.prizes || relid == catalog.commitments)
 		catalog_valid = false;
 }
 

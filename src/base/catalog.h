@@ -17,6 +17,8 @@ typedef struct SeckillCatalog
 	Oid			orders_request; /* its index by request_id */
 	Oid			orders_unit;	/* its index by unit */
 	Oid			releases;		/* seckill.releases */
+	Oid			prizes;			/* seckill.prizes */
+	Oid			commitments;	/* seckill.commitments */
 	Oid			order_ids;		/* the sequence behind its order_id */
 	Oid			units;			/* seckill.units */
 	Oid			units_key;		/* its primary key */
@@ -29,6 +31,7 @@ typedef struct SeckillCatalog
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */
+	Oid			redeem_outcome[REDEEM_OUTCOMES];	/* seckill_redeem_outcome */
 	Oid			state_type;		/* seckill_order_state */
 	Oid			state[ORDER_STATES];	/* its values */
 } SeckillCatalog;

@@ -35,6 +35,7 @@
 #include "shmem/cache_counters.h"
 #include "shmem/counters.h"
 #include "shmem/numbers.h"
+#include "table/commitments.h"
 #include "table/item_row.h"
 #include "table/item_settings.h"
 #include "table/items.h"
@@ -219,12 +220,16 @@ next_number(int64 item_id, const ItemRow *row, int32 units)
 	return (int32) last + 1;
 }
 
-/* Put units with new numbers on sale on the locked row. */
+/*
+ * Put units with new numbers on sale on the locked row.  Raises an error if the
+ * item is revealed.
+ */
 static void
 supply_numbers(int64 item_id, const ItemRow *row, int32 units)
 {
 	if (units == 0)
 		return;
+	seckill_commitments_check_secret(item_id);
 	seckill_numbered_supply(item_id, row, next_number(item_id, row, units),
 							units);
 	SECKILL_FAULT("numbers supplied");
@@ -325,6 +330,53 @@ seckill_item_release(int64 item_id, const ReleasedUnits *released)
 		return;
 	seckill_item_lock_row(item_id, &row);
 	add_units(item_id, &row, (int32) released->units);
+}
+
+/*
+ * Take the item lock, lock the row of an item whose units have numbers and
+ * settle it; leaves the item's entry, if it has one, pinned in p.  Raises an
+ * error if the units have no numbers.
+ */
+void
+seckill_item_lock_numbered(Purchase *p, int64 item_id, ItemRow *row)
+{
+	lock_and_settle(p, item_id, row);
+	if (!row->rules.numbered)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("units of item " INT64_FORMAT " have no numbers",
+						item_id),
+				 errhint("Use an item that was created with numbered => true.")));
+}
+
+/* Put units with new numbers on sale on the locked row; returns the first. */
+int32
+seckill_item_add_numbers(int64 item_id, ItemRow *row, int32 units)
+{
+	int32		first = next_number(item_id, row, units);
+
+	add_units(item_id, row, units);
+	return first;
+}
+
+/*
+ * Take all units of a locked and settled item off sale, those of its lease
+ * included; waits for all holders.  Returns their numbers.
+ */
+NumberSet *
+seckill_item_withdraw_all(Purchase *p, ItemRow *row)
+{
+	int32		numbers[NUMBERS_RING];
+	int32		from_lease = seckill_lease_empty(p, row, numbers);
+	NumberSet  *leased = seckill_numbers_of_array(numbers, from_lease);
+	NumberSet  *all = seckill_numbers_make();
+
+	seckill_numbers_merge(all, row->numbers);
+	seckill_numbers_merge(all, leased);
+	if (all->n > 0)
+		seckill_numbered_withdraw(p->item_id, row, row->numbers, leased);
+	SECKILL_FAULT("all numbers withdrawn");
+	return all;
 }
 
 /*

@@ -5,6 +5,8 @@
 #ifndef SECKILL_SALE_ITEM_H
 #define SECKILL_SALE_ITEM_H
 
+#include "base/number_set.h"
+#include "seckill.h"
 #include "table/item_settings.h"
 #include "table/releases.h"
 
@@ -36,6 +38,11 @@ extern bool seckill_item_exists(int64 item_id);
 extern bool seckill_item_create(int64 item_id, const Change *change);
 extern void seckill_item_change(int64 item_id, const Change *change);
 extern int64 seckill_item_write_off(int64 item_id, int64 units);
+extern void seckill_item_lock_numbered(Purchase *p, int64 item_id,
+									   ItemRow *row);
+extern int32 seckill_item_add_numbers(int64 item_id, ItemRow *row,
+									  int32 units);
+extern NumberSet *seckill_item_withdraw_all(Purchase *p, ItemRow *row);
 extern void seckill_item_release(int64 item_id,
 								 const ReleasedUnits *released);
 extern int64 seckill_item_restock(int64 item_id, int32 units);

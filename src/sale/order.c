@@ -35,6 +35,7 @@
 #include "sale/unit.h"
 #include "seckill.h"
 #include "shmem/cache.h"
+#include "table/commitments.h"
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/numbered_items.h"
@@ -64,7 +65,8 @@ lock_order(int64 item_id, int64 order_id, OrderRow *order)
  * Sell the units of an expired order again, as mode pessimistic does, or the
  * same seats, and within the limit of its user.  The order was made while the sale was open,
  * so the window is not checked.  Returns false if the limit is reached or the
- * item is sold out.
+ * item is sold out, or if what its units are worth is revealed: whoever pays
+ * late would know which number is next.
  */
 static bool
 sell_again(Purchase *p)
@@ -83,6 +85,8 @@ sell_again(Purchase *p)
 	seckill_item_lock_acquire(p->item_id);
 	seckill_item_lock_row(p->item_id, &row);
 	p->rules = row.rules;
+	if (row.rules.numbered && seckill_commitments_revealed(p->item_id))
+		return false;
 	if (seckill_decide_any_time(&sale, &row, p) != SECKILL_SOLD)
 		return false;
 	seckill_decide_end(&sale, p->item_id);

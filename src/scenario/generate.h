@@ -21,6 +21,9 @@
 #define MAX_CODES		1000000
 #define MAX_CODE_LENGTH 200
 
+/* Shorter seeds can be guessed. */
+#define MIN_SEED_BYTES	16
+
 /* A place of a prize pool that wins nothing. */
 #define NO_PRIZE		0
 

@@ -401,6 +401,30 @@ seckill_item_subtract_supply(int64 item_id, int64 units, const ItemRow *row)
 }
 
 
+static SqlPlan end_plan = {
+	.sql = "UPDATE seckill.items SET ends_at = $2,"
+	" starts_at = CASE WHEN starts_at" GE "$2 THEN $3 ELSE starts_at END,"
+	" version = version" PLUS "1"
+	" WHERE item_id" EQ "$1 AND (ends_at IS NULL OR ends_at" GT "$2)",
+	.nargs = 3,
+	.types = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+/*
+ * End the sale of a locked row now, if it has not ended before.  A sale that
+ * was to open later begins and ends now, as it must begin before it ends.
+ */
+void
+seckill_item_end_sale(int64 item_id, TimestampTz now)
+{
+	Datum		args[] = {Int64GetDatum(item_id), TimestampTzGetDatum(now),
+	TimestampTzGetDatum(now - 1)};
+
+	if (seckill_plan_run(&end_plan, args) > 0)
+		seckill_change_note_row(item_id, ROW_CHANGED);
+}
+
+
 /*
  * All items
  */

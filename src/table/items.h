@@ -33,6 +33,7 @@ extern void seckill_item_add_supply(int64 item_id, int64 units);
 extern int64 seckill_item_subtract_supply(int64 item_id, int64 units,
 										  const ItemRow *row);
 extern bool seckill_items_any(void);
+extern void seckill_item_end_sale(int64 item_id, TimestampTz now);
 extern bool seckill_items_any_lease(void);
 extern bool seckill_items_any_numbered(void);
 extern int	seckill_items_opening(TimestampTz after, TimestampTz until,

@@ -117,8 +117,8 @@ seckill_orders_confirm(int64 item_id, int64 order_id)
 }
 
 /* The state that a value of seckill_order_state stands for. */
-static OrderState
-state_of(Oid value)
+OrderState
+seckill_orders_state_of(Oid value)
 {
 	const SeckillCatalog *c = seckill_catalog();
 
@@ -186,7 +186,7 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 	}
 	row->user_id = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	row->quantity = DatumGetInt32(seckill_plan_result_column(0, 2, 0));
-	row->state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
+	row->state = seckill_orders_state_of(DatumGetObjectId(seckill_plan_result_column(0, 3, 0)));
 	row->unit = DatumGetInt32(seckill_plan_result_column(0, 5, 0));
 	row->created_at = DatumGetTimestampTz(seckill_plan_result_column(0, 4, TimestampTzGetDatum(0)));
 	row->npieces = read_pieces(0, 6, &row->pieces);
@@ -508,6 +508,24 @@ seckill_orders_any(void)
 								   seckill_catalog()->orders_owner) > 0;
 }
 
+static SqlPlan any_pending_plan = {
+	.sql = "SELECT 1 FROM seckill.orders"
+	" WHERE item_id" EQ "$1 AND state" EQ "$2 LIMIT 1",
+	.nargs = 2,
+	.types = {INT8OID, STATE_TYPE}
+};
+
+/* Does the item have a pending order? */
+bool
+seckill_orders_any_pending(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
+
+	return seckill_plan_run_latest(&any_pending_plan, args,
+								   seckill_catalog()->orders_owner) > 0;
+}
+
 static SqlPlan read_unit_plan = {
 	.sql = "SELECT unit, state FROM seckill.orders WHERE " ONE_ORDER,
 	.nargs = 2,
@@ -528,7 +546,7 @@ seckill_orders_read_unit(int64 item_id, int64 order_id, int32 *unit,
 								seckill_catalog()->orders_owner) == 0)
 		return false;
 	*unit = DatumGetInt32(seckill_plan_result_column(0, 1, 0));
-	*state = state_of(DatumGetObjectId(seckill_plan_result_column(0, 2, 0)));
+	*state = seckill_orders_state_of(DatumGetObjectId(seckill_plan_result_column(0, 2, 0)));
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }

@@ -65,7 +65,9 @@ extern int	seckill_orders_overdue(TimestampTz now, const int64 *except,
 extern TimestampTz seckill_orders_next_pay_by(TimestampTz after);
 extern void seckill_orders_mark_limited(int64 item_id);
 extern int64 seckill_orders_sold_on_lease(int64 item_id, int64 lease_id);
+extern OrderState seckill_orders_state_of(Oid value);
 extern bool seckill_orders_exist(int64 item_id);
+extern bool seckill_orders_any_pending(int64 item_id);
 extern bool seckill_orders_any(void);
 
 #endif							/* SECKILL_TABLE_ORDERS_H */

@@ -152,6 +152,23 @@ seckill_releases_delete(int64 item_id)
 	(void) run_on_releases(&delete_plan, args);
 }
 
+static SqlPlan planned_plan = {
+	.sql = "SELECT 1 FROM seckill.releases"
+	" WHERE item_id" EQ "$1 AND done_at IS NULL LIMIT 1",
+	.nargs = 1,
+	.types = {INT8OID}
+};
+
+/* Does the item have a release that is not done? */
+bool
+seckill_releases_planned(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+
+	return seckill_plan_run_latest(&planned_plan, args,
+								   seckill_catalog()->releases_owner) > 0;
+}
+
 static SqlPlan any_plan = {
 	.sql = "SELECT 1 FROM seckill.releases LIMIT 1"
 };

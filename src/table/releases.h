@@ -25,6 +25,7 @@ extern int	seckill_releases_finish(int64 item_id, const DueKey *releases,
 									int n, TimestampTz now,
 									ReleasedUnits *released);
 extern void seckill_releases_delete(int64 item_id);
+extern bool seckill_releases_planned(int64 item_id);
 extern bool seckill_releases_any(void);
 
 #endif							/* SECKILL_TABLE_RELEASES_H */
