@@ -123,7 +123,7 @@ BEGIN
 	ELSIF got.held <> 0 THEN
 		RETURN format('%s units are still held', got.held);
 	END IF;
-	PERFORM seckill_buy_many(item, array_agg(u), mode) FROM generate_series(1001, 1000 + supply) u;
+	PERFORM seckill_buy_many(item, array_agg(u), mode) FROM generate_series(1001, 1000 + supply) u HAVING count(*) > 0;
 	SELECT * INTO got FROM seckill_audit() WHERE item_id = item;
 	IF got.difference <> 0 THEN
 		RETURN format('the difference is %s', got.difference);
