@@ -1184,7 +1184,7 @@ BEGIN ATOMIC
             FROM (
                 SELECT coalesce(pg_catalog.range_agg(pg_catalog.int8range(
                         q.unit, q.unit::pg_catalog.int8, '[]')), '{}') AS numbers,
-                    pg_catalog.count(*) OPERATOR(pg_catalog.-)
+                    pg_catalog.count(q.unit) OPERATOR(pg_catalog.-)
                         pg_catalog.count(DISTINCT q.unit) AS double_sold
                 FROM seckill.orders q
                 WHERE q.item_id OPERATOR(pg_catalog.=) i.item_id
@@ -1228,7 +1228,7 @@ BEGIN ATOMIC
                 coalesce(pg_catalog.sum(o.sold), 0)::pg_catalog.int8 AS sold,
                 coalesce(pg_catalog.sum(pg_catalog.bit_count(o.legs::pg_catalog.bit(64))), 0)::pg_catalog.int8
                     AS once,
-                pg_catalog.count(*) FILTER (WHERE coalesce(s.taken, 0)
+                pg_catalog.count(1) FILTER (WHERE coalesce(s.taken, 0)
                     OPERATOR(pg_catalog.<>) coalesce(o.legs, 0)) AS different
             FROM (
                     SELECT t.seat, t.taken

@@ -19,6 +19,8 @@ $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION seckill_mode, seckill_i
 $node->safe_psql('postgres', $grants);
 $node->safe_psql('postgres', <<'EOC');
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
+INSERT INTO seckill.items (item_id, stock, legs) VALUES (7, 0, 2);
+INSERT INTO seckill.seats (item_id, seat) SELECT 7, s FROM generate_series(1, 100) s;
 CREATE ROLE stranger;
 EOC
 
@@ -56,14 +58,21 @@ my @buying = (
 	'SELECT * FROM seckill_buy_many(1, ARRAY[1, 2])',
 	'SELECT * FROM seckill_buy_items(ARRAY[1, 404], ARRAY[1, 2])',
 	"SELECT r.* FROM seckill_submit_many(ARRAY[1], ARRAY[2]) s, seckill_result_many(ARRAY[s.ticket], '10 s') r",
+	(map { "SELECT seckill_book(7, 1, 0, 1, 1, '$_')" }
+		qw(optimistic retry pessimistic advisory cache queue auto)),
 	"SELECT seckill_result(ticket, '10 s') FROM seckill_submit(1, 1)");
-my @looking = ('SELECT * FROM seckill_item(1)', 'SELECT seckill_order(1, 1)');
+my @looking = ('SELECT * FROM seckill_free_seats(7)', 'SELECT * FROM seckill_seat_map(7)',
+	'SELECT * FROM seckill_item(1)', 'SELECT seckill_order(1, 1)');
 my @operating = (
 	'INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES (2, 10, 3, $$1 h$$)',
 	'UPDATE seckill.items SET stock = stock + 1 WHERE item_id = 2',
 	'UPDATE seckill.items SET per_user_limit = 4 WHERE item_id = 1',
 	q{SELECT seckill_put_item(2, '{"title": "x"}')},
 	'SELECT seckill_restock(2, 5)', 'SELECT seckill_set_available(2, 5)',
+	q{INSERT INTO seckill.seats (item_id, seat) VALUES (7, 101)},
+	q{UPDATE seckill.seats SET label = '1A' WHERE item_id = 7 AND seat = 101},
+	q{DELETE FROM seckill.seats WHERE item_id = 7 AND seat = 101},
+	q{SELECT seckill_block_seats(7, '{99}')},
 	'SELECT seckill_prewarm(2)',
 	'SELECT seckill_recall(2)',
 	'DELETE FROM seckill.items WHERE item_id = 2',
@@ -71,7 +80,7 @@ my @operating = (
 	'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHERE state = $$confirmed$$ LIMIT 1',
 	"SELECT seckill_token(1, 1)");
 my @watching = (
-	'SELECT * FROM seckill.stock', 'SELECT * FROM seckill_audit()',
+	'SELECT * FROM seckill.stock', 'SELECT * FROM seckill_audit()', 'SELECT * FROM seckill_audit_seats()',
 	'SELECT * FROM seckill_cache()');
 my @statistics = (
 	'SELECT * FROM seckill.stat_items', 'SELECT * FROM seckill.stat_worker');

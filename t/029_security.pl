@@ -491,7 +491,7 @@ FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode',
 EOC
 is(scalar @functions, 49, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions), 'SELECT seckill_count($${[1,3)}$$)',
-	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.units', 'TABLE seckill.prizes', 'TABLE seckill.commitments',
+	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.units', 'TABLE seckill.seats', 'TABLE seckill.prizes', 'TABLE seckill.commitments',
 	'TABLE seckill.public_commitments', 'TABLE seckill.envelopes', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',
 	'CREATE TEMP TABLE t (item_id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION seckill_items_changed()',
 	'SET seckill.token_key = $$x$$', 'SET seckill.max_waiters = 1', 'SET seckill.user_rate = 0', 'SET seckill.allow_unsafe = on');

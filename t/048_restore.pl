@@ -72,7 +72,8 @@ $node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', 'filled', '-f',
 my @repair = lines('filled', $triggers);
 is( join("\n", sort @repair),
 	join("\n", (map { "ALTER TABLE seckill.items ENABLE ALWAYS TRIGGER items_$_;" } qw(delete insert truncate update)),
-		'ALTER TABLE seckill.releases ENABLE ALWAYS TRIGGER releases_change;'),
+		'ALTER TABLE seckill.releases ENABLE ALWAYS TRIGGER releases_change;',
+		map { "ALTER TABLE seckill.seats ENABLE ALWAYS TRIGGER seats_$_;" } qw(delete insert truncate update)),
 	'triggers that were ALWAYS are ordinary');
 is(join("\n", sort(missing('filled', @bare))), join("\n", sort @repair), 'the list shows the same triggers');
 
@@ -97,9 +98,10 @@ ALTER TABLE seckill.items DISABLE TRIGGER USER;
 ALTER TABLE seckill.orders DISABLE TRIGGER USER;
 ALTER TABLE seckill.units DISABLE TRIGGER USER;
 ALTER TABLE seckill.releases DISABLE TRIGGER USER;
+ALTER TABLE seckill.seats DISABLE TRIGGER USER;
 EOC
 @repair = lines('filled', $triggers);
-is(scalar @repair, 13, 'all disabled triggers show');
+is(scalar @repair, 17, 'all disabled triggers show');
 $node->safe_psql('filled', join "\n", @repair);
 is(join("\n", missing('filled', @bare), lines('filled', $triggers)), '', 'and are enabled as before');
 

@@ -1,0 +1,85 @@
+# A seat map that is wrong: a build with fault points sets and clears bits of it
+# at random under load.  Still no leg of a seat is sold twice, and nobody is
+# refused while a seat is free.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin, "$FindBin::RealBin/../torture";
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use Test::More;
+use TortureFaults;
+
+my $node = TortureFaults::faulty_node('wrong', "seckill.max_items = 100\n");
+
+sub check_seats
+{
+	my ($message) = @_;
+	is($node->safe_psql('postgres',
+			'SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0'),
+		'', "seats: $message");
+	return;
+}
+
+$node->safe_psql('postgres', <<'EOC');
+CREATE TABLE refused (item bigint, f integer, t integer, mode text);
+CREATE VIEW wrongly AS
+SELECT DISTINCT r.*, s.seat FROM refused r JOIN seckill.seats s ON s.item_id = r.item
+WHERE s.taken & (((1::bigint << (r.t - r.f)) - 1) << r.f) = 0;
+EOC
+
+foreach my $item (1 .. 3)
+{
+	$node->safe_psql('postgres', <<"EOC");
+INSERT INTO seckill.items (item_id, stock, legs) VALUES ($item, 0, 6);
+INSERT INTO seckill.seats (item_id, seat) SELECT $item, s FROM generate_series(1, 120) s;
+EOC
+	# this session makes the map wrong each time it books
+	my $saboteur = $node->background_psql('postgres', on_error_stop => 0);
+	$saboteur->query_safe(q{SELECT fault_arm(pg_backend_pid()::text, '*', 0, 'skip')});
+	my @cmd = ('pgbench', '-n', '-c', 32, '-j', 2, '-M', 'prepared', '-t', 60,
+		'-h', $node->host, '-p', $node->port);
+	foreach my $mode (qw(cache cache retry queue))
+	{
+		my $file = $node->basedir . "/book.$item.$mode." . int(rand(1e9));
+
+		append_to_file($file, <<"EOC");
+\\set f random(0, 5)
+\\set t random(:f + 1, 6)
+SELECT outcome FROM seckill_book($item, :client_id, :f, :t, mode => '$mode') \\gset
+INSERT INTO refused SELECT $item, :f, :t, '$mode' WHERE :outcome = 'sold_out';
+EOC
+		push @cmd, '-f', $file;
+	}
+	my ($out, $err) = ('', '');
+	my $run = IPC::Run::start([ @cmd, 'postgres' ], '>', \$out, '2>', \$err);
+	my $sabotages = 0;
+
+	while ($run->pumpable && $sabotages < 2000)
+	{
+		$saboteur->query_safe("SELECT outcome FROM seckill_book($item, 0, 0, 6, mode => 'cache')");
+		$sabotages++;
+		$run->pump_nb;
+	}
+	$run->finish;
+	like($out, qr/actually processed: (\d+)\/\g1\b/, "item $item: all calls are answered") or diag($err);
+	cmp_ok($sabotages, '>', 10, 'while the map was made wrong');
+	$saboteur->query_safe(q{SELECT fault_arm('', '', 0, 'none')});
+	$saboteur->quit;
+	check_seats("item $item");
+	is($node->safe_psql('postgres', 'SELECT * FROM wrongly LIMIT 5'),
+		'', "item $item: nobody was refused while a seat was free");
+
+	# what is left is sold to the last leg
+	$node->safe_psql('postgres',
+		"SELECT count(*) FROM generate_series(1, 120) n, generate_series(0, 5) f, LATERAL seckill_book($item, n, f, f + 1)");
+	is($node->safe_psql('postgres', "SELECT taken = seat_legs FROM seckill_audit_seats($item)"),
+		't', "item $item: sold to the last leg");
+}
+note($node->safe_psql('postgres', 'SELECT map_loads, map_corrections, seats_missed FROM seckill.stat_worker'));
+cmp_ok($node->safe_psql('postgres', 'SELECT map_corrections FROM seckill.stat_worker'),
+	'>', 0, 'seats were corrected');
+
+$node->stop;
+done_testing();
