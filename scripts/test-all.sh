@@ -1,9 +1,9 @@
 #!/bin/bash
-# Run "make test" in a bare Debian of each release, and pg_upgrade from each to
-# the later ones.  Needs root, and makes the Debian systems itself.
+# Run "make test" in a bare Debian of each release, "make shop-test" without a
+# browser in the stable ones, and pg_upgrade from each release to the later ones.  Needs root, and makes the Debian systems itself.
 #
 #   RELEASES   the releases: bookworm trixie sid
-#   PARTS      what to do: the releases and upgrade
+#   PARTS      what to do: the releases, shop and upgrade
 #   ROOTS      folder of the systems and the logs; an existing system is reused
 #              as it is: remove it for a new one
 #   MIRROR     source of packages; default: that of the host, if it is a Debian
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 . scripts/roots.sh
 
 releases=${RELEASES:-bookworm trixie sid}
-parts=${PARTS:-$releases upgrade}
+parts=${PARTS:-$releases shop upgrade}
 roots=$(realpath -m "${ROOTS:-${TMPDIR:-/var/tmp}/seckill-roots}")
 table=
 failed=0
@@ -98,6 +98,18 @@ upgrade() {
             LD_LIBRARY_PATH=/srv/old/lib scripts/test.sh t/034_upgrade.pl
 }
 
+# The shop is for stable releases: sid has its components half upgraded at times.
+shops() {
+    local release
+
+    for release in $releases; do
+        [ "$release" != sid ] || continue
+        make_root "$release"
+        run_part "shop-$release" in_release "$release" \
+            env SHOP_CHECKS='unit api chain' make shop-test
+    done
+}
+
 # From each release to those after it.
 upgrades() {
     local old new olds=
@@ -119,6 +131,7 @@ set_proxy
 
 for part in $parts; do
     case $part in
+        shop) shops ;;
         upgrade) upgrades ;;
         *)
             make_root "$part"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Test "make demo" and "make test" on machines with various parts of PostgreSQL
+# Test "make demo", "make test" and "make shop" on machines with various parts of PostgreSQL
 # installed.  Each such state is made in a copy of a bare Debian 12.  There the
 # command must work, or print the one line that root must run, which must work.
 # Needs root.  Arguments: the states to try; default: all.
@@ -302,6 +302,38 @@ user_sudo() {
     tests regress as_buyer
 }
 
+# The shop, with nothing installed.
+shop() {
+    run make shop-test SHOP_CHECKS='unit api' &&
+        grep -q '^[1-9][0-9]* passed, 0 failed$' /srv/out || fail "make shop-test"
+}
+
+# The same by a user with sudo: it opens, has a page, and leaves nothing behind.
+shop_user() {
+    local pid end=$((SECONDS + 600)) line
+
+    install sudo
+    add_buyer
+    echo 'buyer ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/buyer
+    set -m
+    as_buyer make shop > /srv/out 2>&1 &
+    pid=$!
+    set +m
+    until grep -q '^The shop is open' /srv/out; do
+        kill -0 $pid && [ $SECONDS -lt $end ] || { cat /srv/out; fail "make shop"; }
+        sleep 0.2
+    done
+    exec 3<> /dev/tcp/127.0.0.1/8080
+    printf 'GET /en/items/1/ HTTP/1.0\r\n\r\n' >&3
+    read -r line <&3
+    [[ $line = *' 200 '* ]] || fail "the page: $line"
+    kill -INT -- -$pid
+    wait $pid || true
+    cat /srv/out
+    ! ls -d /tmp/seckill.* 2> /dev/null || fail "something is left behind"
+    ! pgrep -u buyer . || fail "processes are left behind"
+}
+
 # The states, each with the machine it begins with.
 states='
 bookworm nothing
@@ -309,6 +341,8 @@ bookworm client
 bookworm libpq
 bookworm user
 bookworm user_sudo
+bookworm shop
+bookworm shop_user
 server server
 server newer_headers
 server user_server

@@ -191,7 +191,7 @@ start_database() {
     say "starting PostgreSQL"
     start_server <<CONF
 unix_socket_permissions = 0700
-max_connections = 100
+max_connections = ${SHOP_CONNECTIONS:-100}
 max_locks_per_transaction = 256
 seckill.token_key = '$(secret)'
 seckill.queue_notify = on
