@@ -85,11 +85,13 @@ find_code() {
 # may read: it has secrets.  Tests start processes anew with these files.
 #
 
-# What makes a command the server's user's: unlike runuser, setpriv leaves no
-# process of its own in between.
-as_user=()
-[ "$(id -u)" != 0 ] ||
-    as_user=(setpriv "--reuid=$(server_user)" "--regid=$(id -gn "$(server_user)")" --init-groups)
+# What makes a command the server's user's, who is there once PostgreSQL is
+# installed.  Unlike runuser, setpriv leaves no process of its own in between.
+choose_user() {
+    as_user=()
+    [ "$(id -u)" != 0 ] || as_user=(setpriv "--reuid=$(server_user)"
+        "--regid=$(id -gn "$(server_user)")" --init-groups)
+}
 
 # Write how to start a process: its environment on standard input, and a command.
 define() {
@@ -276,6 +278,7 @@ start_front() {
 start_shop() {
     port_is_free "$port" && port_is_free $((port + 1)) ||
         die "port $port or $((port + 1)) is in use: choose another one with SHOP_PORT"
+    choose_user
     start_database
     make_folders
     # for the tests of restarts
