@@ -259,7 +259,7 @@ start_services() {
 # Make the pages of all goods.
 publish() {
     sql "SELECT json_agg(g ORDER BY item_id)
-        FROM (SELECT * FROM shop.goods NATURAL JOIN seckill.items) g" \
+        FROM (SELECT * FROM shop.goods JOIN seckill.items USING (item_id)) g" \
         > "$workdir/conf/goods.json"
     "${as_user[@]}" "$node" "$code/pages/publish.js" "$workdir/conf/goods.json" "$workdir/web"
 }

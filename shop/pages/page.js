@@ -7,11 +7,13 @@ import { format } from './clock.js';
 import { Feed } from './feed.js';
 import { Pass } from './pass.js';
 import { Purchase } from './purchase.js';
+import { Seats } from './seats.js';
 
 const PREPARE = 60000;      // ms before the start, as the service has it
 const item = Number(document.body.dataset.item);
 const limit = Number(document.body.dataset.limit) || Infinity;
 const amount = Number(document.body.dataset.amount);
+const kind = document.body.dataset.kind;
 
 let state = null;           // of the item, as last told
 let session = null;         // undefined: nobody is logged in
@@ -23,6 +25,7 @@ let refusal = null;         // {outcome, until}
 let timer = null;
 
 const pass = new Pass(item, clock, draw);
+const seats = kind === 'seats' ? new Seats(item, draw) : null;
 
 function untilStart() {
   return state.starts_at ? Date.parse(state.starts_at) - clock.now() : 0;
@@ -50,10 +53,13 @@ function view() {
     return 'refused';
   if (untilStart() > 0)
     return pass.valid ? 'ready' : 'preparing';
-  return pass.valid ? 'open' : 'checking';
+  if (!pass.valid)
+    return 'checking';
+  return seats && !seats.chosen ? 'choosing' : 'open';
 }
 
 const START = new Set(['upcoming', 'upcomingLogin', 'preparing', 'ready']);
+const CLOSING = { pending: 'orderPending', loading: 'wait' };
 const NEEDS_PASS = new Set(['preparing', 'checking', 'refused']);
 
 function buttonText(now) {
@@ -66,6 +72,7 @@ function buttonText(now) {
     case 'ended': return say('endedButton');
     case 'sold_out': return say('soldOutButton');
     case 'checking': return say('wait');
+    case 'choosing': return say('chooseSeat');
     case 'buying': case 'queued': case 'asking': case 'offline': return say('sending');
     default: return START.has(now) ? say('buyAt', { time: time() }) : say('buy');
   }
@@ -78,6 +85,8 @@ function statusText(now) {
     case 'loading': return '';
     case 'login': return say('loginFirst');
     case 'preparing': case 'checking': return say(pass.error ?? 'checking');
+    case 'choosing':
+      return say(refusal?.outcome ?? 'chooseSeat', { seconds: 0 });
     case 'open':
       if (refusal)
         return say(refusal.outcome, { seconds: 0 });
@@ -85,7 +94,7 @@ function statusText(now) {
     case 'refused':
       return say(refusal.outcome, { seconds: Math.ceil((refusal.until - clock.now()) / 1000) });
     case 'ordered':
-      return `${say('ordered', { order: order.order })} ${order.state === 'pending' ? say('orderPending') : say('confirmedText')}`;
+      return `${say('ordered', { order: order.order })} ${say(CLOSING[order.state] ?? (amount > 0 ? 'confirmedText' : 'unpaid'))}`;
     case 'upcoming': case 'upcomingLogin': case 'ready':
       if (wait <= 10000)
         return say('tenSeconds');
@@ -126,13 +135,32 @@ function drawButton(now) {
     $('status').focus();
 }
 
+// What the unit is worth, of those that differ.
+function drawPrize() {
+  const { unit, seats: labels } = order;
+
+  $('prize').hidden = !unit && !labels;
+  if (kind === 'envelope' && unit)
+    $('prize').textContent = say('gotAmount', { amount: money(unit.amount) });
+  else if (kind === 'draw' && unit)
+    $('prize').textContent = unit.prize ? say('gotPrize', { prize: unit.prize }) : say('gotNothing');
+  else if (kind === 'coupon' && unit)
+    $('prize').textContent = say('gotCode', { code: unit.code });
+  else if (labels)
+    $('prize').textContent = say('gotSeats', { seats: labels.join(', ') });
+}
+
 function drawOrder(now) {
   $('ordered').hidden = now !== 'ordered';
+  if (now !== 'ordered')
+    $('prize').hidden = true;
   if (now !== 'ordered')
     return;
   $('pay').hidden = order.state !== 'pending';
   $('pay').textContent = say('pay', { amount: money(order.amount ?? amount) });
   $('to-order').href = `/${texts.language}/order/?item=${item}&order=${order.order}`;
+  $('to-order').hidden = amount === 0;
+  drawPrize();
   $('another').hidden = !(bought < limit) || state?.state !== 'on_sale';
 }
 
@@ -150,6 +178,8 @@ function draw() {
   $('hello').textContent = session ? say('hello', { name: session.name }) : '';
   if (NEEDS_PASS.has(now))
     pass.ensure();
+  if (seats)
+    $('seats').hidden = !['choosing', 'open', 'refused'].includes(now);
   drawTimer(now);
   drawButton(now);
   drawOrder(now);
@@ -172,7 +202,7 @@ function again(now) {
     ends.push(refusal.until - clock.now());
   if (ends.length > 0)
     timer = setTimeout(tick, Math.min(...ends.map((ms) => (ms > 0 ? (ms % 1000) + 5 : 1000))));
-  else if (NEEDS_PASS.has(now) || now === 'open')
+  else if (NEEDS_PASS.has(now) || now === 'open' || now === 'choosing')
     timer = setTimeout(draw, 1000);
 }
 
@@ -224,7 +254,7 @@ async function buy() {
   const answer = await purchase.buy(pass.token, (news) => {
     buying = news;
     draw();
-  });
+  }, seats ? { seats: [seats.chosen] } : {});
 
   buying = null;
   decide(answer);
@@ -235,7 +265,7 @@ function decide({ status, body, after }) {
   const { outcome } = body;
 
   if (status === 201) {
-    order = { order: body.order, state: 'loading', amount };
+    order = { order: body.order, state: 'loading', amount, unit: body.unit };
     purchase.dismissed = false;
     findOrders();
     return;
@@ -250,6 +280,9 @@ function decide({ status, body, after }) {
     refusal = null;
     clock.sync().then(() => feed.refresh());
     setTimeout(buy, Math.min(after, 3000));
+  } else if (outcome === 'seat_taken') {
+    refusal.until = 0;
+    seats.drop();
   } else if (outcome === 'denied') {
     pass.drop();
   } else if (outcome === 'sold_out' || outcome === 'ended') {
@@ -263,6 +296,7 @@ function decide({ status, body, after }) {
 
 const TEXTS = {
   limit_reached: 1, rate_limited: 1, busy: 1, denied: 1, conflict: 1, request_reused: 1,
+  seat_taken: 1,
 };
 
 async function pay() {
@@ -300,6 +334,7 @@ const feed = new Feed(item, (told) => {
   const freed = state?.state === 'sold_out' && told.state === 'on_sale';
 
   state = told;
+  seats?.refresh();
   if (freed && order?.state === 'pending')
     findOrders();
   draw();

@@ -19,8 +19,8 @@ export const ASSETS = [
   ['altcha.js', path.join(modules, 'altcha/dist/external/altcha.min.js')],
   ['zh-cn.js', path.join(modules, 'altcha/dist/i18n/zh-cn.js')],
   ['pbkdf2.js', path.join(modules, 'altcha/dist/workers/pbkdf2.js')],
-  ...['phone.svg', 'tea.svg', 'clock.js', 'feed.js', 'api.js', 'purchase.js', 'pass.js', 'page.js',
-    'order.js'].map((name) => [name, path.join(here, name)]),
+  ...['phone.svg', 'tea.svg', 'envelope.svg', 'draw.svg', 'coupon.svg', 'seats.svg', 'clock.js', 'feed.js',
+    'api.js', 'purchase.js', 'pass.js', 'seats.js', 'page.js', 'order.js'].map((name) => [name, path.join(here, name)]),
 ];
 
 // The name of an asset has a hash of its content.
@@ -90,11 +90,12 @@ function valuesOf(goods, lang, texts) {
   return {
     lang,
     item: goods.item_id,
+    kind: goods.kind,
     title: goods[`title_${lang}`],
     description: goods[`text_${lang}`],
     picture: goods.picture,
     amount: goods.amount,
-    price: `¥${(goods.amount / 100).toFixed(2)}`,
+    price: goods.amount > 0 ? `¥${(goods.amount / 100).toFixed(2)}` : texts.free,
     starts: goods.starts_at ?? '',
     startsText: goods.starts_at ? when(goods.starts_at, texts.locale) : '–',
     limit: goods.per_user_limit ?? '',
@@ -107,11 +108,13 @@ export function publish(goods, folder) {
   const assets = publishAssets(folder);
 
   for (const lang of LANGUAGES) {
-    const texts = JSON.parse(source(`${lang}.json`));
+    const { kinds, ...texts } = JSON.parse(source(`${lang}.json`));
 
     for (const each of goods) {
+      const own = { ...texts, ...kinds[each.kind] };
+
       write(path.join(folder, lang, 'items', String(each.item_id), 'index.html'),
-        render(source(`${each.page}.html`), valuesOf(each, lang, texts), texts, assets));
+        render(source('item.html'), valuesOf(each, lang, own), own, assets));
     }
     write(path.join(folder, lang, 'order/index.html'),
       render(source('order.html'), { lang }, texts, assets));

@@ -9,20 +9,32 @@ export class Purchase {
   constructor(item, user) {
     this.item = item;
     this.slot = `purchase ${item} ${user}`;
-    this.key = sessionStorage.getItem(this.slot);
+
+    const kept = JSON.parse(sessionStorage.getItem(this.slot) ?? '{}');
+
+    this.key = kept.key ?? null;
+    // what was asked for, while it is not known whether it was bought
+    this.wish = kept.wish ?? null;
     this.tried = this.key !== null;
+  }
+
+  #keep() {
+    sessionStorage.setItem(this.slot, JSON.stringify({ key: this.key, wish: this.wish }));
   }
 
   // The next click is another purchase.
   forget() {
     sessionStorage.removeItem(this.slot);
     this.key = null;
+    this.wish = null;
     this.tried = false;
   }
 
-  #begin() {
+  // A wish whose answer is lost stays the wish of its key.
+  #begin(wish) {
     this.key ??= crypto.randomUUID();
-    sessionStorage.setItem(this.slot, this.key);
+    this.wish ??= wish;
+    this.#keep();
   }
 
   async #once(token) {
@@ -32,13 +44,26 @@ export class Purchase {
       headers['Purchase-Retry'] = '?1';
     this.tried = true;
     return call('POST', `/api/items/${this.item}/orders`,
-      { body: { token }, headers, timeout: PATIENCE });
+      { body: { ...this.wish, token }, headers, timeout: PATIENCE });
   }
 
   // Resolves to an answer with an outcome that is certain, or one that is for the
-  // buyer to act on.  tell() is told what is going on meanwhile.
-  async buy(token, tell) {
-    this.#begin();
+  // buyer to act on.  tell() is told what is going on meanwhile; a wish is what is
+  // sent besides the token.
+  async buy(token, tell, wish = {}) {
+    this.#begin(wish);
+
+    const answer = await this.#ask(token, tell);
+
+    // a refusal is certain: the key may try something else
+    if (answer.status !== 201 && answer.status !== 401) {
+      this.wish = null;
+      this.#keep();
+    }
+    return answer;
+  }
+
+  async #ask(token, tell) {
     for (;;) {
       const answer = await this.#once(token);
 

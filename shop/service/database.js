@@ -20,7 +20,12 @@ const ORDER = `
     o.quantity * g.amount AS amount,
     (SELECT p.state FROM shop.payments p
      WHERE p.item_id = o.item_id AND p.order_id = o.order_id
-     ORDER BY p.created_at DESC LIMIT 1) AS payment
+     ORDER BY p.created_at DESC LIMIT 1) AS payment,
+    CASE WHEN o.unit IS NOT NULL THEN
+      (SELECT to_jsonb(u) FROM seckill_unit(o.item_id, o.order_id) u) END AS unit,
+    CASE WHEN o.seats IS NOT NULL THEN
+      (SELECT array_agg(s.label ORDER BY s.seat) FROM seckill.seats s
+       WHERE s.item_id = o.item_id AND s.seat = ANY (o.seats)) END AS seats
   FROM seckill.orders o JOIN shop.goods g USING (item_id)`;
 
 export class Database {
@@ -68,7 +73,7 @@ export class Database {
   items(ids) {
     return this.run('items', `
       SELECT g.item_id, g.path, g.amount, i.state, i.available, i.starts_at, i.ends_at,
-        i.per_user_limit, extract(epoch FROM i.pay_within)::integer AS pay_within
+        i.numbered, i.legs, i.per_user_limit, extract(epoch FROM i.pay_within)::integer AS pay_within
       FROM shop.goods g, seckill_item(g.item_id) i
       WHERE g.item_id = ANY ($1::bigint[])`, [ids], { repeat: true });
   }
@@ -90,6 +95,31 @@ export class Database {
       SELECT outcome, order_id
       FROM seckill_buy_many($1, $2::bigint[], 'auto', $3::uuid[], $4::text[], $5::bigint[])`,
     [item, ...columns(buyers, 'user', 'request', 'token', 'quantity')]);
+  }
+
+  // The same for an item whose units have numbers.
+  async claimMany(item, buyers) {
+    const rows = await this.run('claim_many', `
+      SELECT outcome, order_id, unit, code, prize, amount
+      FROM seckill_claim_many($1, $2::bigint[], 'auto', $3::uuid[], $4::text[])`,
+    [item, ...columns(buyers, 'user', 'request', 'token')]);
+
+    return rows.map(({ outcome, order_id, ...unit }) => (
+      { outcome, order_id, unit: outcome === 'sold' ? unit : undefined }));
+  }
+
+  // An event: one leg.
+  book({ item, user, quantity, seats, request, token }) {
+    return this.one('book', `
+      SELECT outcome, order_id AS order
+      FROM seckill_book($1, $2, 0, 1, $3, seats => $4, request_id => $5, token => $6)`,
+    [item, user, quantity, seats, request, token], { repeat: true });
+  }
+
+  seats(item) {
+    return this.run('seats', `
+      SELECT seat, block, label, state FROM seckill_seat_map($1) ORDER BY seat`,
+    [item], { repeat: true });
   }
 
   submitMany(buyers) {

@@ -6,6 +6,7 @@ import { Problem, refuse } from './problem.js';
 const FRESH = 500;      // ms that a snapshot is good for
 const MAX_WATCHED = 1000;
 const COMMENT_EVERY = 15000;
+const CACHE = 'public, max-age=1, stale-while-revalidate=5, stale-if-error=60';
 
 // Above 20 units the last digits are nobody's business.
 function roughly(units) {
@@ -61,6 +62,15 @@ export class Items {
     if (performance.now() - known.read >= FRESH)
       this.get(item).catch(() => {});
     return known.row;
+  }
+
+  // The map of the seats, one query for all who ask at once.
+  seats(item) {
+    const key = `seats ${item}`;
+
+    if (!this.reading.has(key))
+      this.reading.set(key, this.database.seats(item).finally(() => this.reading.delete(key)));
+    return this.reading.get(key);
   }
 
   async #read(items) {
@@ -170,9 +180,23 @@ export default async function routes(app, { items }) {
 
     if (!row)
       throw new Problem('not-found');
-    reply.header('Cache-Control',
-      'public, max-age=1, stale-while-revalidate=5, stale-if-error=60');
+    reply.header('Cache-Control', CACHE);
     return present(row);
+  });
+
+  app.get('/api/items/:item/seats', {
+    schema: {
+      summary: 'The seats of an item that has some, a few seconds old at most',
+      params: { $ref: 'item-params#' },
+      response: { 200: { $ref: 'seats#' }, '4xx': { $ref: 'problem#' }, '5xx': { $ref: 'problem#' } },
+    },
+  }, async (request, reply) => {
+    const row = await items.settings(request.params.item);
+
+    if (!row?.legs)
+      throw new Problem('not-found');
+    reply.header('Cache-Control', CACHE);
+    return { seats: await items.seats(request.params.item) };
   });
 
   app.get('/api/items/:item/events', {

@@ -7,17 +7,17 @@
 import { isTransient } from './problem.js';
 
 // Returns false for a buyer who lost a race and tries once more.
-function answer(buyer, { outcome, order_id: order, ticket }) {
+function answer(buyer, { outcome, order_id: order, ticket, unit }) {
   if (outcome === 'conflict' && !buyer.again) {
     buyer.again = true;
     return false;
   }
-  buyer.resolve({ outcome, order, ticket });
+  buyer.resolve({ outcome, order, ticket, unit });
   return true;
 }
 
 export class Lane {
-  // call(buyers) returns a row {outcome, order_id, ticket} for each of them
+  // call(buyers) returns a row {outcome, order_id, ticket, unit} for each of them
   constructor({ call, merge = 100, waiting = 2000, patience = 3000, lanes = 1, onCall = () => {} }) {
     Object.assign(this, { call, merge, waiting, patience, lanes, onCall });
     this.buyers = [];

@@ -39,6 +39,8 @@ function present(row) {
     pay_by: row.pay_by,
     amount: row.amount,
     payment: row.payment,
+    unit: row.unit,
+    seats: row.seats,
   };
 }
 
@@ -77,11 +79,11 @@ export default async function routes(app, { database, items, tickets, settings, 
     call: (buyers) => database.submitMany(buyers),
   });
 
-  function laneOf(item) {
+  function laneOf({ item_id: item, numbered }) {
     if (!lanes.has(item)) {
       lanes.set(item, new Lane({
         ...settings.lane,
-        call: (buyers) => database.buyMany(item, buyers),
+        call: (buyers) => (numbered ? database.claimMany(item, buyers) : database.buyMany(item, buyers)),
         onCall: (buyers) => metrics.batch.observe(buyers),
       }));
     }
@@ -91,19 +93,19 @@ export default async function routes(app, { database, items, tickets, settings, 
   metrics.waiting(() => [...lanes.values()].reduce((sum, lane) => sum + lane.length, 0));
 
   // Only these answers may be kept by nginx, and only for a second.  Who wants
-  // more than one unit hears "sold out" when others can still buy.
-  function markAnswer(reply, outcome, quantity) {
-    const forAll = outcome === 'ended' || (outcome === 'sold_out' && quantity === 1);
+  // more than one unit, or seats, hears "sold out" when others can still buy.
+  function markAnswer(reply, outcome, single) {
+    const forAll = outcome === 'ended' || (outcome === 'sold_out' && single);
 
     reply.header('X-Accel-Expires', forAll ? '1' : '0');
     metrics.outcomes.inc({ outcome });
   }
 
-  function answer(reply, { item, outcome, order, ticket, quantity, after }) {
-    markAnswer(reply, outcome, quantity);
+  function answer(reply, { item, outcome, order, unit, ticket, single, after }) {
+    markAnswer(reply, outcome, single);
     if (outcome === 'sold') {
       reply.code(201).header('Location', `/api/items/${item}/orders/${order}`);
-      return { outcome, item, order };
+      return { outcome, item, order, unit };
     }
     if (outcome === 'queued') {
       reply.code(202).header('Location', `/api/tickets/${ticket}`)
@@ -127,6 +129,13 @@ export default async function routes(app, { database, items, tickets, settings, 
       ticket: ticket && writeTicket(settings.ticketSecret,
         [buyer.item, buyer.user, ticket, buyer.request]),
     };
+  }
+
+  // Seats are chosen one booking after the other: those are not merged.
+  function sell(row, buyer, async) {
+    if (row.legs)
+      return database.book(buyer);
+    return async || row.path === 'queue' ? submit(buyer) : laneOf(row).buy(buyer);
   }
 
   app.post('/api/items/:item/orders', {
@@ -153,24 +162,27 @@ export default async function routes(app, { database, items, tickets, settings, 
         properties: {
           token: { type: ['string', 'null'], maxLength: 200 },
           quantity: { type: 'integer', minimum: 1, maximum: 100 },
+          seats: { type: 'array', minItems: 1, maxItems: 20, items: { type: 'integer' }, nullable: true },
         },
       },
       response: { 201: { $ref: 'sold#' }, 202: { $ref: 'queued#' }, ...problems },
     },
   }, async (request, reply) => {
     const key = keyOf(request.headers['idempotency-key']);
-    const { user, params: { item }, body: { token = null, quantity = 1 } } = request;
+    const { user, params: { item }, body: { token = null, seats = null, quantity = seats?.length ?? 1 } } = request;
     const row = await items.settings(item);
 
     if (!row)
       throw new Problem('not-found');
 
-    const buyer = { item, user, quantity, token, request: requestOf(user, item, key) };
-    const queued = row.path === 'queue' || /\brespond-async\b/.test(request.headers.prefer);
-    const decision = queued ? await submit(buyer) : await laneOf(item).buy(buyer);
+    const buyer = { item, user, quantity, seats, token, request: requestOf(user, item, key) };
+    const decision = await sell(row, buyer, /\brespond-async\b/.test(request.headers.prefer));
 
     return answer(reply, {
-      item, quantity, ...decision, after: await whenToCome(item, decision.outcome),
+      item,
+      single: quantity === 1 && !row.legs,
+      ...decision,
+      after: await whenToCome(item, decision.outcome),
     });
   });
 

@@ -8,6 +8,18 @@ function object(name, properties, required = Object.keys(properties)) {
   return { $id: name, type: 'object', required, properties };
 }
 
+// What a numbered unit is worth; null: nothing, or not told yet.
+const unit = {
+  type: 'object',
+  nullable: true,
+  properties: {
+    unit: { type: ['integer', 'null'] },
+    code: { type: ['string', 'null'] },
+    prize: { type: ['integer', 'null'] },
+    amount: { type: ['integer', 'null'], description: 'in fen' },
+  },
+};
+
 export const SCHEMAS = [
   object('item-params', { item: id }),
   object('order-params', { item: id, order: id }),
@@ -29,7 +41,7 @@ export const SCHEMAS = [
   }),
   object('session', { user: id, name: { type: 'string' } }),
   object('pass', { token: { type: 'string' }, expires_at: { type: 'string', format: 'date-time' } }),
-  object('sold', { outcome: { const: 'sold' }, item: id, order: id }),
+  object('sold', { outcome: { const: 'sold' }, item: id, order: id, unit }, ['outcome', 'item', 'order']),
   object('queued', { outcome: { const: 'queued' }, ticket: { type: 'string' } }),
   object('order', {
     item: id,
@@ -39,6 +51,23 @@ export const SCHEMAS = [
     pay_by: time,
     amount: { type: 'integer', description: 'in fen' },
     payment: { type: ['string', 'null'], enum: ['open', 'confirmed', 'refund', 'refunded', null] },
+    unit,
+    seats: { type: 'array', nullable: true, items: { type: 'string' } },
+  }),
+  object('seats', {
+    seats: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['seat', 'block', 'label', 'state'],
+        properties: {
+          seat: { type: 'integer' },
+          block: { type: 'integer' },
+          label: { type: ['string', 'null'] },
+          state: { type: 'string', enum: ['free', 'held', 'taken'] },
+        },
+      },
+    },
   }),
   object('order-state', { state: orderState }),
   object('payment', { location: { type: 'string' } }),

@@ -25,13 +25,14 @@ CREATE TABLE shop.goods (
     picture     text NOT NULL,
     amount      bigint NOT NULL CHECK (amount >= 0),
     path        text NOT NULL DEFAULT 'lane' CHECK (path IN ('lane', 'queue')),
-    page        text NOT NULL DEFAULT 'item'
+    kind        text NOT NULL DEFAULT 'item'
+                CHECK (kind IN ('item', 'envelope', 'draw', 'coupon', 'seats'))
 );
 
 COMMENT ON TABLE shop.goods IS 'what the pages show of an item';
 COMMENT ON COLUMN shop.goods.picture IS 'a file of pages/';
 COMMENT ON COLUMN shop.goods.amount IS 'price of one unit, in fen';
-COMMENT ON COLUMN shop.goods.page IS 'the template of its page, in pages/';
+COMMENT ON COLUMN shop.goods.kind IS 'what its page shows of a unit: nothing, an amount, a prize, a code, or seats on a map';
 COMMENT ON COLUMN shop.goods.path IS 'how purchases are merged: lane, or queue for strict order of arrival over all instances';
 
 -- Losing this table in a crash lets a solution be used again within its two
@@ -128,6 +129,11 @@ GRANT EXECUTE ON FUNCTION
     seckill_submit_many(bigint[], bigint[], bigint[], uuid[], text[]),
     seckill_result(bigint, interval),
     seckill_result_many(bigint[], interval),
+    seckill_claim(bigint, bigint, seckill_mode, uuid, text),
+    seckill_claim_many(bigint, bigint[], seckill_mode, uuid[], text[]),
+    seckill_unit(bigint, bigint),
+    seckill_book(bigint, bigint, bigint, bigint, bigint, seckill_mode, text, bigint, bigint[], uuid, text),
+    seckill_seat_map(bigint, bigint, bigint),
     seckill_item(bigint),
     seckill_order(bigint, bigint)
     TO seckill_buyer;
@@ -139,7 +145,7 @@ GRANT EXECUTE ON FUNCTION
     seckill_cancel(bigint, bigint, boolean)
     TO shop_web;
 GRANT USAGE ON SCHEMA seckill, shop TO shop_web;
-GRANT SELECT ON seckill.orders TO shop_web;
+GRANT SELECT ON seckill.orders, seckill.seats TO shop_web;
 GRANT SELECT ON shop.goods TO shop_web;
 GRANT SELECT, INSERT ON shop.users TO shop_web;
 GRANT SELECT, INSERT, UPDATE ON shop.payments TO shop_web;

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import pg from 'pg';
 import { makeOpenapi } from '../service/openapi.js';
 import {
-  Client, answers, audit, client, end, makeItem, orders, pause, send, soon, sql, start, stop, ready, until,
+  Client, answers, audit, client, end, makeHall, makeItem, makeUnits, orders, pause, send, soon, sql, start, stop, ready, until,
   webhook,
 } from './shop.js';
 
@@ -491,6 +491,79 @@ test('a ticket that the database has forgotten: the order is found', async () =>
 
   assert.equal(again.status, 201);
   assert.deepEqual(again.body, body);
+});
+
+test('a claim tells what the unit is worth, and a retry the same', async () => {
+  const item = await makeUnits(2, (n) => ({ code: `CODE-${n}`, prize: n, amount: 100 * n }), { kind: 'coupon' });
+  const [ann, bob, cho] = await Promise.all([client(), client(), client()]);
+  const key = crypto.randomUUID();
+  const { status, body, headers: { location } } = await ann.buy(item, { key });
+
+  assert.equal(status, 201);
+
+  const { unit } = body.unit;
+
+  assert.deepEqual(body.unit, { unit, code: `CODE-${unit}`, prize: unit, amount: 100 * unit });
+  assert.deepEqual((await ann.buy(item, { key, retry: true })).body, body);
+  assert.deepEqual((await ann.get(location)).body.unit, body.unit);
+  isProblem(await bob.get(location), 404, 'not-found');
+
+  const other = await bob.buy(item);
+
+  assert.equal(other.body.unit.unit, 3 - unit);
+  isProblem(await cho.buy(item), 409, 'sold-out');
+});
+
+test('a claim by ticket: the order tells the unit', async () => {
+  const item = await makeUnits(1, () => ({ amount: 888 }), { kind: 'envelope' });
+  const ann = await client();
+  const { headers: { location } } = await ann.get(await byTicket(ann, item));
+
+  assert.equal((await ann.get(location)).body.unit.amount, 888);
+});
+
+test('a hundred claims at once: each unit once', async () => {
+  const item = await makeUnits(20, (n) => ({ amount: n }), { kind: 'envelope' });
+  const crowd = await Promise.all(Array.from({ length: 100 }, () => client()));
+  const told = (await Promise.all(crowd.map((one) => one.buy(item)))).filter(({ status }) => status === 201);
+
+  assert.deepEqual(told.map(({ body }) => body.unit.amount).sort((a, b) => a - b),
+    Array.from({ length: 20 }, (_, i) => i + 1));
+});
+
+test('a seat is booked by name; who is late is told so', async () => {
+  const item = await makeHall(2, { per_user_limit: 2 });
+  const [ann, bob] = [await client(), await client()];
+  const key = crypto.randomUUID();
+  const book = (who, seats, options) => who.post(`/api/items/${item}/orders`, { seats },
+    { headers: { 'Idempotency-Key': crypto.randomUUID(), ...options } });
+  const first = await book(ann, [3, 4], { 'Idempotency-Key': key });
+
+  assert.equal(first.status, 201);
+  isProblem(await book(bob, [4]), 409, 'seat-taken');
+  assert.deepEqual((await book(ann, [3, 4], { 'Idempotency-Key': key, 'Purchase-Retry': '?1' })).body, first.body);
+  assert.equal((await book(bob, [5])).status, 201);
+  isProblem(await book(bob, [99]), 400, 'bad-request');
+  assert.deepEqual((await ann.get(first.headers.location)).body.seats, ['A3', 'A4']);
+
+  const { body: { seats }, headers } = await send('GET', `/api/items/${item}/seats`);
+
+  assert.equal(headers['cache-control'], 'public, max-age=1, stale-while-revalidate=5, stale-if-error=60');
+  assert.deepEqual(seats.filter(({ state }) => state === 'taken').map(({ label }) => label), ['A3', 'A4', 'A5']);
+  assert.equal(seats.length, 12);
+  isProblem(await send('GET', `/api/items/${await makeItem()}/seats`), 404, 'not-found');
+});
+
+test('a hundred people at 12 seats: each seat once', async () => {
+  const item = await makeHall(2);
+  const crowd = await Promise.all(Array.from({ length: 100 }, () => client()));
+  const tries = await Promise.all(crowd.map((one, i) => one.post(`/api/items/${item}/orders`, { seats: [1 + i % 12] },
+    { headers: { 'Idempotency-Key': crypto.randomUUID() } })));
+
+  assert.equal(tries.filter(({ status }) => status === 201).length, 12);
+  assert.ok(tries.filter(({ status }) => status !== 201).every(({ body }) => (
+    ['seat_taken', 'sold_out'].includes(body.outcome))), JSON.stringify(tries.map(({ body }) => body)));
+  assert.equal((await orders(item)).length, 12);
 });
 
 test('openapi.json is up to date and every answer of this run fits it', async () => {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import {
-  audit, end, makeItem, makePages, orders, port, run, soon, sql, until,
+  audit, end, makeHall, makeItem, makePages, makeUnits, orders, port, run, soon, sql, until,
 } from './shop.js';
 
 const front = `http://127.0.0.1:${port}`;
@@ -368,6 +368,64 @@ for (const lang of ['en', 'zh']) {
   });
 }
 
+for (const lang of ['en', 'zh']) {
+  test(`envelope, draw and coupon: what is inside is shown, also after a reload (${lang})`, async () => {
+    for (const [kind, unit, text] of [
+      ['envelope', { amount: 888 }, /¥8\.88/],
+      ['draw', { prize: 2 }, lang === 'zh' ? /2 等奖/ : /prize no\. 2/],
+      ['coupon', { code: 'ABCD-EFGH' }, /ABCD-EFGH/],
+    ]) {
+      const item = await makeUnits(3, () => (kind === 'coupon' ? { code: `${unit.code}-${Math.random()}` } : unit),
+        { kind, require_token: true, per_user_limit: 1 });
+      const ann = await visit({ lang });
+
+      await makePages([item]);
+      await ann.open(item);
+      await ann.logIn();
+      await ann.view('open');
+      await ann.look(kind);
+      await ann.page.click('#buy');
+      await ann.view('ordered');
+      assert.match(await ann.page.textContent('#prize'), text);
+      await ann.page.reload();
+      await ann.view('ordered');
+      assert.match(await ann.page.textContent('#prize'), text);
+      await ann.look(`${kind}-open`);
+      await ann.close();
+    }
+  });
+
+  test(`a seat on the map; one that is taken at the click (${lang})`, async () => {
+    const item = await makeHall(8, { require_token: true, per_user_limit: 1 });
+    const ann = await visit({ lang });
+    const take = (seat) => sql(`SELECT seckill_book($1, 1000000 + $2::bigint, 0, 1, seats => ARRAY[$2::bigint],
+      token => seckill_token($1, 1000000 + $2::bigint))`, [item, seat]);
+
+    await makePages([item]);
+    await take(2);
+    await ann.open(item);
+    await ann.logIn();
+    await ann.view('choosing');
+    assert.equal((await ann.button()).disabled, true);
+    await ann.page.waitForFunction(() => document.querySelector('input[value="2"]')?.disabled);
+    await ann.page.check('input[value="10"]');
+    await ann.view('open');
+    await ann.look('seats');
+    await take(10);
+    await ann.page.click('#buy');
+    await ann.view('choosing');
+    assert.match(await ann.status(), lang === 'zh' ? /刚被他人订走/ : /just been taken/);
+    await ann.look('seat-taken');
+    await ann.page.check('input[value="11"]');
+    await ann.page.click('#buy');
+    await ann.view('ordered');
+    await ann.page.waitForSelector('#prize:visible');
+    assert.match(await ann.page.textContent('#prize'), /B5/);
+    await ann.look('seat-booked');
+    await ann.close();
+  });
+}
+
 // Hold an answer back until it is let go.
 async function hold(page, pattern, method) {
   let go = null;
@@ -495,6 +553,6 @@ test('there is a picture of each state in both languages', () => {
   const states = (lang) => names.filter((name) => name.endsWith(`.${lang}.png`))
     .map((name) => name.split('.')[0]).sort();
 
-  assert.ok(states('zh').length > 25, String(states('zh')));
+  assert.ok(states('zh').length > 35, String(states('zh')));
   assert.deepEqual(states('zh'), states('en'));
 });

@@ -50,32 +50,56 @@ let lastItem = 1000 + Math.floor(Math.random() * 1e6) * 10;
 
 // An item on sale with pages of its own; settings are columns of seckill.items
 // and shop.goods.
-export async function makeItem({ path: way = 'lane', ...settings } = {}) {
+export async function makeItem({ path: way = 'lane', kind = 'item', ...settings } = {}) {
   const item = ++lastItem;
   const row = { item_id: item, title: 'test', stock: 10, pay_within: '5 minutes', ...settings };
   const columns = Object.keys(row);
 
   await sql(`INSERT INTO seckill.items (${columns})
     VALUES (${columns.map((_, i) => `$${i + 1}`)})`, Object.values(row));
-  await sql(`INSERT INTO shop.goods (item_id, title_en, title_zh, text_en, text_zh, picture, amount, path)
-    VALUES ($1, 'Phone', '手机', 'At half the price.', '半价。', 'phone.svg', 199900, $2)`, [item, way]);
+  await sql(`INSERT INTO shop.goods (item_id, title_en, title_zh, text_en, text_zh, picture, amount, path, kind)
+    VALUES ($1, 'Phone', '手机', 'At half the price.', '半价。', 'phone.svg', $4, $2, $3)`,
+  [item, way, kind, ['item', 'seats'].includes(kind) ? 199900 : 0]);
   return item;
 }
 
 export const soon = (seconds) => new Date(Date.now() + seconds * 1000);
 
+// An item of numbered units, worth what makeUnit(number) says.
+export async function makeUnits(count, makeUnit, settings = {}) {
+  const item = await makeItem({ stock: count, numbered: true, reveal_on: 'pending', pay_within: null, ...settings });
+
+  for (let number = 1; number <= count; number++) {
+    const { code = null, prize = null, amount = null } = makeUnit(number);
+
+    await sql('INSERT INTO seckill.units (item_id, unit, code, prize, amount) VALUES ($1, $2, $3, $4, $5)',
+      [item, number, code, prize, amount]);
+  }
+  return item;
+}
+
+// A hall of so many rows of six seats.
+export async function makeHall(rows, settings = {}) {
+  const item = await makeItem({ stock: 0, legs: 1, kind: 'seats', ...settings });
+
+  await sql(`INSERT INTO seckill.seats (item_id, seat, block, car, label)
+    SELECT $1, 6 * r + s, r, 0, chr(65 + r) || s
+    FROM generate_series(0, $2::integer - 1) r, generate_series(1, 6) s`, [item, rows]);
+  return item;
+}
+
 // Pages of these items beside those that are there.
 export async function makePages(items) {
   const [{ goods }] = await sql(`SELECT json_agg(g) AS goods
-    FROM (SELECT * FROM shop.goods NATURAL JOIN seckill.items WHERE item_id = ANY ($1)) g`, [items]);
+    FROM (SELECT * FROM shop.goods JOIN seckill.items USING (item_id) WHERE item_id = ANY ($1)) g`, [items]);
 
   publish(goods, path.join(run, 'web'));
 }
 
 export async function audit() {
-  const rows = await sql('SELECT * FROM seckill_audit() WHERE difference <> 0');
-
-  assert.deepEqual(rows, []);
+  assert.deepEqual(await sql(`SELECT * FROM seckill_audit()
+    WHERE difference <> 0 OR twice <> '{}' OR foreign_numbers <> '{}' OR missing <> 0 OR double_sold <> 0`), []);
+  assert.deepEqual(await sql('SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0'), []);
 }
 
 export async function orders(item) {

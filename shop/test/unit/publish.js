@@ -8,7 +8,7 @@ import { LANGUAGES, hashed, publish, render } from '../../pages/publish.js';
 
 const goods = [{
   item_id: 7, title_en: 'Tea & <more>', title_zh: '茶', text_en: '', text_zh: '', picture: 'tea.svg',
-  amount: 100, page: 'item', starts_at: '2026-11-11T00:00:00+08:00', per_user_limit: 1, pay_within: '00:15:00',
+  amount: 100, kind: 'item', starts_at: '2026-11-11T00:00:00+08:00', per_user_limit: 1, pay_within: '00:15:00',
 }];
 
 function inFolder(action) {
@@ -44,6 +44,12 @@ test('zh and en have the same keys, and each is used', () => {
   const places = (text) => [...text.matchAll(/\{\w+\}/g)].map(String).sort();
 
   assert.deepEqual(Object.keys(zh), Object.keys(en));
+  for (const kind of Object.keys(en.kinds)) {
+    assert.deepEqual(Object.keys(zh.kinds[kind]), Object.keys(en.kinds[kind]));
+    for (const key of Object.keys(en.kinds[kind]))
+      assert.ok(key in en, `${kind}: ${key} replaces nothing`);
+  }
+  delete en.kinds;
   for (const key of Object.keys(en)) {
     assert.deepEqual(places(zh[key]), places(en[key]), key);
     // say(order.state)
