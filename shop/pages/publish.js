@@ -99,8 +99,10 @@ function valuesOf(goods, lang, texts) {
     starts: goods.starts_at ?? '',
     startsText: goods.starts_at ? when(goods.starts_at, texts.locale) : '–',
     limit: goods.per_user_limit ?? '',
-    limitText: goods.per_user_limit ? fill(texts.limit, { limit: goods.per_user_limit }) : '',
-    payText: goods.pay_within ? fill(texts.payWithin, { minutes: minutes(goods.pay_within) }) : '',
+    rules: [
+      goods.per_user_limit ? fill(texts.limit, { limit: goods.per_user_limit }) : '',
+      goods.pay_within ? fill(texts.payWithin, { minutes: minutes(goods.pay_within) }) : '',
+    ].filter(Boolean).join(' · '),
   };
 }
 

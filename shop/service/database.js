@@ -72,7 +72,15 @@ export class Database {
 
   items(ids) {
     return this.run('items', `
-      SELECT g.item_id, g.path, g.amount, i.state, i.available, i.starts_at, i.ends_at,
+      SELECT g.item_id, g.path, g.amount,
+        CASE WHEN i.legs IS NULL THEN i.available
+          ELSE (SELECT count(*) FROM seckill_seat_map(g.item_id) s WHERE s.state = 'free')
+        END AS available,
+        CASE WHEN i.legs IS NULL OR i.state <> 'on_sale' THEN i.state
+          WHEN EXISTS (SELECT FROM seckill_seat_map(g.item_id) s WHERE s.state <> 'taken') THEN 'on_sale'
+          ELSE 'sold_out'
+        END AS state,
+        i.starts_at, i.ends_at,
         i.numbered, i.legs, i.per_user_limit, extract(epoch FROM i.pay_within)::integer AS pay_within
       FROM shop.goods g, seckill_item(g.item_id) i
       WHERE g.item_id = ANY ($1::bigint[])`, [ids], { repeat: true });

@@ -561,6 +561,8 @@ test('a hundred people at 12 seats: each seat once', async () => {
     { headers: { 'Idempotency-Key': crypto.randomUUID() } })));
 
   assert.equal(tries.filter(({ status }) => status === 201).length, 12);
+  await until('the state', async () => (await crowd[0].state(item)).state === 'sold_out');
+  assert.equal((await crowd[0].state(item)).left, 0);
   assert.ok(tries.filter(({ status }) => status !== 201).every(({ body }) => (
     ['seat_taken', 'sold_out'].includes(body.outcome))), JSON.stringify(tries.map(({ body }) => body)));
   assert.equal((await orders(item)).length, 12);
