@@ -424,7 +424,7 @@ for (const lang of ['en', 'zh']) {
     await ann.view('ordered');
     await ann.page.waitForSelector('#prize:visible');
     assert.match(await ann.page.textContent('#prize'), /B5/);
-    assert.equal(await ann.page.textContent('#left'), String(48 - 3));
+    await ann.page.waitForFunction((left) => document.getElementById('left').textContent === left, String(48 - 3));
     await ann.look('seat-booked');
     await ann.close();
   });
