@@ -49,6 +49,7 @@ SELECT answer, count(*) FROM try('ALTER TABLE seckill.items ALTER user_burst TYP
 SELECT answer, count(*) FROM try('ALTER TABLE seckill.orders DROP created_at CASCADE') GROUP BY 1 ORDER BY 1;
 SELECT answer, count(*) FROM try('ALTER TABLE seckill.orders DROP request_id CASCADE') GROUP BY 1 ORDER BY 1;
 SELECT answer, count(*) FROM try('ALTER TABLE seckill.orders ALTER pay_by TYPE timestamp') GROUP BY 1 ORDER BY 1;
+SELECT answer, count(*) FROM try('ALTER TABLE seckill.releases RENAME done_at TO done') GROUP BY 1 ORDER BY 1;
 RESET client_min_messages;
 
 -- the column changed back
