@@ -18,6 +18,7 @@
  * lease_model.c	rounds, arguments, report
  * transactions.c	operations of a transaction, commit and abort
  * orders.c			prewarm, recall, restock, changes of orders
+ * list.c			calls for many: lists of purchases
  * numbered.c		numbers that are made and withdrawn
  * sale.c			purchases
  * lease.c			moving units between row and cache
@@ -99,6 +100,9 @@ static const char *const mutations[MUTATIONS] = {
 	"an order is archived without withdrawing its number",
 	"a close reports the amount of a sold number whose order was archived",
 	"an order of the open lease is archived",
+	"a list waits for units with other units of the item on hold",
+	"a list is told what is left without proof",
+	"calls for several items serve them in any order",
 };
 
 static uint64 max_steps = 1000000;
@@ -162,7 +166,7 @@ seconds(void)
 static void
 report(const char *what, double start)
 {
-	printf("%s: %llu steps, %llu rounds, %llu sales, %llu refusals, %llu crashes, %llu errors, %llu deadlocks, %llu settles, %llu stale, %llu numbers, %llu burnt, %llu closes, %llu archived, %llu full rings; %.1f s\n",
+	printf("%s: %llu steps, %llu rounds, %llu sales, %llu refusals, %llu crashes, %llu errors, %llu deadlocks, %llu settles, %llu stale, %llu numbers, %llu burnt, %llu closes, %llu archived, %llu full rings, %llu lists; %.1f s\n",
 		   what, (unsigned long long) steps,
 		   (unsigned long long) counts[ROUNDS],
 		   (unsigned long long) counts[SALES],
@@ -176,7 +180,8 @@ report(const char *what, double start)
 		   (unsigned long long) counts[BURNS],
 		   (unsigned long long) counts[CLOSES],
 		   (unsigned long long) counts[ARCHIVED],
-		   (unsigned long long) counts[FULL_RINGS], seconds() - start);
+		   (unsigned long long) counts[FULL_RINGS],
+		   (unsigned long long) counts[LISTS], seconds() - start);
 	fflush(stdout);
 }
 

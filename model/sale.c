@@ -135,7 +135,7 @@ buy_holding(Txn *t)
  * Insert the order if the row still has the lease of the units on hold; false
  * if not.
  */
-static bool
+bool
 orders_insert_fenced(Txn *t, const Taken *taken)
 {
 	bool		passed;
@@ -148,6 +148,18 @@ orders_insert_fenced(Txn *t, const Taken *taken)
 	if (passed)
 		orders_insert(t, t->item, t->quantity, taken);
 	return passed;
+}
+
+/* The fence has stopped the order: return the units, renew the lease. */
+void
+drop_stale_lease(Txn *t, const Taken *taken)
+{
+	counts[STALE]++;
+	hold_return(t, t->pin, taken, t->quantity);
+	step(t, "return");
+	if (item_read_latest(t, t->item).lease_id != taken->lease_id)
+		cache_renew_lease(t->pin, taken->lease_id);
+	step(t, "renew");
 }
 
 /* Buy from the row, because the ring has no room for the numbers needed. */
@@ -175,12 +187,7 @@ buy_cache(Txn *t)
 			refill_ahead(t);
 		if (orders_insert_fenced(t, &taken))
 			return SOLD;
-		counts[STALE]++;
-		hold_return(t, t->pin, &taken, t->quantity);
-		step(t, "return");
-		if (item_read_latest(t, t->item).lease_id != taken.lease_id)
-			cache_renew_lease(t->pin, taken.lease_id);
-		step(t, "renew");
+		drop_stale_lease(t, &taken);
 	}
 }
 
@@ -201,7 +208,7 @@ check_row(Txn *t)
 }
 
 /* Find the entry and check its sold-out flag; false: sold out. */
-static bool
+bool
 rules_check(Txn *t)
 {
 	bool		sold_out;

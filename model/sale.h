@@ -13,6 +13,9 @@ typedef enum Outcome
 } Outcome;
 
 extern Outcome decide(Txn *t, ItemRow *row, Taken *taken);
+extern bool orders_insert_fenced(Txn *t, const Taken *taken);
+extern void drop_stale_lease(Txn *t, const Taken *taken);
+extern bool rules_check(Txn *t);
 extern void call_begin(Txn *t, int item, int32 quantity);
 extern void call_end(Txn *t, bool sold_out);
 extern Outcome buy(Txn *t, int item, int32 quantity);

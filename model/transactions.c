@@ -12,6 +12,7 @@
 #include "chance.h"
 #include "holds.h"
 #include "laws.h"
+#include "list.h"
 #include "numbered.h"
 #include "orders.h"
 #include "sale.h"
@@ -288,7 +289,11 @@ operation(Txn *t)
 	}
 	else if (what >= 16)
 		change_some_order(t, what);
-	else if (norders < ORDERS - MAX_TXNS * NEW_ORDERS)
+	else if (norders >= ORDERS - MAX_TXNS * NEW_ORDERS)
+		return;
+	else if (what < 4 && t->work.norders + LISTS_UNITS + 2 * t->ops <= NEW_ORDERS)
+		buy_lists(t);
+	else
 		(void) buy(t, item, 1 + one_in(5));
 }
 
