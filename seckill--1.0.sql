@@ -867,14 +867,15 @@ CREATE FUNCTION @extschema@.seckill_add_units(
     prizes      integer[] DEFAULT NULL,
     amounts     bigint[] DEFAULT NULL,
     seed        bytea DEFAULT NULL,
+    release_at  timestamptz DEFAULT NULL,
     OUT first_unit integer,
     OUT added   integer,
     OUT duplicates text[])
 AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea) IS
-'put units with these codes, prizes and amounts on sale, one for each element of the arrays; codes that are there already are left out and returned; a seed makes a commitment to prizes and amounts';
+COMMENT ON FUNCTION @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea, timestamptz) IS
+'put units with these codes, prizes and amounts on sale, one for each element of the arrays; codes that are there already are left out and returned; a seed makes a commitment to prizes and amounts; release_at: they are put on sale at that time (NULL: at once)';
 
 CREATE FUNCTION @extschema@.seckill_close(
     item_id     bigint,
@@ -1484,7 +1485,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_set_available(bigint, bigint),
     @extschema@.seckill_item(bigint),
     @extschema@.seckill_order(bigint, bigint),
-    @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea),
+    @extschema@.seckill_add_units(bigint, text[], integer[], bigint[], bytea, timestamptz),
     @extschema@.seckill_close(bigint),
     @extschema@.seckill_reveal(bigint),
     @extschema@.seckill_prewarm(bigint, bigint),

@@ -68,6 +68,21 @@ SELECT * FROM seckill_close(3);
 SELECT * FROM laws WHERE item_id = 3;
 SELECT * FROM books WHERE item_id = 3;
 
+-- shares that are released later; a close takes those that are not, too
+INSERT INTO seckill.items (item_id, stock, numbered) VALUES (7, 0, true);
+SELECT added FROM seckill_add_units(7, amounts => '{1,2}');
+SELECT * FROM seckill_add_units(7, amounts => '{4,8,16}', release_at => 'infinity');
+SELECT release_at, units, first_unit FROM seckill.releases WHERE item_id = 7;
+SELECT total, shares, left_amount FROM seckill.envelopes WHERE item_id = 7;
+SELECT * FROM laws WHERE item_id = 7;
+SELECT amount FROM seckill_claim_many(7, '{1,2,3}', 'cache');
+SELECT first_unit FROM seckill_add_units(7, amounts => '{32}');
+SELECT * FROM seckill_close(7);
+SELECT * FROM seckill_close(7);
+SELECT count(*) FROM seckill.releases WHERE item_id = 7;
+SELECT * FROM laws WHERE item_id = 7;
+SELECT * FROM books WHERE item_id = 7;
+
 -- two best shares: the first
 INSERT INTO seckill.items (item_id, stock, numbered) VALUES (4, 0, true);
 SELECT added FROM seckill_add_units(4, amounts => '{5,9,9}');

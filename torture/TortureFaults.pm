@@ -334,6 +334,8 @@ sub numbered
 			done => 'SELECT supplied = 11 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'units added', numbered => 1, more => 3, call => q{SELECT added FROM seckill_add_units($item, '{a,b,a,c}')},
 			done => 'SELECT supplied = 15 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'units for later', numbered => 1, call => q{SELECT added FROM seckill_add_units($item, '{a}', release_at => 'infinity')},
+			done => 'SELECT count(*) = 1 FROM seckill.releases WHERE item_id = $item' },
 		{ name => 'commitment', numbered => 1, more => 3, before => [$prize], call => $add,
 			done => 'SELECT count(*) = 1 FROM seckill.commitments WHERE item_id = $item' },
 		{ name => 'close', numbered => 1, more => -12, before => [ $values, 'SELECT seckill_prewarm($item, 5)' ],

@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(seckill_reveal);
 #define ARG_PRIZES	2
 #define ARG_AMOUNTS 3
 #define ARG_SEED	4
+#define ARG_RELEASE_AT	5
 
 /* Raise: an element of a list is out of range. */
 static void
@@ -195,12 +196,13 @@ make_duplicates(const UnitValue *values, const bool *skipped, int n)
 
 /*
  * seckill_add_units(item_id bigint, codes text[], prizes integer[],
- *					 amounts bigint[], seed bytea)
+ *					 amounts bigint[], seed bytea, release_at timestamptz)
  *		returns (first_unit integer, added integer, duplicates text[])
  *
  * Puts units with these values on sale, one for each element of the arrays.
- * Codes that the item has, or that are twice in the array, are left out.  Waits
- * for the locks of the item.
+ * Codes that the item has, or that are twice in the array, are left out.  With
+ * release_at the units are put on sale at that time.  Waits for the locks of
+ * the item.
  *
  * Errors: item_id or all arrays are NULL, arrays of different lengths or
  * several dimensions, an element out of range, a seed that is too short or
@@ -213,6 +215,8 @@ seckill_add_units(PG_FUNCTION_ARGS)
 	TableCaller caller;
 	UnitValue  *values;
 	const bytea *seed;
+	TimestampTz release_at = PG_ARGISNULL(ARG_RELEASE_AT) ? DT_NOBEGIN :
+		PG_GETARG_TIMESTAMPTZ(ARG_RELEASE_AT);
 	bool	   *skipped;
 	Datum		results[3];
 	bool		nulls[3] = {0};
@@ -227,8 +231,8 @@ seckill_add_units(PG_FUNCTION_ARGS)
 	seed = read_seed(fcinfo);
 	skipped = palloc_extended(Max(n, 1), MCXT_ALLOC_HUGE);
 	seckill_table_begin(&caller);
-	added = seckill_values_add(PG_GETARG_INT64(0), values, n, seed, skipped,
-							   &first);
+	added = seckill_values_add(PG_GETARG_INT64(0), values, n, seed, release_at,
+							   skipped, &first);
 	seckill_table_end(&caller);
 	results[0] = Int32GetDatum(first);
 	nulls[0] = added == 0;

@@ -324,6 +324,8 @@ seckill_item_release(int64 item_id, const ReleasedUnits *released)
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
 	seckill_item_lock_row(item_id, &row);
+	if (row.rules.numbered)
+		seckill_commitments_check_secret(item_id);
 	if (released->numbers->n > 0)
 		seckill_numbered_release(item_id, &row, released->numbers);
 	if (released->units == 0)
@@ -356,6 +358,21 @@ seckill_item_add_numbers(int64 item_id, ItemRow *row, int32 units)
 	int32		first = next_number(item_id, row, units);
 
 	add_units(item_id, row, units);
+	return first;
+}
+
+/*
+ * Add units with new numbers to the locked row that are not on sale yet;
+ * returns the first.  Raises an error if the item is revealed.
+ */
+int32
+seckill_item_hide_numbers(int64 item_id, const ItemRow *row, int32 units)
+{
+	int32		first = next_number(item_id, row, units);
+
+	seckill_commitments_check_secret(item_id);
+	seckill_numbered_hide(item_id, first, units);
+	SECKILL_FAULT("numbers hidden");
 	return first;
 }
 

@@ -178,14 +178,32 @@ commit_to(int64 item_id, int32 first, int32 last, const bytea *seed)
 }
 
 /*
- * Put units with these n values on sale.  skipped, an array of n, tells which
+ * Add so many new numbers to the locked row, on sale at once or from a time on;
+ * returns the first one.
+ */
+static int32
+add_numbers(int64 item_id, ItemRow *row, int32 units, TimestampTz release_at)
+{
+	int32		first;
+
+	if (release_at == DT_NOBEGIN)
+		return seckill_item_add_numbers(item_id, row, units);
+	first = seckill_item_hide_numbers(item_id, row, units);
+	seckill_releases_insert(item_id, release_at, first, units);
+	return first;
+}
+
+/*
+ * Put units with these n values on sale, at once if release_at is DT_NOBEGIN,
+ * or at that time.  skipped, an array of n, tells which
  * values were left out because their codes are there already.  A commitment is
  * written if seed is not NULL.  Returns how many were added, and in *first
  * the number of the first one, 0 if there is none.
  */
 int
 seckill_values_add(int64 item_id, const UnitValue *values, int n,
-				   const bytea *seed, bool *skipped, int32 *first)
+				   const bytea *seed, TimestampTz release_at, bool *skipped,
+				   int32 *first)
 {
 	Purchase	p;
 	ItemRow		row;
@@ -200,7 +218,7 @@ seckill_values_add(int64 item_id, const UnitValue *values, int n,
 	if (added > 0)
 	{
 		seckill_change_begin_work(item_id);
-		*first = seckill_item_add_numbers(item_id, &row, added);
+		*first = add_numbers(item_id, &row, added, release_at);
 		check_no_values(item_id, *first);
 		write_values(item_id, *first, values, skipped, n);
 		if (seed != NULL)
@@ -217,8 +235,9 @@ seckill_values_add(int64 item_id, const UnitValue *values, int n,
  */
 
 /*
- * End the sale of an item, and take all units that are left off sale.  Waits
- * for the transactions that hold some.  Returns the number of these units, and
+ * End the sale of an item, take all units that are left off sale, and cancel
+ * releases that are not done; those of numbers are of units that are left, too.
+ * Waits for the transactions that hold some.  Returns the number of these units, and
  * the sum of their amounts in *amount.
  */
 int64
@@ -232,6 +251,8 @@ seckill_values_close(int64 item_id, int64 *amount)
 	seckill_item_end_sale(item_id, GetCurrentTimestamp());
 	SECKILL_FAULT("sale ended");
 	left = seckill_item_withdraw_all(&p, &row);
+	seckill_numbers_merge(left, seckill_releases_cancel(item_id, row.off_sale));
+	SECKILL_FAULT("releases cancelled");
 	*amount = seckill_units_sum(item_id, left);
 	seckill_cache_unpin(p.entry);
 	return seckill_numbers_count(left);

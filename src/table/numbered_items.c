@@ -247,6 +247,27 @@ seckill_numbered_supply(int64 item_id, const ItemRow *row, int32 first,
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
+static SqlPlan hide_plan = {
+	.sql = "UPDATE seckill.items SET off_sale = off_sale" PLUS "$2,"
+	" version = version" PLUS "1"
+	" WHERE item_id" EQ "$1",
+	.nargs = 2,
+	.types = {INT8OID, INT8MULTIRANGEOID}
+};
+
+/* Add new units, numbered from first on, to a locked row, but not on sale. */
+void
+seckill_numbered_hide(int64 item_id, int32 first, int32 units)
+{
+	NumberSet  *set = seckill_numbers_make();
+	Datum		args[2];
+
+	seckill_numbers_append(set, first, first + units - 1);
+	args[0] = Int64GetDatum(item_id);
+	args[1] = seckill_numbers_datum(set);
+	seckill_item_update_locked(&hide_plan, args);
+}
+
 static SqlPlan release_plan = {
 	.sql = "UPDATE seckill.items SET stock = stock" PLUS "$2,"
 	" numbers = numbers" PLUS "$4, off_sale = off_sale" MINUS "$4,"

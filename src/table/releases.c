@@ -137,6 +137,56 @@ seckill_releases_finish(int64 item_id, const DueKey *releases, int n,
 	return done;
 }
 
+static SqlPlan insert_plan = {
+	.sql = "INSERT INTO seckill.releases (item_id, release_at, units, first_unit)"
+	" VALUES ($1, $2, $3, $4)",
+	.nargs = 4,
+	.types = {INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID}
+};
+
+/* Plan a release of units, numbered from first on, that are off sale. */
+void
+seckill_releases_insert(int64 item_id, TimestampTz release_at, int32 first,
+						int32 units)
+{
+	Datum		args[] = {Int64GetDatum(item_id), TimestampTzGetDatum(release_at),
+	Int32GetDatum(units), Int32GetDatum(first)};
+
+	if (run_on_releases(&insert_plan, args) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("release of item " INT64_FORMAT " was not inserted",
+						item_id),
+				 errhint("Look for a trigger or rule on seckill.releases that skips rows.")));
+}
+
+static SqlPlan cancel_plan = {
+	.sql = "WITH gone AS (DELETE FROM seckill.releases"
+	" WHERE item_id" EQ "$1 AND done_at IS NULL RETURNING first_unit, units)"
+	" SELECT coalesce(pg_catalog.range_agg(pg_catalog.int8range(first_unit,"
+	" first_unit" PLUS "units::pg_catalog.int8))"
+	" FILTER (WHERE first_unit IS NOT NULL), '{}')"
+	" OPERATOR(pg_catalog.*) $2 FROM gone",
+	.nargs = 2,
+	.types = {INT8OID, INT8MULTIRANGEOID}
+};
+
+/*
+ * Delete the releases of an item that are not done; returns those of the
+ * numbers off sale that they were to put on sale.
+ */
+NumberSet *
+seckill_releases_cancel(int64 item_id, const NumberSet *off_sale)
+{
+	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(off_sale)};
+	NumberSet  *numbers;
+
+	(void) run_on_releases(&cancel_plan, args);
+	numbers = seckill_numbers_read(seckill_plan_result_column(0, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return numbers;
+}
+
 static SqlPlan delete_plan = {
 	.sql = "DELETE FROM seckill.releases WHERE item_id" EQ "$1",
 	.nargs = 1,

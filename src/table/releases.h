@@ -24,6 +24,10 @@ extern TimestampTz seckill_releases_next(TimestampTz after);
 extern int	seckill_releases_finish(int64 item_id, const DueKey *releases,
 									int n, TimestampTz now,
 									ReleasedUnits *released);
+extern void seckill_releases_insert(int64 item_id, TimestampTz release_at,
+									int32 first, int32 units);
+extern NumberSet *seckill_releases_cancel(int64 item_id,
+										  const NumberSet *off_sale);
 extern void seckill_releases_delete(int64 item_id);
 extern bool seckill_releases_planned(int64 item_id);
 extern bool seckill_releases_any(void);
