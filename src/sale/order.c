@@ -36,6 +36,7 @@
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "table/commitments.h"
+#include "table/coupons.h"
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/numbered_items.h"
@@ -139,6 +140,8 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 				seckill_orders_not_updated(item_id, order_id);
 			return ORDER_CONFIRMED;
 		case ORDER_CONFIRMED:
+			if (order.unit != 0)
+				seckill_coupon_note_payment(item_id, order_id);
 			return ORDER_CONFIRMED;
 		case ORDER_EXPIRED:
 			if (order.unit != 0)

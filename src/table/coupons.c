@@ -148,6 +148,26 @@ seckill_coupon_redeem(int64 item_id, int64 order_id)
 	update_coupon(&redeem_plan, args);
 }
 
+static SqlPlan note_payment_plan = {
+	.sql = "UPDATE seckill.orders SET redeemed_from = 'confirmed'"
+	" WHERE item_id" EQ "$1 AND order_id" EQ "$2"
+	" AND redeemed_from" EQ "'pending'",
+	.nargs = 2,
+	.types = {INT8OID, INT8OID}
+};
+
+/*
+ * A locked order that was confirmed by redeeming its code is paid for: it stays
+ * confirmed if the code is released.
+ */
+void
+seckill_coupon_note_payment(int64 item_id, int64 order_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
+
+	(void) run_on_orders(&note_payment_plan, args);
+}
+
 static SqlPlan release_plan = {
 	.sql = "UPDATE seckill.orders"
 	" SET redeemed_at = NULL, redeemed_from = NULL, state = $3,"

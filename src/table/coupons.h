@@ -24,6 +24,7 @@ extern bool seckill_coupon_lock_told(int64 item_id, int32 unit, int64 user_id,
 extern void seckill_coupon_read(int64 item_id, int64 order_id,
 								Coupon *coupon);
 extern void seckill_coupon_redeem(int64 item_id, int64 order_id);
+extern void seckill_coupon_note_payment(int64 item_id, int64 order_id);
 extern void seckill_coupon_release(int64 item_id, const Coupon *coupon,
 								   OrderState to);
 
