@@ -22,6 +22,7 @@ Try this:
   - two browsers, one in Chinese and one in English: http://127.0.0.1:$port/zh/items/1/
   - reload while you buy; pull the network; set the computer's clock to tomorrow
   - item 2 is sold by tickets: http://127.0.0.1:$port/en/items/2/
+  - items 3 to 6 are red envelopes, a draw, coupons and seats on a map
   - let an order expire, or pay it late at the provider
   - kill one instance: kill -9 $(cat "$workdir/run/service1.pid")
   - look inside: psql -h $workdir -U postgres shop
@@ -35,6 +36,7 @@ while true; do
     for name in nginx service1 service2 provider pgbouncer; do
         is_up $name || {
             say "$name has ended: it is started again"
+            sleep 1
             launch $name
         }
     done
