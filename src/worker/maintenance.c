@@ -7,8 +7,8 @@
  * whose sale is about to open a first lease.
  *
  * Releases are done at their time, everything else within a few naps of it.  So
- * they come first in each turn, the worker starts ahead of them, and no other
- * task waits for a lock beyond the next one.
+ * they come first in each turn, the worker starts ahead of them, and the other
+ * tasks end, or at least wait no longer, when the next one is due.
  *
  * The launcher starts a maintenance worker when work is due.  The worker exits
  * when nothing is due soon, or when another session has locked the database to
@@ -63,6 +63,17 @@ PGDLLEXPORT void seckill_maintenance_main(Datum arg);
 
 /* Memory of one turn. */
 static MemoryContext turn_context = NULL;
+
+
+/*
+ * Return the microseconds until a time, which may be past; SECKILL_NEVER for
+ * DT_NOEND.
+ */
+static int64
+left_until(TimestampTz time)
+{
+	return time == DT_NOEND ? SECKILL_NEVER : time - GetCurrentTimestamp();
+}
 
 
 /*
@@ -128,10 +139,12 @@ report_opening(int64 item_id, const ErrorData *error)
 
 /*
  * Give items that are about to open a first lease, if calls that name no mode
- * sell from the cache.  Schedules the next opening, or a retry.
+ * sell from the cache.  Schedules the next opening, or a retry.  Stops after
+ * one item if the next release is due: its turn is scheduled, and finds the
+ * other items again.
  */
 static void
-prepare_openings(void)
+prepare_openings(TimestampTz next_release)
 {
 	Openings	openings = {.now = GetCurrentTimestamp()};
 
@@ -156,6 +169,8 @@ prepare_openings(void)
 			report_opening(opening.item_id, error);
 		else if (!opening.done)
 			seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
+		if (left_until(next_release) <= 0)
+			break;
 	}
 }
 
@@ -245,9 +260,9 @@ read_next_release(void *arg)
 
 /*
  * Schedule a turn for the next release that is due after now, or for some time
- * ahead of it.  Returns the microseconds until it is due, or SECKILL_NEVER.
+ * ahead of it.  Returns when it is due; DT_NOEND: there is none.
  */
-static int64
+static TimestampTz
 schedule_release(TimestampTz now)
 {
 	NextRelease next = {.after = now,.release_at = DT_NOEND};
@@ -255,25 +270,24 @@ schedule_release(TimestampTz now)
 	if (!seckill_process_run(read_next_release, &next, WAIT_MS))
 		seckill_schedule_look(USECS(SECKILL_MAINTENANCE_NAP));
 	if (next.release_at == DT_NOEND)
-		return SECKILL_NEVER;
+		return DT_NOEND;
 	if (next.release_at - now > SECKILL_START_AHEAD)
 		seckill_schedule_put(next.release_at - SECKILL_START_AHEAD);
 	else
 		seckill_schedule_put(next.release_at);
-	return next.release_at - now;
+	return next.release_at;
 }
 
 /*
- * Do the work that is due, releases first.  Returns the microseconds until the
- * next turn, 0 if there may be more, or SECKILL_NEVER.
+ * Do the work that is due, releases first, and let none of it wait beyond the
+ * next release.  Returns the microseconds until the next turn, 0 if there may
+ * be more, or SECKILL_NEVER.
  */
 static int64
-do_due_work(TimestampTz now)
+do_due_work(TimestampTz now, TimestampTz next_release)
 {
-	int64		urgent = schedule_release(now);
-	int64		release = seckill_release_run(now, urgent);
-	int64		left = urgent - (GetCurrentTimestamp() - now);
-	int64		expiry = seckill_expiry_run(now, urgent == SECKILL_NEVER ? urgent : left);
+	int64		release = seckill_release_run(now, left_until(next_release));
+	int64		expiry = seckill_expiry_run(now, left_until(next_release));
 
 	return Min(release, expiry);
 }
@@ -285,17 +299,19 @@ static void
 take_turn(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next_release;
 	int64		delay;
 
 	seckill_schedule_take();
 	SECKILL_FAULT("maintenance turn begun");
-	delay = do_due_work(now);
+	next_release = schedule_release(now);
+	delay = do_due_work(now, next_release);
 	if (delay > 0)
 		schedule_next(now, delay);
 	else
 		seckill_schedule_look(0);
 	seckill_schedule_worked();
-	prepare_openings();
+	prepare_openings(next_release);
 	SECKILL_FAULT("maintenance turn done");
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);
