@@ -69,6 +69,11 @@ regress() {
     return 1
 }
 
+# Change a setting of the server.
+set_up() {
+    psql -Xqc "ALTER SYSTEM SET $1" -c 'SELECT pg_reload_conf()' > /dev/null
+}
+
 wanted() {
     [[ " $checks " = *" $1 "* ]]
 }
@@ -89,7 +94,12 @@ max_connections = 100
 max_prepared_transactions = 5
 ${CONF:-}
 CONF
-! wanted regress || part 'pg_regress and pg_isolation_regress' regress
+if wanted regress; then
+    part 'pg_regress and pg_isolation_regress' regress
+    set_up "seckill.direct_writes = off"
+    part 'the same, with orders written by SQL' regress
+    set_up "seckill.direct_writes = on"
+fi
 ! wanted tap || part 'TAP' tap "$@"
 
 echo "$passed passed, $failed failed"

@@ -351,6 +351,7 @@ load_catalog(void)
 		fresh = read_catalog();
 	} while (catalog_changed && debug_discard_caches == 0);
 
+	fresh.generation = catalog.generation + 1;
 	catalog = fresh;
 	catalog_valid = true;
 }

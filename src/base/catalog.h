@@ -10,6 +10,7 @@
 /* Valid until the next call of seckill_catalog(). */
 typedef struct SeckillCatalog
 {
+	uint64		generation;		/* rises with each look-up, from 1 */
 	Oid			items;			/* seckill.items */
 	Oid			items_key;		/* its primary key */
 	Oid			orders;			/* seckill.orders */

@@ -48,6 +48,15 @@ extern PGDLLEXPORT void _PG_init(void);
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* add the entries of a new row to all indexes of its table */
+#if PG_VERSION_NUM >= 160000
+#define SeckillInsertIndexTuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+#define SeckillInsertIndexTuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
 /* make a range that is not empty */
 #if PG_VERSION_NUM >= 160000
 #define SeckillMakeRange(type, lower, upper) \

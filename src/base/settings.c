@@ -22,6 +22,7 @@ int			seckill_max_retries = 1000;
 int			seckill_lease_units = 1000;
 int			seckill_max_items = 1000;
 int			seckill_max_numbered_items = 250;
+bool		seckill_direct_writes = true;
 char	   *seckill_token_key = NULL;
 char	   *seckill_token_old_key = NULL;
 int			seckill_hot_rate = 100;
@@ -112,6 +113,11 @@ seckill_settings_define(void)
 							 "Allows mode \"none\", which can oversell.",
 							 NULL, &seckill_allow_unsafe, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("seckill.direct_writes",
+							 "Writes orders without SQL where the table has nothing but what the extension made.",
+							 "Off is slower and does the same.",
+							 &seckill_direct_writes, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.max_retries",
 							"Lost races after which mode \"retry\" answers \"conflict\".",
 							NULL, &seckill_max_retries, 1000, 0, INT_MAX,

@@ -12,6 +12,7 @@ extern int	seckill_max_retries;
 extern int	seckill_lease_units;
 extern int	seckill_max_items;
 extern int	seckill_max_numbered_items;
+extern bool seckill_direct_writes;
 extern char *seckill_token_key;
 extern char *seckill_token_old_key;
 extern int	seckill_hot_rate;

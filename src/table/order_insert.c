@@ -2,8 +2,8 @@
  * order_insert.c
  *		Inserts the orders of purchases, and checks the fence.
  *
- * One INSERT writes the orders of one mode, for units of the row or of one
- * lease.  It runs between seckill_table_begin() and seckill_table_end(), as
+ * One INSERT, or the direct write in its place (order_direct.c), writes the
+ * orders of one mode, for units of the row or of one lease.  It runs between seckill_table_begin() and seckill_table_end(), as
  * the owner of seckill.orders.
  */
 #include "postgres.h"
@@ -20,7 +20,9 @@
 #include "seckill.h"
 #include "shmem/cache_counters.h"
 #include "shmem/schedule.h"
+#include "shmem/stat.h"
 #include "table/item_row.h"
+#include "table/order_direct.h"
 #include "table/order_insert.h"
 #include "table/plan.h"
 #include "table/relation.h"
@@ -28,22 +30,6 @@
 #define INSERTED_COLUMNS \
 	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
 	" lease_id, pay_by, state, unit"
-
-/* What the orders of one INSERT have in common. */
-typedef struct NewOrders
-{
-	SeckillMode mode;
-	int64		lease_id;		/* 0: the units are of the row */
-	TimestampTz created_at;
-	Snapshot	snapshot;		/* InvalidSnapshot: a new one */
-} NewOrders;
-
-/* When an order must be paid; 0: it is confirmed already. */
-static TimestampTz
-pay_by(const Purchase *p, const NewOrders *new)
-{
-	return p->rules.pay_within > 0 ? new->created_at + p->rules.pay_within : 0;
-}
 
 /*
  * Run an INSERT of orders as their owner, under the snapshot of *new.  Mode
@@ -95,7 +81,7 @@ insert_one(const Purchase *p, const NewOrders *new)
 	args[3] = Int32GetDatum(p->quantity);
 	args[4] = UUIDPGetDatum(&p->request_id);
 	args[5] = BoolGetDatum(p->rules.per_user_limit > 0);
-	args[8] = TimestampTzGetDatum(pay_by(p, new));
+	args[8] = TimestampTzGetDatum(order_pay_by(p, new));
 	args[9] = ObjectIdGetDatum(c->state[p->rules.pay_within > 0 ? ORDER_PENDING :
 										ORDER_CONFIRMED]);
 	if (!p->has_request)
@@ -171,7 +157,7 @@ insert_many(Purchase **list, int n, const NewOrders *new)
 		column[3][i] = Int32GetDatum(p->quantity);
 		column[4][i] = UUIDPGetDatum(&p->request_id);
 		column[5][i] = BoolGetDatum(p->rules.per_user_limit > 0);
-		column[6][i] = TimestampTzGetDatum(pay_by(p, new));
+		column[6][i] = TimestampTzGetDatum(order_pay_by(p, new));
 		no_request[i] = !p->has_request;
 		no_pay_by[i] = p->rules.pay_within == 0;
 	}
@@ -214,7 +200,7 @@ schedule_payments(Purchase **list, int n, const NewOrders *new)
 {
 	for (int i = 0; i < n; i++)
 		if (list[i]->rules.pay_within > 0)
-			seckill_schedule_note(pay_by(list[i], new));
+			seckill_schedule_note(order_pay_by(list[i], new));
 }
 
 /*
@@ -238,7 +224,14 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	for (int i = 0; i < n; i++)
 		list[i]->order_id = nextval_internal(seckill_catalog()->order_ids,
 											 false);
-	inserted = n == 1 ? insert_one(list[0], &new) : insert_many(list, n, &new);
+	if (seckill_orders_insert_direct(list, n, &new))
+		inserted = n;
+	else
+	{
+		inserted = n == 1 ? insert_one(list[0], &new) :
+			insert_many(list, n, &new);
+		seckill_stat_count(SECKILL_STAT_SQL_INSERTS, 1);
+	}
 	if (inserted != (uint64) n)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),

@@ -52,6 +52,16 @@ seckill_relation_open_orders(void)
 }
 
 /*
+ * Open seckill.orders for writing; the caller keeps the lock until the end of
+ * the transaction.
+ */
+Relation
+seckill_relation_open_orders_to_write(void)
+{
+	return table_open(seckill_catalog()->orders, RowExclusiveLock);
+}
+
+/*
  * Open an index of seckill.orders for reading: (item_id, request_id), or
  * (item_id, user_id, created_at) of the orders that count for a limit.
  */
