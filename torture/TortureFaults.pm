@@ -127,11 +127,13 @@ BEGIN
 	SELECT * INTO got FROM seckill_audit() WHERE item_id = item;
 	IF got.difference <> 0 THEN
 		RETURN format('the difference is %s', got.difference);
+	ELSIF got.missing <> 0 OR got.double_sold <> 0 OR NOT isempty(got.twice) OR NOT isempty(got.foreign_numbers) THEN
+		RETURN format('numbers: %s', got);
 	ELSIF got.unsold <> 0 THEN
 		RETURN format('%s units cannot be sold', got.unsold);
 	END IF;
 	SELECT sum(quantity) AS sold INTO got FROM seckill.orders
-	WHERE item_id = item AND state IN ('pending', 'confirmed');
+	WHERE item_id = item AND (state IN ('pending', 'confirmed') OR unit IS NOT NULL);
 	RETURN CASE WHEN got.sold <> supply THEN format('%s of %s units are sold', got.sold, supply) ELSE '' END;
 END
 $$;
@@ -162,7 +164,8 @@ my %places = (
 sub lose_lease
 {
 	return q{SET session_replication_role = replica;
-UPDATE seckill.items SET stock = 2, leased = 10, lease_id = 4711 WHERE item_id = $item;
+UPDATE seckill.items SET stock = 2, leased = 10, lease_id = 4711,
+	numbers = CASE WHEN numbered THEN '{[11,13)}'::int8multirange END WHERE item_id = $item;
 SET session_replication_role = origin};
 }
 
@@ -325,6 +328,31 @@ sub numbered
 			call => "SELECT outcome FROM seckill_claim(\$item, 1, '$_')" } } @modes),
 		(map { { name => "claim of the lease, $_", numbered => 1, before => [ 'SELECT seckill_prewarm($item, 12)' ], done => $five,
 			call => "SELECT count(*) FROM seckill_claim_many(\$item, '{1,2,3,4,5}', '$_')" } } @modes),
+		(map { { name => "claim of a dead lease, $_", numbered => 1, before => [ lose_lease() ], done => $five,
+			call => "SELECT count(*) FROM seckill_claim_many(\$item, '{1,2,3,4,5}', '$_')" } } qw(retry pessimistic cache)),
+		(map { { name => "claim of row and lease, $_", numbered => 1, before => [ 'SELECT seckill_prewarm($item, 10)' ], done => $five,
+			call => "SELECT count(*) FROM seckill_claim_many(\$item, '{1,2,3,4,5}', '$_')" } } qw(retry advisory)),
+		(map { { name => "claim, $_ of a hold", numbered => 1, before => [ 'SELECT seckill_prewarm($item, 12)' ], done => $sold,
+			other => q{SELECT seckill_claim_many($item, array_fill(99, '{12}'), 'cache')}, end => $_,
+			call => q{SELECT outcome FROM seckill_claim($item, 1, 'cache')} } } qw(COMMIT ROLLBACK)),
+		{ name => 'refund of a number', numbered => 1, before => [$claim], call => "SELECT seckill_cancel(\$item, $order, true)",
+			done => q{SELECT state = 'cancelled' AND unit IS NULL FROM seckill.orders WHERE item_id = $item AND user_id = 1} },
+		{ name => 'refund of a code', numbered => 1, before => [ $values, $claim ], call => "SELECT seckill_cancel(\$item, $order, true)",
+			done => q{SELECT state = 'cancelled' AND unit = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1} },
+		{ name => 'late payment of a number', numbered => 1, columns => q{pay_within = '1 ms'}, before => [$claim],
+			await => q{SELECT state = 'expired' FROM seckill.orders WHERE item_id = $item AND user_id = 1},
+			call => "SELECT seckill_confirm(\$item, $order)",
+			done => q{SELECT state = 'confirmed' AND unit IS NOT NULL FROM seckill.orders WHERE item_id = $item AND user_id = 1} },
+		{ name => 'recall of numbers', numbered => 1, before => [ 'SELECT seckill_prewarm($item, 5)' ],
+			call => 'SELECT seckill_recall($item)', done => 'SELECT leased = 0 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'recall, numbers held', numbered => 1, before => [ 'SELECT seckill_prewarm($item, 12)' ],
+			other => q{SELECT seckill_claim_many($item, '{98,99}', 'cache')}, end => 'ROLLBACK',
+			call => 'SELECT seckill_recall($item)', done => 'SELECT leased = 2 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'numbers off sale', numbered => 1, more => -4, before => [ 'SELECT seckill_prewarm($item, 10)' ],
+			call => 'SELECT seckill_restock($item, -4)', done => 'SELECT supplied = 8 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'delete with numbers', numbered => 1, before => [ $values, 'SELECT seckill_prewarm($item, 12)' ],
+			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
+			done => 'SELECT count(*) = 0 FROM seckill.units WHERE item_id = $item' },
 		{ name => 'numbers put on sale', numbered => 1, more => 5, call => 'SELECT seckill_restock($item, 5)',
 			done => 'SELECT supplied = 17 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'numbers set', numbered => 1, more => -5, before => [ 'SELECT seckill_prewarm($item, 10)' ],
@@ -349,7 +377,7 @@ sub numbered
 		{ name => 'redeem', numbered => 1, columns => $pending, before => [ $values, $claim ], call => $redeem, done => $is_redeemed },
 		{ name => 'release of a code', numbered => 1, columns => $pending, before => [ $values, $claim, $redeem ],
 			call => "SELECT seckill_release(\$item, $order)", done => $is_redeemed =~ s/IS NOT NULL/IS NULL/r },
-		{ name => 'cancel of a told code', numbered => 1, more => -1, columns => $pending, before => [ $values, $claim ],
+		{ name => 'cancel of a told code', numbered => 1, columns => $pending, before => [ $values, $claim ],
 			call => "SELECT seckill_cancel(\$item, $order)",
 			done => q{SELECT state = 'cancelled' FROM seckill.orders WHERE item_id = $item AND user_id = 1} });
 }
@@ -798,6 +826,14 @@ my %due = (
 	expiry => { name => 'expiry', victim => 'maintenance worker', columns => q{pay_within = '1 ms'},
 		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
+	numbers => { name => 'five claims', victim => 'queue worker', numbered => 1,
+		act => sub { serve_together($_[0], q{SELECT outcome FROM seckill_claim(%d, %d, 'queue', '33333333-3333-3333-3333-%012d')}) },
+		done => 'SELECT count(unit) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
+	number_expiry => { name => 'expiry of codes', victim => 'maintenance worker', numbered => 1,
+		columns => q{pay_within = '1 ms', reveal_on = 'pending'},
+		before => [ q{INSERT INTO seckill.units (item_id, unit, code) SELECT $item, n, 'c' || n FROM generate_series(1, 2) n} ],
+		act => sub { $_[0]->ask(q{SELECT seckill_claim_many($item, '{1,2,3,4,5}', 'cache')}) },
+		done => q{SELECT count(*) = 5 AND count(unit) = 2 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	release => { name => 'release', victim => 'maintenance worker', more => 6,
 		act => sub { $_[0]->ask(q{INSERT INTO seckill.releases (item_id, release_at, units) SELECT $item, now(), n FROM generate_series(1, 3) n}) },
 		done => 'SELECT count(*) = 3 FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL' },
@@ -862,7 +898,7 @@ sub strike_processes
 	my ($self, $action) = @_;
 
 	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
-	foreach my $name (qw(queue seats expiry seat_expiry release opening))
+	foreach my $name (qw(queue seats numbers expiry seat_expiry number_expiry release opening))
 	{
 		my $case = $due{$name};
 		my $victim = $case->{victim};
