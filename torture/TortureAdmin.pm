@@ -36,7 +36,7 @@ sub restart
 sub change_item
 {
 	my ($load) = @_;
-	my $item = 1 + int(rand(5));
+	my $item = TortureLoad::counted_item();
 	my $supply = $load->{supply}{$item};
 	my $units = int(rand(20)) - 8;
 
@@ -72,12 +72,14 @@ sub tamper
 	my @statements = (
 		(map { "UPDATE seckill.items SET $_ WHERE item_id = $item" }
 			'version = version + 1', 'version = version - 1', 'leased = leased + 1', 'lease_id = coalesce(lease_id, 0) + 1',
-			'supplied = supplied + 1', 'stock = stock + 1, supplied = supplied + 1', 'stock = stock + 1, leased = leased + 1'),
+			'supplied = supplied + 1', 'stock = stock + 1, supplied = supplied + 1', 'stock = stock + 1, leased = leased + 1',
+			"numbers = '{[1,1000000)}'"),
 		(map { "UPDATE seckill.orders SET $_ WHERE item_id = $item AND order_id = $order" }
 			'quantity = quantity + 1', 'user_id = user_id + 1', 'lease_id = coalesce(lease_id, 0) + 1', 'limited = NOT limited',
 			'request_id = gen_random_uuid()', "mode = CASE mode WHEN 'cache' THEN 'retry' ELSE 'cache' END::seckill_mode",
 			"state = CASE state WHEN 'confirmed' THEN 'expired' ELSE 'confirmed' END::seckill_order_state",
-			"created_at = created_at - interval '1 s'", 'order_id = -order_id'));
+			"created_at = created_at - interval '1 s'", 'order_id = -order_id', 'unit = coalesce(unit, 0) + 1000000'),
+		"UPDATE seckill.units SET code = 'x' WHERE item_id = $item");
 	my $sql = $statements[ rand @statements ] . ' RETURNING 1';
 
 	return {
@@ -100,7 +102,7 @@ sub save_form
 {
 	my ($load) = @_;
 	my $forms = $load->{forms};
-	my $item = 1 + int(rand(5));
+	my $item = TortureLoad::counted_item();
 	my $read = "SELECT to_jsonb(i) FROM seckill.items i WHERE item_id = $item";
 
 	return save($load, @{ $forms->[ rand @$forms ] }) if @$forms && rand() < 0.3;
@@ -123,7 +125,8 @@ sub save
 {
 	my ($load, $item, $row, $locked) = @_;
 	my $title = 'save ' . $load->{next_save}++;
-	my $units = rand() < 0.5 ? 1 + int(rand(5)) : 0;
+	# units with numbers are not put on sale by an UPDATE
+	my $units = rand() < 0.5 && !TortureLoad::is_numbered($item) ? 1 + int(rand(5)) : 0;
 	my $supply = $load->{supply}{$item};
 	my ($stock) = $row =~ /"stock": (\d+)/;
 	my $change = sprintf('{"title": "%s", "stock": %d}', $title, $stock + $units);

@@ -15,15 +15,19 @@ use TortureShop;
 my @row_modes = qw(optimistic retry pessimistic advisory cache auto);
 my @modes = (@row_modes, 'queue');
 
-# stock, limit, pay_within of each item; the last is never sold out
+# stock, limit, pay_within of each item; the sixth is never sold out.  The units of
+# the last two have numbers, and every other number has a code.
 my %items = (
 	1 => [ 200, 3, "'700 ms'" ],
 	2 => [ 200, 1, "'300 ms'" ],
 	3 => [ 200, 5, 'NULL' ],
 	4 => [ 200, 'NULL', "'500 ms'" ],
 	5 => [ 50, 2, "'1 s'" ],
-	6 => [ 1000000, 'NULL', 'NULL' ]);
+	6 => [ 1000000, 'NULL', 'NULL' ],
+	7 => [ 200, 'NULL', "'500 ms'" ],
+	8 => [ 200, 4, 'NULL' ]);
 my $deep = 6;
+my $first_numbered = 7;
 
 # clients: number of sessions; timeouts: do they set short timeouts?
 sub new
@@ -32,7 +36,7 @@ sub new
 	my $self = bless {
 		node => $node, clients => $params{clients}, timeouts => $params{timeouts}, deferral => $params{deferral},
 		sessions => [], findings => [], epoch => 0, log_offset => {}, next_user => 1_000_000,
-		count => { map { ($_ => 0) } qw(sold refused unknown found asked) },
+		count => { map { ($_ => 0) } qw(sold refused unknown found asked told) },
 		errors => {},
 	}, $class;
 
@@ -93,6 +97,26 @@ sub first_stock
 	return $items{$item}[0];
 }
 
+# A random item.
+sub any_item
+{
+	return 1 + int(rand(keys %items));
+}
+
+# A random item whose units are counted.
+sub counted_item
+{
+	my $item = any_item();
+
+	return $item == $deep ? 1 : $item;
+}
+
+sub is_numbered
+{
+	my ($item) = @_;
+	return $item >= $first_numbered;
+}
+
 # Drop answers from the log: orders, by id, and states of orders, replaced by the
 # state given, if any.  The buyers of the orders will retry.  Returns how many of
 # the orders were in the log.
@@ -103,6 +127,10 @@ sub forget
 	my @told = grep { defined } map { delete $self->{orders}{$_} } keys %$orders;
 
 	push @{ $self->{open} }, grep { defined $_->{request} } @told;
+	foreach my $code (grep { $orders->{ $self->{codes}{$_} } } keys %{ $self->{codes} })
+	{
+		delete $self->{codes}{$code};
+	}
 
 	delete $requests->{$_} foreach grep { $orders->{ $requests->{$_} } } keys %$requests;
 	@{ $self->{recent} } = grep { !$orders->{ $_->[1] } } @{ $self->{recent} };
@@ -125,11 +153,18 @@ sub restart_sale
 	my $values = join(', ', map { "($_, " . join(', ', @{ $items{$_} }) . ')' } sort keys %items);
 
 	$self->control->ask(<<"EOC");
-TRUNCATE seckill.items, seckill.orders, public.cart, public.refunds, public.wishes;
-INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES $values
+TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats, seckill.units, seckill.prizes, seckill.commitments,
+	public.cart, public.refunds, public.wishes;
+INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within, numbered, reveal_on)
+SELECT item, stock, per_user, pay::interval, item >= $first_numbered, CASE WHEN item >= $first_numbered THEN 'pending' ELSE 'confirmed' END::seckill_order_state
+FROM (VALUES $values) i (item, stock, per_user, pay);
+INSERT INTO seckill.units (item_id, unit, code)
+SELECT item_id, n, item_id || ' ' || n FROM seckill.items, generate_series(1, 9999, 2) n WHERE numbered
 EOC
 	$self->{epoch}++;
 	$self->{orders} = {};		# order id -> what was sold
+	$self->{codes} = {};		# code -> order id that it was told with
+	$self->{numbers} = {};		# order id -> number that was told with a code
 	$self->{recent} = [];		# [item, order id]
 	$self->{requests} = {};		# request id -> order id that was answered
 	$self->{deals} = {};		# user -> what a user who does nothing else did
@@ -148,7 +183,7 @@ EOC
 sub draw
 {
 	my ($self) = @_;
-	my $item = 1 + int(rand(6));
+	my $item = any_item();
 	my $user = 1 + int(rand(60));
 	my $request = rand() < 0.7 ? $self->request($item, $user) : undef;
 
@@ -166,7 +201,10 @@ sub request
 # A retry asks for as many as before.
 sub quantity_of
 {
-	my ($request) = @_;
+	my ($buyer) = @_;
+	my $request = $buyer->{request};
+
+	return 1 if is_numbered($buyer->{item});
 	return 1 + (defined $request ? hex(substr($request, 0, 1)) % 2 : int(rand(2)));
 }
 
@@ -184,6 +222,8 @@ sub next_action
 	TortureShop::settle_doubts($self);
 	return $self->set_timeout if $self->{timeouts} && rand() < 0.1;
 	return TortureShop::next_action($self) if rand() < 0.3;
+	return $self->claim($modes[ rand @modes ]) if $dice < 0.1;
+	return $self->claim_many if $dice < 0.13;
 	return $self->buy($modes[ rand @modes ]) if $dice < 0.5;
 	return $self->submit if $dice < 0.57;
 	return $self->submit_many if $dice < 0.6;
@@ -192,8 +232,8 @@ sub next_action
 	return $self->buy_pair if $dice < 0.77;
 	return $self->move if $dice < 0.92;
 	return $self->restock if $dice < 0.96;
-	return $self->plain(sprintf('SELECT seckill_recall(%d)', 1 + rand(6))) if $dice < 0.98;
-	return $self->plain(sprintf('SELECT seckill_prewarm(%d, 20)', 1 + rand(6)));
+	return $self->plain(sprintf('SELECT seckill_recall(%d)', any_item())) if $dice < 0.98;
+	return $self->plain(sprintf('SELECT seckill_prewarm(%d, 20)', any_item()));
 }
 
 sub row_mode
@@ -222,18 +262,60 @@ sub buy
 	my ($self, $mode, $buyer) = @_;
 
 	$buyer //= $self->draw;
-	my $quantity = quantity_of($buyer->{request});
+	my $quantity = quantity_of($buyer);
 	my $request = quoted($buyer->{request});
 	return {
 		sql => "SELECT outcome, order_id FROM seckill_buy($buyer->{item}, $buyer->{user}, '$mode', $quantity, $request)",
 		done => sub { $self->answered($_[0], $mode eq 'queue', $buyer) } };
 }
 
+# A buyer of a number.
+sub draw_number
+{
+	my ($self) = @_;
+	my $buyer;
+
+	do { $buyer = $self->draw } until is_numbered($buyer->{item});
+	return $buyer;
+}
+
+sub claim
+{
+	my ($self, $mode) = @_;
+	my $buyer = $self->draw_number;
+	my $request = quoted($buyer->{request});
+
+	return {
+		sql => "SELECT outcome, order_id, unit, code FROM seckill_claim($buyer->{item}, $buyer->{user}, '$mode', $request)",
+		done => sub { $self->answered($_[0], $mode eq 'queue', $buyer) } };
+}
+
+# Numbers of a user, perhaps after some that are given back.
+sub claim_many
+{
+	my ($self) = @_;
+	my $buyer = $self->draw_number;
+	my ($first, $mode) = map { $self->row_mode } 1, 2;
+	my $claim = "SELECT outcome, order_id, unit, code FROM seckill_claim_many($buyer->{item}, '{$buyer->{user},$buyer->{user}}', '$mode')";
+
+	delete $buyer->{request};
+	return { sql => $claim, done => sub { $self->answered($_[0], 0, $buyer, $buyer) } } if rand() < 0.5;
+	return {
+		sql => "BEGIN; SAVEPOINT s; SELECT seckill_claim($buyer->{item}, $buyer->{user}, '$first'); ROLLBACK TO s; $claim; COMMIT",
+		done => sub {
+			my ($session) = @_;
+
+			@{ $session->{rows} } = grep { @$_ == 4 } @{ $session->{rows} };
+			$self->answered($session, 0, $buyer, $buyer);
+			return $session->{error} && !$session->{lost} ? $self->plain('ROLLBACK') : undef;
+		} };
+}
+
 sub submit
 {
 	my ($self) = @_;
 	my $buyer = $self->draw;
-	my $quantity = quantity_of($buyer->{request});
+	my $quantity = quantity_of($buyer);
 	my $request = quoted($buyer->{request});
 
 	return {
@@ -294,7 +376,7 @@ sub arrays
 	my $requests = join(', ', map { quoted($_->{request}) } @buyers);
 
 	return ((map { 'ARRAY[' . join(', ', @$_) . ']' } [ map { $_->{item} } @buyers ], [ map { $_->{user} } @buyers ],
-			[ map { quantity_of($_->{request}) } @buyers ]),
+			[ map { quantity_of($_) } @buyers ]),
 		"ARRAY[$requests]::uuid[]");
 }
 
@@ -389,8 +471,9 @@ sub buy_pair
 	my ($self) = @_;
 	my $user = $self->deal(2, 0);
 	my ($mode1, $mode2) = map { $self->row_mode } 1, 2;
-	my $item = 1 + int(rand(5));
-	my $next = $item + 1 + int(rand(6 - $item));
+	my ($item, $next);
+
+	do { ($item, $next) = (any_item(), any_item()) } until $item < $next;
 	my $sleep = rand() < 0.5 ? rand(0.05) : 0;
 
 	return {
@@ -431,14 +514,14 @@ sub move
 sub restock
 {
 	my ($self) = @_;
-	my $item = 1 + int(rand(5));
+	my $item = counted_item();
 	my $units = 1 + int(rand(8));
 	my $supply = $self->{supply}{$item};
 
 	return $self->take_off($item, $units) if rand() < 0.3;
 	$supply->[1] += $units;
 	return {
-		sql => rand() < 0.5 ? "SELECT seckill_restock($item, $units)"
+		sql => rand() < 0.5 || is_numbered($item) ? "SELECT seckill_restock($item, $units)"
 		: "UPDATE seckill.items SET stock = stock + $units WHERE item_id = $item",
 		done => sub {
 			my ($session) = @_;
@@ -493,12 +576,13 @@ sub answered
 	}
 	foreach my $n (0 .. $#buyers)
 	{
-		my ($outcome, $order) = @{ $session->{rows}[$n] // [] };
+		my ($outcome, $order, $unit, $code) = @{ $session->{rows}[$n] // [] };
 
 		$outcome //= 'no row';
 		if ($outcome eq 'sold')
 		{
 			$self->sold($buyers[$n], $order);
+			$self->told($order, $unit, $code) if defined $code;
 		}
 		elsif ($outcome =~ /^(sold_out|conflict|busy|limit_reached)$/)
 		{
@@ -528,6 +612,18 @@ sub sold
 	$self->{orders}{$order} = $buyer;
 	push @{ $self->{recent} }, [ $buyer->{item}, $order ];
 	splice(@{ $self->{recent} }, 0, 100) if @{ $self->{recent} } > 300;
+	return;
+}
+
+# A code was told, and is never told with another order.
+sub told
+{
+	my ($self, $order, $unit, $code) = @_;
+	my $before = $self->{codes}{$code} //= $order;
+
+	$self->{count}{told}++;
+	$self->{numbers}{$order} = $unit;
+	$self->finding("code $code was told with orders $before and $order") if $before != $order;
 	return;
 }
 
@@ -656,6 +752,10 @@ sub check
 	TortureShop::settle_doubts($self);
 	$self->finding("item $_->[0]: difference $_->[1]")
 	  foreach @{ $control->ask('SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0') };
+	$self->finding("item $_->[0]: numbers in no place or in two, $_->[1]") foreach @{ $control->ask(<<'EOC') };
+SELECT item_id, a FROM seckill_audit() a
+WHERE missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(foreign_numbers)
+EOC
 	$self->check_orders;
 	TortureShop::check($self);
 	foreach my $row (@{ $control->ask('SELECT item_id, supplied FROM seckill.items') })
@@ -677,15 +777,20 @@ sub check_orders
 	my (%orders, %requests, %made, %live);
 	my $rows = $self->control->ask(<<'EOC');
 SET LOCAL enable_indexscan = off;
-SELECT order_id, item_id, user_id, request_id, quantity, state FROM seckill.orders
+SELECT order_id, item_id, user_id, request_id, quantity, state, unit FROM seckill.orders
 EOC
 
 	foreach my $row (@$rows)
 	{
-		my ($order, $item, $user, $request, $quantity, $state) = @$row;
+		my ($order, $item, $user, $request, $quantity, $state, $unit) = @$row;
+		my $told = $self->{numbers}{$order};
 
 		$self->finding("two orders $order") if $orders{$order};
 		$orders{$order} = { item => $item, user => $user, request => $request, state => $state };
+		$self->finding("order $order of item $item: number $told was told with its code, has " . ($unit // 'none'))
+		  if defined $told && ($unit // 0) != $told;
+		$self->finding("live order $order of item $item has " . ($unit // 'no') . ' number')
+		  if $state =~ /pending|confirmed/ && is_numbered($item) != defined $unit;
 		$made{$user}++ if $user >= 1_000_000;
 		$live{$item}{$user} += $quantity if $state =~ /pending|confirmed/;
 		next unless defined $request;

@@ -58,6 +58,7 @@ sub report
 	diag(sprintf('%-24s %10d', @$_)) foreach (
 		[ 'answered sold', $count->{sold} ],
 		[ 'refused', $count->{refused} ],
+		[ 'codes told', $count->{told} ],
 		[ 'unknown', $count->{unknown} ],
 		[ 'unknown, but sold', $count->{found} ],
 		[ 'unknown, asked again', $count->{asked} ],
