@@ -1,5 +1,5 @@
--- wrk: each request has a user, a key and an address of its own.  They are made
--- before the clock runs.
+-- wrk: each request has a user and a key of its own, and one of 1000 addresses.
+-- They are made before the clock runs.
 
 local method = os.getenv("BENCH_METHOD")
 local requests, next_request = {}, 0
@@ -10,13 +10,12 @@ local function uuid()
         math.random(0, 0x7fffffff), math.random(0, 0xffff))
 end
 
-local function make(cookie)
+local function make(cookie, i)
     return wrk.format(method, nil, {
         ["Content-Type"] = "application/json",
         ["Idempotency-Key"] = uuid(),
         ["Cookie"] = "session=" .. cookie,
-        ["X-Forwarded-For"] = string.format("%d.%d.%d.%d", math.random(1, 250),
-            math.random(250), math.random(250), math.random(250)),
+        ["X-Forwarded-For"] = string.format("10.0.%d.%d", math.floor(i / 250) % 4, i % 250),
     }, method == "POST" and "{}" or nil)
 end
 
@@ -28,7 +27,7 @@ function init()
     end
     math.randomseed(os.time())
     for i = 1, tonumber(os.getenv("BENCH_REQUESTS")) do
-        requests[i] = make(cookies[(i - 1) % #cookies + 1])
+        requests[i] = make(cookies[(i - 1) % #cookies + 1], i)
     end
 end
 
