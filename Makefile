@@ -3,8 +3,8 @@ SOURCES = $(filter-out src/base/fault.c, $(wildcard src/*.c src/*/*.c))
 HEADERS = $(wildcard src/*.h src/*/*.h)
 OBJS = seckill.o $(SOURCES:.c=.o)
 
-EXTENSION = seckill
-DATA = seckill--1.0.sql
+EXTENSION = seckill seckill_cluster
+DATA = seckill--1.0.sql seckill_cluster--1.0.sql
 PGFILEDESC = "seckill - flash sales"
 
 REGRESS = extension modes casts many many_items queue queue_many limit limit_window request rate lifecycle window cache guard midway supply kept columns trigger_protocol stat misuse parallel privileges item variants release generate numbered numbered_midway seats coupon envelope lottery

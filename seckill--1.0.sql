@@ -40,10 +40,10 @@ COMMENT ON CAST (varchar AS @extschema@.seckill_mode) IS
 CREATE TYPE @extschema@.seckill_outcome AS ENUM (
     'sold', 'sold_out', 'conflict', 'not_started', 'ended', 'queued', 'busy',
     'limit_reached', 'denied', 'rate_limited', 'request_reused',
-    'unknown_item', 'seat_taken');
+    'unknown_item', 'seat_taken', 'moved');
 
 COMMENT ON TYPE @extschema@.seckill_outcome IS
-'answer to a purchase: sold, sold_out, conflict (lost a race against another buyer: retry), not_started, ended, queued (not decided yet), busy (the queue is full, or too many calls wait for the item: retry later), limit_reached (the quantity would exceed per_user_limit), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase), unknown_item (no such item), seat_taken (a seat that the booking names is not free); request_reused and unknown_item are errors in calls that make one purchase';
+'answer to a purchase: sold, sold_out, conflict (lost a race against another buyer: retry), not_started, ended, queued (not decided yet), busy (the queue is full, or too many calls wait for the item: retry later), limit_reached (the quantity would exceed per_user_limit), denied (no valid token), rate_limited (the user calls too often), request_reused (the request_id was used for another purchase), unknown_item (no such item), seat_taken (a seat that the booking names is not free), moved (the item is sold on another node); request_reused and unknown_item are errors in calls that make one purchase';
 
 CREATE TYPE @extschema@.seckill_redeem_outcome AS ENUM (
     'redeemed', 'used', 'expired', 'unknown', 'rate_limited');
@@ -118,6 +118,7 @@ CREATE TABLE seckill.items (
                 stock OPERATOR(pg_catalog.=) 0 AND NOT numbered AND
                 legs OPERATOR(pg_catalog.>=) 1 AND
                 legs OPERATOR(pg_catalog.<=) 63)),
+    place       text        CHECK (place OPERATOR(pg_catalog.=) ANY ('{moving,arriving,gone}')),
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR
                leased OPERATOR(pg_catalog.>) 0 AND lease_id IS NOT NULL),
@@ -141,6 +142,7 @@ COMMENT ON COLUMN seckill.items.numbers IS 'numbers of the units in stock; NULL:
 COMMENT ON COLUMN seckill.items.off_sale IS 'numbers that are not on sale: not released yet, withdrawn by seckill_close(), or of deleted orders; NULL: the units are alike; maintained by the extension';
 COMMENT ON COLUMN seckill.items.reveal_on IS 'state of an order, pending or confirmed, from which the buyer is told what the unit is worth';
 COMMENT ON COLUMN seckill.items.legs IS 'legs of a trip, 1 to 63, for an item that sells the seats of seckill.seats by seckill_book(); an event has 1; NULL: the item has units, not seats';
+COMMENT ON COLUMN seckill.items.place IS 'NULL: sold here; moving or arriving: not sold while it is moved between nodes; gone: sold on another node; maintained by the extension';
 COMMENT ON COLUMN seckill.items.starts_at IS 'time when the sale opens; NULL: already open';
 COMMENT ON COLUMN seckill.items.ends_at IS 'time when the sale ends; NULL: never';
 COMMENT ON COLUMN seckill.items.require_token IS 'does a purchase need a token from seckill_token()?';
@@ -150,6 +152,12 @@ COMMENT ON COLUMN seckill.items.pay_within IS 'time to pay: orders are pending, 
 COMMENT ON COLUMN seckill.items.user_rate IS 'calls per second that one user can make for this item; 0: no limit; NULL: seckill.user_rate';
 COMMENT ON COLUMN seckill.items.user_burst IS 'calls that one user can make for this item in one burst; NULL: seckill.user_burst';
 COMMENT ON COLUMN seckill.items.max_waiters IS 'calls that can wait for the item at once in the row modes; 0: no limit; NULL: seckill.max_waiters';
+
+-- The maintenance worker skips items that are not sold here.
+CREATE INDEX items_elsewhere ON seckill.items (item_id)
+    WHERE place IS NOT NULL;
+
+COMMENT ON INDEX seckill.items_elsewhere IS 'items that are not sold here';
 
 -- The maintenance worker looks up which sales open next.
 CREATE INDEX items_starts_at ON seckill.items (starts_at)
@@ -1020,6 +1028,7 @@ CREATE FUNCTION @extschema@.seckill_stat_items(
     OUT request_reused bigint,
     OUT unknown_item bigint,
     OUT seat_taken  bigint,
+    OUT moved       bigint,
     OUT units       bigint,
     OUT retries     bigint,
     OUT refills     bigint,
@@ -1054,6 +1063,7 @@ COMMENT ON COLUMN seckill.stat_items.rate_limited IS 'answers "rate_limited"';
 COMMENT ON COLUMN seckill.stat_items.request_reused IS 'answers "request_reused" of calls for many, and tickets whose request_id was used for another purchase';
 COMMENT ON COLUMN seckill.stat_items.unknown_item IS 'answers "unknown_item" of calls for many';
 COMMENT ON COLUMN seckill.stat_items.seat_taken IS 'answers "seat_taken"';
+COMMENT ON COLUMN seckill.stat_items.moved IS 'answers "moved"';
 COMMENT ON COLUMN seckill.stat_items.units IS 'units of new orders, including those that were rolled back later';
 COMMENT ON COLUMN seckill.stat_items.retries IS 'lost races after which mode retry retried';
 COMMENT ON COLUMN seckill.stat_items.refills IS 'refills of the stock cache by these calls';

@@ -58,6 +58,7 @@
 #include "shmem/cache.h"
 #include "shmem/cache_scan.h"
 #include "shmem/rate.h"
+#include "shmem/moves.h"
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
 #include "shmem/seat_map.h"
@@ -99,6 +100,7 @@ _PG_init(void)
 
 	seckill_shmem_register(&seckill_cache_shmem);
 	seckill_shmem_register(&seckill_ring_shmem);
+	seckill_shmem_register(&seckill_moves_shmem);
 	seckill_shmem_register(&seckill_schedule_shmem);
 	seckill_shmem_register(&seckill_rate_shmem);
 	seckill_shmem_register(&seckill_stat_shmem);

@@ -296,9 +296,12 @@ ensure_packages() {
 
 # Is just this build installed already?
 is_installed() {
-    cmp -s seckill.so "$("$PG_CONFIG" --pkglibdir)/seckill.so" &&
-        cmp -s seckill--1.0.sql \
-            "$("$PG_CONFIG" --sharedir)/extension/seckill--1.0.sql"
+    local file
+
+    cmp -s seckill.so "$("$PG_CONFIG" --pkglibdir)/seckill.so" || return
+    for file in *.control *--1.0.sql; do
+        cmp -s "$file" "$("$PG_CONFIG" --sharedir)/extension/$file" || return
+    done
 }
 
 # Tell of headers of another minor version than the server's.

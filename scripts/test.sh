@@ -39,7 +39,7 @@ warnings() {
     local copy status=0
 
     copy=$(mktemp -d)
-    cp -r Makefile seckill.c seckill.control seckill--1.0.sql src "$copy"
+    cp -r Makefile seckill.c ./*.control ./*--1.0.sql src "$copy"
     make -C "$copy" -s clean all PG_CONFIG="$PG_CONFIG" with_llvm=no \
         CC="$1" COPT="-Wall -Wextra -Werror $2" || status=1
     rm -rf "$copy"

@@ -43,10 +43,11 @@ typedef enum SeckillOutcome
 	/* these two are raised as errors by calls that make one purchase */
 	SECKILL_REQUEST_REUSED,
 	SECKILL_UNKNOWN_ITEM,
-	SECKILL_SEAT_TAKEN			/* a seat that was named is not free */
+	SECKILL_SEAT_TAKEN,			/* a seat that was named is not free */
+	SECKILL_MOVED				/* the item is sold on another node */
 } SeckillOutcome;
 
-#define SECKILL_OUTCOMES	(SECKILL_SEAT_TAKEN + 1)
+#define SECKILL_OUTCOMES	(SECKILL_MOVED + 1)
 
 /* Order of the labels of the SQL type seckill_redeem_outcome. */
 typedef enum RedeemOutcome
@@ -71,6 +72,17 @@ typedef enum OrderState
 
 #define ORDER_STATES	(ORDER_EXPIRED + 1)
 
+/* Where an item is sold, the values of items.place. */
+typedef enum ItemPlace
+{
+	PLACE_HERE,					/* NULL */
+	PLACE_MOVING,				/* nowhere, while it is copied to another node */
+	PLACE_ARRIVING,				/* a copy, not sold here yet */
+	PLACE_GONE					/* on another node */
+} ItemPlace;
+
+#define ITEM_PLACES	(PLACE_GONE + 1)
+
 typedef struct CacheEntry CacheEntry;
 
 /* The columns of an item's row that say how it is sold. */
@@ -89,6 +101,7 @@ typedef struct SaleRules
 	bool		fragmented;		/* do the numbers make the row long? */
 	bool		tells_pending;	/* is the value of a unit told before payment? */
 	int32		legs;			/* of the seats; 0: the item has units */
+	ItemPlace	place;
 } SaleRules;
 
 /* A row of seckill.items, as the statement or scan that read it saw it. */

@@ -43,7 +43,7 @@ sub install_faulty
 
 	mkdir $_ foreach $dir, "$dir/source";
 	system_or_bail('cp', '-r', '--parents', @dirs, $dir);
-	system_or_bail('cp', '-r', qw(Makefile seckill.c seckill.control seckill--1.0.sql src), "$dir/source");
+	system_or_bail('cp', '-r', qw(Makefile seckill.c src), glob('*.control'), glob('*--1.0.sql'), "$dir/source");
 	system_or_bail("{ $make clean && $make && $make DESTDIR=$dir install; } >$dir/log 2>&1");
 	return $dir . dirname($dirs[0]);
 }

@@ -17,6 +17,7 @@ export const OUTCOMES = {
   denied: { status: 403, title: 'The pass is missing or not valid' },
   rate_limited: { status: 429, title: 'Too many tries', after: 1 },
   busy: { status: 503, title: 'Too many buyers at once', after: 1 },
+  moved: { status: 503, title: 'The item is moving to another server', after: 1 },
 
   // not of the database
   uncertain: { status: 503, title: 'The answer was lost: ask again with the same key', after: 1 },
@@ -62,6 +63,7 @@ const STATES = {
   SK001: 'confirmed',
   SK002: 'cancelled',
   SK003: 'expired',
+  SK005: 'unavailable',
 };
 
 // Errors of the connection, which have no SQLSTATE.

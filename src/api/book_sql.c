@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "sale/book.h"
+#include "sale/place.h"
 #include "sale/rules.h"
 #include "seckill.h"
 #include "shmem/stat.h"
@@ -313,6 +314,7 @@ seckill_block_seats(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(1), "seats");
 	p.item_id = PG_GETARG_INT64(0);
 	p.named_seats = read_seats(fcinfo, 1, MAX_BLOCKED, &p.quantity);
+	seckill_place_read(p.item_id);
 	if (!seckill_item_read_latest(p.item_id, &row))
 		seckill_unknown_item(p.item_id);
 	if (PG_ARGISNULL(3))

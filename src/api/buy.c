@@ -93,7 +93,7 @@ buy_in_transaction(Purchase **list, int n)
 	int			admitted = 0;
 
 	answer = seckill_rules_check_all(list, n);
-	if (answer == RULES_UNKNOWN_ITEM)
+	if (answer == RULES_UNKNOWN_ITEM || answer == RULES_MOVED)
 	{
 		refuse(list, n, answer);
 		return list[0]->entry;

@@ -7,6 +7,7 @@
 #include "api/result.h"
 #include "base/catalog.h"
 #include "base/check.h"
+#include "sale/place.h"
 #include "scenario/coupon.h"
 #include "seckill.h"
 #include "table/plan.h"
@@ -42,6 +43,7 @@ seckill_redeem(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(2), "user_id");
 	seckill_table_begin(&caller);
 	seckill_relation_lock_items();
+	seckill_place_enter(PG_GETARG_INT64(0));
 	outcome = seckill_coupon_try(PG_GETARG_INT64(0), PG_GETARG_TEXT_PP(1),
 								 PG_GETARG_INT64(2), &order_id, &state);
 	seckill_table_end(&caller);
@@ -73,6 +75,7 @@ seckill_release(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(1), "order_id");
 	seckill_table_begin(&caller);
 	seckill_relation_lock_items();
+	seckill_place_enter(PG_GETARG_INT64(0));
 	state = seckill_coupon_give_back(PG_GETARG_INT64(0), PG_GETARG_INT64(1));
 	seckill_table_end(&caller);
 	PG_RETURN_OID(seckill_catalog()->state[state]);

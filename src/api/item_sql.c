@@ -26,6 +26,7 @@
 #include "api/result.h"
 #include "base/check.h"
 #include "sale/item.h"
+#include "sale/place.h"
 #include "table/item_settings.h"
 #include "table/orders.h"
 #include "table/plan.h"
@@ -235,6 +236,7 @@ seckill_order(PG_FUNCTION_ARGS)
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "order_id");
 	seckill_table_begin(&caller);
+	seckill_place_read(PG_GETARG_INT64(0));
 	if (!seckill_orders_read(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
 							 values, nulls))
 		seckill_unknown_order(PG_GETARG_INT64(0), PG_GETARG_INT64(1));

@@ -15,6 +15,7 @@
 #include "api/trigger_data.h"
 #include "base/catalog.h"
 #include "base/fault.h"
+#include "sale/place.h"
 #include "seckill.h"
 #include "table/commitments.h"
 #include "table/item_row.h"
@@ -93,6 +94,7 @@ order_updated(TriggerData *trigger, int64 item_id)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pay_by of an order that is not pending cannot be changed"),
 				 errhint("An expired order can still be paid: seckill_confirm() takes its units again, if there are any.")));
+	seckill_place_enter(item_id);
 	seckill_trigger_note_time(trigger, trigger->tg_newtuple, "pay_by", 0);
 }
 

@@ -24,6 +24,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/node.h"
 #include "sale/limits.h"
 #include "sale/rules.h"
 #include "seckill.h"
@@ -75,6 +76,8 @@ goes_to_worker(Purchase *p, RulesAnswer answer)
 {
 	if (answer == RULES_PASSED)
 		return true;
+	if (answer == RULES_MOVING || answer == RULES_MOVED)
+		return false;
 	return p->has_request && answer != RULES_NO_TOKEN &&
 		answer != RULES_ONE_BY_ONE && seckill_rules_has_token(p);
 }
@@ -103,6 +106,11 @@ seckill_queue_sql_buy(Purchase *p)
 
 	if (answer == RULES_UNKNOWN_ITEM)
 		seckill_unknown_item(p->item_id);
+	if (answer == RULES_MOVED)
+	{
+		p->outcome = SECKILL_MOVED;
+		return;
+	}
 	if (!seckill_rules_keeps_rate(p) ||
 		(answers_request(p, answer) && seckill_limits_answer_request(p)))
 		return;
@@ -113,7 +121,7 @@ seckill_queue_sql_buy(Purchase *p)
 		return;
 	}
 	check_without_locks(p);
-	p->outcome = seckill_ring_buy(p);
+	p->outcome = seckill_ring_buy(p, seckill_catalog()->node);
 }
 
 /*
@@ -176,7 +184,7 @@ seckill_submit(PG_FUNCTION_ARGS)
 	SECKILL_FAULT("submission counted");
 	return seckill_result_outcome(fcinfo, p.outcome,
 								  p.outcome == SECKILL_QUEUED,
-								  (int64) p.ticket);
+								  seckill_node_ticket(seckill_catalog()->node, p.ticket));
 }
 
 /*
@@ -266,7 +274,8 @@ seckill_submit_many(PG_FUNCTION_ARGS)
 		values[0] = Int64GetDatum(p->item_id);
 		values[1] = Int64GetDatum(p->user_id);
 		values[2] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
-		values[3] = Int64GetDatum((int64) p->ticket);
+		values[3] = Int64GetDatum(seckill_node_ticket(seckill_catalog()->node,
+													  p->ticket));
 		tuplestore_putvalues(result->setResult, result->setDesc, values,
 							 nulls);
 	}
@@ -314,8 +323,8 @@ seckill_result(PG_FUNCTION_ARGS)
 
 	check_reader("seckill_result()");
 	seckill_check_argument(PG_ARGISNULL(0), "ticket");
-	outcome = seckill_ring_result(PG_GETARG_INT64(0), read_wait(fcinfo, 1),
-								  &order_id);
+	outcome = seckill_ring_result(seckill_catalog()->node, PG_GETARG_INT64(0),
+								  read_wait(fcinfo, 1), &order_id);
 	if (outcome == SECKILL_REQUEST_REUSED)
 		seckill_request_reused();
 	return seckill_result_outcome(fcinfo, outcome, outcome == SECKILL_SOLD,
@@ -368,7 +377,8 @@ seckill_result_many(PG_FUNCTION_ARGS)
 	tickets = read_tickets(PG_GETARG_ARRAYTYPE_P(0), &n);
 	answers = palloc_extended(Max(n, 1) * sizeof(TicketAnswer),
 							  MCXT_ALLOC_HUGE);
-	seckill_ring_results(tickets, n, read_wait(fcinfo, 1), answers);
+	seckill_ring_results(seckill_catalog()->node, tickets, n,
+						 read_wait(fcinfo, 1), answers);
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < n; i++)
 	{

@@ -13,6 +13,7 @@
 
 #include "api/trigger_data.h"
 #include "base/catalog.h"
+#include "sale/place.h"
 #include "shmem/schedule.h"
 #include "xact/changes.h"
 
@@ -72,7 +73,13 @@ seckill_releases_guard(PG_FUNCTION_ARGS)
 				   "seckill_releases_guard",
 				   "AFTER INSERT, UPDATE or DELETE on seckill.releases, FOR EACH ROW");
 	if (!seckill_trigger_is_replica())
+	{
+		int64		item_id = seckill_trigger_number(trigger, tuple, "item_id");
+
 		check_release(trigger);
+		if (!seckill_change_is_own(item_id))
+			seckill_place_enter(item_id);
+	}
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		tuple = trigger->tg_newtuple;
 	if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && !is_done(trigger, tuple))

@@ -16,6 +16,7 @@
 #include "base/catalog.h"
 #include "base/check.h"
 #include "base/seat_fit.h"
+#include "sale/place.h"
 #include "seckill.h"
 #include "shmem/seat_map.h"
 #include "shmem/stat.h"
@@ -39,6 +40,7 @@ read_legs(FunctionCallInfo fcinfo, const char *function, int64 *item_id)
 	PreventCommandIfParallelMode(function);
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	*item_id = PG_GETARG_INT64(0);
+	seckill_place_read(*item_id);
 	if (!seckill_item_read_latest(*item_id, &row))
 		seckill_unknown_item(*item_id);
 	if (row.rules.legs == 0)

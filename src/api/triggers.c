@@ -27,11 +27,13 @@
 
 #include "api/trigger_data.h"
 #include "base/catalog.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/number_set.h"
 #include "base/settings.h"
 #include "sale/lease.h"
+#include "sale/place.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
@@ -89,7 +91,7 @@ item_as_new(TriggerData *trigger)
 {
 	static const char *const names[] = {
 		"version", "leased", "lease_id", "supplied", "seal", "numbers",
-		"off_sale"
+		"off_sale", "place"
 	};
 	HeapTuple	tuple = trigger->tg_trigtuple;
 	int64		item_id = seckill_trigger_number(trigger, tuple, "item_id");
@@ -101,10 +103,10 @@ item_as_new(TriggerData *trigger)
 		Int64GetDatum(0), Int32GetDatum(0), Int64GetDatum(0),
 		Int64GetDatum(stock),
 		Int64GetDatum(seckill_item_seal(item_id, 0, stock)),
-		(Datum) 0, seckill_numbers_datum(none)
+		(Datum) 0, seckill_numbers_datum(none), (Datum) 0
 	};
 	bool		nulls[] = {false, false, true, false, false, !numbered,
-	!numbered};
+	!numbered, true};
 	int			columns[lengthof(names)];
 
 	if (stock > 0)
@@ -190,6 +192,11 @@ refuse_change(TriggerData *trigger, int64 item_id)
 				 errmsg("item_id of an item cannot be changed"),
 				 errhint("Insert another item, and end the sale of this one.")));
 	refuse_stale(trigger, item_id);
+	if (seckill_trigger_differs(trigger, "place"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("place of an item cannot be changed by hand"),
+				 errhint("seckill_move() moves an item to another node.")));
 	if (seckill_trigger_any_differs(trigger, kept, lengthof(kept)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -258,6 +265,7 @@ item_updated(TriggerData *trigger, int64 item_id)
 	refuse_change(trigger, item_id);
 	if (seckill_trigger_differs(trigger, "legs"))
 		check_without_orders(item_id);
+	seckill_place_require(item_id);
 	check_reveal_on(trigger, trigger->tg_newtuple);
 	if (seckill_trigger_number(trigger, trigger->tg_newtuple, "numbered") != 0 &&
 		seckill_trigger_differs(trigger, "ends_at"))
@@ -279,7 +287,7 @@ concerns_buyers(TriggerData *trigger)
 	static const char *const rules[] = {
 		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
 		"limit_window", "require_token", "pay_within", "user_rate", "user_burst",
-		"max_waiters", "reveal_on", "legs", "item_id"
+		"max_waiters", "reveal_on", "legs", "place", "item_id"
 	};
 
 	if (seckill_trigger_differs(trigger, "stock") &&
@@ -371,6 +379,17 @@ check_not_at_work(int64 item_id)
 				 errhint("Look for a trigger on seckill.items or seckill.orders that deletes items. Delete the item when the call has ended.")));
 }
 
+/* Raise an error if the item is on its way from or to another node. */
+static void
+check_not_moving(int64 item_id)
+{
+	ItemRow		row;
+
+	if (seckill_item_read_latest(item_id, &row) &&
+		row.rules.place != PLACE_HERE && row.rules.place != PLACE_GONE)
+		seckill_item_elsewhere(item_id, row.rules.place);
+}
+
 /*
  * Delete the units, commitments, releases and seats of a deleted item.  This is
  * not done before: a trigger of the application's may have kept the item.
@@ -413,6 +432,7 @@ seckill_items_delete(PG_FUNCTION_ARGS)
 	}
 	if (!seckill_trigger_is_replica())
 	{
+		check_not_moving(item_id);
 		check_not_at_work(item_id);
 		check_no_orders(item_id);
 	}

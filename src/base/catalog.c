@@ -3,8 +3,8 @@
  *		OIDs of the extension's objects in the current database.
  *
  * They are looked up once per backend and kept until an invalidation message
- * names seckill.items, seckill.orders, seckill.releases (DROP EXTENSION sends
- * one) or all relations.  The invalidation callback only sets flags; the next call looks
+ * names one of our tables (DROP EXTENSION sends one), the sequence of order
+ * ids, or all relations.  The invalidation callback only sets flags; the next call looks
  * the objects up again.
  */
 #include "postgres.h"
@@ -13,6 +13,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/inval.h"
@@ -21,6 +22,7 @@
 
 #include "base/catalog.h"
 #include "base/columns.h"
+#include "base/node.h"
 #include "seckill.h"
 
 static const char *const mode_names[SECKILL_MODES] = {
@@ -31,7 +33,7 @@ static const char *const mode_names[SECKILL_MODES] = {
 static const char *const outcome_names[SECKILL_OUTCOMES] = {
 	"sold", "sold_out", "conflict", "not_started", "ended", "queued", "busy",
 	"limit_reached", "denied", "rate_limited", "request_reused",
-	"unknown_item", "seat_taken"
+	"unknown_item", "seat_taken", "moved"
 };
 
 static const char *const redeem_names[REDEEM_OUTCOMES] = {
@@ -97,7 +99,8 @@ static const Column item_columns[ITEM_COLUMNS] = {
 	[ITEM_NUMBERS - 1] = {"numbers", INT8MULTIRANGEOID},
 	[ITEM_OFF_SALE - 1] = {"off_sale", INT8MULTIRANGEOID},
 	[ITEM_REVEAL_ON - 1] = {"reveal_on", InvalidOid},
-	[ITEM_LEGS - 1] = {"legs", INT4OID}
+	[ITEM_LEGS - 1] = {"legs", INT4OID},
+	[ITEM_PLACE - 1] = {"place", TEXTOID}
 };
 
 static const Column order_columns[ORDER_COLUMNS] = {
@@ -284,6 +287,21 @@ type_beside(Oid mode_type, const char *name)
 						   ObjectIdGetDatum(schema));
 }
 
+/* Set the number of this node by the range of the sequence of order ids. */
+static void
+read_node(SeckillCatalog *c)
+{
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(c->order_ids));
+	Form_pg_sequence sequence;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", c->order_ids);
+	sequence = (Form_pg_sequence) GETSTRUCT(tuple);
+	c->node = seckill_node_of(sequence->seqmin);
+	c->node_timeline = (TimeLineID) NODE_POSITION(sequence->seqstart);
+	ReleaseSysCache(tuple);
+}
+
 /* Look up all objects and check the columns; raises if anything is missing. */
 static SeckillCatalog
 read_catalog(void)
@@ -313,6 +331,7 @@ read_catalog(void)
 	fresh.orders_request = relation_oid("orders_request");
 	fresh.orders_unit = relation_oid("orders_unit");
 	fresh.order_ids = relation_oid("orders_order_id_seq");
+	read_node(&fresh);
 	fresh.units_key = relation_oid("units_pkey");
 	fresh.seats_key = relation_oid("seats_pkey");
 	fresh.owner = table_owner(fresh.items);
@@ -411,7 +430,8 @@ on_relcache_inval(Datum arg, Oid relid)
 	if (relid == InvalidOid || relid == catalog.items ||
 		relid == catalog.orders || relid == catalog.units ||
 		relid == catalog.releases || relid == catalog.seats ||
-		relid == catalog.prizes || relid == catalog.commitments)
+		relid == catalog.prizes || relid == catalog.commitments ||
+		relid == catalog.order_ids)
 		catalog_valid = false;
 }
 

@@ -5,6 +5,8 @@
 #ifndef SECKILL_BASE_CATALOG_H
 #define SECKILL_BASE_CATALOG_H
 
+#include "access/xlogdefs.h"
+
 #include "seckill.h"
 
 /* Valid until the next call of seckill_catalog(). */
@@ -21,6 +23,8 @@ typedef struct SeckillCatalog
 	Oid			prizes;			/* seckill.prizes */
 	Oid			commitments;	/* seckill.commitments */
 	Oid			order_ids;		/* the sequence behind its order_id */
+	int			node;			/* number of this node, see node.h; 0: none */
+	TimeLineID	node_timeline;	/* on which it joined */
 	Oid			units;			/* seckill.units */
 	Oid			units_key;		/* its primary key */
 	Oid			seats;			/* seckill.seats */

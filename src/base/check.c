@@ -8,12 +8,17 @@
 
 #include "access/htup_details.h"
 #include "access/tableam.h"
+#include "access/xlog.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/catalog.h"
 #include "base/check.h"
+
+/* SQLSTATE if an item is sold on another node. */
+#define ERRCODE_ITEM_MOVED	MAKE_SQLSTATE('S','K','0','0','5')
 
 /* Raise if the named argument is null. */
 void
@@ -90,6 +95,23 @@ seckill_has_seats(int64 item_id)
 			 errhint("Book seats with seckill_book(). They are put on sale as rows of seckill.seats, and taken off with seckill_block_seats().")));
 }
 
+/* Raise: the item is not sold here, but in the given place. */
+void
+seckill_item_elsewhere(int64 item_id, ItemPlace place)
+{
+	if (place == PLACE_GONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_ITEM_MOVED),
+				 errmsg("item " INT64_FORMAT " has moved to another node",
+						item_id),
+				 errhint("seckill_whereis() says where it is. A router learns it by asking all nodes.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("item " INT64_FORMAT " is being moved between nodes",
+					item_id),
+			 errhint("Retry in a moment.")));
+}
+
 /*
  * Raise: the request_id of a single purchase has been used for another
  * purchase.
@@ -148,4 +170,36 @@ const char *
 seckill_process_message(const ErrorData *error)
 {
 	return error->message != NULL ? error->message : _("missing error text");
+}
+
+
+/*
+ * This node.  A server that was promoted, or restored to a point in time, runs
+ * on another timeline than the one on which it joined (node.h).  It may have
+ * lost its last commits, and with them the fact that an item has moved to
+ * another node.  Until it is checked against the other nodes it sells nothing,
+ * so that no item is sold in two places.
+ */
+
+/* May this node sell?  One that has not joined may. */
+bool
+seckill_node_is_open(void)
+{
+	const SeckillCatalog *c = seckill_catalog();
+
+	return c->node == 0 || RecoveryInProgress() ||
+		c->node_timeline == GetWALInsertionTimeLine();
+}
+
+/* Raise an error if this node may not sell. */
+void
+seckill_node_check_open(void)
+{
+	if (seckill_node_is_open())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("node %d was promoted or restored, and has not been checked against the other nodes",
+					seckill_catalog()->node),
+			 errhint("CALL seckill_rejoin() on it.")));
 }

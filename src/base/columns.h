@@ -32,10 +32,11 @@ typedef enum ItemColumn
 	ITEM_NUMBERS,
 	ITEM_OFF_SALE,
 	ITEM_REVEAL_ON,
-	ITEM_LEGS
+	ITEM_LEGS,
+	ITEM_PLACE
 } ItemColumn;
 
-#define ITEM_COLUMNS	ITEM_LEGS
+#define ITEM_COLUMNS	ITEM_PLACE
 
 typedef enum OrderColumn
 {

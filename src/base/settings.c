@@ -37,6 +37,8 @@ int			seckill_user_burst = 10;
 int			seckill_max_users = 65536;
 int			seckill_max_waiters = 0;
 int			seckill_seat_memory = 8192;
+int			seckill_move_wait = 1000;
+int			seckill_move_timeout = 60;
 
 static const struct config_enum_entry mode_options[] = {
 	{"none", SECKILL_MODE_NONE, false},
@@ -177,6 +179,15 @@ seckill_settings_define(void)
 							"Further calls get the outcome \"busy\".  0: no limit.  An item can have a limit of its own.",
 							&seckill_max_waiters, 0, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.move_wait",
+							"Longest time that a purchase waits while its item is moved between nodes.",
+							"After it the answer is \"busy\".",
+							&seckill_move_wait, 1000, 0, 60000,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("seckill.move_timeout",
+							"Time after which an item that did not arrive on another node is sold here again.",
+							NULL, &seckill_move_timeout, 60, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		define_sizes();
 	MarkGUCPrefixReserved("seckill");

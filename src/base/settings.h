@@ -27,6 +27,8 @@ extern int	seckill_user_burst;
 extern int	seckill_max_users;
 extern int	seckill_max_waiters;
 extern int	seckill_seat_memory;
+extern int	seckill_move_wait;
+extern int	seckill_move_timeout;
 extern void seckill_settings_define(void);
 
 #endif							/* SECKILL_BASE_SETTINGS_H */

@@ -39,6 +39,7 @@
 #include "base/settings.h"
 #include "sale/book.h"
 #include "sale/item_lock.h"
+#include "sale/place.h"
 #include "shmem/seat_map.h"
 #include "shmem/stat.h"
 #include "table/booking_insert.h"
@@ -457,6 +458,8 @@ seckill_book_mode(const Purchase *p)
 void
 seckill_book_run(Purchase *p)
 {
+	if (!seckill_place_enter_to_buy(p))
+		return;
 	seckill_relation_lock_seats();
 	if (p->named_seats != NULL)
 	{

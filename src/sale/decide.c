@@ -505,7 +505,7 @@ decide_waiting(ItemBatch *part, const BuyerCallbacks *buyers)
 	checked = row.rules;
 	admit(part, &row.rules, true, buyers);
 	seckill_item_lock_acquire(part->item_id);
-	seckill_item_lock_row(part->item_id, &row);
+	seckill_item_lock_row_anywhere(part->item_id, &row);
 	if (row.rules.per_user_limit != checked.per_user_limit ||
 		row.rules.limit_window != checked.limit_window)
 		return;

@@ -28,6 +28,7 @@
 #include "sale/item.h"
 #include "sale/item_lock.h"
 #include "sale/lease.h"
+#include "sale/place.h"
 #include "sale/rules.h"
 #include "sale/settle.h"
 #include "seckill.h"
@@ -523,8 +524,10 @@ locate(CacheEntry *entry, uint64 generation, const ItemDetails *item,
 void
 seckill_item_look(int64 item_id, ItemDetails *item, Whereabouts *units)
 {
-	CacheEntry *entry = seckill_entry_find(item_id);
+	CacheEntry *entry;
 
+	seckill_place_read(item_id);
+	entry = seckill_entry_find(item_id);
 	for (int i = 0; i < MAX_READS; i++)
 	{
 		uint64		generation = seckill_await_generation(entry);

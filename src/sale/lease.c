@@ -253,6 +253,8 @@ seckill_lease_prewarm_ahead(int64 item_id)
 
 	if (!seckill_item_try_lock_row(item_id, &row))
 		return false;
+	if (row.rules.place != PLACE_HERE)
+		return true;
 	p.entry = seckill_entry_enter(item_id);
 	if (p.entry == NULL)
 		return true;

@@ -35,6 +35,7 @@
 #include "sale/item_lock.h"
 #include "sale/modes.h"
 #include "sale/refill.h"
+#include "sale/rules.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_calls.h"
@@ -146,7 +147,7 @@ lock_and_sell(Purchase **list, int n)
 {
 	ItemRow		row;
 
-	seckill_item_lock_row(list[0]->item_id, &row);
+	seckill_item_lock_row_anywhere(list[0]->item_id, &row);
 	sell_locked(list, n, &row);
 }
 
@@ -171,6 +172,8 @@ buy_none(Purchase **list, int n)
 
 	if (!seckill_item_read_snapshot(list[0]->item_id, &row))
 		seckill_unknown_item(list[0]->item_id);
+	if (seckill_rules_refuse_elsewhere(list, n, row.rules.place))
+		return;
 	k = serve(list, n, row.stock);
 	set_outcome(list + k, n - k, SECKILL_SOLD_OUT);
 	if (k == 0)
@@ -213,7 +216,7 @@ buy_version_locked(Purchase **list, int n, int64 version)
 {
 	ItemRow		row;
 
-	seckill_item_lock_row(list[0]->item_id, &row);
+	seckill_item_lock_row_anywhere(list[0]->item_id, &row);
 	if (row.version == version)
 		sell_locked(list, n, &row);
 	else
@@ -264,6 +267,8 @@ buy_optimistic(Purchase **list, int n)
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_item_read_snapshot(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
+		if (seckill_rules_refuse_elsewhere(list, n, row.rules.place))
+			return;
 		if (wanted(list, n) <= row.stock)
 		{
 			buy_version(list, n, &row);
@@ -404,6 +409,7 @@ obtain(Purchase **list, int n, TakenUnits *taken)
 	whole.batch_size = n;
 	obtained = seckill_refill_obtain(&whole, taken);
 	list[0]->no_room = whole.no_room;
+	list[0]->rules.place = whole.rules.place;
 	return obtained;
 }
 
@@ -428,7 +434,7 @@ take_for_list(Purchase **list, int n, TakenUnits *taken)
 		int64		left;
 		int			k;
 
-		if (list[0]->no_room)
+		if (list[0]->no_room || list[0]->rules.place != PLACE_HERE)
 			return 0;
 		left = units_left(&whole);
 		SECKILL_FAULT("units left counted");
@@ -494,6 +500,8 @@ buy_cache(Purchase **list, int n)
 		drop_stale_lease(list[0], &taken);
 		restore_order(list, n);
 	}
+	if (k == 0 && seckill_rules_refuse_elsewhere(list, n, list[0]->rules.place))
+		return;
 	if (k == 0 && list[0]->no_room)
 		buy_without_room(list, n);
 	else
@@ -521,23 +529,6 @@ choose(Purchase **list, int n)
 	if (p->mode == SECKILL_MODE_CACHE && !can_hold)
 		return SECKILL_MODE_ADVISORY;
 	return p->mode;
-}
-
-/*
- * Join the callers that are in a row mode of the item; return false if
- * max_waiters of them are waiting already.  Without an entry nothing counts
- * them.
- */
-static bool
-may_join(const Purchase *p, SeckillMode mode)
-{
-	int32		max_waiters = p->rules.max_waiters >= 0 ?
-		p->rules.max_waiters : seckill_max_waiters;
-
-	if (max_waiters == 0 || p->entry == NULL ||
-		mode < SECKILL_MODE_OPTIMISTIC || mode > SECKILL_MODE_ADVISORY)
-		return true;
-	return seckill_cache_join(p->entry, max_waiters);
 }
 
 /* Run the mode that was chosen. */
@@ -583,7 +574,7 @@ seckill_modes_run(Purchase **list, int n)
 	list[0]->batch_size = n;
 	for (int i = 0; i < n; i++)
 		list[i]->selling_mode = mode;
-	if (!may_join(list[0], mode))
+	if (!seckill_rules_may_join(list[0], mode))
 	{
 		set_outcome(list, n, SECKILL_BUSY);
 		return;

@@ -32,6 +32,7 @@
 #include "sale/item_lock.h"
 #include "sale/limits.h"
 #include "sale/order.h"
+#include "sale/place.h"
 #include "sale/unit.h"
 #include "seckill.h"
 #include "shmem/cache.h"
@@ -129,6 +130,7 @@ seckill_order_confirm(int64 item_id, int64 order_id)
 {
 	OrderRow	order;
 
+	seckill_place_enter(item_id);
 	if (seckill_orders_confirm(item_id, order_id))
 		return ORDER_CONFIRMED;
 	lock_order(item_id, order_id, &order);
@@ -240,6 +242,7 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 {
 	OrderRow	order;
 
+	seckill_place_enter(item_id);
 	lock_order(item_id, order_id, &order);
 	if (order.state == ORDER_CANCELLED)
 		return ORDER_CANCELLED;

@@ -79,7 +79,9 @@ refill(Purchase *p, TakenUnits *taken)
 	OwnUnits	own;
 	int32		missing;
 
-	seckill_item_lock_row(p->item_id, &row);
+	seckill_item_lock_row_anywhere(p->item_id, &row);
+	if (row.rules.place != PLACE_HERE)
+		return false;
 	seckill_settle(p, &row);
 	seckill_hold_own_units(p->entry, &own);
 	missing = p->quantity - own.credit - seckill_cache_avail(p->entry);
@@ -209,6 +211,9 @@ seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 			return true;
 		if (!seckill_item_read_latest(p->item_id, &row))
 			seckill_unknown_item(p->item_id);
+		p->rules.place = row.rules.place;
+		if (row.rules.place != PLACE_HERE)
+			return false;
 		switch (seckill_await_judge(p, &row, generation))
 		{
 			case UNITS_RETRY:
@@ -245,7 +250,7 @@ seckill_refill_ahead(Purchase *p)
 		return;
 	if (seckill_item_try_lock_row(p->item_id, &row))
 	{
-		leased = row.stock > 0 &&
+		leased = row.stock > 0 && row.rules.place == PLACE_HERE &&
 			row.lease_id == seckill_cache_lease_id(p->entry) &&
 			seckill_lease_move_to_cache(p, &row, Min(row.stock, lease_size(p))) > 0;
 		if (leased)

@@ -16,13 +16,16 @@
 #include "utils/timestamp.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/settings.h"
 #include "sale/await.h"
 #include "sale/rules.h"
 #include "sale/token.h"
 #include "seckill.h"
+#include "shmem/cache.h"
 #include "shmem/cache_counters.h"
+#include "shmem/moves.h"
 #include "shmem/rate.h"
 #include "table/item_row.h"
 #include "xact/changes.h"
@@ -54,6 +57,10 @@ seckill_rules_refusal(RulesAnswer answer)
 			return SECKILL_LIMIT_REACHED;
 		case RULES_UNKNOWN_ITEM:
 			return SECKILL_UNKNOWN_ITEM;
+		case RULES_MOVING:
+			return SECKILL_BUSY;
+		case RULES_MOVED:
+			return SECKILL_MOVED;
 		case RULES_PASSED:
 			break;
 	}
@@ -61,10 +68,25 @@ seckill_rules_refusal(RulesAnswer answer)
 	pg_unreachable();
 }
 
-/* Is the sale open? */
+/* Refuse purchases of an item that is not sold here; false if it is. */
+bool
+seckill_rules_refuse_elsewhere(Purchase **list, int n, ItemPlace place)
+{
+	if (place == PLACE_HERE)
+		return false;
+	for (int i = 0; i < n; i++)
+		list[i]->outcome = place == PLACE_GONE ? SECKILL_MOVED : SECKILL_BUSY;
+	return true;
+}
+
+/* Is the sale open, and is it here? */
 RulesAnswer
 seckill_rules_check_window(const SaleRules *rules, TimestampTz now)
 {
+	if (rules->place == PLACE_GONE)
+		return RULES_MOVED;
+	if (rules->place != PLACE_HERE || !seckill_node_is_open())
+		return RULES_MOVING;
 	if (now < rules->starts_at)
 		return RULES_NOT_STARTED;
 	if (now >= rules->ends_at)
@@ -126,6 +148,26 @@ check_row(Purchase *p)
 	p->rules = row.rules;
 	check_kind(p);
 	return seckill_rules_check_window(&row.rules, p->called_at);
+}
+
+/*
+ * The item is being moved: wait until it is sold here or elsewhere, but no
+ * longer than seckill.move_wait.
+ */
+static RulesAnswer
+await_place(Purchase *p)
+{
+	ClockTime	until = seckill_clock() + USECS(seckill_move_wait);
+	RulesAnswer answer;
+
+	seckill_moves_begin_wait();
+	do
+		answer = check_row(p);
+	while (answer == RULES_MOVING && p->rules.place != PLACE_HERE &&
+		   seckill_moves_wait(until));
+	seckill_moves_end_wait();
+	p->called_at = GetCurrentTimestamp();
+	return answer;
 }
 
 /* Are the cached rules stale?  The clock may have been set back since. */
@@ -216,9 +258,11 @@ seckill_rules_check(Purchase *p)
 {
 	RulesAnswer answer = check(p);
 
-	if (p->in_array && p->rules.legs > 0)
+	if (answer == RULES_MOVING && p->rules.place != PLACE_HERE)
+		answer = await_place(p);
+	if (p->in_array && p->rules.legs > 0 && answer != RULES_MOVED)
 		return RULES_UNKNOWN_ITEM;
-	if (answer != RULES_UNKNOWN_ITEM)
+	if (answer != RULES_UNKNOWN_ITEM && answer != RULES_MOVED)
 		check_suits(p);
 	return answer;
 }
@@ -240,7 +284,7 @@ seckill_rules_check_all(Purchase **list, int n)
 		p->entry = first->entry;
 		p->called_at = first->called_at;
 		p->rules = first->rules;
-		if (answer != RULES_UNKNOWN_ITEM)
+		if (answer != RULES_UNKNOWN_ITEM && answer != RULES_MOVED)
 			check_suits(p);
 	}
 	return answer;
@@ -317,4 +361,21 @@ seckill_rules_drop_rate_limited(Purchase **list, int n)
 		if (seckill_rules_keeps_rate(list[i]))
 			list[kept++] = list[i];
 	return kept;
+}
+
+/*
+ * Join the callers that are in a row mode of the item; return false if
+ * max_waiters of them are waiting already.  Without an entry nothing counts
+ * them.
+ */
+bool
+seckill_rules_may_join(const Purchase *p, SeckillMode mode)
+{
+	int32		max_waiters = p->rules.max_waiters >= 0 ?
+		p->rules.max_waiters : seckill_max_waiters;
+
+	if (max_waiters == 0 || p->entry == NULL ||
+		mode < SECKILL_MODE_OPTIMISTIC || mode > SECKILL_MODE_ADVISORY)
+		return true;
+	return seckill_cache_join(p->entry, max_waiters);
 }

@@ -158,3 +158,20 @@ seckill_token_make(int64 item_id, int64 user_id, TimestampTz expiry)
 	token[TOKEN_DIGITS] = '\0';
 	return cstring_to_text(token);
 }
+
+/*
+ * Return 16 digits that are the same on all servers with this key, and do not
+ * tell the key; NULL if there is no key.
+ */
+text *
+seckill_token_fingerprint(void)
+{
+	uint8		code[PG_SHA256_DIGEST_LENGTH];
+	char		digits[17] = {0};
+
+	if (seckill_token_key[0] == '\0')
+		return NULL;
+	compute_code(seckill_token_key, 0, 0, PG_UINT64_MAX, code);
+	hex_encode((char *) code, 8, digits);
+	return cstring_to_text(digits);
+}

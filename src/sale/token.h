@@ -12,5 +12,6 @@
 extern bool seckill_token_admits(const Purchase *p);
 extern text *seckill_token_make(int64 item_id, int64 user_id,
 								TimestampTz expiry);
+extern text *seckill_token_fingerprint(void);
 
 #endif							/* SECKILL_SALE_TOKEN_H */

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "sale/place.h"
 #include "sale/unit.h"
 #include "seckill.h"
 #include "table/item_row.h"
@@ -97,6 +98,7 @@ seckill_unit_of_order(int64 item_id, int64 order_id, int32 *unit,
 	OrderState	state;
 
 	memset(value, 0, sizeof(UnitValue));
+	seckill_place_read(item_id);
 	if (!seckill_item_read_latest(item_id, &row))
 		seckill_unknown_item(item_id);
 	read_unit(item_id, order_id, unit, &state);

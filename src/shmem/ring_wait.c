@@ -22,6 +22,7 @@
 #include "base/compat.h"
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/node.h"
 #include "seckill.h"
 #include "shmem/ring.h"
 #include "shmem/ring_private.h"
@@ -33,8 +34,9 @@
 /* A number above all tickets. */
 #define END_OF_TICKETS		(UINT64CONST(1) << 53)
 
-/* The ticket that this backend waits for, or 0. */
+/* The ticket that this backend waits for, or 0; and as callers get it. */
 static uint64 my_ticket = 0;
+static int64 my_ticket_number = 0;
 
 static uint32 decision_event = 0;
 static uint32 result_event = 0;
@@ -101,6 +103,8 @@ raise_answer(int64 ticket, const TicketAnswer *answer)
 			 errhint("Retry with the same request_id.") : 0,
 			 answer->state == TICKET_UNKNOWN ?
 			 errhint("Tickets are handed out by seckill_submit().") : 0,
+			 answer->state == TICKET_ELSEWHERE ?
+			 errhint("Ask that node.") : 0,
 			 answer->state == TICKET_FORGOTTEN ?
 			 errhint("Look for the order in seckill.orders, by item_id and user_id. seckill.queue_size is the number of tickets remembered.") : 0,
 			 answer->state == TICKET_FAILED && !unconfirmed ?
@@ -147,10 +151,11 @@ await_decision(Ring *ring, RingCell *cell)
 /*
  * Hand a purchase to the worker and wait for the decision.  Returns the
  * outcome, SECKILL_BUSY if the ring is full, and sets order_id and unit.
- * Raises the error of a purchase that failed.
+ * Raises the error of a purchase that failed.  node is the number of this
+ * node.
  */
 SeckillOutcome
-seckill_ring_buy(Purchase *p)
+seckill_ring_buy(Purchase *p, int node)
 {
 	Ring	   *ring = seckill_ring_get();
 	RingCell   *cell;
@@ -162,6 +167,7 @@ seckill_ring_buy(Purchase *p)
 	if (!seckill_ring_put(ring, p, SeckillMyProcIndex(), &ticket))
 		return SECKILL_BUSY;
 	my_ticket = ticket;
+	my_ticket_number = seckill_node_ticket(node, ticket);
 	SECKILL_FAULT("ticket drawn");
 	cell = cell_of(ring, ticket);
 	await_decision(ring, cell);
@@ -179,7 +185,7 @@ seckill_ring_buy(Purchase *p)
 		TicketAnswer answer;
 
 		read_error(ring, ticket, error, &answer);
-		raise_answer((int64) ticket, &answer);
+		raise_answer(my_ticket_number, &answer);
 	}
 	return outcome;
 }
@@ -265,8 +271,8 @@ seckill_ring_abandon(void)
 	pg_atomic_write_u32(&cell->waiter, 0);
 	ereport(WARNING,
 			(errmsg("purchase was being decided when its buyer left"),
-			 errhint("There may be an order: look it up with seckill_result(" UINT64_FORMAT ").",
-					 ticket)));
+			 errhint("There may be an order: look it up with seckill_result(" INT64_FORMAT ").",
+					 my_ticket_number)));
 }
 
 
@@ -275,18 +281,42 @@ seckill_ring_abandon(void)
  */
 
 /*
+ * Return the position in the ring that a ticket stands for.  One of this node
+ * has the last bits of a position, which is one of the 2^NODE_BITS before the
+ * tail.
+ */
+static uint64
+position_of(Ring *ring, int64 number)
+{
+	uint64		tail;
+	uint64		position;
+
+	if (ring == NULL || seckill_node_of(number) == 0)
+		return (uint64) number;
+	tail = pg_atomic_read_u64(&ring->tail);
+	position = tail - NODE_POSITION(tail) + NODE_POSITION(number);
+	return position < tail ? position :
+		position - (UINT64CONST(1) << NODE_BITS);
+}
+
+/*
  * Is the number a ticket that this ring has given out?  If not, say so in
  * *answer.  It may be a ticket from before a restart; nothing is known about
  * that one.
  */
 static bool
-check_ticket(Ring *ring, int64 number, TicketAnswer *answer)
+check_ticket(Ring *ring, int my_node, int64 number, TicketAnswer *answer)
 {
-	uint64		ticket = (uint64) number;
+	uint64		ticket = position_of(ring, number);
+	int			node = seckill_node_of(number);
 
-	if (number < 0 || ticket >= END_OF_TICKETS)
+	if (number < 0 || (uint64) number >= END_OF_TICKETS)
 		set_failure(answer, TICKET_UNKNOWN, ERRCODE_INVALID_PARAMETER_VALUE,
 					"there is no ticket " INT64_FORMAT, number);
+	else if (node != 0 && node != my_node)
+		set_failure(answer, TICKET_ELSEWHERE,
+					ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"ticket " INT64_FORMAT " is of node %d", number, node);
 	else if (ring == NULL || ticket < ring->first ||
 			 ticket >= pg_atomic_read_u64(&ring->tail))
 		set_failure(answer, TICKET_FORGOTTEN,
@@ -304,15 +334,16 @@ check_ticket(Ring *ring, int64 number, TicketAnswer *answer)
  * meanwhile.
  */
 static void
-look_up(Ring *ring, int64 number, TicketAnswer *answer)
+look_up(Ring *ring, int my_node, int64 number, TicketAnswer *answer)
 {
-	uint64		ticket = (uint64) number;
+	uint64		ticket;
 	RingCell   *cell;
 	uint64		state;
 	int			error;
 
-	if (!check_ticket(ring, number, answer))
+	if (!check_ticket(ring, my_node, number, answer))
 		return;
+	ticket = position_of(ring, number);
 	cell = cell_of(ring, ticket);
 	state = pg_atomic_read_u64(&cell->state);
 	answer->state = TICKET_QUEUED;
@@ -356,13 +387,14 @@ await_batch(Ring *ring, ClockTime until)
 
 /* Look all tickets up; return whether none of them is answered. */
 static bool
-look_up_all(Ring *ring, const int64 *tickets, int n, TicketAnswer *answers)
+look_up_all(Ring *ring, int node, const int64 *tickets, int n,
+			TicketAnswer *answers)
 {
 	bool		all_queued = n > 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		look_up(ring, tickets[i], &answers[i]);
+		look_up(ring, node, tickets[i], &answers[i]);
 		if (answers[i].state != TICKET_QUEUED)
 			all_queued = false;
 	}
@@ -372,15 +404,15 @@ look_up_all(Ring *ring, const int64 *tickets, int n, TicketAnswer *answers)
 
 /*
  * Set the answers to tickets.  Waits while none of them is answered, up to the
- * given time of seckill_clock().
+ * given time of seckill_clock().  node is the number of this node.
  */
 void
-seckill_ring_results(const int64 *tickets, int n, ClockTime until,
+seckill_ring_results(int node, const int64 *tickets, int n, ClockTime until,
 					 TicketAnswer *answers)
 {
 	Ring	   *ring = seckill_ring_of_database(false);
 
-	while (look_up_all(ring, tickets, n, answers) && await_batch(ring, until))
+	while (look_up_all(ring, node, tickets, n, answers) && await_batch(ring, until))
 		CHECK_FOR_INTERRUPTS();
 	ConditionVariableCancelSleep();
 }
@@ -391,11 +423,11 @@ seckill_ring_results(const int64 *tickets, int n, ClockTime until,
  * none and will be none.
  */
 SeckillOutcome
-seckill_ring_result(int64 ticket, ClockTime until, int64 *order_id)
+seckill_ring_result(int node, int64 ticket, ClockTime until, int64 *order_id)
 {
 	TicketAnswer answer;
 
-	seckill_ring_results(&ticket, 1, until, &answer);
+	seckill_ring_results(node, &ticket, 1, until, &answer);
 	if (answer.state != TICKET_QUEUED && answer.state != TICKET_DECIDED)
 		raise_answer(ticket, &answer);
 	*order_id = answer.order_id;

@@ -16,6 +16,7 @@ typedef enum TicketState
 	TICKET_FAILED,				/* the worker got an error */
 	TICKET_CANCELLED,			/* the buyer has left */
 	TICKET_FORGOTTEN,			/* too old, or from before a restart */
+	TICKET_ELSEWHERE,			/* of another node */
 	TICKET_UNKNOWN				/* not a ticket */
 } TicketState;
 
@@ -28,12 +29,12 @@ typedef struct TicketAnswer
 	char		message[256];
 } TicketAnswer;
 
-extern SeckillOutcome seckill_ring_buy(Purchase *p);
+extern SeckillOutcome seckill_ring_buy(Purchase *p, int node);
 extern void seckill_ring_submit(Purchase **list, int n);
 extern void seckill_ring_abandon(void);
-extern void seckill_ring_results(const int64 *tickets, int n, ClockTime until,
-								 TicketAnswer *answers);
-extern SeckillOutcome seckill_ring_result(int64 number, ClockTime until,
-										  int64 *order_id);
+extern void seckill_ring_results(int node, const int64 *tickets, int n,
+								 ClockTime until, TicketAnswer *answers);
+extern SeckillOutcome seckill_ring_result(int node, int64 ticket,
+										  ClockTime until, int64 *order_id);
 
 #endif							/* SECKILL_SHMEM_RING_WAIT_H */

@@ -64,6 +64,25 @@ is_fragmented(const ItemColumns *c)
 		true : seckill_numbers_fragmented(numbers, MAX_RANGES);
 }
 
+/* Where the item is sold; the table has no other values. */
+static ItemPlace
+read_place(const ItemColumns *c)
+{
+	Datum		place = seckill_item_column(c, ITEM_PLACE, 0);
+
+	if (place == 0)
+		return PLACE_HERE;
+	switch (*VARDATA_ANY(DatumGetPointer(place)))
+	{
+		case 'm':
+			return PLACE_MOVING;
+		case 'a':
+			return PLACE_ARRIVING;
+		default:
+			return PLACE_GONE;
+	}
+}
+
 static void
 read_rules(const ItemColumns *c, SaleRules *rules)
 {
@@ -92,6 +111,7 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 	rules->tells_pending = rules->numbered &&
 		DatumGetObjectId(seckill_item_column(c, ITEM_REVEAL_ON, 0)) ==
 		seckill_catalog()->state[ORDER_PENDING];
+	rules->place = read_place(c);
 }
 
 /* Fill *row from the columns of a row that xmin wrote. */

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/spi.h"
+#include "utils/builtins.h"
 
 #include "base/catalog.h"
 #include "base/check.h"
@@ -67,7 +68,8 @@ seckill_item_run_sale(SqlPlan *plan, Datum *args)
 #define SELL_UNITS \
 	"UPDATE seckill.items SET stock = stock" MINUS "$2," \
 	" version = version" PLUS "1" \
-	" WHERE item_id" EQ "$1 AND stock" GE "$2 AND NOT numbered"
+	" WHERE item_id" EQ "$1 AND stock" GE "$2 AND NOT numbered" \
+	" AND place IS NULL"
 
 static SqlPlan sell_plan = {
 	.sql = SELL_UNITS,
@@ -182,7 +184,7 @@ seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 
 static SqlPlan overwrite_plan = {
 	.sql = "UPDATE seckill.items SET stock = $2, version = version" PLUS "1"
-	" WHERE item_id" EQ "$1",
+	" WHERE item_id" EQ "$1 AND place IS NULL",
 	.nargs = 2,
 	.types = {INT8OID, INT4OID}
 };
@@ -201,6 +203,8 @@ seckill_item_overwrite(int64 item_id, int32 stock)
 	{
 		if (!seckill_item_read_latest(item_id, &row))
 			seckill_unknown_item(item_id);
+		if (row.rules.place != PLACE_HERE)
+			seckill_item_elsewhere(item_id, row.rules.place);
 		not_updated(item_id);
 	}
 	seckill_change_note_row(item_id, ROW_CHANGED);
@@ -422,6 +426,51 @@ seckill_item_end_sale(int64 item_id, TimestampTz now)
 
 	if (seckill_plan_run(&end_plan, args) > 0)
 		seckill_change_note_row(item_id, ROW_CHANGED);
+}
+
+
+/*
+ * Places
+ */
+
+static SqlPlan set_place_plan = {
+	.sql = "UPDATE seckill.items SET"
+	" place = CASE WHEN $2" NE "'here' THEN $2 END,"
+	" version = version" PLUS "1"
+	" WHERE item_id" EQ "$1",
+	.nargs = 2,
+	.types = {INT8OID, TEXTOID}
+};
+
+/* Write where an item is sold to its locked row. */
+void
+seckill_item_set_place(int64 item_id, const char *place)
+{
+	Datum		args[] = {Int64GetDatum(item_id), CStringGetTextDatum(place)};
+
+	seckill_item_update_locked(&set_place_plan, args);
+	seckill_change_note_row(item_id, ROW_CHANGED);
+	seckill_change_note_place();
+}
+
+static SqlPlan elsewhere_plan = {
+	.sql = "SELECT item_id FROM seckill.items WHERE place IS NOT NULL LIMIT $1",
+	.nargs = 1,
+	.types = {INT8OID}
+};
+
+/* Find items that are not sold here, at most max.  Returns their number. */
+int
+seckill_items_elsewhere(int64 *item_ids, int max)
+{
+	Datum		args[] = {Int64GetDatum(max)};
+	int			n = (int) seckill_plan_run_latest(&elsewhere_plan, args,
+												  seckill_catalog()->owner);
+
+	for (int i = 0; i < n; i++)
+		item_ids[i] = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
+	SPI_freetuptable(SPI_tuptable);
+	return n;
 }
 
 

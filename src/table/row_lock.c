@@ -76,13 +76,14 @@ static SqlPlan lock_plan = {
 };
 
 /*
- * Lock the row, wait for it if another transaction has it locked, and read it.
+ * Lock the row of an item wherever it is sold, wait for it if another
+ * transaction has it locked, and read it.
  * Raises an error if there is no such item.  After a wait for a DELETE the row
  * is looked up again, as the item may have been inserted anew; a snapshot that
  * cannot see the new row is too old, which is a serialization failure.
  */
 void
-seckill_item_lock_row(int64 item_id, ItemRow *row)
+seckill_item_lock_row_anywhere(int64 item_id, ItemRow *row)
 {
 	while (!lock_item(&lock_plan, item_id, row))
 	{
@@ -92,6 +93,19 @@ seckill_item_lock_row(int64 item_id, ItemRow *row)
 		if (IsolationUsesXactSnapshot())
 			seckill_serialization_failure();
 	}
+}
+
+/*
+ * Lock the row as seckill_item_lock_row_anywhere() does; raise an error if the
+ * item is not sold here, or this node may not sell.
+ */
+void
+seckill_item_lock_row(int64 item_id, ItemRow *row)
+{
+	seckill_item_lock_row_anywhere(item_id, row);
+	if (row->rules.place != PLACE_HERE)
+		seckill_item_elsewhere(item_id, row->rules.place);
+	seckill_node_check_open();
 }
 
 static SqlPlan try_lock_plan = {
@@ -176,7 +190,7 @@ seckill_items_try_lock_rows(const int64 *item_ids, int n, ItemRow *rows,
 }
 
 /*
- * Which of the rows can be locked without a wait?  Returns with none of them
+ * Which of the rows can be locked without a wait, and are sold here?  Returns with none of them
  * locked: they are locked in a subtransaction, which is rolled back.
  */
 void
@@ -188,6 +202,8 @@ seckill_items_test_locks(const int64 *item_ids, int n, bool *unlocked)
 
 	BeginInternalSubTransaction(NULL);
 	seckill_items_try_lock_rows(item_ids, n, rows, unlocked);
+	for (int i = 0; i < n; i++)
+		unlocked[i] = unlocked[i] && rows[i].rules.place == PLACE_HERE;
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;

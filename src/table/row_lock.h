@@ -8,6 +8,7 @@
 #include "seckill.h"
 
 extern void seckill_item_lock_row(int64 item_id, ItemRow *row);
+extern void seckill_item_lock_row_anywhere(int64 item_id, ItemRow *row);
 extern bool seckill_item_try_lock_row(int64 item_id, ItemRow *row);
 extern void seckill_items_try_lock_rows(const int64 *item_ids, int n,
 										ItemRow *rows, bool *locked);

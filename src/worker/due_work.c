@@ -25,7 +25,9 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "sale/item_lock.h"
+#include "sale/place.h"
 #include "seckill.h"
+#include "table/items.h"
 #include "table/relation.h"
 #include "table/row_lock.h"
 #include "worker/bisect.h"
@@ -162,6 +164,7 @@ typedef struct Batch
 	int			items;			/* of these rows */
 	int64		locked_item;	/* the skipped item to wait for */
 	bool		found_locked;
+	bool		closed;			/* this node may not change orders */
 	int64		skipped[MAX_SKIPPED];	/* items not to be read again */
 	int			nskipped;
 	int			left;			/* rows of other items left unprocessed */
@@ -177,6 +180,16 @@ compare_rows(const void *a, const void *b)
 	if (x->item_id != y->item_id)
 		return x->item_id < y->item_id ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Skip the items that are not sold here. */
+static void
+read_elsewhere(void *arg)
+{
+	Batch	   *batch = arg;
+
+	batch->closed = !seckill_node_is_open();
+	batch->nskipped = seckill_items_elsewhere(batch->skipped, MAX_SKIPPED - 1);
 }
 
 /* Read due rows, without those that earlier batches have left. */
@@ -281,7 +294,8 @@ process_unlocked(Batch *batch)
 	{
 		while (batch->rows[next].item_id != ids[i])
 			next++;
-		if (unlocked[i] && lock_first(batch->kind, ids[i]))
+		if (unlocked[i] && seckill_place_try_enter(ids[i]) &&
+			lock_first(batch->kind, ids[i]))
 			next = process_item(batch, next, &moved[i]);
 		else
 			note_locked(batch, ids[i]);
@@ -305,6 +319,7 @@ process_waiting(Batch *batch)
 	void	   *moved;
 	ItemRow		row;
 
+	seckill_place_enter(item_id);
 	seckill_change_begin_work(item_id);
 	if (kind->item_first)
 		seckill_item_lock_row(item_id, &row);
@@ -501,6 +516,9 @@ seckill_due_work_run(DueKind *kind, TimestampTz now, int64 urgent,
 
 	batch->kind = kind;
 	batch->now = now;
+	if (!seckill_process_run(read_elsewhere, batch, DUE_WAIT_MS) ||
+		batch->closed)
+		return USECS(SECKILL_MAINTENANCE_NAP) * 10;
 	batch->max_wait_ms = (int) Max(Min(urgent / 1000, INT_MAX), MIN_WAIT_MS);
 	do
 		n = process_batch(batch, &locked, &nlocked);

@@ -39,6 +39,7 @@
 #include "seckill.h"
 #include "shmem/schedule.h"
 #include "table/items.h"
+#include "table/open_moves.h"
 #include "table/orders.h"
 #include "table/releases.h"
 #include "worker/due_work.h"
@@ -57,6 +58,15 @@ PGDLLEXPORT void seckill_maintenance_main(Datum arg);
 
 /* Stay if work is due within this time. */
 #define LINGER_MS			2000
+
+/* Interval between two looks at moves of items that have not ended. */
+#define MOVES_NAP_MS		1000
+
+/* Maximum number of logged failures a minute to end moves. */
+#define LOG_MOVES			4
+
+/* Limit in seconds of the time that connecting to another node takes. */
+#define CONNECT_TIMEOUT		"2"
 
 /* Maximum number of logged items a minute that cannot be prepared. */
 #define LOG_OPENINGS		10
@@ -292,6 +302,31 @@ do_due_work(TimestampTz now, TimestampTz next_release)
 	return Min(release, expiry);
 }
 
+/* Have the extension seckill_cluster end the moves whose driver is gone. */
+static void
+tend_moves(void *arg)
+{
+	*(int *) arg = seckill_moves_tend();
+}
+
+/* End moves of items that nobody drives, and schedule the next look at them. */
+static void
+end_moves(void)
+{
+	static LogKind logged = {0};
+	int			open = 0;
+	ErrorData  *error = seckill_process_try(tend_moves, &open, WAIT_MS);
+
+	if (error != NULL && !seckill_process_is_transient(error) &&
+		seckill_process_may_log(&logged, LOG_MOVES))
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("moves of items could not be ended: %s",
+						seckill_process_message(error))));
+	if (error != NULL || open > 0)
+		seckill_schedule_look(USECS(MOVES_NAP_MS));
+}
+
 /*
  * Do what is due, and schedule the next turn: at once if a batch was full.
  */
@@ -312,6 +347,7 @@ take_turn(void)
 		seckill_schedule_look(0);
 	seckill_schedule_worked();
 	prepare_openings(next_release);
+	end_moves();
 	SECKILL_FAULT("maintenance turn done");
 	MemoryContextReset(turn_context);
 	(void) pgstat_report_stat(false);
@@ -327,6 +363,7 @@ seckill_maintenance_main(Datum arg)
 	if (!seckill_schedule_attend())
 		proc_exit(0);
 	before_shmem_exit(on_exit_maintenance, (Datum) 0);
+	(void) setenv("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT, 0);
 	/* no client waits for the commit, and row locks are held for less time */
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "seckill maintenance worker",

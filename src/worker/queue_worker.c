@@ -42,6 +42,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/node.h"
 #include "base/settings.h"
 #include "sale/decide.h"
 #include "seckill.h"
@@ -228,7 +229,8 @@ notify(const Purchase *list, int n)
 		n--;
 	if (n == 0)
 		return;
-	snprintf(payload, sizeof(payload), UINT64_FORMAT, list[n - 1].ticket);
+	snprintf(payload, sizeof(payload), INT64_FORMAT,
+			 seckill_node_ticket(seckill_catalog()->node, list[n - 1].ticket));
 	Async_Notify("seckill_queue", payload);
 }
 

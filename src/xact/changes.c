@@ -36,6 +36,7 @@
 #include "base/catalog.h"
 #include "shmem/cache.h"
 #include "shmem/cache_scan.h"
+#include "shmem/moves.h"
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
 #include "shmem/seat_map.h"
@@ -80,6 +81,9 @@ static int	nrows = 0;
 /* The list was full when a further row was noted: all rows count as such. */
 static bool more_locked = false;
 static bool more_changed = false;
+
+/* Has this transaction changed where an item is sold? */
+static bool place_changed = false;
 
 static Oid	changed_items = InvalidOid; /* OID of seckill.items for rows */
 
@@ -316,6 +320,14 @@ seckill_change_changed_row(int64 item_id)
 }
 
 
+/* Note that this transaction changes where an item is sold. */
+void
+seckill_change_note_place(void)
+{
+	place_changed = true;
+}
+
+
 /*
  * Tables and databases
  */
@@ -375,6 +387,8 @@ seckill_change_announce(void)
 				seckill_cache_row_changed(changed_items, rows[i].item_id);
 				seckill_seat_map_drop(changed_items, rows[i].item_id);
 			}
+	if (place_changed)
+		seckill_moves_announce();
 	for (int i = 0; i < nemptied; i++)
 	{
 		seckill_cache_drop_table(emptied[i].items);
@@ -396,7 +410,7 @@ seckill_change_end(void)
 {
 	nown = 0;
 	nrows = 0;
-	more_locked = more_changed = false;
+	more_locked = more_changed = place_changed = false;
 	nemptied = 0;
 	dropped_database = InvalidOid;
 }

@@ -28,6 +28,7 @@ extern void seckill_change_note_row(int64 item_id, RowState state);
 extern void seckill_change_note_all_rows(void);
 extern bool seckill_change_locked_row(int64 item_id);
 extern bool seckill_change_changed_row(int64 item_id);
+extern void seckill_change_note_place(void);
 extern void seckill_change_note_emptied(Oid items);
 extern bool seckill_change_emptied_items(void);
 extern void seckill_change_note_drop_database(Oid dbid);

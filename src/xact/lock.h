@@ -17,6 +17,7 @@
 #define SECKILL_LOCK_USER		0x5EE	/* purchases of one user,
 										 * sale/limits.c */
 #define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request, likewise */
+#define SECKILL_LOCK_PLACE		0x5F0	/* where an item is sold, sale/place.c */
 
 extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
 extern bool seckill_lock_has_hash(uint64 hash, uint16 class);

@@ -1,0 +1,1042 @@
+/* seckill_cluster--1.0.sql: several servers that sell for one shop */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION seckill_cluster" to load this file. \quit
+
+--
+-- Nodes.  A node's number is the range of its sequences, see src/base/node.h.
+--
+
+CREATE TABLE seckill.nodes (
+    node_no     integer PRIMARY KEY
+        CHECK (node_no OPERATOR(pg_catalog.>=) 1 AND node_no OPERATOR(pg_catalog.<=) 2047),
+    server      text NOT NULL
+);
+
+COMMENT ON TABLE seckill.nodes IS 'the other nodes of the shop; written by seckill_add_node()';
+COMMENT ON COLUMN seckill.nodes.node_no IS 'its number';
+COMMENT ON COLUMN seckill.nodes.server IS 'how to reach it: a foreign server of dblink_fdw, or a connection string';
+
+-- One row on each of the two nodes of a move.  The rows stay: they lead to where
+-- an item is, and no move_id is ever used again.
+CREATE TABLE seckill.moves (
+    item_id     bigint      NOT NULL,
+    move_id     uuid        NOT NULL,
+    hop         integer     NOT NULL,
+    direction   text        NOT NULL
+        CHECK (direction OPERATOR(pg_catalog.=) ANY ('{out,in}')),
+    peer        integer     NOT NULL,
+    state       text        NOT NULL
+        CHECK (state OPERATOR(pg_catalog.=) ANY ('{moving,gone,cancelled,arriving,here,dropped,forgotten}')),
+    orders      bigint,
+    units       bigint,
+    contents    text,
+    started_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    changed_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (item_id, move_id)
+);
+
+CREATE INDEX moves_open ON seckill.moves (started_at)
+    WHERE state OPERATOR(pg_catalog.=) ANY ('{moving,arriving}');
+
+COMMENT ON INDEX seckill.moves_open IS 'moves that have not ended';
+COMMENT ON TABLE seckill.moves IS 'moves of items from and to this node, also those that have ended';
+COMMENT ON COLUMN seckill.moves.item_id IS 'the item';
+COMMENT ON COLUMN seckill.moves.move_id IS 'the move, on both nodes';
+COMMENT ON COLUMN seckill.moves.hop IS 'number of moves of the item up to this one';
+COMMENT ON COLUMN seckill.moves.direction IS 'out of this node, or in';
+COMMENT ON COLUMN seckill.moves.peer IS 'number of the other node';
+COMMENT ON COLUMN seckill.moves.state IS 'out: moving, gone, cancelled, or forgotten once the rows are deleted here; in: arriving, here, dropped';
+COMMENT ON COLUMN seckill.moves.orders IS 'orders moved';
+COMMENT ON COLUMN seckill.moves.units IS 'units of those of them that are live';
+COMMENT ON COLUMN seckill.moves.contents IS 'checksum of all rows moved';
+COMMENT ON COLUMN seckill.moves.started_at IS 'time when the move began';
+COMMENT ON COLUMN seckill.moves.changed_at IS 'time of the last change of state';
+
+SELECT pg_catalog.pg_extension_config_dump('seckill.nodes', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.moves', '');
+
+--
+-- Functions in C
+--
+
+CREATE FUNCTION @extschema@.seckill_set_place(
+    item_id     bigint,
+    from_place  text,
+    to_place    text)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_set_place(bigint, text, text) IS
+'for the steps of a move: change where an item is sold (here, moving, arriving, gone); stops the sale of one that is sold here';
+
+CREATE FUNCTION @extschema@.seckill_wake_maintenance(at timestamptz)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_wake_maintenance(timestamptz) IS
+'have the maintenance worker look at this time';
+
+CREATE FUNCTION @extschema@.seckill_key_fingerprint()
+RETURNS text AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_key_fingerprint() IS
+'checksum of seckill.token_key, which must be the same on all nodes';
+
+--
+-- This node
+--
+
+CREATE FUNCTION @extschema@.seckill_node(
+    OUT node_no     integer,
+    OUT state       text)
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN s.node BETWEEN 1 AND 2047 THEN s.node END::integer,
+        CASE WHEN s.node NOT BETWEEN 1 AND 2047 THEN 'alone'
+            WHEN pg_is_in_recovery() THEN 'standby'
+            WHEN s.timeline = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
+                THEN 'open'
+            ELSE 'closed'
+        END
+    FROM (SELECT seqmin >> 40 AS node, seqstart & ((1::bigint << 40) - 1) AS timeline
+          FROM pg_sequence
+          WHERE seqrelid = 'seckill.orders_order_id_seq'::regclass) s
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_node() IS
+'number of this node, and its state: alone (it has not joined), open, closed (it was promoted or restored, and sells nothing before seckill_rejoin()), standby';
+
+-- Set the range of a sequence to that of a node.  A value within the range goes
+-- on, after a gap if skip is true.
+CREATE FUNCTION seckill.set_range(sequence regclass, node_no integer, start bigint, skip boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    low bigint := node_no::bigint << 40;
+    high bigint := low + (1::bigint << 40) - 1;
+    last bigint;
+BEGIN
+    EXECUTE format('SELECT last_value FROM %s', sequence) INTO last;
+    IF last NOT BETWEEN low AND high - (1 << 21) THEN
+        last := low;
+    ELSIF skip THEN
+        last := last + (1 << 20);
+    END IF;
+    EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %s RESTART %s',
+                   sequence, low, high, low + start, last + 1);
+END
+$$;
+
+COMMENT ON FUNCTION seckill.set_range(regclass, integer, bigint, boolean) IS
+'set the range of a sequence to that of a node';
+
+-- The timeline that this server writes.
+CREATE FUNCTION seckill.timeline()
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
+$$;
+
+COMMENT ON FUNCTION seckill.timeline() IS 'the timeline that this server writes';
+
+-- Sequences of numbers that are unique over all nodes.
+CREATE FUNCTION seckill.set_ranges(node_no integer, timeline bigint, skip boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- whoever has changed orders without a look at the place of their item
+    LOCK TABLE seckill.orders IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM seckill.set_range(s.oid, node_no,
+                CASE WHEN s.oid = 'seckill.orders_order_id_seq'::regclass THEN timeline ELSE 1 END, skip)
+    FROM pg_class s
+        JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
+            AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
+        JOIN seckill.item_tables() t ON t.name = d.refobjid
+    WHERE s.relkind = 'S';
+END
+$$;
+
+COMMENT ON FUNCTION seckill.set_ranges(integer, bigint, boolean) IS
+'set the ranges of all sequences to those of a node';
+
+CREATE FUNCTION @extschema@.seckill_join(node_no integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this record;
+BEGIN
+    IF seckill_join.node_no IS NULL OR seckill_join.node_no NOT BETWEEN 1 AND 2047 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the number of a node must be from 1 to 2047';
+    END IF;
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    IF this.state = 'closed' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s was promoted or restored, and has not been checked against the other nodes', this.node_no),
+            HINT = 'CALL seckill_rejoin().';
+    ELSIF this.node_no = seckill_join.node_no THEN
+        RETURN;
+    ELSIF this.node_no IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('this is node %s', this.node_no),
+            DETAIL = 'A node keeps its number, because its orders and tickets carry it.',
+            HINT = 'A copy of a node that is to be a node of its own begins with an empty database.';
+    ELSIF EXISTS (SELECT FROM seckill.nodes n WHERE n.node_no = seckill_join.node_no) THEN
+        RAISE unique_violation USING
+            MESSAGE = format('%s is the number of another node', seckill_join.node_no),
+            HINT = 'See seckill.nodes.';
+    END IF;
+    PERFORM seckill.set_ranges(seckill_join.node_no, seckill.timeline(), true);
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_join(integer) IS
+'give this server its number among the nodes of a shop, 1 to 2047: its orders, tickets and new items are numbered from a range of its own from now on';
+
+--
+-- The tables that move with an item, in the order in which they are filled.  The
+-- other nodes get and check the rows of exactly these.
+--
+
+CREATE FUNCTION seckill.item_tables(OUT name regclass)
+RETURNS SETOF regclass
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 4 SET search_path = pg_catalog, pg_temp
+AS $$
+    VALUES ('seckill.items'::regclass), ('seckill.units'), ('seckill.prizes'), ('seckill.commitments'),
+        ('seckill.releases'), ('seckill.seats'), ('seckill.orders')
+$$;
+
+COMMENT ON FUNCTION seckill.item_tables() IS 'tables whose rows move with their item';
+
+CREATE FUNCTION seckill.item_columns()
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT md5(string_agg(format('%s.%I %s', t.name::text, a.attname, format_type(a.atttypid, a.atttypmod)), ','
+                          ORDER BY t.name::text, a.attname))
+    FROM seckill.item_tables() t JOIN pg_attribute a ON a.attrelid = t.name
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+COMMENT ON FUNCTION seckill.item_columns() IS
+'checksum of the columns of these tables, which must be the same on both nodes of a move';
+
+-- The rows of an item as text.  Where the item is sold is not part of them.
+CREATE FUNCTION seckill.item_rows(item_table regclass, item_id bigint)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+SET timezone = 'UTC' SET extra_float_digits = 1 SET bytea_output = 'hex'
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT (to_jsonb(t) - ''place'')::text FROM %s t WHERE t.item_id = $1', item_table)
+        USING item_id;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.item_rows(regclass, bigint) IS 'the rows of an item in a table, as JSON';
+
+CREATE FUNCTION seckill.item_contents(
+    item_id     bigint,
+    OUT orders  bigint,
+    OUT units   bigint,
+    OUT contents text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT count(*), coalesce(sum(o.quantity) FILTER (WHERE o.state IN ('pending', 'confirmed')), 0)
+    INTO orders, units
+    FROM seckill.orders o WHERE o.item_id = item_contents.item_id;
+
+    SELECT md5(string_agg(format('%s %s', t.name::text, s.sum), ',' ORDER BY t.name::text)) INTO contents
+    FROM seckill.item_tables() t,
+        LATERAL (SELECT coalesce(sum(('x' || substr(md5(r), 1, 15))::bit(60)::bigint::numeric), -1) AS sum
+                 FROM seckill.item_rows(t.name, item_contents.item_id) r) s;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.item_contents(bigint) IS
+'number of the orders of an item, units of those that are live, and a checksum of all its rows';
+
+CREATE FUNCTION seckill.delete_item_rows(item_id bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET session_replication_role = replica
+AS $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT name FROM seckill.item_tables() LOOP
+        EXECUTE format('DELETE FROM %s t WHERE t.item_id = $1', t) USING item_id;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.delete_item_rows(bigint) IS
+'delete the rows of an item that is not sold here';
+
+--
+-- Moving an item.  The steps are those of docs/scale.md; each is one transaction
+-- on one node, and can be repeated.
+--
+
+-- Where an item stands with this node: number of the last move that brought it
+-- here, or 0.
+CREATE FUNCTION seckill.hop(item_id bigint)
+RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(max(m.hop), 0) FROM seckill.moves m
+    WHERE m.item_id = hop.item_id AND m.state = 'here'
+$$;
+
+COMMENT ON FUNCTION seckill.hop(bigint) IS 'number of the move that brought an item here';
+
+CREATE FUNCTION @extschema@.seckill_whereis(
+    item_id     bigint,
+    OUT node_no integer,
+    OUT place   text,
+    OUT hop     integer,
+    OUT peer    integer)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT n.node_no, p.place,
+        CASE WHEN p.place IN ('here', 'moving') THEN seckill.hop(seckill_whereis.item_id) ELSE m.hop END, m.peer
+    FROM @extschema@.seckill_node() n
+        CROSS JOIN LATERAL (
+            SELECT coalesce(
+                (SELECT coalesce(i.place, 'here') FROM seckill.items i WHERE i.item_id = seckill_whereis.item_id),
+                (SELECT 'gone' FROM seckill.moves o
+                 WHERE o.item_id = seckill_whereis.item_id AND o.state = 'forgotten' LIMIT 1)) AS place) p
+        LEFT JOIN LATERAL (
+            SELECT * FROM seckill.moves v
+            WHERE v.item_id = seckill_whereis.item_id
+                AND v.state = ANY (CASE p.place WHEN 'gone' THEN '{gone,forgotten}'::text[] ELSE ARRAY[p.place] END)
+            ORDER BY v.hop DESC LIMIT 1) m ON true
+    WHERE p.place IS NOT NULL
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_whereis(bigint) IS
+'one row if this node knows the item: its place (here, moving, arriving, gone), the number of moves up to there, and the node from or to which it was moved last; no row otherwise';
+
+-- Step 1, on the source.
+CREATE FUNCTION @extschema@.seckill_move_out(
+    item_id     bigint,
+    to_node     integer,
+    move_id     uuid)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    known seckill.moves;
+    this record;
+    next_hop integer;
+BEGIN
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    IF this.state IS DISTINCT FROM 'open' OR this.node_no = to_node THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('items cannot be moved from this node, which is %s, to node %s',
+                             concat_ws(', ', 'node ' || this.node_no, this.state), to_node),
+            HINT = 'Nodes get their numbers by seckill_join().';
+    END IF;
+    SELECT * INTO known FROM seckill.moves m
+    WHERE m.item_id = seckill_move_out.item_id AND m.move_id = seckill_move_out.move_id;
+    IF known.state IN ('moving', 'gone') AND known.peer = to_node THEN
+        RETURN known.hop;
+    ELSIF known.state IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('move %s of item %s is %s', move_id, item_id, known.state),
+            HINT = 'Begin another move.';
+    END IF;
+    PERFORM @extschema@.seckill_set_place(item_id, 'here', 'moving');
+    next_hop := seckill.hop(item_id) + 1;
+    INSERT INTO seckill.moves (item_id, move_id, hop, direction, peer, state)
+    VALUES (item_id, move_id, next_hop, 'out', to_node, 'moving');
+    PERFORM @extschema@.seckill_wake_maintenance(clock_timestamp() + current_setting('seckill.move_timeout')::interval);
+    RETURN next_hop;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_move_out(bigint, integer, uuid) IS
+'step 1 of a move, on the source: stop the sale of an item and put all its units on its row; returns the number of the move';
+
+-- Step 3, on the source: the commit that decides.
+CREATE FUNCTION @extschema@.seckill_move_release(
+    item_id     bigint,
+    move_id     uuid,
+    orders      bigint,
+    units       bigint,
+    contents    text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    known seckill.moves;
+    own record;
+BEGIN
+    SELECT * INTO known FROM seckill.moves m
+    WHERE m.item_id = seckill_move_release.item_id AND m.move_id = seckill_move_release.move_id
+    FOR UPDATE;
+    IF known.state IN ('gone', 'forgotten') THEN
+        RETURN;
+    ELSIF known.state IS DISTINCT FROM 'moving' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('move %s of item %s is %s', move_id, item_id, coalesce(known.state, 'not known')),
+            HINT = 'Begin another move.';
+    END IF;
+    SELECT * INTO own FROM seckill.item_contents(item_id);
+    IF (own.orders, own.units, own.contents) IS DISTINCT FROM (orders, units, contents) THEN
+        RAISE serialization_failure USING
+            MESSAGE = format('the copy of item %s on node %s is not what is here', item_id, known.peer),
+            DETAIL = format('There are %s orders of %s live units here, %s of %s in the copy.',
+                            own.orders, own.units, orders, units),
+            HINT = 'Call seckill_move() again.';
+    END IF;
+    -- the other node sells as soon as it knows of this
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM @extschema@.seckill_set_place(item_id, 'moving', 'gone');
+    UPDATE seckill.moves m
+    SET state = 'gone', orders = own.orders, units = own.units, contents = own.contents,
+        changed_at = clock_timestamp()
+    WHERE m.item_id = known.item_id AND m.move_id = known.move_id;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_move_release(bigint, uuid, bigint, bigint, text) IS
+'step 3 of a move, on the source: give the item to the other node, whose copy has these orders, live units and contents';
+
+-- Rollback, on the source, allowed until step 3.
+CREATE FUNCTION @extschema@.seckill_move_cancel(item_id bigint, move_id uuid DEFAULT NULL)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    known seckill.moves;
+BEGIN
+    SELECT * INTO known FROM seckill.moves m
+    WHERE m.item_id = seckill_move_cancel.item_id AND m.state = 'moving'
+        AND m.move_id = coalesce(seckill_move_cancel.move_id, m.move_id)
+    FOR UPDATE;
+    IF known.state IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM @extschema@.seckill_set_place(item_id, 'moving', 'here');
+    UPDATE seckill.moves m SET state = 'cancelled', changed_at = clock_timestamp()
+    WHERE m.item_id = known.item_id AND m.move_id = known.move_id;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_move_cancel(bigint, uuid) IS
+'on the source: sell an item here again that is being moved; false if it is not being moved, or has gone';
+
+-- The state of a move, for the other node.
+CREATE FUNCTION @extschema@.seckill_move_state(
+    item_id     bigint,
+    move_id     uuid,
+    OUT state   text,
+    OUT hop     integer)
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.state, m.hop FROM seckill.moves m
+    WHERE m.item_id = seckill_move_state.item_id AND m.move_id = seckill_move_state.move_id
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_move_state(bigint, uuid) IS
+'state of a move on this node and its number; NULL if it is not known here';
+
+-- dblink, wherever its extension is: these names are resolved now.  A query of
+-- another node returns one column, as text.
+CREATE FUNCTION seckill.remote(connection text, query text)
+RETURNS SETOF text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT d.r FROM dblink(connection, query) AS d (r text);
+END;
+
+COMMENT ON FUNCTION seckill.remote(text, text) IS 'rows of a query on another node';
+
+CREATE FUNCTION seckill.remote_run(connection text, command text)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT dblink_exec(connection, command);
+END;
+
+COMMENT ON FUNCTION seckill.remote_run(text, text) IS 'run a command on another node';
+
+CREATE FUNCTION seckill.remote_open(connection text, server text)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT dblink_connect(connection, server);
+END;
+
+COMMENT ON FUNCTION seckill.remote_open(text, text) IS 'connect to another node';
+
+CREATE FUNCTION seckill.disconnect(connection text)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT dblink_disconnect(connection) WHERE connection = ANY (dblink_get_connections());
+END;
+
+COMMENT ON FUNCTION seckill.disconnect(text) IS 'close a connection to another node, if it is open';
+
+-- A connection to another node.
+CREATE FUNCTION seckill.connect(connection text, node_no integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    server text;
+    other record;
+BEGIN
+    SELECT n.server INTO server FROM seckill.nodes n WHERE n.node_no = connect.node_no;
+    IF server IS NULL THEN
+        RAISE undefined_object USING
+            MESSAGE = format('node %s is not known here', node_no),
+            HINT = 'Add it with seckill_add_node().';
+    END IF;
+    PERFORM seckill.disconnect(connection);
+    PERFORM seckill.remote_open(connection, server);
+    PERFORM seckill.remote_run(connection, 'SET statement_timeout = 0');
+    PERFORM seckill.remote(connection,
+        $q$SELECT set_config('search_path', quote_ident(n.nspname) || ', pg_catalog', false)
+           FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
+           WHERE x.extname = 'seckill_cluster'$q$);
+    SELECT * INTO other FROM jsonb_to_record((SELECT r::jsonb FROM seckill.remote(connection,
+        $q$SELECT jsonb_build_object('node_no', n.node_no, 'columns', seckill.item_columns())
+           FROM seckill_node() n$q$) r)) AS j (node_no integer, columns text);
+    IF other.node_no IS DISTINCT FROM connect.node_no THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the server of node %s is %s', node_no,
+                             coalesce('node ' || other.node_no, 'no node')),
+            HINT = 'See seckill.nodes.';
+    ELSIF other.columns IS DISTINCT FROM seckill.item_columns() THEN
+        RAISE datatype_mismatch USING
+            MESSAGE = format('the tables of node %s have other columns than those of this node', node_no),
+            HINT = 'Columns that the application has added must be the same on all nodes.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.connect(text, integer) IS 'open a connection of dblink to another node';
+
+-- Step 2, on the destination: copy the rows.  Triggers of the application do not
+-- fire, as with replication.
+CREATE FUNCTION seckill.move_in(
+    connection  text,
+    item_id     bigint,
+    from_node   integer,
+    move_id     uuid,
+    hop         integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET session_replication_role = replica SET lock_timeout = '5s'
+SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET timezone = 'UTC'
+AS $$
+DECLARE
+    place text;
+    other record;
+    own record;
+    t regclass;
+BEGIN
+    SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i
+    WHERE i.item_id = move_in.item_id FOR UPDATE;
+    IF place IN ('here', 'moving') THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('item %s is on this node already', item_id);
+    END IF;
+    PERFORM seckill.remote_run(connection, 'BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    SELECT * INTO other FROM jsonb_to_record((SELECT r::jsonb FROM seckill.remote(connection,
+        format('SELECT to_jsonb(m) FROM seckill_move_state(%s, %L) m', item_id, move_id)) r))
+        AS j (state text, hop integer);
+    IF other.hop IS DISTINCT FROM move_in.hop OR other.state NOT IN ('moving', 'gone') THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('move %s of item %s is %s on node %s', move_id, item_id,
+                             coalesce(other.state, 'not known'), from_node);
+    END IF;
+    PERFORM seckill.delete_item_rows(item_id);
+    UPDATE seckill.moves m SET state = 'dropped', changed_at = clock_timestamp()
+    WHERE m.item_id = move_in.item_id AND m.state = 'arriving' AND m.move_id <> move_in.move_id;
+    FOR t IN SELECT name FROM seckill.item_tables() LOOP
+        EXECUTE format('INSERT INTO %s SELECT p.* FROM seckill.remote($1, $2) r,
+                        jsonb_populate_record(NULL::%s, r::jsonb || $3) p', t, t)
+        USING connection, format('SELECT * FROM seckill.item_rows(%L, %s)', t::text, item_id),
+            CASE WHEN t = 'seckill.items'::regclass THEN '{"place": "arriving"}' ELSE '{}' END::jsonb;
+    END LOOP;
+    PERFORM seckill.remote_run(connection, 'COMMIT');
+    SELECT * INTO own FROM seckill.item_contents(item_id);
+    INSERT INTO seckill.moves AS m (item_id, move_id, hop, direction, peer, state, orders, units, contents)
+    VALUES (item_id, move_id, hop, 'in', from_node, 'arriving', own.orders, own.units, own.contents)
+    ON CONFLICT ON CONSTRAINT moves_pkey DO UPDATE
+    SET orders = excluded.orders, units = excluded.units, contents = excluded.contents,
+        changed_at = excluded.changed_at
+    WHERE m.state = 'arriving';
+    IF NOT FOUND THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('move %s of item %s has ended', move_id, item_id);
+    END IF;
+    PERFORM @extschema@.seckill_wake_maintenance(clock_timestamp() + '1 s');
+END
+$$;
+
+COMMENT ON FUNCTION seckill.move_in(text, bigint, integer, uuid, integer) IS
+'step 2 of a move, on the destination: copy the rows of the item, over an open connection';
+
+-- Step 4, on the destination: sell the item, if the source says that it has gone;
+-- drop the copy, if the source has cancelled the move.  Returns the state of the
+-- move here.
+CREATE FUNCTION seckill.move_end(connection text, item_id bigint, move_id uuid)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    known seckill.moves;
+    other text;
+BEGIN
+    SELECT * INTO known FROM seckill.moves m
+    WHERE m.item_id = move_end.item_id AND m.move_id = move_end.move_id FOR UPDATE;
+    IF known.state IS DISTINCT FROM 'arriving' THEN
+        RETURN known.state;
+    END IF;
+    other := (SELECT r FROM seckill.remote(connection,
+        format('SELECT state FROM seckill_move_state(%s, %L)', item_id, move_id)) r);
+    IF other IN ('gone', 'forgotten') THEN
+        PERFORM @extschema@.seckill_set_place(item_id, 'arriving', 'here');
+        PERFORM @extschema@.seckill_wake_maintenance(clock_timestamp());
+        known.state := 'here';
+    ELSIF other = 'moving' THEN
+        RETURN known.state;
+    ELSE
+        PERFORM seckill.delete_item_rows(item_id);
+        known.state := 'dropped';
+    END IF;
+    UPDATE seckill.moves m SET state = known.state, changed_at = clock_timestamp()
+    WHERE m.item_id = known.item_id AND m.move_id = known.move_id;
+    RETURN known.state;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.move_end(text, bigint, uuid) IS
+'step 4 of a move, on the destination: sell the item if it has gone from the source, drop the copy if the move was cancelled there';
+
+-- Run steps 2 and 3, and return the error instead of raising it.
+CREATE FUNCTION seckill.try_step(sql text)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE sql;
+    RETURN NULL;
+EXCEPTION
+    WHEN query_canceled THEN
+        RAISE;
+    WHEN OTHERS THEN
+        RETURN SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.try_step(text) IS 'run a step of a move; returns its error, or NULL';
+
+CREATE PROCEDURE @extschema@.seckill_move(item_id bigint, from_node integer)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    connection text := pg_catalog.format('seckill_move %s', item_id);
+    this integer := (SELECT n.node_no FROM @extschema@.seckill_node() n WHERE n.state OPERATOR(pg_catalog.=) 'open');
+    id uuid;
+    hop integer;
+    ended text;
+    failed text;
+    own record;
+BEGIN
+    IF this IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'this node has not joined, or was promoted or restored',
+            HINT = 'seckill_join() gives it a number. After a failover or a restore, CALL seckill_rejoin().';
+    END IF;
+    PERFORM seckill.connect(connection, from_node);
+    SELECT m.move_id INTO id FROM seckill.moves m
+    WHERE m.item_id OPERATOR(pg_catalog.=) seckill_move.item_id AND m.state OPERATOR(pg_catalog.=) 'arriving'
+        AND m.peer OPERATOR(pg_catalog.=) from_node;
+    IF id IS NOT NULL THEN
+        ended := seckill.move_end(connection, item_id, id);
+        COMMIT;
+        IF ended OPERATOR(pg_catalog.=) 'here' THEN
+            PERFORM seckill.disconnect(connection);
+            RETURN;
+        END IF;
+        id := CASE WHEN ended OPERATOR(pg_catalog.=) 'arriving' THEN id END;
+    END IF;
+    id := coalesce(id, pg_catalog.gen_random_uuid());
+
+    hop := (SELECT r FROM seckill.remote(connection,
+        pg_catalog.format('SELECT seckill_move_out(%s, %s, %L)', item_id, this, id)) r);
+    COMMIT;
+    failed := seckill.try_step(pg_catalog.format('SELECT seckill.move_in(%L, %s, %s, %L, %s)',
+                                                 connection, item_id, from_node, id, hop));
+    COMMIT;
+    IF failed IS NULL THEN
+        SELECT m.orders, m.units, m.contents INTO own FROM seckill.moves m
+        WHERE m.item_id OPERATOR(pg_catalog.=) seckill_move.item_id AND m.move_id OPERATOR(pg_catalog.=) id;
+        failed := seckill.try_step(pg_catalog.format(
+            'SELECT seckill.remote(%L, %L)', connection,
+            pg_catalog.format('SELECT seckill_move_release(%s, %L, %s, %s, %L)::text',
+                              item_id, id, own.orders, own.units, own.contents)));
+        COMMIT;
+    END IF;
+    IF failed IS NOT NULL THEN
+        -- if the answer was lost, it may have gone all the same
+        PERFORM seckill.connect(connection, from_node);
+        PERFORM seckill.remote(connection,
+            pg_catalog.format('SELECT seckill_move_cancel(%s, %L)', item_id, id));
+        COMMIT;
+    END IF;
+    ended := seckill.move_end(connection, item_id, id);
+    COMMIT;
+    PERFORM seckill.disconnect(connection);
+    IF ended IS DISTINCT FROM 'here' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = pg_catalog.format('item %s was not moved: %s', item_id, coalesce(failed, ended)),
+            DETAIL = pg_catalog.format('It is sold on node %s as before.', from_node);
+    END IF;
+END
+$$;
+
+COMMENT ON PROCEDURE @extschema@.seckill_move(bigint, integer) IS
+'on the destination: move an item from another node to this one, while it is on sale; call it again after an error';
+
+-- Step 5, on the source.
+CREATE FUNCTION @extschema@.seckill_move_forget(item_id bigint)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place text;
+    n bigint;
+BEGIN
+    SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i
+    WHERE i.item_id = seckill_move_forget.item_id FOR UPDATE;
+    IF place IS NULL THEN
+        RETURN 0;
+    ELSIF place <> 'gone' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('item %s is "%s", not "gone"', item_id, place);
+    END IF;
+    SELECT count(*) INTO n FROM seckill.orders o WHERE o.item_id = seckill_move_forget.item_id;
+    PERFORM seckill.delete_item_rows(item_id);
+    UPDATE seckill.moves m SET state = 'forgotten', changed_at = clock_timestamp()
+    WHERE m.item_id = seckill_move_forget.item_id AND m.state = 'gone';
+    RETURN n;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_move_forget(bigint) IS
+'step 5 of a move, on the source, after the time that a restore of the destination may need: delete the rows of an item that has gone; returns the number of its orders';
+
+-- For the maintenance worker: end the moves whose driver is gone.  Returns how many
+-- are still open.
+CREATE FUNCTION seckill.tend_moves()
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    m seckill.moves;
+    connection text;
+    patience interval := current_setting('seckill.move_timeout')::interval;
+BEGIN
+    FOR m IN SELECT * FROM seckill.moves v WHERE v.state IN ('moving', 'arriving')
+             ORDER BY v.started_at LIMIT 100
+    LOOP
+        BEGIN
+            IF m.state = 'moving' THEN
+                IF m.started_at + patience <= clock_timestamp() THEN
+                    PERFORM @extschema@.seckill_move_cancel(m.item_id, m.move_id);
+                END IF;
+            ELSIF m.changed_at + '1 s' <= clock_timestamp() THEN
+                connection := format('seckill_tend %s', m.item_id);
+                PERFORM seckill.connect(connection, m.peer);
+                PERFORM seckill.move_end(connection, m.item_id, m.move_id);
+                PERFORM seckill.disconnect(connection);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE LOG 'move % of item % waits: %', m.move_id, m.item_id, SQLERRM;
+        END;
+    END LOOP;
+    RETURN (SELECT count(*) FROM seckill.moves v WHERE v.state IN ('moving', 'arriving'));
+END
+$$;
+
+COMMENT ON FUNCTION seckill.tend_moves() IS
+'for the maintenance worker: cancel moves from here that take too long, end moves to here';
+
+--
+-- Other nodes
+--
+
+CREATE FUNCTION @extschema@.seckill_add_node(node_no integer, server text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    other record;
+    own record;
+BEGIN
+    INSERT INTO seckill.nodes VALUES (seckill_add_node.node_no, seckill_add_node.server)
+    ON CONFLICT ON CONSTRAINT nodes_pkey DO UPDATE SET server = excluded.server;
+    PERFORM seckill.connect('seckill_add_node', seckill_add_node.node_no);
+    SELECT * INTO other FROM jsonb_to_record((SELECT r::jsonb FROM seckill.remote('seckill_add_node',
+        $q$SELECT jsonb_build_object('version', extversion, 'key', seckill_key_fingerprint())
+           FROM pg_extension WHERE extname = 'seckill'$q$) r)) AS j (version text, key text);
+    PERFORM seckill.disconnect('seckill_add_node');
+    SELECT extversion AS version, @extschema@.seckill_key_fingerprint() AS key INTO own
+    FROM pg_extension WHERE extname = 'seckill';
+    IF seckill_add_node.node_no = (SELECT n.node_no FROM @extschema@.seckill_node() n) THEN
+        RAISE unique_violation USING
+            MESSAGE = format('this is node %s', seckill_add_node.node_no);
+    ELSIF other.version <> own.version THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s has version %s of seckill, this node has %s',
+                             seckill_add_node.node_no, other.version, own.version),
+            HINT = 'All nodes need the same version.';
+    ELSIF other.key IS DISTINCT FROM own.key THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s has another seckill.token_key than this node', seckill_add_node.node_no),
+            HINT = 'A token must be valid on every node: set the same key.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_add_node(integer, text) IS
+'tell this node of another one, or of its new address: a foreign server of dblink_fdw, or a connection string';
+
+--
+-- After a failover or a restore
+--
+
+-- What this node knows of moves between it and another one.
+CREATE FUNCTION @extschema@.seckill_moves_with(
+    node_no     integer,
+    OUT item_id bigint,
+    OUT move_id uuid,
+    OUT hop     integer,
+    OUT direction text,
+    OUT state   text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.item_id, m.move_id, m.hop, m.direction, m.state
+    FROM seckill.moves m WHERE m.peer = seckill_moves_with.node_no ORDER BY m.item_id, m.hop
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_moves_with(integer) IS
+'moves between this node and another one, as this node knows them';
+
+CREATE FUNCTION @extschema@.seckill_reopen()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF (SELECT n.state FROM @extschema@.seckill_node() n) = 'closed' THEN
+        PERFORM seckill.set_ranges((SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.timeline(), true);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_reopen() IS
+'sell again after the promotion of a standby that has every commit (synchronous replication), without asking the other nodes';
+
+CREATE FUNCTION @extschema@.seckill_node_restored()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM seckill.set_ranges((SELECT n.node_no FROM @extschema@.seckill_node() n), 0, true);
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_node_restored() IS
+'after a restore from a copy of the disk, which leaves the timeline as it was: close this node until seckill_rejoin()';
+
+-- Undo what the lost commits have left behind, by what another node knows: an item
+-- that has come to that node is gone from here.
+CREATE FUNCTION seckill.rejoin_with(connection text, node integer)
+RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    m record;
+    place text;
+    lost bigint[] := '{}';
+    this integer := (SELECT n.node_no FROM @extschema@.seckill_node() n);
+BEGIN
+    FOR m IN SELECT j.* FROM seckill.remote(connection,
+                 format('SELECT to_jsonb(m) FROM seckill_moves_with(%s) m', this)) r,
+             jsonb_to_record(r::jsonb) AS j (item_id bigint, move_id uuid, hop integer, direction text, state text)
+    LOOP
+        SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i WHERE i.item_id = m.item_id;
+        IF m.direction = 'in' AND m.state <> 'dropped' AND m.hop > seckill.hop(m.item_id)
+            AND place IN ('here', 'moving') AND (m.state <> 'arriving' OR place = 'here')
+        THEN
+            -- it left here, or may have left, in a commit that this node has lost
+            IF m.state = 'arriving' THEN
+                -- the copy is of a sale that goes on here: the other node drops it
+                CONTINUE;
+            END IF;
+            PERFORM @extschema@.seckill_set_place(m.item_id, place, 'gone');
+            INSERT INTO seckill.moves AS v (item_id, move_id, hop, direction, peer, state)
+            VALUES (m.item_id, m.move_id, m.hop, 'out', node, 'gone')
+            ON CONFLICT ON CONSTRAINT moves_pkey DO UPDATE SET state = 'gone', changed_at = clock_timestamp();
+        ELSIF m.direction = 'out' AND m.state = 'gone' AND m.hop > seckill.hop(m.item_id)
+            AND NOT EXISTS (SELECT FROM seckill.moves v WHERE v.item_id = m.item_id AND v.hop > m.hop)
+        THEN
+            -- it came here in a commit that this node has lost: copy it again
+            IF place IN ('here', 'moving') THEN
+                PERFORM @extschema@.seckill_set_place(m.item_id, place, 'gone');
+            END IF;
+            UPDATE seckill.moves v SET state = 'dropped', changed_at = clock_timestamp()
+            WHERE v.item_id = m.item_id AND v.state = 'here' AND v.hop < m.hop;
+            PERFORM seckill.move_in(connection, m.item_id, node, m.move_id, m.hop);
+        ELSIF m.direction = 'out' AND m.state = 'forgotten' AND m.hop > seckill.hop(m.item_id)
+            AND NOT EXISTS (SELECT FROM seckill.moves v WHERE v.item_id = m.item_id AND v.hop > m.hop)
+        THEN
+            lost := lost || m.item_id;
+        END IF;
+    END LOOP;
+    RETURN lost;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.rejoin_with(text, integer) IS
+'after a failover or a restore: follow what another node knows of moves from and to this one';
+
+CREATE PROCEDURE @extschema@.seckill_rejoin()
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    node integer;
+    lost bigint[] := '{}';
+    this record;
+BEGIN
+    SELECT n.node_no, n.state INTO this FROM @extschema@.seckill_node() n;
+    IF this.state IS DISTINCT FROM 'closed' THEN
+        RETURN;
+    END IF;
+    -- all must answer, as each may have items that this node counts, too
+    FOR node IN SELECT n.node_no FROM seckill.nodes n ORDER BY n.node_no LOOP
+        PERFORM seckill.connect('seckill_rejoin', node);
+        lost := lost OPERATOR(pg_catalog.||) seckill.rejoin_with('seckill_rejoin', node);
+        PERFORM seckill.disconnect('seckill_rejoin');
+    END LOOP;
+    PERFORM seckill.set_ranges(this.node_no, seckill.timeline(), true);
+    COMMIT;
+    IF pg_catalog.cardinality(lost) OPERATOR(pg_catalog.>) 0 THEN
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('items that had moved to this node are lost: %s', lost),
+            DETAIL = 'Their rows were deleted on the node that they came from.';
+    END IF;
+END
+$$;
+
+COMMENT ON PROCEDURE @extschema@.seckill_rejoin() IS
+'after a failover or a restore: ask all other nodes which items have come to them, or gone from them to this node, then sell again';
+
+--
+-- Audit.  Rows of one node, for a reader that compares those of all nodes.
+--
+
+CREATE FUNCTION @extschema@.seckill_node_audit(
+    item            bigint DEFAULT NULL,
+    OUT node_no     integer,
+    OUT item_id     bigint,
+    OUT place       text,
+    OUT hop         integer,
+    OUT supplied    bigint,
+    OUT stock       bigint,
+    OUT unsold      bigint,
+    OUT sold        bigint,
+    OUT difference  bigint,
+    OUT moves       jsonb)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT n.node_no, k.item_id,
+        CASE WHEN i.item_id IS NULL THEN 'forgotten' ELSE coalesce(i.place, 'here') END,
+        seckill.hop(k.item_id), a.supplied, a.stock, a.unsold, a.sold, a.difference,
+        coalesce((SELECT jsonb_agg(jsonb_build_object('move_id', m.move_id, 'hop', m.hop, 'direction', m.direction,
+                    'peer', m.peer, 'state', m.state, 'orders', m.orders, 'units', m.units, 'contents', m.contents)
+                    ORDER BY m.hop)
+                  FROM seckill.moves m WHERE m.item_id = k.item_id), '[]')
+    FROM @extschema@.seckill_node() n
+        CROSS JOIN (
+            SELECT x.item_id FROM seckill.items x WHERE item IS NULL OR x.item_id = item
+            UNION
+            SELECT m.item_id FROM seckill.moves m WHERE item IS NULL OR m.item_id = item) k
+        LEFT JOIN seckill.items i ON i.item_id = k.item_id
+        LEFT JOIN seckill_audit(item) a ON a.item_id = k.item_id
+    ORDER BY k.item_id;
+END;
+
+COMMENT ON FUNCTION @extschema@.seckill_node_audit(bigint) IS
+'seckill_audit() of this node, where each item is sold as this node knows it, and its moves; for cluster_audit() of a router';
+
+REVOKE ALL ON FUNCTION
+    @extschema@.seckill_set_place(bigint, text, text),
+    @extschema@.seckill_wake_maintenance(timestamptz),
+    @extschema@.seckill_key_fingerprint(),
+    @extschema@.seckill_node(),
+    seckill.set_range(regclass, integer, bigint, boolean),
+    seckill.timeline(),
+    seckill.set_ranges(integer, bigint, boolean),
+    @extschema@.seckill_join(integer),
+    seckill.item_tables(),
+    seckill.item_columns(),
+    seckill.item_rows(regclass, bigint),
+    seckill.item_contents(bigint),
+    seckill.delete_item_rows(bigint),
+    seckill.hop(bigint),
+    @extschema@.seckill_whereis(bigint),
+    @extschema@.seckill_move_out(bigint, integer, uuid),
+    @extschema@.seckill_move_release(bigint, uuid, bigint, bigint, text),
+    @extschema@.seckill_move_cancel(bigint, uuid),
+    @extschema@.seckill_move_state(bigint, uuid),
+    seckill.connect(text, integer),
+    seckill.disconnect(text),
+    seckill.remote(text, text),
+    seckill.remote_run(text, text),
+    seckill.remote_open(text, text),
+    seckill.move_in(text, bigint, integer, uuid, integer),
+    seckill.move_end(text, bigint, uuid),
+    seckill.try_step(text),
+    @extschema@.seckill_move_forget(bigint),
+    seckill.tend_moves(),
+    @extschema@.seckill_add_node(integer, text),
+    @extschema@.seckill_moves_with(integer),
+    @extschema@.seckill_reopen(),
+    @extschema@.seckill_node_restored(),
+    seckill.rejoin_with(text, integer),
+    @extschema@.seckill_node_audit(bigint)
+FROM PUBLIC;
+REVOKE ALL ON PROCEDURE @extschema@.seckill_move(bigint, integer), @extschema@.seckill_rejoin() FROM PUBLIC;

@@ -1,0 +1,45 @@
+/*
+ * open_moves.c
+ *		Moves of items between nodes, of the extension seckill_cluster.
+ *
+ * The steps of a move are functions of that extension, as they are statements
+ * on two servers.  This one is its part in the maintenance worker.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "utils/lsyscache.h"
+
+#include "table/items.h"
+#include "table/open_moves.h"
+#include "table/plan.h"
+
+/* Is the extension there? */
+static bool
+has_moves(void)
+{
+	Oid			schema = get_namespace_oid("seckill", true);
+
+	return OidIsValid(schema) &&
+		OidIsValid(get_relname_relid("moves", schema));
+}
+
+/*
+ * End the moves whose driver is gone.  May connect to other nodes.  Returns
+ * how many have not ended.
+ */
+int
+seckill_moves_tend(void)
+{
+	int64		item_id;
+	int			open;
+
+	if (seckill_items_elsewhere(&item_id, 1) == 0 || !has_moves())
+		return 0;
+	if (SPI_execute("SELECT seckill.tend_moves()", false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "moves could not be looked at");
+	open = DatumGetInt32(seckill_plan_result_column(0, 1, Int32GetDatum(0)));
+	SPI_freetuptable(SPI_tuptable);
+	return open;
+}
