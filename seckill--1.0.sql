@@ -83,6 +83,36 @@ LANGUAGE C CALLED ON NULL INPUT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.seckill_check_numbers(boolean, int8multirange, int8multirange, integer) IS
 'constraint of seckill.items: true if stock and numbers of an item agree, otherwise an error';
 
+-- The bounds of settings are domains: a domain is checked when a setting is
+-- written, a CHECK of the table is parsed anew by each purchase from the row.
+CREATE DOMAIN seckill.per_user_limit AS integer
+    CHECK (VALUE OPERATOR(pg_catalog.>) 0);
+
+CREATE DOMAIN seckill.limit_window AS interval
+    CHECK (VALUE OPERATOR(pg_catalog.>) '0'
+           AND VALUE OPERATOR(pg_catalog.<=) '1 year');
+
+CREATE DOMAIN seckill.pay_within AS interval
+    CHECK (VALUE OPERATOR(pg_catalog.>) '0'
+           AND VALUE OPERATOR(pg_catalog.<=) '1 year');
+
+CREATE DOMAIN seckill.user_rate AS real
+    CHECK (VALUE OPERATOR(pg_catalog.>=) 0
+           AND VALUE OPERATOR(pg_catalog.<) 'Infinity');
+
+CREATE DOMAIN seckill.user_burst AS integer
+    CHECK (VALUE OPERATOR(pg_catalog.>) 0);
+
+CREATE DOMAIN seckill.max_waiters AS integer
+    CHECK (VALUE OPERATOR(pg_catalog.>=) 0);
+
+COMMENT ON DOMAIN seckill.per_user_limit IS 'for the column of seckill.items: a positive number';
+COMMENT ON DOMAIN seckill.limit_window IS 'for the column of seckill.items: a positive interval of at most a year';
+COMMENT ON DOMAIN seckill.pay_within IS 'for the column of seckill.items: a positive interval of at most a year';
+COMMENT ON DOMAIN seckill.user_rate IS 'for the column of seckill.items: a number from 0 on, not infinite';
+COMMENT ON DOMAIN seckill.user_burst IS 'for the column of seckill.items: a positive number';
+COMMENT ON DOMAIN seckill.max_waiters IS 'for the column of seckill.items: a number from 0 on';
+
 -- Every purchase from the row updates it.  The fillfactor leaves room for HOT
 -- updates, and no column that a purchase changes is indexed.
 CREATE TABLE seckill.items (
@@ -95,16 +125,13 @@ CREATE TABLE seckill.items (
     supplied    bigint      NOT NULL,
     starts_at   timestamptz,
     ends_at     timestamptz,
-    per_user_limit integer  CHECK (per_user_limit OPERATOR(pg_catalog.>) 0),
-    limit_window interval   CHECK (limit_window OPERATOR(pg_catalog.>) '0'
-                                   AND limit_window OPERATOR(pg_catalog.<=) '1 year'),
+    per_user_limit seckill.per_user_limit,
+    limit_window seckill.limit_window,
     require_token boolean   NOT NULL DEFAULT false,
-    pay_within  interval    CHECK (pay_within OPERATOR(pg_catalog.>) '0'
-                                   AND pay_within OPERATOR(pg_catalog.<=) '1 year'),
-    user_rate   real        CHECK (user_rate OPERATOR(pg_catalog.>=) 0
-                                   AND user_rate OPERATOR(pg_catalog.<) 'Infinity'),
-    user_burst  integer     CHECK (user_burst OPERATOR(pg_catalog.>) 0),
-    max_waiters integer     CHECK (max_waiters OPERATOR(pg_catalog.>=) 0),
+    pay_within  seckill.pay_within,
+    user_rate   seckill.user_rate,
+    user_burst  seckill.user_burst,
+    max_waiters seckill.max_waiters,
     seal        bigint,
     numbered    boolean     NOT NULL DEFAULT false,
     numbers     int8multirange,

@@ -148,9 +148,9 @@ foreach my $row (
 my @relations;
 foreach my $row (
 	rows("SELECT c.relname, string_agg(concat(a.attname, ' ', replace(
-			format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz')),
-			', ' ORDER BY a.attnum)
-		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+			format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), a.atttypmod),
+			'timestamp with time zone', 'timestamptz')), ', ' ORDER BY a.attnum)
+		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
 		WHERE " . is_member('c.oid', 'pg_class') . "
 		AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
 		GROUP BY 1"))

@@ -180,7 +180,8 @@ has_column(Oid table, AttrNumber number, const Column *column)
 	att = (Form_pg_attribute) GETSTRUCT(tuple);
 	has = !att->attisdropped &&
 		strcmp(NameStr(att->attname), column->name) == 0 &&
-		(!OidIsValid(column->type) || att->atttypid == column->type);
+		(!OidIsValid(column->type) ||
+		 getBaseType(att->atttypid) == column->type);
 	ReleaseSysCache(tuple);
 	return has;
 }
