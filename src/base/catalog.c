@@ -339,6 +339,9 @@ read_catalog(void)
 	fresh.orders_owner = table_owner(fresh.orders);
 	fresh.releases_owner = table_owner(fresh.releases);
 	fresh.seats_owner = table_owner(fresh.seats);
+	fresh.units_owner = table_owner(fresh.units);
+	fresh.prizes_owner = table_owner(fresh.prizes);
+	fresh.commitments_owner = table_owner(fresh.commitments);
 	fresh.mode_type = get_atttype(fresh.orders,
 								  get_attnum(fresh.orders, "mode"));
 	look_up_values(fresh.mode_type, mode_names, SECKILL_MODES, fresh.mode);

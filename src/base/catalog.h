@@ -33,6 +33,9 @@ typedef struct SeckillCatalog
 	Oid			orders_owner;	/* of seckill.orders; its triggers run as it */
 	Oid			releases_owner; /* of seckill.releases */
 	Oid			seats_owner;	/* of seckill.seats, likewise */
+	Oid			units_owner;	/* of seckill.units */
+	Oid			prizes_owner;	/* of seckill.prizes */
+	Oid			commitments_owner;	/* of seckill.commitments */
 	Oid			mode_type;		/* seckill_mode */
 	Oid			mode[SECKILL_MODES];	/* its values */
 	Oid			outcome[SECKILL_OUTCOMES];	/* values of seckill_outcome */

@@ -45,7 +45,8 @@ seckill_prizes_lock(int64 item_id, const int32 *numbers, int n,
 		values[i] = Int32GetDatum(numbers[i]);
 	args[0] = Int64GetDatum(item_id);
 	args[1] = seckill_plan_int4_array(values, n);
-	found = (int) seckill_plan_run(&prizes_plan, args);
+	found = (int) seckill_plan_run_as(&prizes_plan, args,
+									  seckill_catalog()->prizes_owner);
 	for (int i = 0; i < found; i++)
 	{
 		prizes[i].prize = DatumGetInt32(seckill_plan_result_column(i, 1, Int32GetDatum(0)));
@@ -71,7 +72,7 @@ bool
 seckill_prizes_any(void)
 {
 	return seckill_plan_run_latest(&any_prize_plan, NULL,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->prizes_owner) > 0;
 }
 
 
@@ -96,7 +97,8 @@ seckill_commitments_insert(int64 item_id, int32 first, int32 last,
 		Int32GetDatum(last), PointerGetDatum(commitment),
 	PointerGetDatum(seed)};
 
-	if (seckill_plan_run(&insert_plan, args) != 1)
+	if (seckill_plan_run_as(&insert_plan, args,
+							seckill_catalog()->commitments_owner) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("commitment of item " INT64_FORMAT " was not inserted",
@@ -117,7 +119,7 @@ seckill_commitments_read(int64 item_id, Commitment **commitments)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 	int			n = (int) seckill_plan_run_latest(&read_plan, args,
-												  seckill_catalog()->owner);
+												  seckill_catalog()->commitments_owner);
 
 	*commitments = palloc(Max(n, 1) * sizeof(Commitment));
 	for (int i = 0; i < n; i++)
@@ -146,7 +148,8 @@ seckill_commitments_reveal(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	(void) seckill_plan_run(&reveal_plan, args);
+	(void) seckill_plan_run_as(&reveal_plan, args,
+							   seckill_catalog()->commitments_owner);
 }
 
 static SqlPlan exist_plan = {
@@ -162,7 +165,7 @@ seckill_commitments_exist(int64 item_id)
 	Datum		args[] = {Int64GetDatum(item_id)};
 
 	return seckill_plan_run_latest(&exist_plan, args,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->commitments_owner) > 0;
 }
 
 static SqlPlan revealed_plan = {
@@ -179,7 +182,7 @@ seckill_commitments_revealed(int64 item_id)
 	Datum		args[] = {Int64GetDatum(item_id)};
 
 	return seckill_plan_run_latest(&revealed_plan, args,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->commitments_owner) > 0;
 }
 
 /* Raise an error if a seed of the item is revealed. */
@@ -204,7 +207,7 @@ bool
 seckill_commitments_any(void)
 {
 	return seckill_plan_run_latest(&any_plan, NULL,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->commitments_owner) > 0;
 }
 
 static SqlPlan delete_plan = {
@@ -219,6 +222,8 @@ seckill_commitments_delete(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	(void) seckill_plan_run(&delete_plan, args);
-	(void) seckill_plan_run(&delete_prizes_plan, args);
+	(void) seckill_plan_run_as(&delete_plan, args,
+							   seckill_catalog()->commitments_owner);
+	(void) seckill_plan_run_as(&delete_prizes_plan, args,
+							   seckill_catalog()->prizes_owner);
 }

@@ -316,6 +316,19 @@ seckill_plan_run(SqlPlan *plan, Datum *args)
 	return processed;
 }
 
+/* The same, as the owner of a table other than seckill.items. */
+uint64
+seckill_plan_run_as(SqlPlan *plan, Datum *args, Oid owner)
+{
+	TableCaller caller;
+	uint64		processed;
+
+	seckill_table_switch_user(owner, &caller);
+	processed = seckill_plan_run(plan, args);
+	seckill_table_restore_user(&caller);
+	return processed;
+}
+
 /*
  * Run a SELECT, as the owner of its table, under the latest snapshot: it sees
  * the latest committed rows and our own.  Locks both tables before it takes

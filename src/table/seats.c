@@ -14,6 +14,7 @@
 
 #include "base/catalog.h"
 #include "base/fault.h"
+#include "table/orders.h"
 #include "table/plan.h"
 #include "table/seats.h"
 
@@ -266,18 +267,30 @@ seckill_seats_any(void)
 								   seckill_catalog()->seats_owner) > 0;
 }
 
-static SqlPlan any_sold_plan = {
-	.sql = "SELECT 1 FROM seckill.items i WHERE i.legs IS NOT NULL"
-	" AND EXISTS (SELECT FROM seckill.orders q"
-	" WHERE q.item_id" EQ "i.item_id) LIMIT 1"
+static SqlPlan items_plan = {
+	.sql = "SELECT item_id FROM seckill.items WHERE legs IS NOT NULL"
 };
 
-/* Has any item with seats an order? */
+/*
+ * Has any item with seats an order?  Items and orders may have different
+ * owners, so no statement joins them.
+ */
 bool
 seckill_seats_any_sold(void)
 {
-	return seckill_plan_run_latest(&any_sold_plan, NULL,
-								   seckill_catalog()->owner) > 0;
+	uint64		n = seckill_plan_run_latest(&items_plan, NULL,
+											seckill_catalog()->owner);
+	int64	   *items = palloc_extended(Max(n, 1) * sizeof(int64),
+										MCXT_ALLOC_HUGE);
+	bool		sold = false;
+
+	for (uint64 i = 0; i < n; i++)
+		items[i] = DatumGetInt64(seckill_plan_result_column(i, 1, Int64GetDatum(0)));
+	SPI_freetuptable(SPI_tuptable);
+	for (uint64 i = 0; i < n && !sold; i++)
+		sold = seckill_orders_exist(items[i]);
+	pfree(items);
+	return sold;
 }
 
 static SqlPlan describe_plan = {

@@ -70,7 +70,8 @@ insert_chunk(int64 item_id, const int32 *units, const UnitValue *values, int n)
 	args[4] = seckill_plan_array_with_nulls(columns[3], nulls[3], n, INT8OID,
 											sizeof(int64), FLOAT8PASSBYVAL,
 											TYPALIGN_DOUBLE);
-	return seckill_plan_run(&insert_plan, args);
+	return seckill_plan_run_as(&insert_plan, args,
+							   seckill_catalog()->units_owner);
 }
 
 /*
@@ -116,7 +117,8 @@ seckill_units_delete(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	(void) seckill_plan_run(&delete_plan, args);
+	(void) seckill_plan_run_as(&delete_plan, args,
+							   seckill_catalog()->units_owner);
 }
 
 
@@ -133,7 +135,7 @@ bool
 seckill_units_any(void)
 {
 	return seckill_plan_run_latest(&any_unit_plan, NULL,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->units_owner) > 0;
 }
 
 static SqlPlan from_plan = {
@@ -150,7 +152,7 @@ seckill_units_any_from(int64 item_id, int32 first)
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(first)};
 
 	return seckill_plan_run_latest(&from_plan, args,
-								   seckill_catalog()->owner) > 0;
+								   seckill_catalog()->units_owner) > 0;
 }
 
 static SqlPlan find_plan = {
@@ -167,7 +169,7 @@ seckill_units_find(int64 item_id, const text *code)
 	Datum		args[] = {Int64GetDatum(item_id), PointerGetDatum(code)};
 	int32		unit = 0;
 
-	if (seckill_plan_run_latest(&find_plan, args, seckill_catalog()->owner) > 0)
+	if (seckill_plan_run_latest(&find_plan, args, seckill_catalog()->units_owner) > 0)
 		unit = DatumGetInt32(seckill_plan_result_column(0, 1, Int32GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return unit;
@@ -196,7 +198,7 @@ seckill_units_known_codes(int64 item_id, Datum *codes, bool *nulls, int n,
 												Min(n - i, CHUNK), TEXTOID, -1,
 												false, TYPALIGN_INT);
 		found = seckill_plan_run_latest(&known_plan, args,
-										seckill_catalog()->owner);
+										seckill_catalog()->units_owner);
 		for (uint64 j = 0; j < found; j++)
 			known[i + DatumGetInt64(seckill_plan_result_column(j, 1, Int64GetDatum(1))) - 1] = true;
 		SPI_freetuptable(SPI_tuptable);
@@ -222,7 +224,7 @@ seckill_units_sum(int64 item_id, const NumberSet *numbers)
 	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(numbers)};
 	int64		sum;
 
-	(void) seckill_plan_run_latest(&sum_plan, args, seckill_catalog()->owner);
+	(void) seckill_plan_run_latest(&sum_plan, args, seckill_catalog()->units_owner);
 	sum = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return sum;
@@ -244,7 +246,7 @@ seckill_units_count(int64 item_id, int32 first, int32 last)
 	Int32GetDatum(last)};
 	int64		count;
 
-	(void) seckill_plan_run_latest(&count_plan, args, seckill_catalog()->owner);
+	(void) seckill_plan_run_latest(&count_plan, args, seckill_catalog()->units_owner);
 	count = DatumGetInt64(seckill_plan_result_column(0, 1, Int64GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
 	return (int32) count;
@@ -269,7 +271,7 @@ seckill_units_read(int64 item_id, int32 first, int32 last, UnitPrize *units,
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(first),
 	Int32GetDatum(last), Int64GetDatum(max)};
 	int			n = (int) seckill_plan_run_latest(&read_plan, args,
-												  seckill_catalog()->owner);
+												  seckill_catalog()->units_owner);
 
 	for (int i = 0; i < n; i++)
 	{
