@@ -45,11 +45,55 @@ cache_adjust(Entry *entry, int64 lease_id, int32 avail, int32 held)
 static bool
 has_ring(const Entry *entry, int64 lease_id, int32 n)
 {
+	bool		added = n > 0 &&
+		(entry->c.lease_id == lease_id || mutation == ADJUST_DEAD_LEASE);
+
 	if (n > NUMBERS_RING)
 		broken("more numbers are added to a ring than it has slots",
 			   entry->item);
-	return n > 0 &&
-		(entry->c.lease_id == lease_id || mutation == ADJUST_DEAD_LEASE);
+	if (added && !entry->has_ring)
+		broken("numbers come back, and their entry has no ring", entry->item);
+	return added;
+}
+
+/* Does a transaction show itself as a holder of units of the entry? */
+static bool
+has_holder(const Entry *entry)
+{
+	for (int i = 0; i < ntxns; i++)
+		for (int k = 0; k < txns[i].nholds; k++)
+			if (txns[i].holds[k].entry == entry && txns[i].holds[k].shown)
+				return true;
+	return false;
+}
+
+/*
+ * Give the entry a ring, unless it has one; takes one from an idle entry
+ * without holders if all are in use.  False: there is none.
+ */
+bool
+cache_add_ring(Entry *entry)
+{
+	int			used = 0;
+
+	if (entry->has_ring)
+		return true;
+	for (int i = 0; i < nentries; i++)
+		used += entries[i].has_ring;
+	for (int i = 0; i < nentries && used == nrings; i++)
+	{
+		Entry	   *owner = &entries[i];
+
+		if (owner->has_ring && counters_idle(&owner->c) &&
+			(!has_holder(owner) || mutation == RING_FROM_HOLDER))
+		{
+			owner->has_ring = false;
+			used--;
+		}
+	}
+	entry->has_ring = used < nrings;
+	entry->ring.head = below(NUMBERS_RING);
+	return entry->has_ring;
 }
 
 /* Put numbers that were taken back at the head of the ring. */
@@ -134,7 +178,7 @@ cache_evict(Entry *entry)
 		if (txns[i].pin == entry && mutation != EVICT_PINNED)
 			return;
 	if (is_idle(entry))
-		entry->live = false;
+		entry->live = entry->has_ring = false;
 }
 
 /* Find and pin the entry of an item; NULL if there is none. */
@@ -169,7 +213,7 @@ entry_enter(Txn *t, int item)
 		entry->c.lease_id = mutation == LEASE_ID_AGAIN ? 1000 :
 			(last_lease_id += 1000);
 		entry->c.generation++;
-		entry->ring.head = below(NUMBERS_RING);
+		entry->has_ring = false;
 		t->pin = entry;
 		break;
 	}

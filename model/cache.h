@@ -15,6 +15,7 @@ extern void cache_return_numbers(Entry *entry, int64 lease_id,
 								 const int32 *numbers, int32 n);
 extern void cache_add_numbers(Entry *entry, int64 lease_id,
 							  const int32 *numbers, int32 n);
+extern bool cache_add_ring(Entry *entry);
 extern void cache_renew_lease(Entry *entry, int64 lease_id);
 extern bool cache_close_lease(Entry *entry);
 extern UnitsVerdict cache_judge(Entry *entry, uint64 generation,

@@ -136,6 +136,8 @@ take_numbers(Txn *t, Entry *entry, int32 units, Taken *taken)
 
 	if (!entry->numbered)
 		return;
+	if (!entry->has_ring)
+		broken("units are sold without their numbers", entry->item);
 	ring_take(&entry->ring, numbers, units);
 	for (int32 i = 0; i < units; i++)
 	{

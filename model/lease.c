@@ -96,8 +96,8 @@ lease_move_to_cache(Txn *t, int item, ItemRow *row, int32 units)
 }
 
 /*
- * Limit units to those that can be leased: the row must have them, and the
- * ring must have room for their numbers.
+ * Limit units to those that can be leased: the row must have them, and a ring
+ * must have room for their numbers.
  */
 int32
 lease_size(const Txn *t, const ItemRow *row, int32 units)
@@ -106,6 +106,8 @@ lease_size(const Txn *t, const ItemRow *row, int32 units)
 
 	if (units > row->stock)
 		units = row->stock;
+	if (row->numbered && !cache_add_ring(t->pin))
+		return 0;
 	if (row->numbered && units > room && mutation != REFILL_BEYOND_RING)
 		units = room;
 	return units;

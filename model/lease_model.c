@@ -103,6 +103,7 @@ static const char *const mutations[MUTATIONS] = {
 	"a list waits for units with other units of the item on hold",
 	"a list is told what is left without proof",
 	"calls for several items serve them in any order",
+	"a ring is taken from an entry that a holder can get units back for",
 };
 
 static uint64 max_steps = 1000000;
@@ -120,6 +121,7 @@ begin_round(void)
 	memset(entries, 0, sizeof(entries));
 	forget_tables();
 	nentries = 1 + below(ITEMS);
+	nrings = 1 + below(ITEMS);
 	nxids = 1;
 	for (int i = 0; i < ITEMS; i++)
 	{

@@ -111,6 +111,7 @@ typedef enum Mutation
 	LIST_WAITS,
 	LIST_WITHOUT_PROOF,
 	ITEMS_UNSORTED,
+	RING_FROM_HOLDER,
 	MUTATIONS
 } Mutation;
 
@@ -148,6 +149,7 @@ typedef struct Entry
 	bool		refilling;
 	LeaseCounters c;
 	bool		numbered;		/* do the units of the lease have numbers? */
+	bool		has_ring;		/* there are fewer rings than entries */
 	NumberRing	ring;
 } Entry;
 

@@ -29,6 +29,7 @@ Lock		table_lock;			/* exclusive */
 /* shared memory */
 Entry		entries[ITEMS];
 int			nentries;
+int			nrings;				/* entries that can have a ring at a time */
 
 /* transactions */
 Txn			txns[MAX_TXNS];

@@ -24,6 +24,7 @@ extern Lock order_locks[ORDERS];
 extern Lock table_lock;
 extern Entry entries[ITEMS];
 extern int	nentries;
+extern int	nrings;
 extern Txn	txns[MAX_TXNS];
 extern Xid	xids[XIDS];
 extern int	nxids;
