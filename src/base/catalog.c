@@ -334,6 +334,7 @@ read_catalog(void)
 	fresh.order_ids = relation_oid("orders_order_id_seq");
 	read_node(&fresh);
 	fresh.units_key = relation_oid("units_pkey");
+	fresh.units_code = relation_oid("units_code_key");
 	fresh.seats_key = relation_oid("seats_pkey");
 	fresh.owner = table_owner(fresh.items);
 	fresh.orders_owner = table_owner(fresh.orders);

@@ -27,6 +27,7 @@ typedef struct SeckillCatalog
 	TimeLineID	node_timeline;	/* on which it joined */
 	Oid			units;			/* seckill.units */
 	Oid			units_key;		/* its primary key */
+	Oid			units_code;		/* its index by code */
 	Oid			seats;			/* seckill.seats */
 	Oid			seats_key;		/* its primary key */
 	Oid			owner;			/* of seckill.items; statements run as it */

@@ -24,7 +24,7 @@
 #include "table/coupons.h"
 #include "table/item_row.h"
 #include "table/orders.h"
-#include "table/units.h"
+#include "table/unit_scan.h"
 
 /*
  * Count a try against the rate of the user; false if it exceeds the rate.  A
@@ -71,7 +71,7 @@ seckill_coupon_try(int64 item_id, const text *code, int64 user_id,
 	read_rules(item_id, &rules);
 	if (!keeps_rate(item_id, user_id, &rules))
 		return REDEEM_RATE_LIMITED;
-	unit = seckill_units_find(item_id, code);
+	unit = seckill_unit_scan_find(item_id, code);
 	if (!seckill_coupon_lock_told(item_id, unit, user_id, rules.tells_pending,
 								  &coupon))
 		return REDEEM_UNKNOWN;

@@ -92,24 +92,6 @@ mark_repeated(const UnitValue *values, int n, bool *skipped)
 	pfree(places);
 }
 
-/* Mark those of n values whose code the item has already. */
-static void
-mark_known(int64 item_id, const UnitValue *values, int n, bool *skipped)
-{
-	Datum	   *codes = palloc_extended(Max(n, 1) * sizeof(Datum),
-										MCXT_ALLOC_HUGE);
-	bool	   *nulls = palloc_extended(Max(n, 1), MCXT_ALLOC_HUGE);
-
-	for (int i = 0; i < n; i++)
-	{
-		codes[i] = PointerGetDatum(values[i].code);
-		nulls[i] = values[i].code == NULL;
-	}
-	seckill_units_known_codes(item_id, codes, nulls, n, skipped);
-	pfree(codes);
-	pfree(nulls);
-}
-
 static bool
 is_blank(const UnitValue *value)
 {
@@ -210,7 +192,7 @@ seckill_values_add(int64 item_id, const UnitValue *values, int n,
 	int			added = n;
 
 	seckill_item_lock_numbered(&p, item_id, &row);
-	mark_known(item_id, values, n, skipped);
+	seckill_unit_scan_known(item_id, values, n, skipped);
 	mark_repeated(values, n, skipped);
 	for (int i = 0; i < n; i++)
 		added -= skipped[i];
@@ -253,7 +235,7 @@ seckill_values_close(int64 item_id, int64 *amount)
 	left = seckill_item_withdraw_all(&p, &row);
 	seckill_numbers_merge(left, seckill_releases_cancel(item_id, row.off_sale));
 	SECKILL_FAULT("releases cancelled");
-	*amount = seckill_units_sum(item_id, left);
+	*amount = seckill_unit_scan_sum(item_id, left);
 	seckill_cache_unpin(p.entry);
 	return seckill_numbers_count(left);
 }

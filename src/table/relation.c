@@ -128,6 +128,13 @@ seckill_relation_lock_seats(void)
 	LockRelationOid(seckill_catalog()->seats, RowExclusiveLock);
 }
 
+/* Open the index of seckill.units by code for reading. */
+Relation
+seckill_relation_open_units_code(void)
+{
+	return index_open(seckill_catalog()->units_code, AccessShareLock);
+}
+
 /* Lock both tables for reading until the end of the transaction. */
 void
 seckill_relation_lock_to_read(void)

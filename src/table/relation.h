@@ -15,6 +15,7 @@ extern Relation seckill_relation_open_orders_index(bool by_request);
 extern Relation seckill_relation_open_orders_unit(void);
 extern Relation seckill_relation_open_units(void);
 extern Relation seckill_relation_open_units_key(void);
+extern Relation seckill_relation_open_units_code(void);
 extern Relation seckill_relation_open_seats(void);
 extern Relation seckill_relation_open_seats_key(void);
 extern void seckill_relation_lock_seats(void);

@@ -12,6 +12,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "common/int.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
@@ -123,4 +124,89 @@ seckill_unit_scan_values(int64 item_id, const int32 *units, int n,
 			read_value(s.slot, &values[i]);
 	}
 	end_scan(&s);
+}
+
+/* Look for a code of the item; leaves the scan at its unit if there is one. */
+static bool
+find_code(TableScan *s, int64 item_id, Datum code)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(item_id));
+	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid,
+						   s->index->rd_indcollation[1], F_TEXTEQ, code);
+	index_rescan(s->scan, keys, 2, NULL, 0);
+	return next_row(s);
+}
+
+/* The number of the unit of the item that has a code; 0 if there is none. */
+int32
+seckill_unit_scan_find(int64 item_id, const text *code)
+{
+	TableScan	s;
+	Relation	table = seckill_relation_open_units();
+	bool		isnull;
+	int32		unit = 0;
+
+	begin_scan(&s, table, seckill_relation_open_units_code(), 2);
+	if (find_code(&s, item_id, PointerGetDatum(code)))
+		unit = DatumGetInt32(slot_getattr(s.slot, UNIT_UNIT, &isnull));
+	end_scan(&s);
+	return unit;
+}
+
+/* Set known[i] for each of n values whose code the item has already. */
+void
+seckill_unit_scan_known(int64 item_id, const UnitValue *values, int n,
+						bool *known)
+{
+	TableScan	s;
+	Relation	table = seckill_relation_open_units();
+
+	begin_scan(&s, table, seckill_relation_open_units_code(), 2);
+	for (int i = 0; i < n; i++)
+		known[i] = values[i].code != NULL &&
+			find_code(&s, item_id, PointerGetDatum(values[i].code));
+	end_scan(&s);
+}
+
+/* Add the amount in the slot to a sum; raises an error if it is too large. */
+static void
+add_amount(TupleTableSlot *slot, int64 *sum)
+{
+	bool		isnull;
+	int64		amount = DatumGetInt64(slot_getattr(slot, UNIT_AMOUNT, &isnull));
+
+	if (!isnull && pg_add_s64_overflow(*sum, amount, sum))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("sum of amounts is out of range")));
+}
+
+/* The sum of the amounts of a set of numbers; those without one count as 0. */
+int64
+seckill_unit_scan_sum(int64 item_id, const NumberSet *numbers)
+{
+	TableScan	s;
+	Relation	table = seckill_relation_open_units();
+	int64		sum = 0;
+
+	begin_scan(&s, table, seckill_relation_open_units_key(), 3);
+	for (int i = 0; i < numbers->n; i++)
+	{
+		ScanKeyData keys[3];
+
+		ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(item_id));
+		ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT4GE,
+					Int32GetDatum(numbers->ranges[i].first));
+		ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT4LE,
+					Int32GetDatum(numbers->ranges[i].last));
+		index_rescan(s.scan, keys, 3, NULL, 0);
+		while (next_row(&s))
+			add_amount(s.slot, &sum);
+	}
+	end_scan(&s);
+	return sum;
 }
