@@ -33,7 +33,7 @@ init(void)
 	ConditionVariableInit(moved);
 }
 
-const SeckillShmem seckill_moves_shmem = {NULL, request, init};
+const SeckillShmem seckill_moves_shmem = {.request = request, .init = init};
 
 /*
  * An item is sold in another place from now on: wake the waiters.  For the
