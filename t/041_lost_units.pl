@@ -99,6 +99,51 @@ foreach my $bug (@bugs)
 	}
 }
 
+# the same with units that have numbers: those that are left are settled by the
+# numbers of orders
+foreach my $bug (@bugs)
+{
+	foreach my $end ('COMMIT', 'ROLLBACK')
+	{
+		my $name = "numbers, $bug, $end";
+		my $left = $end eq 'COMMIT' ? 8 : 12;
+		my $claims = sub { "SELECT count(DISTINCT unit) FROM seckill_claim_many($item, array_fill(2::bigint, ARRAY[$_[1]]), '$_[0]')" };
+		my $lose = sub {
+			$item++;
+			$node->safe_psql('postgres', <<"EOC");
+INSERT INTO seckill.items (item_id, stock, numbered) VALUES ($item, 12, true);
+SELECT seckill_prewarm($item, 10);
+SELECT fault_arm(pg_backend_pid()::text, '$bug', 0, 'skip');
+BEGIN;
+SELECT seckill_claim_many($item, '{1,1,1,1}', 'cache');
+$end;
+SELECT fault_arm('', '', 0, 'none');
+EOC
+		};
+
+		foreach my $mode (qw(optimistic retry pessimistic advisory cache auto))
+		{
+			$lose->();
+			is(call($claims->($mode, $left + 1)), $left, "$name: $mode sells the numbers left");
+		}
+		$lose->();
+		is(call("SELECT outcome FROM seckill_claim($item, 2, 'queue')"), 'sold', "$name: the queue") foreach 1 .. $left;
+		is(call("SELECT outcome FROM seckill_claim($item, 2, 'queue')"), 'sold_out', "$name: the queue sells no more");
+		$lose->();
+		is(call("SELECT seckill_recall($item)"), $left - 2, "$name: recall");
+		$lose->();
+		is(call("SELECT seckill_restock($item, -$left - 1)"), 'SK004', "$name: no more is taken off sale than there is");
+		is(call("SELECT seckill_restock($item, -$left)"), 0, "$name: the numbers left are taken off sale");
+		$lose->();
+		is(call("SELECT seckill_set_available($item, 5)"), 5 - $left, "$name: so many left");
+		is(call($claims->('cache', 6)), 5, "$name: and no more");
+		is($node->safe_psql('postgres', <<'EOC'), '', "$name: each number is in one place");
+SELECT * FROM seckill_audit() WHERE missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(foreign_numbers)
+EOC
+		check($name);
+	}
+}
+
 # a list in mode cache finds the lost units
 lose_units('units given back', 'ROLLBACK');
 is(call("SELECT count(*) FILTER (WHERE outcome = 'sold') FROM seckill_buy_many($item, array_fill(5::bigint, ARRAY[13]), 'cache')"),
