@@ -4,6 +4,7 @@
 #
 #   SHOP_CHECKS   the parts to run: unit api chain browser load
 #   SHOP_BENCH    1: measure as well, for the figures of shop/README.md
+#   OPTIONAL      1: if its packages cannot be had, print this and succeed
 #   LOGS          folder to keep logs and screenshots in
 #   PG_CONFIG     the PostgreSQL
 
@@ -51,8 +52,16 @@ check() {
 }
 
 # shellcheck disable=SC2046
-install_shop_packages $(test_packages)
-install_modules
+install_all() {
+    install_shop_packages $(test_packages)
+    install_modules
+}
+
+if ! (install_all); then
+    [ -n "${OPTIONAL:-}" ] || die 'the packages of the shop cannot be had here'
+    say 'shop-test: skipped, as its packages cannot be had here'
+    exit
+fi
 build_and_install
 trap 'exit 130' INT TERM HUP
 [ -n "${SHOP_PORT:-}" ] || choose_port
