@@ -5,10 +5,9 @@ import { after, before, test } from 'node:test';
 import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 import fs from 'node:fs';
-import pg from 'pg';
 import { makeOpenapi } from '../service/openapi.js';
 import {
-  Client, answers, audit, client, end, makeHall, makeItem, makeUnits, orders, pause, send, soon, sql, start, stop, ready, until,
+  Client, answers, audit, client, end, lock, makeHall, makeItem, makeUnits, orders, pause, send, soon, sql, start, stop, ready, until,
   webhook,
 } from './shop.js';
 
@@ -442,15 +441,7 @@ test('tickets that wait are told by a notification', async () => {
   assert.deepEqual(statuses(decided), [...Array(3).fill(201), ...Array(7).fill(409)]);
 });
 
-// Lock the item's row; returns the function that ends that.
-async function makeLock(item) {
-  const locker = new pg.Client({ host: process.env.PGHOST, port: 5432, user: 'postgres', database: 'shop' });
-
-  await locker.connect();
-  await locker.query('BEGIN');
-  await locker.query('SELECT FROM seckill.items WHERE item_id = $1 FOR UPDATE', [item]);
-  return () => locker.end();
-}
+const makeLock = (item) => lock('SELECT FROM seckill.items WHERE item_id = $1 FOR UPDATE', [item]);
 
 test('a ticket survives a restart of both instances', async () => {
   const item = await makeItem();

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import {
-  Client, audit, client, end, health, makeItem, orders, pause, port, ready, run, send, sql, start,
+  Client, audit, client, end, health, makeItem, lock, orders, pause, port, ready, run, send, sql, start,
   statements, stop, until,
 } from './shop.js';
 
@@ -288,7 +288,16 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
     const buyers = await crowd(item);
 
     for (const instance of ['service1', 'service2']) {
-      await stop(instance, signal);
+      // with purchases on their way, which cannot end yet
+      const unlock = await lock('LOCK TABLE seckill.orders IN SHARE MODE');
+
+      await pause(600);
+
+      const stopped = stop(instance, signal);
+
+      await pause(100);
+      await unlock();
+      await stopped;
       await pause(500);
       await start(instance);
       await ready();

@@ -106,6 +106,16 @@ export async function orders(item) {
   return sql('SELECT * FROM seckill.orders WHERE item_id = $1 ORDER BY order_id', [item]);
 }
 
+// Lock something in a transaction; returns the function that ends it.
+export async function lock(statement, values) {
+  const locker = new pg.Client({ host: process.env.PGHOST, port: 5432, user: 'postgres', database: 'shop' });
+
+  await locker.connect();
+  await locker.query('BEGIN');
+  await locker.query(statement, values);
+  return () => locker.end();
+}
+
 //
 // Clients
 //
