@@ -2,7 +2,7 @@
 // draw().  The page knows what it was told last; whether the sale has begun, and
 // who gets a unit, is the database's to say.
 
-import { $, announce, call, clock, keepTime, money, say, texts } from './api.js';
+import { $, announce, call, clock, keepTime, money, say, sleep, texts } from './api.js';
 import { format } from './clock.js';
 import { Feed } from './feed.js';
 import { Pass } from './pass.js';
@@ -340,10 +340,20 @@ const feed = new Feed(item, (told) => {
   draw();
 });
 
+// Only a clear no is a reason to log in again, as somebody new.
+async function whoIsIt() {
+  for (;;) {
+    const { status, body, after } = await call('GET', '/api/session');
+
+    if (status === 200)
+      return enter(body);
+    if (status === 401) {
+      session = undefined;
+      return draw();
+    }
+    await sleep(after);
+  }
+}
+
 keepTime().then(draw);
-call('GET', '/api/session').then(({ status, body }) => {
-  if (status === 200)
-    return enter(body);
-  session = undefined;
-  draw();
-});
+whoIsIt();

@@ -200,6 +200,7 @@ export default async function routes(app, { items }) {
   });
 
   app.get('/api/items/:item/events', {
+    exposeHeadRoute: false,
     schema: {
       summary: 'The same as server-sent events, when it changes',
       params: { $ref: 'item-params#' },

@@ -503,6 +503,25 @@ test('an item of the queue: by ticket', async () => {
   await ann.close();
 });
 
+test('who is logged in stays so, though the service is away for a moment', async () => {
+  const item = await makeSale({ starts_at: soon(600) });
+  const ann = await visit();
+  const user = () => ann.page.evaluate(() => fetch('/api/session').then((r) => r.json())).then((body) => body.user);
+  let away = 2;
+
+  await ann.open(item);
+  await ann.logIn();
+
+  const ours = await user();
+
+  await ann.page.route(/\/api\/session$/, (route) => (away-- > 0 ?
+    route.fulfill({ status: 503, contentType: 'application/json', body: '{}' }) : route.continue()));
+  await ann.page.reload();
+  await ann.view('upcoming');
+  assert.equal(await user(), ours);
+  await ann.close();
+});
+
 test('where streams do not get through, the page polls', async () => {
   const item = await makeSale({ stock: 1 });
   const ann = await visit();

@@ -189,6 +189,22 @@ test('session over its rate is 429, 200 others of the same address are not', asy
     [201]);
 });
 
+test('a session is counted under both names of its cookie, no session by address', async () => {
+  const item = await makeItem();
+  const refused = async (cookie) => {
+    const one = new Client();
+
+    one.cookie = cookie;
+    return (await Promise.all(Array.from({ length: 12 }, () => one.buy(item))))
+      .filter(({ status }) => status === 429).length;
+  };
+
+  assert.ok(await refused('a=b; session=forged') >= 6);
+  assert.ok(await refused('__Host-session=forged; a=b') >= 6);
+  assert.equal(await refused(null), 0);
+  assert.equal(await refused('mysession=x'), 0);
+});
+
 test('the database limits who comes by several ways', async () => {
   const item = await makeItem({ user_rate: 2, user_burst: 3 });
   const ann = await client();

@@ -5,3 +5,4 @@ import './unit/clock.js';
 import './unit/problem.js';
 import './unit/pass.js';
 import './unit/publish.js';
+import './unit/session.js';
