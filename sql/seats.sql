@@ -92,6 +92,16 @@ SELECT outcome, seats FROM seckill_book(4, 9, 0, 2);
 ROLLBACK;
 SELECT * FROM seckill_free_seats(4);
 
+-- a trip that is known to be sold out, and a seat that this transaction returns
+SELECT outcome FROM seckill_book(4, 9, 0, 2);
+SELECT outcome FROM seckill_book(4, 9, 0, 2, seats => '{2}');
+BEGIN;
+SELECT count(seckill_cancel(4, order_id, true)) FROM seckill.orders
+WHERE item_id = 4 AND state IN ('pending', 'confirmed');
+SELECT outcome, seats FROM seckill_book(4, 9, 0, 2);
+ROLLBACK;
+SELECT outcome FROM seckill_book(4, 9, 0, 2);
+
 -- staff takes seats off sale and puts them back
 SELECT outcome, order_id AS block FROM seckill_block_seats(1, '{13,14}', 3, 5) \gset
 SELECT :'outcome';

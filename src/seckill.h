@@ -156,7 +156,8 @@ typedef struct Purchase
 	int			batch_size;		/* purchases in the list that it leads, or 0 */
 	SeckillOutcome outcome;
 	int64		order_id;		/* set when sold */
-	int32		unit;			/* number of its unit; 0: none, or not known */
+	int32		unit;			/* number of its unit, or of its only seat; 0:
+								 * none, or not known */
 	SeatPiece  *pieces;			/* of a booking that was sold, by seat */
 	int			npieces;
 } Purchase;

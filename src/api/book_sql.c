@@ -198,7 +198,7 @@ read_arguments(FunctionCallInfo fcinfo, Purchase *p)
 
 /*
  * Read the seats of an order that another process, or an earlier call, has
- * made.
+ * made.  The queue worker names the seat of a single passenger.
  */
 static void
 read_pieces(Purchase *p)
@@ -207,6 +207,13 @@ read_pieces(Purchase *p)
 	TableCaller caller;
 	SeatPiece  *pieces;
 
+	if (p->unit != 0)
+	{
+		p->pieces[0].seat = p->unit;
+		p->pieces[0].legs = seat_trip_legs(p->trip.from, p->trip.to);
+		p->npieces = 1;
+		return;
+	}
 	seckill_table_begin(&caller);
 	if (seckill_booking_read(p->item_id, p->order_id, &pieces, &p->npieces))
 	{

@@ -346,9 +346,6 @@ book_cache(Purchase *p)
 			if (IsolationUsesXactSnapshot())
 				seckill_serialization_failure();
 			break;
-		case SEATS_SOLD_OUT:
-			p->outcome = SECKILL_SOLD_OUT;
-			return;
 		case SEATS_NONE:
 			break;
 		case SEATS_NO_MAP:

@@ -121,6 +121,9 @@ choose(BookBatch *batch, Purchase *p)
 
 	if (answer != RULES_PASSED)
 		return seckill_rules_refusal(answer);
+	if (seckill_seat_map_is_sold_out(seckill_catalog()->items, p->item_id,
+									 &p->trip, p->quantity, batch->now))
+		return SECKILL_SOLD_OUT;
 	if (p->pieces == NULL)
 		p->pieces = palloc(seat_max_pieces(&p->trip, p->quantity) *
 						   sizeof(SeatPiece));
@@ -129,8 +132,6 @@ choose(BookBatch *batch, Purchase *p)
 	{
 		case SEATS_CHOSEN:
 			return SECKILL_SOLD;
-		case SEATS_SOLD_OUT:
-			return SECKILL_SOLD_OUT;
 		case SEATS_NONE:
 		case SEATS_NO_MAP:
 			break;
@@ -299,6 +300,17 @@ is_sold(const Purchase *p)
 	return p->outcome == SECKILL_SOLD && p->order_id == 0 && p->npieces > 0;
 }
 
+/*
+ * Tell the buyer the seat with the answer, if it is one for the whole trip;
+ * others read their order.
+ */
+static void
+name_seat(Purchase *p)
+{
+	if (p->npieces == 1 && p->quantity == 1)
+		p->unit = p->pieces[0].seat;
+}
+
 /* Write the rows and the orders of what was sold. */
 static void
 write_all(BookBatch *batch)
@@ -327,6 +339,8 @@ write_all(BookBatch *batch)
 						sold[0]->item_id),
 				 errhint("Look for a trigger or rule on seckill.seats that skips rows.")));
 	seckill_bookings_insert(sold, nsold);
+	for (int i = 0; i < nsold; i++)
+		name_seat(sold[i]);
 	pfree(pieces);
 	pfree(rows);
 	pfree(sold);

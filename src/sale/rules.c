@@ -8,6 +8,9 @@
  * once it is older than CHECK_INTERVAL; the others go on with the copy.  A
  * transaction that has changed the row reads the row.
  *
+ * A trip of a booking that was proved to be sold out is refused by the seat
+ * map.
+ *
  * Nothing here takes a lock that lasts; reads of the copy take none at all.
  */
 #include "postgres.h"
@@ -15,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -27,9 +31,11 @@
 #include "shmem/cache_counters.h"
 #include "shmem/moves.h"
 #include "shmem/rate.h"
+#include "shmem/seat_map.h"
 #include "table/item_row.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
+#include "xact/seat_hold.h"
 
 /* Age at which the cached rules of an item are read anew from its row. */
 #define CHECK_INTERVAL	USECS_PER_SEC
@@ -213,6 +219,18 @@ check_suits(const Purchase *p)
 				 errhint("Use another mode.")));
 }
 
+/*
+ * Is the trip of a booking known to be sold out?  What this transaction has
+ * returned others do not see.
+ */
+static bool
+is_trip_sold_out(const Purchase *p)
+{
+	return p->named_seats == NULL && !seckill_seat_hold_has(p->item_id) &&
+		seckill_seat_map_is_sold_out(seckill_catalog()->items, p->item_id,
+									 &p->trip, p->quantity, p->called_at);
+}
+
 /* Check the rules as seckill_rules_check() does, but not check_suits(). */
 static RulesAnswer
 check(Purchase *p)
@@ -241,7 +259,8 @@ check(Purchase *p)
 		answer = seckill_rules_check_window(&cached.rules, now);
 	}
 	SECKILL_FAULT("rules known");
-	if (answer == RULES_PASSED && cached.sold_out)
+	if (answer == RULES_PASSED &&
+		(cached.sold_out || (p->trip.to > 0 && is_trip_sold_out(p))))
 		return RULES_SOLD_OUT;
 	return answer;
 }

@@ -25,25 +25,6 @@
  * Choosing
  */
 
-/* Is the trip proved to be sold out?  A clock that was set back ends it. */
-static bool
-is_proved(const MapSlot *slot, const SeatTrip *trip)
-{
-	TimestampTz now;
-
-	if ((slot->proved[trip->from] >> (trip->to - 1) & 1) == 0)
-		return false;
-	now = GetCurrentTimestamp();
-	return now >= slot->proved_since && now < slot->proved_since + PROOF_LASTS;
-}
-
-/* Can a trip be proved to be sold out? */
-static bool
-is_provable(const SeatTrip *trip, int q)
-{
-	return q == 1 && trip->max_changes == 0;
-}
-
 /*
  * A build for tests makes a map wrong: it sets or clears what is taken of a
  * seat.
@@ -83,13 +64,10 @@ seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
 	if (slot == NULL)
 		return SEATS_NO_MAP;
 	sabotage(&map);
-	if (trip->to > map.nlegs ||
-		(is_provable(trip, q) && is_proved(slot, trip)))
+	if (trip->to > map.nlegs)
 	{
-		bool		proved = trip->to <= map.nlegs;
-
 		seckill_seat_slot_unlock(slot);
-		return proved ? SEATS_SOLD_OUT : SEATS_NO_MAP;
+		return SEATS_NO_MAP;
 	}
 	slot->used = pg_atomic_fetch_add_u64(&seckill_seat_directory->tick, 1);
 	n = seat_choose(&map, SEATS_QUIET, trip, q, pieces);
@@ -267,6 +245,28 @@ seckill_seat_map_generation(Oid items, int64 item_id)
 		seckill_seat_slot_unlock(slot);
 	}
 	return generation;
+}
+
+/*
+ * Was a trip of q passengers proved to be sold out a short time before now?  A
+ * clock that was set back ends the proof.
+ */
+bool
+seckill_seat_map_is_sold_out(Oid items, int64 item_id, const SeatTrip *trip,
+							 int q, TimestampTz now)
+{
+	MapSlot    *slot;
+	bool		proved;
+
+	if (q != 1 || trip->max_changes > 0)
+		return false;
+	slot = seckill_seat_slot_lock(items, item_id, LW_SHARED);
+	if (slot == NULL)
+		return false;
+	proved = (slot->proved[trip->from] >> (trip->to - 1) & 1) != 0 &&
+		now >= slot->proved_since && now < slot->proved_since + PROOF_LASTS;
+	seckill_seat_slot_unlock(slot);
+	return proved;
 }
 
 /*

@@ -5,6 +5,8 @@
 #ifndef SECKILL_SHMEM_SEAT_MAP_H
 #define SECKILL_SHMEM_SEAT_MAP_H
 
+#include "datatype/timestamp.h"
+
 #include "base/seat_bits.h"
 #include "base/shmem.h"
 
@@ -13,7 +15,6 @@ typedef enum SeatChoice
 {
 	SEATS_CHOSEN,				/* and held */
 	SEATS_NONE,					/* none is free, says the map */
-	SEATS_SOLD_OUT,				/* none is free, which is proved */
 	SEATS_NO_MAP
 } SeatChoice;
 
@@ -41,6 +42,9 @@ extern bool seckill_seat_map_install(Oid items, int64 item_id,
 extern bool seckill_seat_map_look(Oid items, int64 item_id, SeatMap *map);
 extern bool seckill_seat_map_count(Oid items, int64 item_id, int nlegs,
 								   int32 *counts);
+extern bool seckill_seat_map_is_sold_out(Oid items, int64 item_id,
+										 const SeatTrip *trip, int q,
+										 TimestampTz now);
 extern uint64 seckill_seat_map_generation(Oid items, int64 item_id);
 extern void seckill_seat_map_prove(Oid items, int64 item_id,
 								   uint64 generation, const SeatTrip *trip);
