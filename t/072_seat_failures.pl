@@ -13,7 +13,7 @@ use Test::More;
 # memory for the map of one train, or of several halls
 my $node = seckill_node('primary', streaming => 1, conf => <<'EOC');
 fsync = on
-seckill.seat_memory = 16kB
+seckill.seat_memory = 20kB
 EOC
 
 sub sql

@@ -61,7 +61,7 @@ fill(int density)
 				held[i] |= (uint64_t) 1 << leg;
 		seat_map_set(&map, map.taken, i, taken[i], true);
 		if (held[i] != 0)
-			seat_map_hold(&map, i, held[i], true);
+			seat_map_hold(&map, i, held[i], 1);
 	}
 }
 
@@ -330,7 +330,7 @@ check(int n)
 		}
 		for (int j = 0; j < map.nseats; j++)
 			if (held[j] != 0)
-				seat_map_hold(&map, j, held[j], false);
+				seat_map_hold(&map, j, held[j], 0);
 		for (int j = 0; j < map.nwords; j++)
 			expect(map.in_flight[j] == 0, "in flight");
 	}

@@ -301,8 +301,9 @@ sub seats
 		push @list, { name => "seats, $mode", columns => q{per_user_limit = 3, pay_within = '1 hour'},
 			call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, '$mode', request_id => '11111111-1111-1111-1111-111111111111')",
 			done => $bought };
+		# seats that the map shows as held, or does not show
 		push @list, { name => "seats, $mode, $_ of another", end => $_,
-			other => q{SELECT seckill_book($item, 99, 0, 1, 11, 'retry')},
+			other => sprintf(q{SELECT seckill_book($item, 99, 0, 1, 11, '%s')}, $_ eq 'COMMIT' ? 'retry' : 'cache'),
 			call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, '$mode')", done => $bought }
 		  foreach qw(COMMIT ROLLBACK);
 	}

@@ -70,6 +70,7 @@ typedef struct SeatMap
 	uint64_t   *adjacent;		/* plane: seats beside the one before */
 	int32_t    *seat;			/* numbers, ascending */
 	int32_t    *car;
+	uint32_t   *holder;			/* transaction that holds a leg, the last one */
 	uint8_t    *gap;			/* scratch */
 } SeatMap;
 
@@ -93,7 +94,7 @@ seat_map_size(int nseats, int nlegs)
 {
 	size_t		nwords = ((size_t) nseats + 63) / 64;
 
-	return nwords * 8 * (2 * (size_t) nlegs + 2) + (size_t) nseats * 9;
+	return nwords * 8 * (2 * (size_t) nlegs + 2) + (size_t) nseats * 13;
 }
 
 /*
@@ -115,7 +116,8 @@ seat_map_layout(SeatMap *map, void *base, int nseats, int nlegs)
 	map->adjacent = map->in_flight + nwords;
 	map->seat = (int32_t *) (map->adjacent + nwords);
 	map->car = map->seat + nseats;
-	map->gap = (uint8_t *) (map->car + nseats);
+	map->holder = (uint32_t *) (map->car + nseats);
+	map->gap = (uint8_t *) (map->holder + nseats);
 }
 
 /* Clear the planes: all seats are free, and none beside another. */
@@ -124,6 +126,7 @@ seat_map_clear(SeatMap *map)
 {
 	memset(map->taken, 0,
 		   sizeof(uint64_t) * map->nwords * (2 * (size_t) map->nlegs + 2));
+	memset(map->holder, 0, sizeof(uint32_t) * map->nseats);
 	if (map->nseats % 64 != 0)
 		for (int leg = 0; leg < map->nlegs; leg++)
 			map->taken[(size_t) leg * map->nwords + map->nwords - 1] =
@@ -183,17 +186,23 @@ seat_map_get(const SeatMap *map, const uint64_t *planes, int place)
 	return legs;
 }
 
-/* Hold legs of a seat, or end that. */
+/* Hold legs of a seat for a transaction, or, with 0, end that. */
 static inline void
-seat_map_hold(SeatMap *map, int place, uint64_t legs, bool on)
+seat_map_hold(SeatMap *map, int place, uint64_t legs, uint32_t holder)
 {
+	bool		on = holder != 0;
 	uint64_t	bit = (uint64_t) 1 << (place % 64);
 
 	seat_map_set(map, map->held, place, legs, on);
+	if (on)
+		map->holder[place] = holder;
 	if (on || seat_map_get(map, map->held, place) != 0)
 		map->in_flight[place / 64] |= bit;
 	else
+	{
 		map->in_flight[place / 64] &= ~bit;
+		map->holder[place] = 0;
+	}
 }
 
 #endif							/* SECKILL_BASE_SEAT_BITS_H */

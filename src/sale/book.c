@@ -206,12 +206,19 @@ note_sold_out(Purchase *p, uint64 generation)
 							   generation, &p->trip);
 }
 
+/* What was chosen from the table. */
+typedef enum TableChoice
+{
+	CHOSE_NONE,
+	CHOSE_FREE,
+	CHOSE_HELD					/* others hold the seats, or may do so */
+} TableChoice;
+
 /*
- * Choose pieces from a map that was read from the table.  If only seats are
- * left that others hold, they are chosen, and the guard waits.  Returns false
- * if there are none.
+ * Choose pieces from a map that was read from the table; seats that others
+ * hold only if there are no others.
  */
-static bool
+static TableChoice
 choose_from_table(Purchase *p, SeatMap *map)
 {
 	bool		at_random = p->selling_mode == SECKILL_MODE_RETRY ||
@@ -219,11 +226,15 @@ choose_from_table(Purchase *p, SeatMap *map)
 
 	(void) seckill_seat_map_look(seckill_catalog()->items, p->item_id, map);
 	p->npieces = at_random ? choose_at_random(map, p) : choose_free(map, p);
-	if (p->npieces == 0)
-		p->npieces = seat_choose(map, SEATS_UNSOLD, &p->trip, p->quantity,
-								 p->pieces);
+	if (p->npieces > 0)
+	{
+		name_seats(map, p->pieces, p->npieces);
+		return CHOSE_FREE;
+	}
+	p->npieces = seat_choose(map, SEATS_UNSOLD, &p->trip, p->quantity,
+							 p->pieces);
 	name_seats(map, p->pieces, p->npieces);
-	return p->npieces > 0;
+	return p->npieces > 0 ? CHOSE_HELD : CHOSE_NONE;
 }
 
 static void
@@ -233,15 +244,38 @@ free_map(SeatMap *map)
 	pfree(map);
 }
 
+/*
+ * Read the table and choose pieces.  Waits for those that hold seats while
+ * only such are left, but not in mode "optimistic".  Returns false if the trip
+ * is sold out.
+ */
+static bool
+read_and_choose(Purchase *p)
+{
+	for (;;)
+	{
+		uint64		generation = seckill_seat_map_generation(seckill_catalog()->items,
+															 p->item_id);
+		SeatMap    *map = seckill_seats_read(p->item_id, p->rules.legs);
+		TableChoice choice = choose_from_table(p, map);
+
+		CHECK_FOR_INTERRUPTS();
+		free_map(map);
+		if (choice == CHOSE_NONE)
+			note_sold_out(p, generation);
+		if (choice != CHOSE_HELD ||
+			p->selling_mode == SECKILL_MODE_OPTIMISTIC ||
+			!seckill_seat_hold_await(p->item_id, p->pieces, p->npieces))
+			return choice != CHOSE_NONE;
+		SECKILL_FAULT("holder of seats awaited");
+	}
+}
+
 /* Read the table, choose and take pieces.  Sets the outcome. */
 static void
 book_from_table(Purchase *p)
 {
-	uint64		generation = seckill_seat_map_generation(seckill_catalog()->items,
-														 p->item_id);
-	SeatMap    *map = seckill_seats_read(p->item_id, p->rules.legs);
-
-	if (choose_from_table(p, map))
+	if (read_and_choose(p))
 	{
 		seckill_seat_hold_take(p->item_id, p->pieces, p->npieces);
 		if (take(p->item_id, p->pieces, p->npieces, true))
@@ -251,9 +285,6 @@ book_from_table(Purchase *p)
 		else
 			p->outcome = SECKILL_CONFLICT;
 	}
-	else
-		note_sold_out(p, generation);
-	free_map(map);
 }
 
 /*
@@ -394,6 +425,9 @@ book_named(Purchase *p)
 	if (p->selling_mode == SECKILL_MODE_PESSIMISTIC ||
 		p->selling_mode == SECKILL_MODE_ADVISORY)
 		seckill_item_lock_queue(p->item_id);
+	while (p->selling_mode != SECKILL_MODE_OPTIMISTIC &&
+		   seckill_seat_hold_await(p->item_id, p->pieces, p->npieces))
+		CHECK_FOR_INTERRUPTS();
 	if (seckill_book_take(p->item_id, p->pieces, p->npieces))
 	{
 		sold(p);

@@ -50,12 +50,12 @@ name_seats(const SeatMap *map, SeatPiece *pieces, int n)
 
 /*
  * Choose q seats for a trip, outside seats of which others hold a leg if there
- * are such, and hold them.  pieces has room for seat_max_pieces(); they name
+ * are such, and hold them for a transaction.  pieces has room for seat_max_pieces(); they name
  * seats.
  */
 SeatChoice
 seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
-						SeatPiece *pieces, int *npieces)
+						TransactionId xid, SeatPiece *pieces, int *npieces)
 {
 	SeatMap		map;
 	MapSlot    *slot = seckill_seat_slot_lock_map(items, item_id, &map);
@@ -74,7 +74,7 @@ seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
 	if (n == 0)
 		n = seat_choose(&map, SEATS_FREE, trip, q, pieces);
 	for (int i = 0; i < n; i++)
-		seat_map_hold(&map, pieces[i].seat, pieces[i].legs, true);
+		seat_map_hold(&map, pieces[i].seat, pieces[i].legs, xid);
 	name_seats(&map, pieces, n);
 	seckill_seat_slot_unlock(slot);
 	*npieces = n;
@@ -82,11 +82,12 @@ seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
 }
 
 /*
- * Hold pieces that were chosen elsewhere; they name seats.  Returns false if
+ * Hold pieces that were chosen elsewhere for a transaction; they name seats.  Returns false if
  * there is no map.
  */
 bool
-seckill_seat_map_hold(Oid items, int64 item_id, const SeatPiece *pieces, int n)
+seckill_seat_map_hold(Oid items, int64 item_id, TransactionId xid,
+					  const SeatPiece *pieces, int n)
 {
 	SeatMap		map;
 	MapSlot    *slot = seckill_seat_slot_lock_map(items, item_id, &map);
@@ -98,10 +99,36 @@ seckill_seat_map_hold(Oid items, int64 item_id, const SeatPiece *pieces, int n)
 		int			place = seat_map_find(&map, pieces[i].seat);
 
 		if (place >= 0)
-			seat_map_hold(&map, place, pieces[i].legs, true);
+			seat_map_hold(&map, place, pieces[i].legs, xid);
 	}
 	seckill_seat_slot_unlock(slot);
 	return true;
+}
+
+/*
+ * A transaction that holds a leg of the pieces, which name seats, as far as
+ * the map knows; InvalidTransactionId if there is none.
+ */
+TransactionId
+seckill_seat_map_holder(Oid items, int64 item_id, const SeatPiece *pieces,
+						int n)
+{
+	SeatMap		map;
+	MapSlot    *slot = seckill_seat_slot_lock_map(items, item_id, &map);
+	TransactionId holder = InvalidTransactionId;
+
+	if (slot == NULL)
+		return holder;
+	for (int i = 0; i < n && holder == InvalidTransactionId; i++)
+	{
+		int			place = seat_map_find(&map, pieces[i].seat);
+
+		if (place >= 0 &&
+			(seat_map_get(&map, map.held, place) & pieces[i].legs) != 0)
+			holder = map.holder[place];
+	}
+	seckill_seat_slot_unlock(slot);
+	return holder;
 }
 
 
@@ -129,7 +156,7 @@ seckill_seat_map_note(Oid items, int64 item_id, const SeatPiece *piece,
 		if (event == SEAT_RETURNED)
 			seat_map_set(&map, map.taken, place, piece->legs, false);
 		else
-			seat_map_hold(&map, place, piece->legs, false);
+			seat_map_hold(&map, place, piece->legs, 0);
 		if (event == SEAT_SOLD)
 			seat_map_set(&map, map.taken, place, piece->legs, true);
 	}

@@ -5,6 +5,7 @@
 #ifndef SECKILL_SHMEM_SEAT_MAP_H
 #define SECKILL_SHMEM_SEAT_MAP_H
 
+#include "access/transam.h"
 #include "datatype/timestamp.h"
 
 #include "base/seat_bits.h"
@@ -30,9 +31,13 @@ extern const SeckillShmem seckill_seat_map_shmem;
 extern bool seckill_seat_map_ready(void);
 extern SeatChoice seckill_seat_map_choose(Oid items, int64 item_id,
 										  const SeatTrip *trip, int q,
+										  TransactionId xid,
 										  SeatPiece *pieces, int *npieces);
 extern bool seckill_seat_map_hold(Oid items, int64 item_id,
+								  TransactionId xid,
 								  const SeatPiece *pieces, int n);
+extern TransactionId seckill_seat_map_holder(Oid items, int64 item_id,
+											 const SeatPiece *pieces, int n);
 extern void seckill_seat_map_note(Oid items, int64 item_id,
 								  const SeatPiece *piece, SeatEvent event);
 extern int	seckill_seat_map_correct(Oid items, int64 item_id,

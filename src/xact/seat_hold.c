@@ -20,6 +20,7 @@
 #include "base/catalog.h"
 #include "base/fault.h"
 #include "shmem/seat_map.h"
+#include "xact/lock.h"
 #include "xact/seat_hold.h"
 
 typedef struct SeatHold
@@ -72,10 +73,12 @@ SeatChoice
 seckill_seat_hold_choose(int64 item_id, const SeatTrip *trip, int q,
 						 SeatPiece *pieces, int *npieces)
 {
+	TransactionId xid = GetCurrentTransactionId();
 	SeatChoice	choice;
 
 	reserve(seat_max_pieces(trip, q));
-	choice = seckill_seat_map_choose(items, item_id, trip, q, pieces, npieces);
+	choice = seckill_seat_map_choose(items, item_id, trip, q, xid, pieces,
+									 npieces);
 	if (choice == SEATS_CHOSEN)
 		add(item_id, pieces, *npieces, false);
 	SECKILL_FAULT("seats held");
@@ -86,10 +89,33 @@ seckill_seat_hold_choose(int64 item_id, const SeatTrip *trip, int q,
 void
 seckill_seat_hold_take(int64 item_id, const SeatPiece *pieces, int npieces)
 {
+	TransactionId xid = GetCurrentTransactionId();
+
 	reserve(npieces);
-	(void) seckill_seat_map_hold(items, item_id, pieces, npieces);
+	(void) seckill_seat_map_hold(items, item_id, xid, pieces, npieces);
 	add(item_id, pieces, npieces, false);
 	SECKILL_FAULT("seats held");
+}
+
+/*
+ * Wait for the end of a transaction or subtransaction that holds a leg of the
+ * pieces, if the map knows one; false if it knows none.  An UPDATE of their
+ * rows would wait for the whole transaction, even if the holder is rolled back
+ * to a savepoint, as the row was written in a subtransaction that was released.
+ */
+bool
+seckill_seat_hold_await(int64 item_id, const SeatPiece *pieces, int npieces)
+{
+	TransactionId xid;
+
+	items = seckill_catalog()->items;
+	xid = seckill_seat_map_holder(items, item_id, pieces, npieces);
+	if (!TransactionIdIsValid(xid) ||
+		TransactionIdIsCurrentTransactionId(xid) ||
+		seckill_lock_xact_has_ended(xid))
+		return false;
+	seckill_lock_await_xact(xid);
+	return true;
 }
 
 /*

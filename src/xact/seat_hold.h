@@ -13,6 +13,8 @@ extern SeatChoice seckill_seat_hold_choose(int64 item_id,
 										   SeatPiece *pieces, int *npieces);
 extern void seckill_seat_hold_take(int64 item_id, const SeatPiece *pieces,
 								   int n);
+extern bool seckill_seat_hold_await(int64 item_id, const SeatPiece *pieces,
+									int n);
 extern void seckill_seat_hold_put_back(int64 item_id, const SeatPiece *pieces,
 									   int n);
 extern void seckill_seat_hold_return(int64 item_id, const SeatPiece *pieces,
