@@ -85,8 +85,9 @@ find_code() {
 # may read: it has secrets.  Tests start processes anew with these files.
 #
 
-# What makes a command the server's user's, who is there once PostgreSQL is
-# installed.  Unlike runuser, setpriv leaves no process of its own in between.
+# Set as_user, the prefix that runs a command as the server's user.  Call it after
+# PostgreSQL is installed, which creates that user.  Unlike runuser, setpriv does
+# not stay as a parent process.
 choose_user() {
     as_user=()
     [ "$(id -u)" != 0 ] || as_user=(setpriv "--reuid=$(server_user)"
@@ -292,7 +293,7 @@ start_shop() {
     start_front
 }
 
-# The front first, then who answers it, the database last.
+# Stop nginx first, then the services behind it, and the database last.
 stop_shop() {
     trap '' INT TERM
     if [ -d "$workdir/run" ]; then

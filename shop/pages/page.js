@@ -1,6 +1,6 @@
-// The page of an item: everything that is shown follows from a few variables, in
-// draw().  The page knows what it was told last; whether the sale has begun, and
-// who gets a unit, is the database's to say.
+// The page of an item.  draw() derives all that is shown from a few variables.  The
+// page shows the last known state; the database decides whether the sale has begun
+// and which buyer gets a unit.
 
 import { $, announce, call, clock, keepTime, money, say, sleep, texts } from './api.js';
 import { format } from './clock.js';

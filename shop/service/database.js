@@ -105,7 +105,7 @@ export class Database {
     [item, ...columns(buyers, 'user', 'request', 'token', 'quantity')]);
   }
 
-  // The same for an item whose units have numbers.
+  // Claim numbered units; a row that is sold tells what its unit is worth.
   async claimMany(item, buyers) {
     const rows = await this.run('claim_many', `
       SELECT outcome, order_id, unit, code, prize, amount

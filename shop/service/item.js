@@ -1,5 +1,5 @@
-// What the service knows of an item: as of half a second ago, at most.  Enough
-// for pages, streams and challenges; it never answers a purchase.
+// Snapshots of items, at most half a second old, for pages, streams and challenges.
+// They never answer a purchase.
 
 import { Problem, refuse } from './problem.js';
 
@@ -8,7 +8,7 @@ const MAX_WATCHED = 1000;
 const COMMENT_EVERY = 15000;
 const CACHE = 'public, max-age=1, stale-while-revalidate=5, stale-if-error=60';
 
-// Above 20 units the last digits are nobody's business.
+// Above 20 units only two digits are shown, which hides single purchases.
 function roughly(units) {
   const step = 10 ** Math.max(0, String(units).length - 2);
 
@@ -39,7 +39,7 @@ export class Items {
     this.timer = null;
   }
 
-  // The row of an item; undefined if there is none.
+  // A snapshot not older than so many ms; undefined if there is no such item.
   async get(item, fresh = FRESH) {
     const known = this.known.get(item);
 
@@ -53,7 +53,7 @@ export class Items {
     return this.reading.get(item);
   }
 
-  // The same, but any snapshot will do: for what hardly ever changes.
+  // A snapshot of any age, for settings that rarely change.
   async settings(item) {
     const known = this.known.get(item);
 
@@ -64,7 +64,7 @@ export class Items {
     return known.row;
   }
 
-  // The map of the seats, one query for all who ask at once.
+  // The seat map; concurrent calls share one query.
   seats(item) {
     const key = `seats ${item}`;
 
@@ -99,7 +99,7 @@ export class Items {
       if (set.size === 0 && this.streams.get(item) === set)
         this.streams.delete(item);
     });
-    // each client comes back at a time of its own
+    // clients reconnect at different times
     raw.write(`retry: ${2000 + Math.floor(Math.random() * 4000)}\n`);
     raw.write(message(row));
     set.last ??= message(row);
@@ -150,7 +150,7 @@ export class Items {
       set.forEach(action);
   }
 
-  // The clients go to the other instance.
+  // End all streams: the clients reconnect, to the other instance.
   endStreams() {
     this.#each((raw) => raw.end());
   }

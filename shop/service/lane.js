@@ -1,8 +1,9 @@
-// Merged calls.  A lane has a queue of buyers and one call on its way.  Who arrives meanwhile travels in the next call, so a crowd pays for a
-// few calls and a single buyer waits for nobody.
+// Merged calls.  A lane has a queue of buyers and at most one call in flight.
+// Buyers that arrive during a call are sent in the next one, so a crowd costs a few
+// calls, and a single buyer does not wait.
 //
-// The lane decides nothing: it answers what the database has answered, or that
-// nothing was sent (busy), or that the answer is lost (uncertain).
+// The lane decides nothing: it returns the database's answer, or busy if nothing
+// was sent, or uncertain if the answer is lost.
 
 import { isTransient } from './problem.js';
 
@@ -37,7 +38,7 @@ export class Lane {
     });
   }
 
-  // Take off once all requests of this turn of the event loop are parsed.
+  // Start a call once all requests of this turn of the event loop are parsed.
   #schedule() {
     if (this.scheduled || this.flying >= this.lanes || this.buyers.length === 0)
       return;
@@ -48,7 +49,7 @@ export class Lane {
     });
   }
 
-  // Answer those who have waited too long: nothing was sent for them.
+  // Refuse the buyers whose deadline is over: nothing was sent for them.
   #dropLate() {
     const now = performance.now();
 
@@ -56,7 +57,7 @@ export class Lane {
       this.buyers.shift().resolve({ outcome: 'busy' });
   }
 
-  // The call on its way may take long: the deadlines have a timer, too.
+  // A timer enforces the deadlines while a slow call is in flight.
   #watch() {
     if (this.timer || this.buyers.length === 0)
       return;
@@ -84,8 +85,8 @@ export class Lane {
     }
   }
 
-  // A call that failed as a whole is sent once more as it is: each element has
-  // a request id, so nobody buys twice.
+  // Retry a failed call once, unchanged: each element has a request id, so no
+  // buyer buys twice.
   async #fly(buyers) {
     let rows;
 

@@ -8,8 +8,8 @@ const LONG_POLL = 10000;
 
 const UUID = /^"?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"?$/i;
 
-// The request of a purchase.  It is made of user, item and key, so nobody can
-// make another user's request fail by sending the key first.
+// The request id of a purchase: a hash of user, item and key, so that a key sent
+// by another user is another request.
 export function requestOf(user, item, key) {
   const hash = createHash('sha256').update(`${user} ${item} ${key.toLowerCase()}`).digest();
 
@@ -44,7 +44,7 @@ function present(row) {
   };
 }
 
-// A ticket as the user sees it: signed, as the database's are just numbers.
+// Sign tickets: the database's tickets are numbers that can be guessed.
 function sign(secret, text) {
   return createHmac('sha256', secret).update(text).digest('base64url');
 }
@@ -71,8 +71,8 @@ export function readTicket(secret, text) {
 const problems = { '4xx': { $ref: 'problem#' }, '5xx': { $ref: 'problem#' } };
 
 export default async function routes(app, { database, items, tickets, settings, metrics }) {
-  // One lane for each item, so that none waits for another's buyers; and one for
-  // all that is queued, where calls are short.
+  // A lane per item, so that no item waits for the buyers of another; and one lane
+  // for all submissions, whose calls are short.
   const lanes = new Map();
   const submissions = new Lane({
     ...settings.lane,
@@ -92,8 +92,8 @@ export default async function routes(app, { database, items, tickets, settings, 
 
   metrics.waiting(() => [...lanes.values()].reduce((sum, lane) => sum + lane.length, 0));
 
-  // Only these answers may be kept by nginx, and only for a second.  Who wants
-  // more than one unit, or seats, hears "sold out" when others can still buy.
+  // Mark the answers that nginx may cache, for a second.  "Sold out" for several
+  // units or for seats is not marked: other buyers can still buy.
   function markAnswer(reply, outcome, single) {
     const forAll = outcome === 'ended' || (outcome === 'sold_out' && single);
 
@@ -131,7 +131,7 @@ export default async function routes(app, { database, items, tickets, settings, 
     };
   }
 
-  // Seats are chosen one booking after the other: those are not merged.
+  // Bookings are not merged: the database has no call for many of them.
   function sell(row, buyer, async) {
     if (row.legs)
       return database.book(buyer);

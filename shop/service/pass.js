@@ -1,6 +1,6 @@
-// Passes: who has done a proof of work for an item gets the token without which
-// the database sells none.  The proof is bound to item and user by the signed
-// challenge, lives for two minutes and is used once.
+// Passes: a proof of work for an item is exchanged for the token that the database
+// requires.  The signed challenge binds the proof to item and user; it expires
+// after two minutes and can be used once.
 
 import { createChallenge, randomInt, verifySolution } from 'altcha-lib';
 import { deriveKey } from 'altcha-lib/algorithms/pbkdf2';

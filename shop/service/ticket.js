@@ -1,6 +1,6 @@
 // Queued purchases.  The database decides them in the order of their tickets and
-// sends a notification for each batch; this file asks for the tickets that
-// somebody waits for, all in one statement.
+// sends a notification for each batch.  One statement then asks for all tickets
+// that a request waits for.
 
 const POLL = 1000;      // ms; a notification may be lost with its connection
 
