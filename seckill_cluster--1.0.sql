@@ -1002,6 +1002,565 @@ END;
 COMMENT ON FUNCTION @extschema@.seckill_node_audit(bigint) IS
 'seckill_audit() of this node, where each item is sold as this node knows it, and its moves; for cluster_audit() of a router';
 
+--
+-- A router: a database with PL/Proxy that has the functions of the extension, and
+-- sends each call to the node that sells the item.  seckill_router() returns the
+-- statements that make it, from the catalog of this node.
+--
+
+-- How the functions of the extension are routed: by item, by the items of an array,
+-- by ticket or tickets, on any node, or not at all.  NULL: not for clients.
+CREATE FUNCTION seckill.routing(function regprocedure)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN p.prorettype = 'trigger'::regtype
+            OR p.proname IN ('seckill_mode', 'seckill_is_own', 'seckill_count') OR p.proname LIKE 'seckill\_check\_%' THEN NULL
+        WHEN p.pronargs > 0 AND p.proargnames[1] IN ('item_id', 'item_ids', 'ticket', 'tickets') THEN p.proargnames[1]
+        WHEN p.provolatile = 'i' OR p.proname = 'seckill_make_codes' THEN 'any'
+        ELSE 'none'
+    END
+    FROM pg_proc p WHERE p.oid = function
+$$;
+
+COMMENT ON FUNCTION seckill.routing(regprocedure) IS
+'argument by which a router sends a call to a node: item_id, item_ids, ticket, tickets; any: to any node; none: it cannot; NULL: not for clients';
+
+-- The statements that make one function of a router.  The first function, in
+-- PL/Proxy, runs on a given node.  The second one has the name and the signature of
+-- the extension's, chooses the node, and asks again when the item has moved.
+CREATE FUNCTION seckill.routed_function(function regprocedure)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $router$
+DECLARE
+    p pg_proc;
+    route text := seckill.routing(function);
+    name text;
+    arguments text;         -- as declared, with defaults and OUT arguments
+    types text;             -- of the IN arguments
+    passed text;            -- IN arguments
+    numbered text;          -- parameters of the query on the node
+    outs text[];            -- names of the columns
+    out_types text[];
+    result text;
+    columns text;
+    has_outcome boolean;
+    body text;
+BEGIN
+    SELECT * INTO p FROM pg_proc q WHERE q.oid = function;
+    name := quote_ident(p.proname);
+    -- types of the extension are in the same schema as the functions
+    PERFORM set_config('search_path', (SELECT quote_ident(n.nspname) FROM pg_namespace n WHERE n.oid = p.pronamespace), true);
+    arguments := pg_get_function_arguments(p.oid);
+    result := pg_get_function_result(p.oid);
+    SELECT string_agg(format_type(t.type, NULL), ', ' ORDER BY t.n),
+        string_agg(format('$%s', t.n), ', ' ORDER BY t.n),
+        string_agg(format('$%s', t.n + 1), ', ' ORDER BY t.n)
+    INTO types, passed, numbered
+    FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n);
+    SELECT array_agg(quote_ident(p.proargnames[a.n]) ORDER BY a.n), array_agg(format_type(a.type, NULL) ORDER BY a.n)
+    INTO outs, out_types
+    FROM unnest(p.proallargtypes, p.proargmodes) WITH ORDINALITY a (type, mode, n) WHERE a.mode = 'o';
+    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    types := coalesce(types, '');
+    passed := coalesce(passed, '');
+    has_outcome := 'seckill_outcome' = ANY (out_types);
+    IF route = 'none' THEN
+        RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS %3$s LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE feature_not_supported USING
+        MESSAGE = '%1$s() cannot be routed',
+        HINT = 'Call it on a node, or read the views seckill.cluster_items, cluster_orders, cluster_stock, cluster_stat_items and cluster_stat_worker, and cluster_audit().';
+END
+$$;
+$f$, name, arguments, result);
+    END IF;
+
+    columns := coalesce((SELECT string_agg(format('%s %s', o.name, o.type), ', ' ORDER BY o.n)
+                         FROM unnest(outs, out_types) WITH ORDINALITY o (name, type, n)), 'result ' || result);
+    body := format($f$
+CREATE FUNCTION seckill_remote.%1$s(integer%2$s) RETURNS TABLE (%3$s) LANGUAGE plproxy AS $$
+    CLUSTER 'seckill';
+    RUN ON $1;
+    SELECT * FROM %1$s(%4$s);
+$$;
+$f$, name, CASE WHEN types <> '' THEN ', ' || types ELSE '' END, columns, numbered);
+
+    -- PL/pgSQL does not allow an IN and an OUT argument of one name
+    IF p.proargnames[1:p.pronargs] && outs THEN
+        RETURN body || seckill.routed_call(p, 'seckill_remote.' || name || '_routed',
+            concat_ws(', ', types, (SELECT string_agg(format('OUT %s %s', o.name, o.type), ', ' ORDER BY o.n)
+                                    FROM unnest(outs, out_types) WITH ORDINALITY o (name, type, n))),
+            passed, outs, out_types, route, result)
+            || format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS %3$s LANGUAGE sql AS $$
+    SELECT * FROM seckill_remote.%1$s_routed(%4$s);
+$$;
+$f$, name, arguments, result, passed);
+    END IF;
+    IF outs IS NULL THEN
+        outs := ARRAY['result'];
+        out_types := ARRAY[result];
+    END IF;
+    RETURN body || CASE
+        WHEN route IN ('item_ids', 'tickets') THEN seckill.routed_list(p, name, arguments, passed, outs)
+        ELSE seckill.routed_call(p, name, arguments, passed, outs, out_types, route, result)
+    END;
+END
+$router$;
+
+COMMENT ON FUNCTION seckill.routed_function(regprocedure) IS 'the statements that make a function of a router';
+
+-- A function that is routed by one argument.  All rows are read before the first one is
+-- returned, as the call may have to be repeated.
+CREATE FUNCTION seckill.routed_call(p pg_proc, name text, arguments text, passed text, outs text[], out_types text[],
+                                    route text, result text)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $router$
+DECLARE
+    node text := CASE route
+        WHEN 'item_id' THEN 'seckill.node_of($1)'
+        WHEN 'ticket' THEN 'seckill.node_of_ticket($1)'
+        ELSE 'seckill.any_node()' END;
+    outcome integer := array_position(outs, 'outcome');
+    vars text := (SELECT string_agg(format('v%s %s', n, CASE WHEN p.proretset THEN t || '[]' ELSE t END), '; ' ORDER BY n)
+                  FROM unnest(out_types) WITH ORDINALITY o (t, n));
+    targets text := (SELECT string_agg('v' || n, ', ' ORDER BY n) FROM generate_subscripts(outs, 1) n);
+    reads text := (SELECT string_agg(CASE WHEN p.proretset THEN format('array_agg(r.%s ORDER BY r.ordinality)', o) ELSE 'r.' || o END, ', ' ORDER BY n)
+                   FROM unnest(outs) WITH ORDINALITY u (o, n));
+    moved text := CASE
+        WHEN out_types[outcome] IS DISTINCT FROM 'seckill_outcome' OR route <> 'item_id' THEN NULL
+        WHEN p.proretset THEN format('''moved'' = ANY (v%s)', outcome)
+        ELSE format('v%s = ''moved''', outcome) END;
+    busy text := CASE
+        WHEN p.proretset THEN format('v%1$s := array_replace(v%1$s, ''moved'', ''busy'')', outcome)
+        ELSE format('v%1$s := ''busy''', outcome) END;
+    finish text := CASE
+        WHEN p.proretset THEN format('RETURN QUERY SELECT * FROM unnest(%s)', targets)
+        WHEN p.proallargtypes IS NULL AND result = 'void' THEN 'RETURN'
+        WHEN p.proallargtypes IS NULL THEN 'RETURN v1'
+        ELSE (SELECT string_agg(format('%s := v%s', o, n), '; ' ORDER BY n) FROM unnest(outs) WITH ORDINALITY u (o, n)) END;
+BEGIN
+    RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS %3$s LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    node integer := %4$s;
+    %5$s;
+BEGIN
+    FOR attempt IN 1..5 LOOP
+        BEGIN
+            SELECT %6$s INTO %7$s FROM seckill_remote.%15$s(node%8$s) %9$s r;
+            EXIT%10$s;
+        EXCEPTION%11$s
+        END;
+%12$s    END LOOP;
+    %13$s%14$s;
+END
+$$;
+$f$,
+        name, arguments, result, node, vars, reads, targets,
+        CASE WHEN passed <> '' THEN ', ' || passed ELSE '' END,
+        CASE WHEN p.proretset THEN 'WITH ORDINALITY' ELSE '' END,
+        CASE WHEN moved IS NOT NULL THEN format(' WHEN NOT coalesce(%s, false)', moved) ELSE '' END,
+        CASE WHEN route = 'item_id' THEN $e$
+            WHEN SQLSTATE 'SK005' OR undefined_object THEN
+                -- moved, or not known there: perhaps it is elsewhere
+                IF attempt = 5 OR (SQLSTATE = '42704' AND seckill.learn($1) = node) THEN
+                    RAISE;
+                END IF;$e$
+        ELSE $e$
+            WHEN SQLSTATE 'SK005' THEN
+                RAISE;$e$ END,
+        CASE WHEN route = 'item_id' THEN E'        node := seckill.learn($1);\n' ELSE '' END,
+        CASE WHEN moved IS NOT NULL THEN format(E'IF %s THEN\n        %s;\n    END IF;\n    ', moved, busy) ELSE '' END,
+        finish, quote_ident(p.proname));
+END
+$router$;
+
+COMMENT ON FUNCTION seckill.routed_call(pg_proc, text, text, text, text[], text[], text, text) IS
+'the statement that makes a function of a router which is routed by one argument';
+
+-- Functions on arrays of items or tickets, by hand: they differ too much.
+CREATE FUNCTION seckill.routed_list(p pg_proc, name text, arguments text, passed text, outs text[])
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $router$
+BEGIN
+    IF p.proname = 'seckill_buy_items' THEN
+        RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    nodes integer[] := ARRAY(SELECT DISTINCT seckill.node_of(i) FROM unnest(%1$s.item_ids) i);
+    v1 bigint[]; v2 bigint[]; v3 seckill_outcome[]; v4 bigint[];
+BEGIN
+    FOR attempt IN 1..5 LOOP
+        IF cardinality(nodes) > 1 THEN
+            RAISE feature_not_supported USING
+                MESSAGE = 'the items are sold on several nodes',
+                DETAIL = format('Nodes: %%s.', array_to_string(nodes, ', ')),
+                HINT = 'One call buys on one node, as it is one transaction. Make a call for the items of each node, with request_ids, and cancel what was bought if another one fails; or move the items to one node.';
+        END IF;
+        SELECT array_agg(r.item_id ORDER BY r.ordinality), array_agg(r.user_id ORDER BY r.ordinality),
+            array_agg(r.outcome ORDER BY r.ordinality), array_agg(r.order_id ORDER BY r.ordinality)
+        INTO v1, v2, v3, v4
+        FROM seckill_remote.%1$s(coalesce(nodes[1], seckill.any_node()), %3$s) WITH ORDINALITY r;
+        EXIT WHEN NOT coalesce('moved' = ANY (v3) OR 'unknown_item' = ANY (v3), false);
+        nodes := ARRAY(SELECT DISTINCT seckill.learn(i) FROM unnest(%1$s.item_ids) i);
+        -- what was bought has been committed
+        EXIT WHEN NOT v3 <@ '{moved,unknown_item}' OR 'moved' <> ALL (v3);
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(v1, v2, array_replace(v3, 'moved', 'busy'), v4);
+END
+$$;
+$f$, name, arguments, passed);
+    ELSIF p.proname = 'seckill_submit_many' THEN
+        RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    n integer := cardinality(%1$s.item_ids);
+    part record;
+    v1 bigint[] := array_fill(NULL::bigint, ARRAY[n]); v2 bigint[] := v1; v4 bigint[] := v1;
+    v3 seckill_outcome[] := array_fill(NULL::seckill_outcome, ARRAY[n]);
+    r record;
+    left_over bigint[];
+BEGIN
+    IF coalesce(cardinality(%1$s.user_ids), -1) <> n OR coalesce(cardinality(%1$s.quantities), n) <> n
+        OR coalesce(cardinality(%1$s.request_ids), n) <> n OR coalesce(cardinality(%1$s.tokens), n) <> n
+    THEN
+        -- let a node say what is wrong
+        RETURN QUERY SELECT * FROM seckill_remote.%1$s(seckill.any_node(), %3$s);
+        RETURN;
+    END IF;
+    FOR attempt IN 1..5 LOOP
+        FOR part IN
+            SELECT seckill.node_of(i) AS node, array_agg(o::integer ORDER BY o) AS places
+            FROM unnest(%1$s.item_ids) WITH ORDINALITY u (i, o) WHERE v3[o] IS NULL OR v3[o] = 'moved'
+            GROUP BY 1 ORDER BY 1
+        LOOP
+            FOR r IN
+                SELECT t.*, part.places[t.ordinality] AS place
+                FROM seckill_remote.%1$s(part.node,
+                    ARRAY(SELECT %1$s.item_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k),
+                    ARRAY(SELECT %1$s.user_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k),
+                    CASE WHEN %1$s.quantities IS NOT NULL THEN
+                        ARRAY(SELECT %1$s.quantities[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
+                    CASE WHEN %1$s.request_ids IS NOT NULL THEN
+                        ARRAY(SELECT %1$s.request_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
+                    CASE WHEN %1$s.tokens IS NOT NULL THEN
+                        ARRAY(SELECT %1$s.tokens[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END)
+                    WITH ORDINALITY t
+            LOOP
+                v1[r.place] := r.item_id; v2[r.place] := r.user_id; v3[r.place] := r.outcome; v4[r.place] := r.ticket;
+            END LOOP;
+        END LOOP;
+        left_over := ARRAY(SELECT DISTINCT v1[o] FROM generate_series(1, n) o WHERE v3[o] IN ('moved', 'unknown_item'));
+        EXIT WHEN left_over = '{}' OR attempt = 5;
+        PERFORM seckill.learn(i) FROM unnest(left_over) i;
+        EXIT WHEN 'moved' <> ALL (v3);
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(v1, v2, array_replace(v3, 'moved', 'busy'), v4);
+END
+$$;
+$f$, name, arguments, passed);
+    ELSIF p.proname = 'seckill_result_many' THEN
+        RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    until timestamptz := clock_timestamp() + %1$s.wait;
+    part record;
+    r record;
+    v1 bigint[]; v2 seckill_outcome[]; v3 bigint[]; v4 text[]; v5 text[];
+    slice interval;
+BEGIN
+    LOOP
+        -- each node waits for its own tickets: in turns, so that none is waited for in vain
+        slice := greatest(least(until - clock_timestamp(), '20 ms'), '0');
+        FOR part IN
+            SELECT seckill.node_of_ticket(t) AS node, array_agg(t ORDER BY o) AS tickets, array_agg(o::integer ORDER BY o) AS places
+            FROM unnest(%1$s.tickets) WITH ORDINALITY u (t, o) GROUP BY 1 ORDER BY 1
+        LOOP
+            FOR r IN SELECT t.*, part.places[t.ordinality] AS place
+                     FROM seckill_remote.%1$s(part.node, part.tickets, slice) WITH ORDINALITY t
+            LOOP
+                v1[r.place] := r.ticket; v2[r.place] := r.outcome; v3[r.place] := r.order_id;
+                v4[r.place] := r.sqlstate; v5[r.place] := r.message;
+            END LOOP;
+        END LOOP;
+        EXIT WHEN until IS NULL OR clock_timestamp() >= until OR v2 IS NULL
+            OR EXISTS (SELECT FROM unnest(v2) o WHERE o IS DISTINCT FROM 'queued');
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(v1, v2, v3, v4, v5);
+END
+$$;
+$f$, name, arguments);
+    END IF;
+    RAISE feature_not_supported USING MESSAGE = format('%s() has no routing', name);
+END
+$router$;
+
+COMMENT ON FUNCTION seckill.routed_list(pg_proc, text, text, text, text[]) IS
+'the statement that makes a function of a router which is routed by an array';
+
+-- A view over all nodes of a relation of the extension.
+CREATE FUNCTION seckill.routed_view(view text, query text, relation regclass)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $router$
+    SELECT format($f$
+CREATE FUNCTION seckill_remote.%1$s() RETURNS TABLE (node_no integer, %2$s) LANGUAGE plproxy AS $$
+    CLUSTER 'seckill';
+    RUN ON ALL;
+    SELECT n.node_no, %3$s FROM seckill_node() n, %4$s;
+$$;
+CREATE VIEW seckill.%1$s AS SELECT * FROM seckill_remote.%1$s();
+$f$, view,
+        string_agg(format('%I %s', a.attname, CASE WHEN t.typtype = 'm' THEN 'text'
+            ELSE regexp_replace(format_type(a.atttypid, a.atttypmod), '^.*\.', '') END), ', ' ORDER BY a.attnum),
+        string_agg(format(CASE WHEN t.typtype = 'm' THEN 'r.%I::text' ELSE 'r.%I' END, a.attname), ', ' ORDER BY a.attnum), query)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+        AND EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = relation AND d.deptype = 'e')
+$router$;
+
+COMMENT ON FUNCTION seckill.routed_view(text, text, regclass) IS
+'the statements that make a view of a router over all nodes';
+
+CREATE FUNCTION @extschema@.seckill_router(servers text[])
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $router$
+DECLARE
+    parts integer := 1;
+    used text := (SELECT s FROM unnest(servers) s WHERE s IS NOT NULL LIMIT 1);
+    script text;
+BEGIN
+    IF used IS NULL OR cardinality(servers) > 2047 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'servers must be the connection strings of nodes 1, 2 and so on',
+            HINT = 'NULL stands for a number that no node has.';
+    END IF;
+    WHILE parts <= cardinality(servers) LOOP
+        parts := parts * 2;
+    END LOOP;
+    -- part i is node i; parts of no node share the connection of another one
+    script := format($f$-- A router for seckill, made by seckill_router().  Run it again when a node is added.
+\set ON_ERROR_STOP on
+SET client_min_messages = warning;
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS plproxy;
+DROP SERVER IF EXISTS seckill CASCADE;
+DROP SCHEMA IF EXISTS seckill_remote, seckill CASCADE;
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname LIKE ANY ('{seckill\\_%%,cluster\\_audit}') LOOP
+        EXECUTE format('DROP FUNCTION %%s CASCADE', f);
+    END LOOP;
+END
+$$;
+CREATE SERVER seckill FOREIGN DATA WRAPPER plproxy OPTIONS (%1$s);
+CREATE USER MAPPING FOR PUBLIC SERVER seckill;
+CREATE SCHEMA seckill;
+CREATE SCHEMA seckill_remote;
+SET LOCAL search_path = public;
+%2$s
+CREATE CAST (text AS seckill_mode) WITH INOUT AS IMPLICIT;
+CREATE CAST (varchar AS seckill_mode) WITH INOUT AS IMPLICIT;
+
+-- The nodes, and where items are.  The latter are hints: the nodes decide.
+CREATE TABLE seckill.nodes (node_no integer PRIMARY KEY);
+INSERT INTO seckill.nodes VALUES %3$s;
+CREATE TABLE seckill.placement (item_id bigint PRIMARY KEY, node_no integer NOT NULL);
+
+CREATE FUNCTION seckill.any_node() RETURNS integer LANGUAGE sql AS
+'SELECT node_no FROM seckill.nodes ORDER BY random() LIMIT 1';
+
+CREATE FUNCTION seckill_remote.whereis(integer, bigint)
+RETURNS TABLE (node_no integer, place text, hop integer, peer integer) LANGUAGE plproxy AS $$
+    CLUSTER 'seckill';
+    RUN ON $1;
+    SELECT * FROM seckill_whereis($2);
+$$;
+
+-- Ask all nodes where an item is.  One that nobody knows is made where its hash says,
+-- so that all routers that create it meet on one node.
+CREATE FUNCTION seckill.learn(item bigint) RETURNS integer LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    n integer;
+    r record;
+    best integer;       -- the node that sells it, or else knows best
+    best_rank integer := -1;
+    silent text;
+    rank integer;
+BEGIN
+    FOR n IN SELECT node_no FROM seckill.nodes ORDER BY 1 LOOP
+        BEGIN
+            SELECT * INTO r FROM seckill_remote.whereis(n, item);
+            IF r.node_no IS DISTINCT FROM n AND r.place IS NOT NULL THEN
+                RAISE 'node %% says that it is node %%', n, r.node_no;
+            END IF;
+            -- of two that have had it, the one that it came to last
+            rank := CASE r.place WHEN 'here' THEN 1000000002 WHEN 'moving' THEN 1000000001
+                WHEN 'arriving' THEN 2 * r.hop + 1 WHEN 'gone' THEN 2 * r.hop END;
+            IF rank > best_rank THEN
+                best_rank := rank;
+                best := CASE r.place WHEN 'gone' THEN r.peer ELSE n END;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            silent := format('node %%s: %%s', n, SQLERRM);
+        END;
+    END LOOP;
+    IF silent IS NOT NULL AND best_rank < 1000000001 THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('no node that answers sells item %%s', item),
+            DETAIL = silent, HINT = 'Retry when all nodes are up.';
+    END IF;
+    IF best IS NULL THEN
+        RETURN (SELECT node_no FROM seckill.nodes ORDER BY node_no
+                OFFSET get_byte(sha256(int8send(item)), 0) * (SELECT count(*) FROM seckill.nodes) / 256 LIMIT 1);
+    END IF;
+    INSERT INTO seckill.placement AS p VALUES (item, best)
+    ON CONFLICT (item_id) DO UPDATE SET node_no = excluded.node_no WHERE p.node_no <> excluded.node_no;
+    RETURN best;
+END
+$$;
+
+CREATE FUNCTION seckill.node_of(item bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    n integer;
+BEGIN
+    IF item IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'item_id must not be null';
+    END IF;
+    SELECT p.node_no INTO n FROM seckill.placement p WHERE p.item_id = item;
+    RETURN coalesce(n, seckill.learn(item));
+END
+$$;
+
+CREATE FUNCTION seckill.node_of_ticket(ticket bigint) RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+    IF ticket IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'ticket must not be null';
+    ELSIF NOT EXISTS (SELECT FROM seckill.nodes n WHERE n.node_no = ticket >> 40) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('ticket %%s is of no node', ticket),
+            HINT = 'Tickets carry the number of their node since it has joined.';
+    END IF;
+    RETURN ticket >> 40;
+END
+$$;
+$f$,
+        (SELECT string_agg(format('p%s %L', i, coalesce(servers[i], used)), ', ' ORDER BY i)
+         FROM generate_series(0, parts - 1) i),
+        (SELECT string_agg(format(E'DROP TYPE IF EXISTS public.%1$I CASCADE;\nCREATE TYPE %1$I AS ENUM (%2$s);', t.typname,
+                (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
+                 FROM pg_enum e WHERE e.enumtypid = t.oid)), E'\n')
+         FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+             JOIN pg_extension x ON x.oid = d.refobjid
+         WHERE x.extname = 'seckill' AND t.typtype = 'e'),
+        (SELECT string_agg(format('(%s)', i), ', ') FROM generate_subscripts(servers, 1) i WHERE servers[i] IS NOT NULL));
+
+    script := script || (
+        SELECT string_agg(seckill.routed_function(p.oid), '' ORDER BY p.proname)
+        FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            JOIN pg_extension x ON x.oid = d.refobjid
+        WHERE x.extname = 'seckill' AND p.prokind = 'f' AND seckill.routing(p.oid) IS NOT NULL);
+
+    script := script
+        || seckill.routed_view('cluster_items', 'seckill.items r WHERE r.place IS NULL OR r.place = ''moving''', 'seckill.items')
+        || seckill.routed_view('cluster_orders', 'seckill.orders r JOIN seckill.items i USING (item_id) WHERE i.place IS NULL OR i.place = ''moving''', 'seckill.orders')
+        || seckill.routed_view('cluster_stock', 'seckill.stock r JOIN seckill.items i USING (item_id) WHERE i.place IS NULL OR i.place = ''moving''', 'seckill.stock')
+        || seckill.routed_view('cluster_stat_items', 'seckill.stat_items r', 'seckill.stat_items')
+        || seckill.routed_view('cluster_stat_worker', 'seckill.stat_worker r', 'seckill.stat_worker');
+    RETURN script || $f$
+CREATE FUNCTION seckill_remote.node_audit(integer, bigint)
+RETURNS TABLE (node_no integer, item_id bigint, place text, hop integer, supplied bigint, stock bigint, unsold bigint,
+    sold bigint, difference bigint, moves jsonb) LANGUAGE plproxy AS $$
+    CLUSTER 'seckill';
+    RUN ON $1;
+    SELECT * FROM seckill_node_audit($2);
+$$;
+
+-- The audit of all nodes, without a snapshot that spans them.  Each node's numbers are of
+-- one snapshot of its own.  The nodes are read twice: an item that a node sells in both
+-- readings, by the same number of moves, it has sold all the time between them.  What one
+-- node has given away must be what another one has got.
+CREATE FUNCTION cluster_audit(item bigint DEFAULT NULL, OUT item_id bigint, OUT node_no integer, OUT supplied bigint,
+    OUT available bigint, OUT sold bigint, OUT difference bigint, OUT verdict text)
+RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    first jsonb := '[]';
+    second jsonb := '[]';
+    n integer;
+BEGIN
+    FOR n IN SELECT c.node_no FROM seckill.nodes c ORDER BY 1 LOOP
+        first := first || (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') FROM seckill_remote.node_audit(n, item) a);
+    END LOOP;
+    FOR n IN SELECT c.node_no FROM seckill.nodes c ORDER BY 1 LOOP
+        second := second || (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') FROM seckill_remote.node_audit(n, item) a);
+    END LOOP;
+    RETURN QUERY
+    WITH a AS (
+        SELECT 1 AS reading, r.* FROM jsonb_to_recordset(first) AS r (node_no integer, item_id bigint, place text, hop integer,
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+        UNION ALL
+        SELECT 2, r.* FROM jsonb_to_recordset(second) AS r (node_no integer, item_id bigint, place text, hop integer,
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+    ), sellers AS (
+        SELECT a.item_id, a.node_no, a.hop, count(*) = 2 AS both
+        FROM a WHERE a.place IN ('here', 'moving') GROUP BY 1, 2, 3
+    ), ends AS (        -- of moves, by the last reading
+        SELECT a.item_id, a.node_no, m.*
+        FROM a, jsonb_to_recordset(a.moves) AS m (move_id uuid, hop integer, direction text, peer integer, state text,
+            orders bigint, units bigint, contents text)
+        WHERE a.reading = 2
+    ), broken AS (      -- what has come is not what has gone
+        SELECT i.item_id FROM ends i JOIN ends o USING (item_id, move_id)
+        WHERE i.direction = 'in' AND i.state = 'here' AND o.direction = 'out'
+            AND (o.state NOT IN ('gone', 'forgotten')
+                 OR (i.orders, i.units, i.contents) IS DISTINCT FROM (o.orders, o.units, o.contents))
+    ), lost AS (        -- gone, and never arrived.  The other node is read after this one, in one of the readings
+        SELECT o1.item_id FROM a o1, jsonb_to_recordset(o1.moves) AS o (move_id uuid, peer integer, state text)
+        WHERE o1.reading = 1 AND o.state IN ('gone', 'forgotten')
+            AND EXISTS (SELECT FROM seckill.nodes c WHERE c.node_no = o.peer)
+            AND NOT EXISTS (SELECT FROM ends i WHERE i.move_id = o.move_id AND i.direction = 'in')
+    )
+    SELECT k.item_id, s.node_no, s.supplied, s.stock + s.unsold, s.sold, s.difference,
+        CASE
+            WHEN (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id AND v.both) > 1 THEN 'sold on two nodes'
+            WHEN EXISTS (SELECT FROM broken b WHERE b.item_id = k.item_id) THEN 'a move has changed it'
+            WHEN EXISTS (SELECT FROM lost l WHERE l.item_id = k.item_id) THEN 'lost in a move'
+            WHEN EXISTS (SELECT FROM a d WHERE d.item_id = k.item_id AND d.difference <> 0) THEN 'units made or lost'
+            WHEN s.node_no IS NULL OR s.place = 'moving'
+                OR (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id) > 1 THEN 'moving'
+            ELSE 'ok'
+        END
+    FROM (SELECT DISTINCT a.item_id FROM a) k
+        LEFT JOIN LATERAL (SELECT * FROM a WHERE a.item_id = k.item_id AND a.place IN ('here', 'moving')
+                           ORDER BY a.reading DESC, a.hop DESC LIMIT 1) s ON true
+    ORDER BY k.item_id;
+END
+$$;
+COMMIT;
+$f$;
+END
+$router$;
+
+COMMENT ON FUNCTION @extschema@.seckill_router(text[]) IS
+'statements for psql that make a database with PL/Proxy a router: functions of the same names and signatures, and views over all nodes; servers: connection strings of nodes 1, 2 and so on';
+
 REVOKE ALL ON FUNCTION
     @extschema@.seckill_set_place(bigint, text, text),
     @extschema@.seckill_wake_maintenance(timestamptz),
@@ -1037,6 +1596,12 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_reopen(),
     @extschema@.seckill_node_restored(),
     seckill.rejoin_with(text, integer),
-    @extschema@.seckill_node_audit(bigint)
+    @extschema@.seckill_node_audit(bigint),
+    seckill.routing(regprocedure),
+    seckill.routed_function(regprocedure),
+    seckill.routed_call(pg_proc, text, text, text, text[], text[], text, text),
+    seckill.routed_list(pg_proc, text, text, text, text[]),
+    seckill.routed_view(text, text, regclass),
+    @extschema@.seckill_router(text[])
 FROM PUBLIC;
 REVOKE ALL ON PROCEDURE @extschema@.seckill_move(bigint, integer), @extschema@.seckill_rejoin() FROM PUBLIC;
