@@ -31,9 +31,12 @@ export PG_CONFIG
 all:
 
 # These work where PostgreSQL is not installed yet: they see to that.
-.PHONY: demo shop shop-test test check-layers test-all test-setup test-debug bench model torture
+.PHONY: demo cluster shop shop-test test check-layers test-all test-setup test-debug bench model torture
 demo:
 	@scripts/demo.sh
+# four nodes and a router, see docs/scale.md
+cluster:
+	@scripts/cluster.sh
 # the whole request chain, see shop/README.md
 shop:
 	@shop/shop.sh

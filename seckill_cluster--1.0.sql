@@ -1177,6 +1177,7 @@ $f$,
             WHEN SQLSTATE 'SK005' THEN
                 RAISE;$e$ END,
         CASE WHEN route = 'item_id' THEN E'        node := seckill.learn($1);\n' ELSE '' END,
+        CASE WHEN p.proname = 'seckill_put_item' THEN E'PERFORM seckill.learn($1);\n    ' ELSE '' END ||
         CASE WHEN moved IS NOT NULL THEN format(E'IF %s THEN\n        %s;\n    END IF;\n    ', moved, busy) ELSE '' END,
         finish, quote_ident(p.proname));
 END
@@ -1322,7 +1323,8 @@ CREATE FUNCTION seckill_remote.%1$s() RETURNS TABLE (node_no integer, %2$s) LANG
 $$;
 CREATE VIEW seckill.%1$s AS SELECT * FROM seckill_remote.%1$s();
 $f$, view,
-        string_agg(format('%I %s', a.attname, CASE WHEN t.typtype = 'm' THEN 'text'
+        string_agg(format('%I %s', a.attname, CASE t.typtype
+            WHEN 'm' THEN 'text' WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
             ELSE regexp_replace(format_type(a.atttypid, a.atttypmod), '^.*\.', '') END), ', ' ORDER BY a.attnum),
         string_agg(format(CASE WHEN t.typtype = 'm' THEN 'r.%I::text' ELSE 'r.%I' END, a.attname), ', ' ORDER BY a.attnum), query)
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid

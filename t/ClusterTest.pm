@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-our @EXPORT = qw(needs_contrib cluster_node join_nodes sql_fails one_seller check_moves);
+our @EXPORT = qw(needs_contrib cluster_node join_nodes make_router sql_fails one_seller check_moves);
 
 # Skip the test if the installation lacks dblink.
 sub needs_contrib
@@ -52,6 +52,22 @@ sub join_nodes
 		}
 	}
 	return;
+}
+
+# A server that is a router of these nodes, made from the catalog of the first.
+sub make_router
+{
+	my @nodes = @_;
+	my $router = PostgreSQL::Test::Cluster->new('router');
+	my $list = join ', ', map { '$$' . $_->connstr('postgres') . '$$' } @nodes;
+	my $script = $nodes[0]->basedir . '/router.sql';
+
+	$router->init;
+	$router->append_conf('postgresql.conf', "max_connections = 200\n");
+	$router->start;
+	append_to_file($script, $nodes[0]->safe_psql('postgres', "SELECT seckill_router(ARRAY[$list])"));
+	$router->command_ok([ 'psql', '-qX', '-f', $script, $router->connstr('postgres') ], 'a router is made');
+	return $router;
 }
 
 # A statement fails with this message.
