@@ -1,5 +1,5 @@
 #!/bin/bash
-# The classic sale: 200 connections, 100 units, once for each mode.
+# The classic sale: 200 connections, 100 units, once for each mode; then a train.
 # KEEP=1 leaves the server up; PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 users=200
 units=100
+seats=100
+legs=9
 
 # Sell one item to the crowd; prints how long that took, in seconds.
 sell() {
@@ -48,6 +50,37 @@ report() {
         "$seconds" "$(awk "BEGIN { print $sold / $seconds }")"
 }
 
+# Let each user book two seats of a train from one stop to another; prints how
+# long that took.
+book() {
+    local item=$1 mode=$2 script=$workdir/seats.$2.sql out=$workdir/seats.$2.out
+
+    cat > "$script" <<SQL
+\\set from random(0, $((legs - 1)))
+\\set to random(:from + 1, $legs)
+SELECT outcome, seats FROM seckill_book($item, :client_id + 1, :from, :to, 2, '$mode', max_changes => 1);
+SQL
+    PGOPTIONS='-c seckill.allow_unsafe=on' \
+        pgbench -n -c $users -j 2 -t 1 -f "$script" > "$out" 2>&1 ||
+        { cat "$out" >&2; die "mode $mode failed"; }
+    sed -n "s/^tps = \([0-9.]*\).*/\1/p" "$out" | awk "{ print $users / \$1 }"
+}
+
+report_seats() {
+    local item=$1 mode=$2 seconds=$3 orders all taken twice different verdict
+
+    IFS='|' read -r orders all taken twice different < <(sql "
+        SELECT (SELECT count(*) FROM seckill.orders WHERE item_id = $item),
+            seat_legs, taken, sold_twice, different
+        FROM seckill_audit_seats($item)")
+    verdict='right: no leg of a seat sold twice'
+    [ "$twice" = 0 ] && [ "$different" = 0 ] ||
+        verdict="WRONG: $twice legs of seats sold twice"
+    printf '%-12s %7d %7d %7d   %-34s %8.3f %8.0f\n' "$mode" "$orders" \
+        "$taken" "$((all - taken))" "$verdict" "$seconds" \
+        "$(awk "BEGIN { print $orders / $seconds }")"
+}
+
 ensure_packages
 build_and_install
 start_server <<'CONF'
@@ -65,5 +98,18 @@ for mode in none optimistic retry pessimistic advisory cache queue auto; do
     item=$((item + 1))
     sql "INSERT INTO seckill.items (item_id, title, stock) VALUES ($item, '$mode', $units)"
     report $item $mode "$(sell $item $mode)"
+done
+
+echo
+echo "$users users each book 2 of $seats seats of a train of $legs legs, from any stop to any other"
+echo
+printf '%-12s %7s %7s %7s   %-34s %8s %8s\n' mode orders sold free verdict \
+    seconds orders/s
+for mode in none optimistic retry pessimistic advisory cache queue auto; do
+    item=$((item + 1))
+    sql "INSERT INTO seckill.items (item_id, title, stock, legs) VALUES ($item, '$mode', 0, $legs);
+        INSERT INTO seckill.seats (item_id, seat, block, car)
+        SELECT $item, s, (s - 1) / 5, (s - 1) / 20 FROM generate_series(1, $seats) s"
+    report_seats $item $mode "$(book $item $mode)"
 done
 echo
