@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import {
-  Client, audit, client, end, health, makeItem, lock, orders, pause, port, ready, run, send, sql, start,
+  Client, audit, client, end, health, makeItem, lock, orders, pause, pid, port, ready, run, send, sql, start,
   statements, stop, until,
 } from './shop.js';
 
@@ -324,6 +324,21 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
     assert.ok(counts[201] > 60, JSON.stringify(counts));
   });
 }
+
+test('an instance that hangs gets few purchases, and loses none', async () => {
+  const item = await makeItem({ stock: 100000 });
+  const buyers = await crowd(item);
+  const hung = pid('service1');
+
+  process.kill(hung, 'SIGSTOP');
+  await pause(4000);
+  process.kill(hung, 'SIGCONT');
+  await ready();
+
+  const counts = count(await buyers.stop(), [201, 503, 429]);
+
+  assert.ok(counts[201] > 60, JSON.stringify(counts));
+});
 
 test('streams of a dead instance come back at the other one', async () => {
   const item = await makeItem();
