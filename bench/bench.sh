@@ -34,7 +34,7 @@ else
     # seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight merged counter rules expiry cart codes envelopes prizes}
+    workloads=${WORKLOADS:-hot storm uniform zipf eight merged counter rules expiry cart codes envelopes prizes train trains full}
     settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
@@ -76,6 +76,8 @@ all_contestants() {
         codes) echo insert_unit code_pool redis claim_queue claim_cache claim_auto numbered_queue ;;
         envelopes) echo insert_unit redis claim_queue claim_cache claim_auto ;;
         prizes) echo insert_unit odds redis claim_queue claim_cache ;;
+        train | trains) echo insert_booking seats_skip_locked seats_line book_cache book_queue ;;
+        full) echo select_1 book_full ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;
     esac

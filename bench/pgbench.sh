@@ -24,6 +24,8 @@ fresh_tables() {
         codes) numbered_item 2001 "$units" "'C-' || n, NULL, NULL" true ;;
         prizes) numbered_item 2002 "$units" "NULL, CASE WHEN n % 1000 = 0 THEN 1 ELSE 2 END, NULL" 'n % 3 = 0' ;;
         envelopes) envelopes ;;
+        train | trains) trains $((seconds * 4)) ;;
+        full) full_train ;;
     esac
     case $1 in
         code_pool)
@@ -53,6 +55,26 @@ envelopes() {
         INSERT INTO seckill.units SELECT n, k, NULL, NULL, k * 10
             FROM generate_series(3001, 4000) n, generate_series(1, 300) k"
     sql 'VACUUM ANALYZE seckill.units'
+}
+
+# Insert so many trains of 1000 seats and 20 legs, for the extension and for the
+# rivals.
+trains() {
+    sql "INSERT INTO seckill.items (item_id, stock, legs) SELECT n, 0, 20 FROM generate_series(5001, 5000 + $1) n;
+        INSERT INTO seckill.seats (item_id, seat, block, car)
+            SELECT n, s, s / 5, s / 50 FROM generate_series(5001, 5000 + $1) n, generate_series(1, 1000) s;
+        INSERT INTO rival.seats SELECT item_id, seat FROM seckill.seats;
+        SELECT setval('rival.booking', 0, false)" > /dev/null
+    sql 'VACUUM ANALYZE seckill.seats'
+    sql 'VACUUM ANALYZE rival.seats'
+}
+
+# Insert a train that is sold out.
+full_train() {
+    sql "INSERT INTO seckill.items (item_id, stock, legs) VALUES (4999, 0, 20);
+        INSERT INTO seckill.seats (item_id, seat) SELECT 4999, s FROM generate_series(1, 1000) s;
+        SELECT count(*) FROM generate_series(1, 50) n,
+            LATERAL seckill_book(4999, -n, 0, 20, 20, together => 'any')" > /dev/null
 }
 
 # Insert pending orders of the item on sale that expire during the run.

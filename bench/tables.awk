@@ -60,8 +60,11 @@ BEGIN {
     title["codes"] = "Coupon codes: one item, each unit with a code"
     title["envelopes"] = "1000 envelopes of 300 shares"
     title["prizes"] = "A prize pool: every third draw wins"
+    title["train"] = "Seats of trains of 1000 seats and 20 legs, one train after the other"
+    title["trains"] = "Seats of 20 such trains at a time"
+    title["full"] = "A train that is sold out"
     title["counter"] = "A counter without orders"
-    split("select_1 insert insert_unit code_pool odds for_update_call redis", yardstick, " ")
+    split("select_1 insert insert_booking seats_skip_locked seats_line insert_unit code_pool odds for_update_call redis", yardstick, " ")
 }
 /^#/ { print substr($0, 3) ". Medians; `=` where every call sold a unit."; next }
 $1 == "workload" { next }

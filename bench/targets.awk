@@ -72,6 +72,16 @@ END {
     of_workload("envelopes", "envelopes: `claim_queue` / `redis`, sold", "claim_queue", "redis")
     of_workload("prizes", "prizes: `claim_queue` / `odds`, sold", "claim_queue", "odds")
     of_workload("prizes", "prizes: `claim_cache` / `insert_unit`, sold", "claim_cache", "insert_unit")
+    split("train trains", seats, " ")
+    for (i = 1; i in seats; i++) {
+        of_workload(seats[i], seats[i] ": `book_cache` / `insert_booking`, sold", "book_cache", "insert_booking")
+        of_workload(seats[i], seats[i] ": `book_cache` / `seats_skip_locked`, sold", "book_cache", "seats_skip_locked")
+        of_workload(seats[i], seats[i] ": `book_cache` / `seats_line`, sold", "book_cache", "seats_line")
+        of_workload(seats[i], seats[i] ": `book_queue` / `insert_booking`, sold", "book_queue", "insert_booking")
+    }
+    line("full train: `book_full` / `select_1`, answered",
+        over(answered["full", 64, "book_full"], answered["full", 64, "select_1"]),
+        over(answered["full", 200, "book_full"], answered["full", 200, "select_1"]))
     split("update pessimistic advisory retry cache auto", carts, " ")
     for (i = 1; i in carts; i++)
         of_workload("cart", "`cart_" carts[i] "`, with / without a foreign key, sold",

@@ -1,0 +1,1 @@
+SELECT rival.book_in_turn(:item, :user, :from::int, :to::int);

@@ -1,0 +1,4 @@
+\set user random(1, 1000000)
+\set from random(0, 19)
+\set to random(:from + 1, 20)
+\set item 4999
