@@ -88,8 +88,6 @@ BEGIN
 	RAISE 'refused';
 END
 $$;
-CREATE TRIGGER refuse BEFORE INSERT ON seckill.orders
-	FOR EACH ROW WHEN (NEW.user_id = 666) EXECUTE FUNCTION refuse();
 
 -- what is wrong with an item that has seats
 CREATE FUNCTION wrong_seats(item bigint, supply integer, mode seckill_mode) RETURNS text LANGUAGE plpgsql AS $$
@@ -682,6 +680,17 @@ sub set_up
 	return;
 }
 
+# Have orders written directly, or by SQL: then a trigger refuses those of user 666.
+sub write_orders
+{
+	my ($self, $directly) = @_;
+
+	$self->ask('DROP TRIGGER IF EXISTS refuse ON seckill.orders');
+	$self->ask('CREATE TRIGGER refuse BEFORE INSERT ON seckill.orders FOR EACH ROW WHEN (NEW.user_id = 666) EXECUTE FUNCTION refuse()')
+	  unless $directly;
+	return;
+}
+
 sub arm
 {
 	my ($self, $victim, $step, $pass, $action) = @_;
@@ -976,6 +985,7 @@ sub torture_faults
 	my $self = __PACKAGE__->new($node);
 	my $started = time;
 	my $turn = 0;
+	my $writes = 0;
 
 	foreach my $action (sort keys %params)
 	{
@@ -984,9 +994,14 @@ sub torture_faults
 			my @in = @contexts[ map { $turn++ % @contexts } 1 .. $params{$action} ];
 
 			@in = grep { /^(block|savepoint)$/ } @in if $case->{name} eq 'truncate';
-			$self->strike_all($case, $_, $action) foreach 'top', @in;
+			foreach my $context ('top', @in)
+			{
+				$self->write_orders($writes++ % 2);
+				$self->strike_all($case, $context, $action);
+			}
 		}
 		$self->strike_all($_, 'top', $action) foreach queued();
+		$self->write_orders(0);
 		$self->strike_processes($action) unless $action eq 'kill';
 		diag(sprintf('%s: %d faults, %d s', $action, $self->{faults}, time - $started));
 	}
