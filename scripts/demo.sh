@@ -1,5 +1,6 @@
 #!/bin/bash
-# The classic sale: 200 connections, 100 units, once for each mode; then a train.
+# The classic sale: 200 connections, 100 units, once for each mode; then a train; then
+# units that have values: codes, an envelope and a prize pool.
 # KEEP=1 leaves the server up; PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
@@ -111,5 +112,62 @@ for mode in none optimistic retry pessimistic advisory cache queue auto; do
         INSERT INTO seckill.seats (item_id, seat, block, car)
         SELECT $item, s, (s - 1) / 5, (s - 1) / 20 FROM generate_series(1, $seats) s"
     report_seats $item $mode "$(book $item $mode)"
+done
+echo
+
+
+#
+# Units with values
+#
+
+# Put units with these values on sale as an item of its own.
+add_values() {
+    local item=$1 title=$2 values=$3
+
+    sql "INSERT INTO seckill.items (item_id, title, stock, numbered) VALUES ($item, '$title', 0, true);
+         SELECT added FROM seckill_add_units($item, $values)" > /dev/null
+}
+
+# Each user claims one unit.
+claim() {
+    local item=$1 mode=$2 script=$workdir/claim_$2.sql out=$workdir/claim_$2.out
+
+    echo "SELECT outcome, unit FROM seckill_claim($item, :client_id + 1, '$mode');" > "$script"
+    pgbench -n -c $users -j 2 -t 1 -f "$script" > "$out" 2>&1 ||
+        { cat "$out" >&2; die "mode $mode failed"; }
+}
+
+# What the audits say of the item.
+report_values() {
+    local item=$1 what=$2 mode=$3 units taken left amount given wrong
+
+    IFS='|' read -r units taken left amount given wrong < <(sql "
+        SELECT a.supplied, a.sold, a.stock + a.unsold, coalesce(v.amount, 0), coalesce(v.given_amount, 0),
+            abs(a.difference) + a.missing + a.double_sold + coalesce(v.wrong, 0)
+                + seckill_count(a.twice) + seckill_count(a.foreign_numbers)
+        FROM seckill_audit($item) a
+            CROSS JOIN (SELECT sum(amount) AS amount, sum(given_amount) AS given_amount,
+                    sum(abs(difference) + abs(amount_difference)) AS wrong
+                FROM seckill_audit_values($item)) v")
+    printf '%-12s %-12s %6d %6d %6d %8d %8d   %s\n' "$what" "$mode" "$units" \
+        "$taken" "$left" "$amount" "$given" \
+        "$([ "$wrong" = 0 ] && echo 'right: each number once' || echo "WRONG: $wrong")"
+}
+
+echo "$users users claim one of $units units with values"
+echo
+printf '%-12s %-12s %6s %6s %6s %8s %8s   %s\n' what mode units taken left \
+    amount given audit
+for mode in optimistic retry pessimistic advisory cache queue auto; do
+    for what in codes envelope pool; do
+        item=$((item + 1))
+        case $what in
+            codes) add_values $item $what "codes => seckill_make_codes($units)" ;;
+            envelope) add_values $item $what "amounts => seckill_divide_amount(10000, $units, seed => sha256('$mode'))" ;;
+            pool) add_values $item $what "prizes => seckill_deal_prizes($units, '{1,10}', seed => sha256('$mode'))" ;;
+        esac
+        claim $item $mode
+        report_values $item $what $mode
+    done
 done
 echo

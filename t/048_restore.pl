@@ -97,11 +97,13 @@ $node->safe_psql('filled', <<'EOC');
 ALTER TABLE seckill.items DISABLE TRIGGER USER;
 ALTER TABLE seckill.orders DISABLE TRIGGER USER;
 ALTER TABLE seckill.units DISABLE TRIGGER USER;
+ALTER TABLE seckill.prizes DISABLE TRIGGER USER;
+ALTER TABLE seckill.commitments DISABLE TRIGGER USER;
 ALTER TABLE seckill.releases DISABLE TRIGGER USER;
 ALTER TABLE seckill.seats DISABLE TRIGGER USER;
 EOC
 @repair = lines('filled', $triggers);
-is(scalar @repair, 17, 'all disabled triggers show');
+is(scalar @repair, 21, 'all disabled triggers show');
 $node->safe_psql('filled', join "\n", @repair);
 is(join("\n", missing('filled', @bare), lines('filled', $triggers)), '', 'and are enabled as before');
 
