@@ -131,7 +131,7 @@ sub forget
 	{
 		delete $self->{codes}{$code};
 	}
-
+	delete $self->{numbers}{$_} foreach keys %$orders;
 	delete $requests->{$_} foreach grep { $orders->{ $requests->{$_} } } keys %$requests;
 	@{ $self->{recent} } = grep { !$orders->{ $_->[1] } } @{ $self->{recent} };
 	foreach my $order (keys %$moves)
