@@ -21,6 +21,9 @@
  * ticket		a purchase's position in the queue
  * release		units that are put on sale at a time, a row of seckill.releases
  * maintenance worker	releases units, expires unpaid orders, prepares openings
+ * leg			part of a trip on which a seat can be sold
+ * seat map		shared memory: which legs of an item's seats are free, a guess
+ * booking		purchase of seats, each for some legs
  *
  * The layers; each calls its own and those below it only (scripts/
  * check-layers.pl), and its README says what it may touch:

@@ -333,9 +333,19 @@ seckill_items_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(tuple);
 }
 
+/* Raise an error if the item has orders. */
+static void
+refuse_if_ordered(int64 item_id)
+{
+	if (seckill_orders_exist(item_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("item " INT64_FORMAT " still has orders", item_id),
+				 errhint("Set ends_at to end its sale, or delete its orders first.")));
+}
+
 /*
  * Wait for the holders of the item, and refuse its deletion if it has orders.
- * Its units and seats are deleted with it.
  *
  * Without holders and orders the lease ends at once, so that a new item with
  * the same item_id does not find it.  If the DELETE is rolled back, a settle
@@ -353,11 +363,7 @@ check_no_orders(int64 item_id)
 	p.entry = seckill_entry_find(item_id);
 	seckill_lease_drain(&p);
 	SECKILL_FAULT("item vacated");
-	if (seckill_orders_exist(item_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("item " INT64_FORMAT " still has orders", item_id),
-				 errhint("Set ends_at to end its sale, or delete its orders first.")));
+	refuse_if_ordered(item_id);
 	if (p.entry != NULL && !seckill_hold_uses(p.entry, 0))
 		seckill_cache_renew_lease(p.entry, seckill_cache_lease_id(p.entry));
 	seckill_cache_unpin(p.entry);
@@ -405,6 +411,8 @@ delete_parts(int64 item_id)
 	seckill_releases_delete(item_id);
 	seckill_seats_delete(item_id);
 	SECKILL_FAULT("parts of an item deleted");
+	/* a booking that was under way had a seat, so that delete has waited */
+	refuse_if_ordered(item_id);
 	seckill_table_end(&caller);
 }
 
