@@ -254,7 +254,7 @@ seckill_order_cancel(int64 item_id, int64 order_id, bool refund)
 				(errcode(ERRCODE_ORDER_EXPIRED),
 				 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " has expired",
 						order_id, item_id),
-				 errdetail("Its units are on sale already.")));
+				 errdetail("It was not paid in time.")));
 	if (order.state == ORDER_CONFIRMED && !refund)
 		ereport(ERROR,
 				(errcode(ERRCODE_ORDER_CONFIRMED),
