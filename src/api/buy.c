@@ -175,8 +175,7 @@ seckill_buy(PG_FUNCTION_ARGS)
 	StatCall	call;
 
 	seckill_stat_begin(&call);
-	seckill_check_argument(PG_ARGISNULL(3), "quantity");
-	seckill_args_read(fcinfo, "seckill_buy()", PG_GETARG_INT64(3), 4, &p);
+	seckill_args_read(fcinfo, "seckill_buy()", 3, 4, &p);
 	seckill_buy_serve(&p, &call);
 	return seckill_result_outcome(fcinfo, p.outcome,
 								  p.outcome == SECKILL_SOLD, p.order_id);

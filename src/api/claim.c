@@ -84,7 +84,7 @@ seckill_claim(PG_FUNCTION_ARGS)
 	bool		nulls[2 + UNIT_VALUES];
 
 	seckill_stat_begin(&call);
-	seckill_args_read(fcinfo, "seckill_claim()", 1, 3, &p);
+	seckill_args_read(fcinfo, "seckill_claim()", 0, 3, &p);
 	p.wants_value = true;
 	seckill_buy_serve(&p, &call);
 	seckill_unit_values(&p, 1, &value);

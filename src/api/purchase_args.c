@@ -119,18 +119,21 @@ seckill_args_read_credentials(FunctionCallInfo fcinfo, int i, Purchase *p)
 
 /*
  * Read the arguments item_id, user_id and mode of a call that makes one
- * purchase, and its credentials from argument i on; check them all.
+ * purchase, quantity if it is an argument (else 0; the quantity is 1 then), and
+ * the credentials from argument i on; check them all.
  */
 void
 seckill_args_read(FunctionCallInfo fcinfo, const char *function,
-				  int64 quantity, int i, Purchase *p)
+				  int quantity, int i, Purchase *p)
 {
 	seckill_check_writable(function);
 	seckill_check_argument(PG_ARGISNULL(0), "item_id");
 	seckill_check_argument(PG_ARGISNULL(1), "user_id");
 	seckill_check_argument(PG_ARGISNULL(2), "mode");
+	if (quantity > 0)
+		seckill_check_argument(PG_ARGISNULL(quantity), "quantity");
 	seckill_args_init_purchase(p, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-							   quantity,
+							   quantity > 0 ? PG_GETARG_INT64(quantity) : 1,
 							   seckill_catalog_mode(PG_GETARG_OID(2)));
 	if (p->mode == SECKILL_MODE_QUEUE)
 		seckill_args_check_outside_transaction(fcinfo, "mode \"queue\"");

@@ -16,6 +16,6 @@ extern void seckill_args_init_purchase(Purchase *p, int64 item_id, int64 user_id
 extern void seckill_args_read_credentials(FunctionCallInfo fcinfo, int i,
 										  Purchase *p);
 extern void seckill_args_read(FunctionCallInfo fcinfo, const char *function,
-							  int64 quantity, int i, Purchase *p);
+							  int quantity, int i, Purchase *p);
 
 #endif							/* SECKILL_API_PURCHASE_ARGS_H */
