@@ -136,6 +136,8 @@ BEGIN
 END
 $$;
 EOC
+	# calls of a node that has joined others take one lock more
+	$node->safe_psql('postgres', 'CREATE EXTENSION seckill_cluster CASCADE; SELECT seckill_join(1)');
 	return $node;
 }
 
@@ -251,6 +253,9 @@ sub by_hand
 			call => 'WITH gone AS (DELETE FROM seckill.orders WHERE item_id = $item RETURNING quantity)'
 				. ' SELECT seckill_write_off($item, sum(quantity)::bigint) FROM gone',
 			done => 'SELECT supplied = 9 FROM seckill.items WHERE item_id = $item' },
+		{ name => 'move out and back', before => [ 'SELECT seckill_prewarm($item, 10)', $order ],
+			call => 'SELECT seckill_move_out($item, 2, gen_random_uuid()), seckill_move_cancel($item)',
+			done => q{SELECT count(*) = 1 FROM seckill.moves WHERE item_id = $item AND state = 'cancelled'} },
 		{ name => 'look', call => 'SELECT available FROM seckill_item($item)' },
 		{ name => 'first limit', before => [$order],
 			call => 'UPDATE seckill.items SET per_user_limit = 3 WHERE item_id = $item RETURNING 1',

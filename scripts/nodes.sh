@@ -1,0 +1,101 @@
+# Functions for a router and several nodes, throw-away servers on sockets of their
+# own.  Sourced after common.sh; $nodes is the number of nodes.
+
+first_port=5441
+
+# PL/Proxy for the PostgreSQL that was chosen.
+ensure_plproxy() {
+    local major
+
+    if [ ! -f "$("$PG_CONFIG" --pkglibdir)/plproxy.so" ]; then
+        major=$(debian_major "$PG_CONFIG") ||
+            die "PL/Proxy is not installed for $PG_CONFIG"
+        ensure_packages "postgresql-$major-plproxy"
+    fi
+}
+
+# Print the connection string of server i; the router is number 0.
+server() {
+    echo "host=$workdir port=$((first_port + $1)) user=postgres dbname=postgres"
+}
+
+on() {
+    local i=$1
+
+    shift
+    psql -XAtq -v ON_ERROR_STOP=1 -F '|' "$(server "$i")" "$@"
+}
+
+control() {
+    local i=$1
+
+    shift
+    (cd "$workdir" && as_server_user "$bindir/pg_ctl" -D "$workdir/data$i" -s "$@")
+}
+
+start_servers() {
+    local i
+
+    bindir=$("$PG_CONFIG" --bindir)
+    workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
+    chmod 755 "$workdir"
+    [ "$(id -u)" != 0 ] || chown "$(server_user)" "$workdir"
+    trap stop_servers EXIT
+    unset PGSERVICE PGHOSTADDR PGOPTIONS PGHOST PGPORT PGUSER PGDATABASE
+    export PGCONNECT_TIMEOUT=10
+    PATH="$bindir:$PATH"
+    for i in $(seq 0 $nodes); do
+        (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/data$i" \
+            -U postgres -A trust -E UTF8 --no-locale) > "$workdir/initdb.log" 2>&1 || {
+            cat "$workdir/initdb.log" >&2
+            die "initdb failed"
+        }
+        {
+            echo "port = $((first_port + i))"
+            echo "listen_addresses = ''"
+            echo "unix_socket_directories = '$workdir'"
+            [ "$i" = 0 ] || echo "shared_preload_libraries = 'seckill'"
+            echo 'max_connections = 250'
+            echo 'shared_buffers = 32MB'
+        } | as_server_user tee -a "$workdir/data$i/postgresql.conf" > /dev/null
+        control "$i" -w -l "$workdir/server$i.log" start || {
+            cat "$workdir/server$i.log" >&2
+            die "server $i does not start"
+        }
+    done
+}
+
+stop_servers() {
+    local i
+
+    if [ -n "${KEEP:-}" ]; then
+        say "The servers stay up. Connect to the router, and to node 1:"
+        say "    $bindir/psql '$(server 0)'"
+        say "    $bindir/psql '$(server 1)'"
+        say "Stop them with pg_ctl -D $workdir/data0 stop, and so on to data$nodes, as the user that runs them."
+        return
+    fi
+    for i in $(seq 0 $nodes); do
+        control "$i" -m immediate stop > /dev/null 2>&1 || true
+    done
+    [ -z "${LOGS:-}" ] || { mkdir -p "$LOGS" && cp "$workdir"/*.log "$LOGS"; }
+    rm -rf "$workdir"
+}
+
+# Join the nodes, and make the router from the catalog of node 1.
+join() {
+    local i j list=
+
+    for i in $(seq 1 $nodes); do
+        on "$i" -c 'SET client_min_messages = warning' \
+            -c 'CREATE EXTENSION seckill_cluster CASCADE' -c "SELECT seckill_join($i)" > /dev/null
+        list="$list${list:+,}'$(server "$i")'"
+    done
+    for i in $(seq 1 $nodes); do
+        for j in $(seq 1 $nodes); do
+            [ "$i" = "$j" ] || on "$i" -c "SELECT seckill_add_node($j, '$(server "$j")')" > /dev/null
+        done
+    done
+    on 1 -c "SELECT seckill_router(ARRAY[$list])" > "$workdir/router.sql"
+    on 0 -f "$workdir/router.sql"
+}
