@@ -196,7 +196,8 @@ seckill_seat_map(PG_FUNCTION_ARGS)
 				 errdetail("They are %d and %d.", from, to)));
 	seckill_table_begin(&caller);
 	map = seckill_seats_read(item_id, legs);
-	(void) seckill_seat_map_look(seckill_catalog()->items, item_id, map);
+	(void) seckill_seat_map_look(seckill_catalog()->items, item_id, map,
+								 false);
 	put_seats(result, item_id, seat_trip_legs(from, to), map);
 	seckill_table_end(&caller);
 	return (Datum) 0;

@@ -224,7 +224,8 @@ choose_from_table(Purchase *p, SeatMap *map)
 	bool		at_random = p->selling_mode == SECKILL_MODE_RETRY ||
 		p->selling_mode == SECKILL_MODE_OPTIMISTIC;
 
-	(void) seckill_seat_map_look(seckill_catalog()->items, p->item_id, map);
+	(void) seckill_seat_map_look(seckill_catalog()->items, p->item_id, map,
+								 true);
 	p->npieces = at_random ? choose_at_random(map, p) : choose_free(map, p);
 	if (p->npieces > 0)
 	{

@@ -77,7 +77,7 @@ read_table(BookBatch *batch, const Purchase *p)
 		seckill_seat_map_prove(seckill_catalog()->items, p->item_id,
 							   generation, &p->trip);
 	(void) seckill_seat_map_look(seckill_catalog()->items, p->item_id,
-								 batch->map);
+								 batch->map, true);
 }
 
 /*

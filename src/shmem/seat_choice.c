@@ -209,13 +209,13 @@ has_seats(const SeatMap *map, const SeatMap *read)
 }
 
 /*
- * Copy to a map that was read from the table what is held, and what the shared
- * map calls taken and the table does not: it may be held by a prepared
- * transaction, or the shared map is wrong.  Returns false if there is no map
- * of the same seats.
+ * Copy to a map that was read from the table what is held, and, if doubts is
+ * true, what the shared map calls taken and the table does not: it may be held
+ * by a prepared transaction, or the shared map is wrong.  Returns false if
+ * there is no map of the same seats.
  */
 bool
-seckill_seat_map_look(Oid items, int64 item_id, SeatMap *read)
+seckill_seat_map_look(Oid items, int64 item_id, SeatMap *read, bool doubts)
 {
 	SeatMap		map;
 	MapSlot    *slot = seckill_seat_slot_lock_map(items, item_id, &map);
@@ -226,7 +226,10 @@ seckill_seat_map_look(Oid items, int64 item_id, SeatMap *read)
 	same = has_seats(&map, read);
 	for (Size i = 0; same && i < (Size) map.nwords * map.nlegs; i++)
 	{
-		uint64		held = map.held[i] | (map.taken[i] & ~read->taken[i]);
+		uint64		held = map.held[i];
+
+		if (doubts)
+			held |= map.taken[i] & ~read->taken[i];
 
 		read->held[i] |= held;
 		read->in_flight[i % map.nwords] |= held;

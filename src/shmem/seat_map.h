@@ -44,7 +44,8 @@ extern int	seckill_seat_map_correct(Oid items, int64 item_id,
 									 const SeatPiece *seats, int n);
 extern bool seckill_seat_map_install(Oid items, int64 item_id,
 									 const SeatMap *map);
-extern bool seckill_seat_map_look(Oid items, int64 item_id, SeatMap *map);
+extern bool seckill_seat_map_look(Oid items, int64 item_id, SeatMap *map,
+								  bool doubts);
 extern bool seckill_seat_map_count(Oid items, int64 item_id, int nlegs,
 								   int32 *counts);
 extern bool seckill_seat_map_is_sold_out(Oid items, int64 item_id,
