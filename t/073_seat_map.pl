@@ -35,7 +35,8 @@ foreach my $item (1 .. 3)
 INSERT INTO seckill.items (item_id, stock, legs) VALUES ($item, 0, 6);
 INSERT INTO seckill.seats (item_id, seat) SELECT $item, s FROM generate_series(1, 120) s;
 EOC
-	# this session makes the map wrong each time it books
+	# this session makes the map wrong each time it asks for two seats, as that
+	# is never known to be sold out
 	my $saboteur = $node->background_psql('postgres', on_error_stop => 0);
 	$saboteur->query_safe(q{SELECT fault_arm(pg_backend_pid()::text, '*', 0, 'skip')});
 	my @cmd = ('pgbench', '-n', '-c', 32, '-j', 2, '-M', 'prepared', '-t', 60,
@@ -58,13 +59,16 @@ EOC
 
 	while ($run->pumpable && $sabotages < 2000)
 	{
-		$saboteur->query_safe("SELECT outcome FROM seckill_book($item, 0, 0, 6, mode => 'cache')");
+		$saboteur->query_safe("SELECT outcome FROM seckill_book($item, 0, 0, 6, 2, 'cache')");
 		$sabotages++;
 		$run->pump_nb;
 	}
 	$run->finish;
 	like($out, qr/actually processed: (\d+)\/\g1\b/, "item $item: all calls are answered") or diag($err);
 	cmp_ok($sabotages, '>', 10, 'while the map was made wrong');
+	check_seats("item $item, under load");
+	$saboteur->query_safe(
+		"SELECT count(*) FROM generate_series(1, 100) n, LATERAL seckill_book($item, n, 0, 6, 20, 'cache', 'need')");
 	$saboteur->query_safe(q{SELECT fault_arm('', '', 0, 'none')});
 	$saboteur->quit;
 	check_seats("item $item");
@@ -73,10 +77,30 @@ EOC
 
 	# what is left is sold to the last leg
 	$node->safe_psql('postgres',
-		"SELECT count(*) FROM generate_series(1, 120) n, generate_series(0, 5) f, LATERAL seckill_book($item, n, f, f + 1)");
+		"SELECT count(*) FROM generate_series(1, 120) n, generate_series(0, 5) f, LATERAL seckill_book($item, n, f, f + 1, mode => 'cache')");
 	is($node->safe_psql('postgres', "SELECT taken = seat_legs FROM seckill_audit_seats($item)"),
 		't', "item $item: sold to the last leg");
 }
+# a hall of which the map calls about half of the seats taken: all are sold
+foreach my $mode (qw(cache queue))
+{
+	my $item = $mode eq 'cache' ? 11 : 12;
+
+	$node->safe_psql('postgres', <<"EOC");
+INSERT INTO seckill.items (item_id, stock, legs) VALUES ($item, 0, 1);
+INSERT INTO seckill.seats (item_id, seat) SELECT $item, s FROM generate_series(1, 16) s;
+SELECT count(*) FROM seckill_free_seats($item);
+SELECT fault_arm(pg_backend_pid()::text, '*', 0, 'skip');
+SELECT count(*) FROM generate_series(1, 200) n, LATERAL seckill_book($item, n, 0, 1, 17, 'cache');
+SELECT fault_arm('', '', 0, 'none');
+EOC
+	cmp_ok($node->safe_psql('postgres', "SELECT seats FROM seckill_free_seats($item)"),
+		'<', 16, "$mode: the map is wrong");
+	is(join(' ', map { $node->safe_psql('postgres', "SELECT outcome FROM seckill_book($item, $_, 0, 1, mode => '$mode')") } 1 .. 17),
+		join(' ', ('sold') x 16, 'sold_out'), "$mode: all seats are sold, and no more");
+	check_seats("wrong hall, $mode");
+}
+
 note($node->safe_psql('postgres', 'SELECT map_loads, map_corrections, seats_missed FROM seckill.stat_worker'));
 cmp_ok($node->safe_psql('postgres', 'SELECT map_corrections FROM seckill.stat_worker'),
 	'>', 0, 'seats were corrected');
