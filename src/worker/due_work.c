@@ -514,6 +514,7 @@ seckill_due_work_run(DueKind *kind, TimestampTz now, int64 urgent,
 	int			nlocked = 0;
 	int			n;
 
+	progress->rows = progress->items = 0;
 	batch->kind = kind;
 	batch->now = now;
 	if (!seckill_process_run(read_elsewhere, batch, DUE_WAIT_MS) ||
