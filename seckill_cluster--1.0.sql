@@ -1002,6 +1002,58 @@ END;
 COMMENT ON FUNCTION @extschema@.seckill_node_audit(bigint) IS
 'seckill_audit() of this node, where each item is sold as this node knows it, and its moves; for cluster_audit() of a router';
 
+-- The audit of all nodes, without a snapshot that spans them.  Each node's numbers are of
+-- one snapshot of its own.  The nodes are read twice: an item that a node sells in both
+-- readings, by the same number of moves, it has sold all the time between them.  What one
+-- node has given away must be what another one has got.
+CREATE FUNCTION seckill.judge(first jsonb, second jsonb, nodes integer[])
+RETURNS TABLE (item_id bigint, node_no integer, supplied bigint, available bigint, sold bigint, difference bigint, verdict text)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $judge$
+    WITH a AS (
+        SELECT 1 AS reading, r.* FROM jsonb_to_recordset(first) AS r (node_no integer, item_id bigint, place text, hop integer,
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+        UNION ALL
+        SELECT 2, r.* FROM jsonb_to_recordset(second) AS r (node_no integer, item_id bigint, place text, hop integer,
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+    ), sellers AS (
+        SELECT a.item_id, a.node_no, a.hop, count(*) = 2 AS both
+        FROM a WHERE a.place IN ('here', 'moving') GROUP BY 1, 2, 3
+    ), ends AS (        -- of moves, by the last reading
+        SELECT a.item_id, a.node_no, m.*
+        FROM a, jsonb_to_recordset(a.moves) AS m (move_id uuid, hop integer, direction text, peer integer, state text,
+            orders bigint, units bigint, contents text)
+        WHERE a.reading = 2
+    ), broken AS (      -- what has come is not what has gone
+        SELECT i.item_id FROM ends i JOIN ends o USING (item_id, move_id)
+        WHERE i.direction = 'in' AND i.state = 'here' AND o.direction = 'out'
+            AND (o.state NOT IN ('gone', 'forgotten')
+                 OR (i.orders, i.units, i.contents) IS DISTINCT FROM (o.orders, o.units, o.contents))
+    ), lost AS (        -- gone, and never arrived.  The other node is read after this one, in one of the readings
+        SELECT o1.item_id FROM a o1, jsonb_to_recordset(o1.moves) AS o (move_id uuid, peer integer, state text)
+        WHERE o1.reading = 1 AND o.state IN ('gone', 'forgotten')
+            AND o.peer = ANY (nodes)
+            AND NOT EXISTS (SELECT FROM ends i WHERE i.move_id = o.move_id AND i.direction = 'in')
+    )
+    SELECT k.item_id, s.node_no, s.supplied, s.stock + s.unsold, s.sold, s.difference,
+        CASE
+            WHEN (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id AND v.both) > 1 THEN 'sold on two nodes'
+            WHEN EXISTS (SELECT FROM broken b WHERE b.item_id = k.item_id) THEN 'a move has changed it'
+            WHEN EXISTS (SELECT FROM lost l WHERE l.item_id = k.item_id) THEN 'lost in a move'
+            WHEN EXISTS (SELECT FROM a d WHERE d.item_id = k.item_id AND d.difference <> 0) THEN 'units made or lost'
+            WHEN s.node_no IS NULL OR s.place = 'moving'
+                OR (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id) > 1 THEN 'moving'
+            ELSE 'ok'
+        END
+    FROM (SELECT DISTINCT a.item_id FROM a) k
+        LEFT JOIN LATERAL (SELECT * FROM a WHERE a.item_id = k.item_id AND a.place IN ('here', 'moving')
+                           ORDER BY a.reading DESC, a.hop DESC LIMIT 1) s ON true
+    ORDER BY k.item_id
+$judge$;
+
+COMMENT ON FUNCTION seckill.judge(jsonb, jsonb, integer[]) IS
+'verdict on each item, from two readings of seckill_node_audit() on these nodes';
+
 --
 -- A router: a database with PL/Proxy that has the functions of the extension, and
 -- sends each call to the node that sells the item.  seckill_router() returns the
@@ -1494,10 +1546,8 @@ RETURNS TABLE (node_no integer, item_id bigint, place text, hop integer, supplie
     SELECT * FROM seckill_node_audit($2);
 $$;
 
--- The audit of all nodes, without a snapshot that spans them.  Each node's numbers are of
--- one snapshot of its own.  The nodes are read twice: an item that a node sells in both
--- readings, by the same number of moves, it has sold all the time between them.  What one
--- node has given away must be what another one has got.
+$f$ || pg_get_functiondef('seckill.judge'::regproc) || $f$;
+
 CREATE FUNCTION cluster_audit(item bigint DEFAULT NULL, OUT item_id bigint, OUT node_no integer, OUT supplied bigint,
     OUT available bigint, OUT sold bigint, OUT difference bigint, OUT verdict text)
 RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -1513,46 +1563,7 @@ BEGIN
     FOR n IN SELECT c.node_no FROM seckill.nodes c ORDER BY 1 LOOP
         second := second || (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') FROM seckill_remote.node_audit(n, item) a);
     END LOOP;
-    RETURN QUERY
-    WITH a AS (
-        SELECT 1 AS reading, r.* FROM jsonb_to_recordset(first) AS r (node_no integer, item_id bigint, place text, hop integer,
-            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
-        UNION ALL
-        SELECT 2, r.* FROM jsonb_to_recordset(second) AS r (node_no integer, item_id bigint, place text, hop integer,
-            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
-    ), sellers AS (
-        SELECT a.item_id, a.node_no, a.hop, count(*) = 2 AS both
-        FROM a WHERE a.place IN ('here', 'moving') GROUP BY 1, 2, 3
-    ), ends AS (        -- of moves, by the last reading
-        SELECT a.item_id, a.node_no, m.*
-        FROM a, jsonb_to_recordset(a.moves) AS m (move_id uuid, hop integer, direction text, peer integer, state text,
-            orders bigint, units bigint, contents text)
-        WHERE a.reading = 2
-    ), broken AS (      -- what has come is not what has gone
-        SELECT i.item_id FROM ends i JOIN ends o USING (item_id, move_id)
-        WHERE i.direction = 'in' AND i.state = 'here' AND o.direction = 'out'
-            AND (o.state NOT IN ('gone', 'forgotten')
-                 OR (i.orders, i.units, i.contents) IS DISTINCT FROM (o.orders, o.units, o.contents))
-    ), lost AS (        -- gone, and never arrived.  The other node is read after this one, in one of the readings
-        SELECT o1.item_id FROM a o1, jsonb_to_recordset(o1.moves) AS o (move_id uuid, peer integer, state text)
-        WHERE o1.reading = 1 AND o.state IN ('gone', 'forgotten')
-            AND EXISTS (SELECT FROM seckill.nodes c WHERE c.node_no = o.peer)
-            AND NOT EXISTS (SELECT FROM ends i WHERE i.move_id = o.move_id AND i.direction = 'in')
-    )
-    SELECT k.item_id, s.node_no, s.supplied, s.stock + s.unsold, s.sold, s.difference,
-        CASE
-            WHEN (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id AND v.both) > 1 THEN 'sold on two nodes'
-            WHEN EXISTS (SELECT FROM broken b WHERE b.item_id = k.item_id) THEN 'a move has changed it'
-            WHEN EXISTS (SELECT FROM lost l WHERE l.item_id = k.item_id) THEN 'lost in a move'
-            WHEN EXISTS (SELECT FROM a d WHERE d.item_id = k.item_id AND d.difference <> 0) THEN 'units made or lost'
-            WHEN s.node_no IS NULL OR s.place = 'moving'
-                OR (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id) > 1 THEN 'moving'
-            ELSE 'ok'
-        END
-    FROM (SELECT DISTINCT a.item_id FROM a) k
-        LEFT JOIN LATERAL (SELECT * FROM a WHERE a.item_id = k.item_id AND a.place IN ('here', 'moving')
-                           ORDER BY a.reading DESC, a.hop DESC LIMIT 1) s ON true
-    ORDER BY k.item_id;
+    RETURN QUERY SELECT * FROM seckill.judge(first, second, ARRAY(SELECT c.node_no FROM seckill.nodes c));
 END
 $$;
 COMMIT;
@@ -1562,6 +1573,258 @@ $router$;
 
 COMMENT ON FUNCTION @extschema@.seckill_router(text[]) IS
 'statements for psql that make a database with PL/Proxy a router: functions of the same names and signatures, and views over all nodes; servers: connection strings of nodes 1, 2 and so on';
+
+--
+-- Citus as the router: it delegates a call alone in its statement to the node that has
+-- the shard of the item in a routing table.  The tables stay local.  Functions of Citus
+-- are called by EXECUTE, as the extension may not be there.
+--
+
+-- Run a query of one text on every node; raises an error if one does not answer.
+CREATE FUNCTION seckill.on_citus(query text)
+RETURNS TABLE (group_id integer, answer text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n record;
+    r record;
+BEGIN
+    FOR n IN EXECUTE 'SELECT DISTINCT ON (d.groupid) d.groupid, d.nodename, d.nodeport FROM pg_catalog.pg_dist_node d
+                      WHERE d.isactive AND d.noderole = ''primary'' ORDER BY d.groupid' LOOP
+        EXECUTE 'SELECT success, result FROM pg_catalog.master_run_on_worker(ARRAY[$1], ARRAY[$2], ARRAY[$3], false)'
+        INTO r USING n.nodename, n.nodeport, query;
+        IF NOT r.success THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('node %s:%s: %s', n.nodename, n.nodeport, r.result);
+        END IF;
+        group_id := n.groupid;
+        answer := r.result;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.on_citus(text) IS 'run a query of one text on every node of Citus';
+
+-- Trigger on items of a node of Citus: a call that is not delegated runs where it was
+-- made, and must not make an item there that calls never reach.
+CREATE FUNCTION seckill.check_route()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    here integer;
+    there integer;
+BEGIN
+    EXECUTE 'SELECT (SELECT groupid FROM pg_catalog.pg_dist_local_group), p.groupid
+             FROM pg_catalog.pg_dist_placement p
+             WHERE p.shardid = pg_catalog.get_shard_id_for_distribution_column(''seckill.routes'', $1)'
+    INTO here, there USING NEW.item_id;
+    IF here <> there THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('item %s belongs to node %s, and this is node %s', NEW.item_id, there + 1, here + 1),
+            HINT = 'Citus delegates a call that is alone in its statement and outside a transaction block: SELECT seckill_put_item($1, $2).';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.check_route() IS
+'trigger on seckill.items of a node of Citus: refuses an item that calls would never reach';
+
+-- For a rebalance: may a shard of the routing table be on a node?  One that has items
+-- stays where they are.
+CREATE FUNCTION seckill.shard_allowed(shard_id bigint, node_id integer)
+RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mine boolean;
+    there boolean;
+BEGIN
+    EXECUTE 'SELECT s.logicalrelid = ''seckill.routes''::regclass,
+                    EXISTS (SELECT FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_node d USING (groupid)
+                            WHERE p.shardid = $1 AND d.nodeid = $2)
+             FROM pg_catalog.pg_dist_shard s WHERE s.shardid = $1'
+    INTO mine, there USING shard_id, node_id;
+    RETURN NOT coalesce(mine, false) OR there
+        OR NOT EXISTS (SELECT FROM seckill.on_citus(format(
+            'SELECT count(*)::text FROM seckill.items WHERE (place IS NULL OR place <> ''gone'')
+             AND get_shard_id_for_distribution_column(''seckill.routes'', item_id) = %s', shard_id)) a
+            WHERE a.answer <> '0');
+END
+$$;
+
+COMMENT ON FUNCTION seckill.shard_allowed(bigint, integer) IS
+'for a rebalance of Citus: a shard of the routing table that has items stays where it is';
+
+CREATE FUNCTION @extschema@.seckill_stranded(
+    OUT item_id bigint,
+    OUT node_no integer,
+    OUT routed_to integer)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE $q$
+        SELECT i.id::bigint, a.group_id + 1, p.groupid::integer + 1
+        FROM seckill.on_citus('SELECT coalesce(string_agg(item_id::text, '',''), '''') FROM seckill.items WHERE place IS NULL OR place <> ''gone''') a,
+            string_to_table(a.answer, ',') AS i (id),
+            pg_catalog.pg_dist_placement p
+        WHERE i.id <> '' AND p.shardid = pg_catalog.get_shard_id_for_distribution_column('seckill.routes', i.id::bigint)
+            AND p.groupid <> a.group_id
+        ORDER BY 1$q$;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_stranded() IS
+'on Citus: items that are on another node than the one that calls go to; move them there with seckill_move()';
+
+CREATE FUNCTION @extschema@.seckill_distribute()
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n record;
+    m record;
+    f regprocedure;
+    own text;
+    ran boolean;
+    functions integer := 0;
+    place_of_functions text := quote_ident((SELECT s.nspname FROM pg_extension x JOIN pg_namespace s ON s.oid = x.extnamespace
+                                            WHERE x.extname = 'seckill_cluster'));
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_node') IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'Citus is not installed in this database',
+            HINT = 'CREATE EXTENSION citus, or use a router with PL/Proxy: seckill_router().';
+    END IF;
+    EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO n;
+    IF n.groupid <> 0 THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'this is not the coordinator of Citus', HINT = 'Call seckill_distribute() there.';
+    END IF;
+    -- the same library, preloaded, and the same key on all nodes
+    own := (SELECT x.extversion FROM pg_extension x WHERE x.extname = 'seckill') || ' '
+        || coalesce(@extschema@.seckill_key_fingerprint(), 'no key');
+    FOR n IN SELECT * FROM seckill.on_citus(format(
+        'SELECT coalesce((SELECT x.extversion FROM pg_catalog.pg_extension x WHERE x.extname = ''seckill''), ''nothing'') || '' ''
+            || coalesce(%1$s.seckill_key_fingerprint(), ''no key'')
+            || CASE WHEN current_setting(''seckill.max_items'', true) IS NULL THEN '' not preloaded'' ELSE '''' END', place_of_functions))
+    LOOP
+        IF n.answer <> own THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('the node of group %s has %s, the coordinator has %s', n.group_id, n.answer, own),
+                HINT = 'All nodes need the same version, preloaded, and the same seckill.token_key.';
+        END IF;
+    END LOOP;
+    IF to_regclass('seckill.routes') IS NULL THEN
+        CREATE TABLE seckill.routes (item_id bigint PRIMARY KEY);
+        COMMENT ON TABLE seckill.routes IS 'empty: its shards say which node sells which items';
+        EXECUTE 'SELECT pg_catalog.create_distributed_table(''seckill.routes'', ''item_id'', colocate_with := ''none'')';
+    END IF;
+    FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                 JOIN pg_extension x ON x.oid = d.refobjid
+             WHERE x.extname = 'seckill' AND seckill.routing(p.oid) = 'item_id' LOOP
+        EXECUTE 'SELECT pg_catalog.create_distributed_function($1, ''item_id'', colocate_with := ''seckill.routes'')' USING f;
+        functions := functions + 1;
+    END LOOP;
+    -- numbers, and addresses for moves
+    FOR n IN EXECUTE 'SELECT groupid, nodename, nodeport FROM pg_catalog.pg_dist_node WHERE isactive AND noderole = ''primary''' LOOP
+        FOR m IN EXECUTE 'SELECT groupid, nodename, nodeport FROM pg_catalog.pg_dist_node WHERE isactive AND noderole = ''primary''
+                          ORDER BY groupid <> $1' USING n.groupid LOOP
+            EXECUTE 'SELECT success, result FROM pg_catalog.master_run_on_worker(ARRAY[$1], ARRAY[$2], ARRAY[$3], false)' INTO ran, own
+            USING n.nodename, n.nodeport, CASE
+                WHEN m.groupid = n.groupid THEN format('SELECT %s.seckill_join(%s)::text', place_of_functions, n.groupid + 1)
+                ELSE format('INSERT INTO seckill.nodes VALUES (%s, %L) ON CONFLICT (node_no) DO UPDATE SET server = excluded.server RETURNING ''''::text',
+                            m.groupid + 1, format('host=%s port=%s dbname=%s', m.nodename, m.nodeport, current_database())) END;
+            IF NOT ran THEN
+                RAISE object_not_in_prerequisite_state USING
+                    MESSAGE = format('node %s:%s: %s', n.nodename, n.nodeport, own);
+            END IF;
+        END LOOP;
+    END LOOP;
+    PERFORM seckill.on_citus('DO $do$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = ''seckill.items''::pg_catalog.regclass AND tgname = ''check_route'') THEN
+            CREATE TRIGGER check_route BEFORE INSERT ON seckill.items FOR EACH ROW EXECUTE FUNCTION seckill.check_route();
+        END IF;
+    END $do$');
+    EXECUTE $q$
+        SELECT pg_catalog.citus_add_rebalance_strategy('seckill', 'citus_shard_cost_1', 'citus_node_capacity_1', 'seckill.shard_allowed', 0)
+        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_dist_rebalance_strategy WHERE name = 'seckill')$q$;
+    EXECUTE $q$SELECT pg_catalog.citus_set_default_rebalance_strategy('seckill')$q$;
+    RETURN functions;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_distribute() IS
+'on the coordinator of Citus: have it delegate each call on an item to the node that sells it; call it again after a node was added; returns the number of functions delegated';
+
+-- Rows of all nodes, as JSON.
+CREATE FUNCTION seckill.cluster_rows(query text)
+RETURNS TABLE (node_no integer, r jsonb)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.group_id + 1, j.r
+    FROM seckill.on_citus(format('SELECT coalesce(jsonb_agg(to_jsonb(q)), ''[]'')::text FROM (%s) q', query)) a,
+        jsonb_array_elements(a.answer::jsonb) AS j (r)
+$$;
+
+COMMENT ON FUNCTION seckill.cluster_rows(text) IS 'rows of a query on all nodes of Citus, as JSON';
+
+CREATE VIEW seckill.cluster_items AS
+SELECT c.node_no, i.* FROM seckill.cluster_rows('SELECT * FROM seckill.items WHERE place IS NULL OR place = ''moving''') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.items, c.r) i;
+COMMENT ON VIEW seckill.cluster_items IS 'on Citus: items of all nodes';
+
+CREATE VIEW seckill.cluster_orders AS
+SELECT c.node_no, o.* FROM seckill.cluster_rows('SELECT o.* FROM seckill.orders o JOIN seckill.items i USING (item_id)
+    WHERE i.place IS NULL OR i.place = ''moving''') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.orders, c.r) o;
+COMMENT ON VIEW seckill.cluster_orders IS 'on Citus: orders of all nodes';
+
+CREATE VIEW seckill.cluster_stock AS
+SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT s.* FROM seckill.stock s JOIN seckill.items i USING (item_id)
+    WHERE i.place IS NULL OR i.place = ''moving''') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.stock, c.r) s;
+COMMENT ON VIEW seckill.cluster_stock IS 'on Citus: seckill.stock of all nodes';
+
+CREATE VIEW seckill.cluster_stat_items AS
+SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT * FROM seckill.stat_items') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.stat_items, c.r) s;
+COMMENT ON VIEW seckill.cluster_stat_items IS 'on Citus: seckill.stat_items of all nodes';
+
+CREATE VIEW seckill.cluster_stat_worker AS
+SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT * FROM seckill.stat_worker') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.stat_worker, c.r) s;
+COMMENT ON VIEW seckill.cluster_stat_worker IS 'on Citus: seckill.stat_worker of all nodes';
+
+CREATE FUNCTION @extschema@.cluster_audit(
+    item            bigint DEFAULT NULL,
+    OUT item_id     bigint,
+    OUT node_no     integer,
+    OUT supplied    bigint,
+    OUT available   bigint,
+    OUT sold        bigint,
+    OUT difference  bigint,
+    OUT verdict     text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    query text := format('SELECT * FROM %s.seckill_node_audit(%s)', quote_ident((SELECT s.nspname
+        FROM pg_extension x JOIN pg_namespace s ON s.oid = x.extnamespace WHERE x.extname = 'seckill_cluster')),
+        coalesce(item::text, 'NULL'));
+    first jsonb := (SELECT coalesce(jsonb_agg(c.r), '[]') FROM seckill.cluster_rows(query) c);
+    second jsonb := (SELECT coalesce(jsonb_agg(c.r), '[]') FROM seckill.cluster_rows(query) c);
+BEGIN
+    RETURN QUERY SELECT * FROM seckill.judge(first, second,
+        ARRAY(SELECT DISTINCT (c.r->>'n')::integer FROM seckill.cluster_rows('SELECT n.node_no AS n FROM seckill_node() n') c));
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.cluster_audit(bigint) IS
+'on Citus: the audit of all nodes, a row for each item, with a verdict';
 
 REVOKE ALL ON FUNCTION
     @extschema@.seckill_set_place(bigint, text, text),
@@ -1604,6 +1867,14 @@ REVOKE ALL ON FUNCTION
     seckill.routed_call(pg_proc, text, text, text, text[], text[], text, text),
     seckill.routed_list(pg_proc, text, text, text, text[]),
     seckill.routed_view(text, text, regclass),
-    @extschema@.seckill_router(text[])
+    @extschema@.seckill_router(text[]),
+    seckill.judge(jsonb, jsonb, integer[]),
+    seckill.on_citus(text),
+    seckill.check_route(),
+    seckill.shard_allowed(bigint, integer),
+    @extschema@.seckill_stranded(),
+    @extschema@.seckill_distribute(),
+    seckill.cluster_rows(text),
+    @extschema@.cluster_audit(bigint)
 FROM PUBLIC;
 REVOKE ALL ON PROCEDURE @extschema@.seckill_move(bigint, integer), @extschema@.seckill_rejoin() FROM PUBLIC;
