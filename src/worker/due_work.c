@@ -517,10 +517,11 @@ seckill_due_work_run(DueKind *kind, TimestampTz now, int64 urgent,
 	progress->rows = progress->items = 0;
 	batch->kind = kind;
 	batch->now = now;
-	if (!seckill_process_run(read_elsewhere, batch, DUE_WAIT_MS) ||
-		batch->closed)
-		return USECS(SECKILL_MAINTENANCE_NAP) * 10;
 	batch->max_wait_ms = (int) Max(Min(urgent / 1000, INT_MAX), MIN_WAIT_MS);
+	/* if this fails, such items are found when their rows are locked */
+	(void) seckill_process_try(read_elsewhere, batch, timeout(batch, DUE_WAIT_MS));
+	if (batch->closed)
+		return USECS(SECKILL_MAINTENANCE_NAP) * 10;
 	do
 		n = process_batch(batch, &locked, &nlocked);
 	while (n == kind->batch && batch->done < kind->batch &&
