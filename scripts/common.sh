@@ -209,6 +209,15 @@ missing_packages() {
     done
 }
 
+has_plproxy() {
+    [ -f "$("$PG_CONFIG" --pkglibdir 2> /dev/null)/plproxy.so" ]
+}
+
+# Print the package of PL/Proxy for the PostgreSQL that was chosen.
+plproxy_package() {
+    echo "postgresql-$(debian_major "$PG_CONFIG")-plproxy"
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"

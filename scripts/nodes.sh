@@ -3,15 +3,13 @@
 
 first_port=5441
 
-# PL/Proxy for the PostgreSQL that was chosen.
+# Install PL/Proxy for the PostgreSQL that was chosen, unless it is there.
 ensure_plproxy() {
-    local major
-
-    if [ ! -f "$("$PG_CONFIG" --pkglibdir)/plproxy.so" ]; then
-        major=$(debian_major "$PG_CONFIG") ||
+    has_plproxy || {
+        debian_major "$PG_CONFIG" > /dev/null ||
             die "PL/Proxy is not installed for $PG_CONFIG"
-        ensure_packages "postgresql-$major-plproxy"
-    fi
+        ensure_packages "$(plproxy_package)"
+    }
 }
 
 # Print the connection string of server i; the router is number 0.

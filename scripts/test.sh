@@ -82,6 +82,10 @@ packages="libipc-run-perl ${PACKAGES:-}"
 ! wanted warnings || packages="clang $packages"
 # shellcheck disable=SC2086
 ensure_packages $packages
+# the tests of a router are skipped without it
+if wanted tap && ! has_plproxy && can_be_root && has_candidate "$(plproxy_package)"; then
+    ensure_packages "$(plproxy_package)"
+fi
 build_and_install
 ! wanted layers || part layers scripts/check-layers.pl
 if wanted warnings; then
