@@ -184,6 +184,27 @@ is(routed('SELECT max(n) FROM (SELECT sum(quantity) n FROM seckill.cluster_order
 is(routed('SELECT sold, available, difference, verdict FROM cluster_audit(1000)'), '1500|0|0|ok', 'audit');
 check_moves('in a crowd', @nodes);
 
+# The router is killed during a sale and a move: it keeps no truth.
+routed(q{SELECT seckill_put_item(2000, '{"stock": 100000, "per_user_limit": 50}'); TRUNCATE told});
+my $hot = $router->basedir . '/hot.sql';
+append_to_file($hot, slurp_file($script) =~ s/1000, :u/2000, :u/r);
+$crowd = IPC::Run::start([ 'pgbench', '-n', '-c', 16, '-T', 600, '-f', $hot, $router->connstr('postgres') ],
+	'>', \$out, '2>', \$err);
+$router->poll_query_until('postgres', 'SELECT count(*) >= 200 FROM told') or die 'no sale';
+my $from = node_of(2000);
+my $mover = IPC::Run::start([ 'psql', '-XAtq', '-d', $nodes[ 2 - $from ]->connstr('postgres'), '-c', "CALL seckill_move(2000, $from)" ]);
+$router->stop('immediate');
+$crowd->finish;
+$router->start;
+ok($mover->finish, 'the move does not need the router');
+routed('TRUNCATE seckill.placement');
+is(routed("SELECT outcome FROM seckill_buy(2000, 5000, '$_')"), 'sold', "the router is back: $_") foreach qw(cache queue);
+is(routed(q{SELECT count(*) FROM told t LEFT JOIN seckill.cluster_orders o USING (order_id, user_id, request_id)
+	WHERE t.outcome = 'sold' AND o.item_id IS DISTINCT FROM 2000}), 0, 'every order that was told is there');
+is(routed('SELECT count(*) - count(DISTINCT request_id) FROM seckill.cluster_orders WHERE item_id = 2000 AND request_id IS NOT NULL'), 0, 'each request once');
+is(routed('SELECT difference, verdict FROM cluster_audit(2000)'), '0|ok', 'audit');
+is(node_of(2000), 3 - $from, 'it has moved');
+
 # The audit finds what is wrong.
 my $item = routed('SELECT max(item_id) FROM seckill.cluster_items WHERE item_id < 1000');
 my $node = $nodes[ node_of($item) - 1 ];
