@@ -1566,6 +1566,18 @@ BEGIN
     RETURN QUERY SELECT * FROM seckill.judge(first, second, ARRAY(SELECT c.node_no FROM seckill.nodes c));
 END
 $$;
+
+-- As on the nodes, nobody may call anything unless it is granted.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA seckill, seckill_remote FROM PUBLIC;
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname LIKE ANY ('{seckill\\_%,cluster\\_audit}') LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+    END LOOP;
+END
+$$;
 COMMIT;
 $f$;
 END

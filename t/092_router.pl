@@ -64,6 +64,18 @@ is(routed(q{SELECT seckill_put_item(1, '{"title": "tea"}')}), 'f', 'an item that
 my ($one) = map { routed("SELECT min(item_id) FROM seckill.cluster_items WHERE node_no = $_") } 1;
 my ($two) = map { routed("SELECT min(item_id) FROM seckill.cluster_items WHERE node_no = $_") } 2;
 
+# Nobody may call anything unless it is granted, here and on the node.
+my ($grants) = slurp_file("$FindBin::RealBin/../docs/scale.md") =~ /```sql\n(GRANT USAGE ON SCHEMA seckill, .*?)```/s;
+$_->safe_psql('postgres', 'CREATE ROLE app LOGIN') foreach $router, @nodes;
+sql_fails($router, "SET ROLE app; SELECT seckill_buy($one, 5000)", qr/permission denied for function seckill_buy/, 'a role without grants');
+routed($grants);
+is(routed('SELECT count(*) FROM pg_proc WHERE has_function_privilege(\'app\', oid, \'EXECUTE\') AND pronamespace = \'public\'::regnamespace AND proname LIKE \'seckill%\''),
+	3, 'grants on the router');
+sql_fails($router, "SET ROLE app; SELECT seckill_buy($one, 5000)", qr/permission denied for function seckill_buy|no node that answers/, 'a role without grants on the node');
+$_->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION seckill_buy, seckill_whereis TO app') foreach @nodes;
+is(routed("SET ROLE app; SELECT outcome FROM seckill_buy($one, 5000)"), 'sold', 'a role with both');
+sql_fails($router, "SET ROLE app; SELECT seckill_restock($one, 1)", qr/permission denied for function seckill_restock/, 'and no more');
+
 # Every kind of call; then the item moves, and the same again.
 my $request = '11111111-1111-1111-1111-111111111111';
 foreach my $round (1 .. 3)
