@@ -841,12 +841,15 @@ CREATE FUNCTION @extschema@.seckill_moves_with(
     OUT move_id uuid,
     OUT hop     integer,
     OUT direction text,
-    OUT state   text)
+    OUT state   text,
+    OUT orders  bigint,
+    OUT units   bigint,
+    OUT contents text)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT m.item_id, m.move_id, m.hop, m.direction, m.state
+    SELECT m.item_id, m.move_id, m.hop, m.direction, m.state, m.orders, m.units, m.contents
     FROM seckill.moves m WHERE m.peer = seckill_moves_with.node_no ORDER BY m.item_id, m.hop
 $$;
 
@@ -879,64 +882,58 @@ $$;
 COMMENT ON FUNCTION @extschema@.seckill_node_restored() IS
 'after a restore from a copy of the disk, which leaves the timeline as it was: close this node until seckill_rejoin()';
 
--- Undo what the lost commits have left behind, by what another node knows: an item
--- that has come to that node is gone from here.
-CREATE FUNCTION seckill.rejoin_with(connection text, node integer)
-RETURNS bigint[]
+-- Undo what the lost commits have left behind.  The last move of an item from or to this
+-- node, among those that any other node knows, says where the item is.
+CREATE FUNCTION seckill.follow(item_id bigint, last jsonb)
+RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     m record;
     place text;
-    lost bigint[] := '{}';
-    this integer := (SELECT n.node_no FROM @extschema@.seckill_node() n);
 BEGIN
-    FOR m IN SELECT j.* FROM seckill.remote(connection,
-                 format('SELECT to_jsonb(m) FROM seckill_moves_with(%s) m', this)) r,
-             jsonb_to_record(r::jsonb) AS j (item_id bigint, move_id uuid, hop integer, direction text, state text)
-    LOOP
-        SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i WHERE i.item_id = m.item_id;
-        IF m.direction = 'in' AND m.state <> 'dropped' AND m.hop > seckill.hop(m.item_id)
-            AND place IN ('here', 'moving') AND (m.state <> 'arriving' OR place = 'here')
-        THEN
-            -- it left here, or may have left, in a commit that this node has lost
-            IF m.state = 'arriving' THEN
-                -- the copy is of a sale that goes on here: the other node drops it
-                CONTINUE;
-            END IF;
-            PERFORM @extschema@.seckill_set_place(m.item_id, place, 'gone');
-            INSERT INTO seckill.moves AS v (item_id, move_id, hop, direction, peer, state)
-            VALUES (m.item_id, m.move_id, m.hop, 'out', node, 'gone')
-            ON CONFLICT ON CONSTRAINT moves_pkey DO UPDATE SET state = 'gone', changed_at = clock_timestamp();
-        ELSIF m.direction = 'out' AND m.state = 'gone' AND m.hop > seckill.hop(m.item_id)
-            AND NOT EXISTS (SELECT FROM seckill.moves v WHERE v.item_id = m.item_id AND v.hop > m.hop)
-        THEN
-            -- it came here in a commit that this node has lost: copy it again
-            IF place IN ('here', 'moving') THEN
-                PERFORM @extschema@.seckill_set_place(m.item_id, place, 'gone');
-            END IF;
-            UPDATE seckill.moves v SET state = 'dropped', changed_at = clock_timestamp()
-            WHERE v.item_id = m.item_id AND v.state = 'here' AND v.hop < m.hop;
-            PERFORM seckill.move_in(connection, m.item_id, node, m.move_id, m.hop);
-        ELSIF m.direction = 'out' AND m.state = 'forgotten' AND m.hop > seckill.hop(m.item_id)
-            AND NOT EXISTS (SELECT FROM seckill.moves v WHERE v.item_id = m.item_id AND v.hop > m.hop)
-        THEN
-            lost := lost || m.item_id;
-        END IF;
-    END LOOP;
-    RETURN lost;
+    SELECT * INTO m FROM jsonb_to_record(last) AS j (node integer, move_id uuid, hop integer, direction text, state text,
+        orders bigint, units bigint, contents text);
+    IF EXISTS (SELECT FROM seckill.moves v WHERE v.item_id = follow.item_id
+               AND (v.hop > m.hop OR v.hop = m.hop AND v.state IN ('gone', 'forgotten', 'here')))
+    THEN
+        RETURN true;    -- it is known here
+    END IF;
+    SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i WHERE i.item_id = follow.item_id;
+    IF place IN ('here', 'moving') THEN
+        PERFORM @extschema@.seckill_set_place(item_id, place, 'gone');
+    END IF;
+    IF m.direction = 'in' THEN
+        -- it has left
+        INSERT INTO seckill.moves AS v (item_id, move_id, hop, direction, peer, state, orders, units, contents)
+        VALUES (item_id, m.move_id, m.hop, 'out', m.node, CASE WHEN place IS NULL THEN 'forgotten' ELSE 'gone' END,
+                m.orders, m.units, m.contents)
+        ON CONFLICT ON CONSTRAINT moves_pkey DO UPDATE
+        SET state = excluded.state, orders = excluded.orders, units = excluded.units, contents = excluded.contents,
+            changed_at = excluded.changed_at;
+    ELSIF m.state = 'gone' THEN
+        -- it has come: copy it again
+        PERFORM seckill.move_in(format('seckill_rejoin %s', m.node), item_id, m.node, m.move_id, m.hop);
+        -- the rows there are those that had gone, but for the version of the item
+        UPDATE seckill.moves v SET contents = m.contents
+        WHERE v.item_id = follow.item_id AND v.move_id = m.move_id AND (v.orders, v.units) = (m.orders, m.units);
+    ELSE
+        RETURN false;
+    END IF;
+    RETURN true;
 END
 $$;
 
-COMMENT ON FUNCTION seckill.rejoin_with(text, integer) IS
-'after a failover or a restore: follow what another node knows of moves from and to this one';
+COMMENT ON FUNCTION seckill.follow(bigint, jsonb) IS
+'after a failover or a restore: follow the last move of an item that other nodes know; false if its rows are nowhere';
 
 CREATE PROCEDURE @extschema@.seckill_rejoin()
 LANGUAGE plpgsql
 AS $$
 DECLARE
     node integer;
-    lost bigint[] := '{}';
+    known jsonb := '[]';
+    lost bigint[];
     this record;
 BEGIN
     SELECT n.node_no, n.state INTO this FROM @extschema@.seckill_node() n;
@@ -945,9 +942,32 @@ BEGIN
     END IF;
     -- all must answer, as each may have items that this node counts, too
     FOR node IN SELECT n.node_no FROM seckill.nodes n ORDER BY n.node_no LOOP
-        PERFORM seckill.connect('seckill_rejoin', node);
-        lost := lost OPERATOR(pg_catalog.||) seckill.rejoin_with('seckill_rejoin', node);
-        PERFORM seckill.disconnect('seckill_rejoin');
+        PERFORM seckill.connect(pg_catalog.format('seckill_rejoin %s', node), node);
+        known := known OPERATOR(pg_catalog.||) (
+            SELECT coalesce(pg_catalog.jsonb_agg(r::pg_catalog.jsonb), '[]')
+            FROM seckill.remote(pg_catalog.format('seckill_rejoin %s', node), pg_catalog.format(
+                'SELECT to_jsonb(m) || jsonb_build_object(''node'', %s) FROM seckill_moves_with(%s) m
+                 WHERE m.state IN (''here'', ''gone'', ''forgotten'')', node, this.node_no)) r);
+    END LOOP;
+    -- moves before the last one of each item, for the audit
+    INSERT INTO seckill.moves (item_id, move_id, hop, direction, peer, state, orders, units, contents)
+    SELECT k.item_id, k.move_id, k.hop, CASE k.direction WHEN 'in' THEN 'out' ELSE 'in' END, k.node,
+        CASE k.direction WHEN 'in' THEN 'forgotten' ELSE 'here' END, k.orders, k.units, k.contents
+    FROM pg_catalog.jsonb_to_recordset(known) AS k (item_id bigint, node integer, move_id pg_catalog.uuid, hop integer,
+            direction text, orders bigint, units bigint, contents text)
+    WHERE k.hop OPERATOR(pg_catalog.<) (
+        SELECT pg_catalog.max(o.hop) FROM pg_catalog.jsonb_to_recordset(known) AS o (item_id bigint, hop integer)
+        WHERE o.item_id OPERATOR(pg_catalog.=) k.item_id)
+    ON CONFLICT ON CONSTRAINT moves_pkey DO NOTHING;
+    lost := ARRAY(
+        SELECT l.item_id
+        FROM (SELECT DISTINCT ON ((k OPERATOR(pg_catalog.->>) 'item_id')::bigint)
+                  (k OPERATOR(pg_catalog.->>) 'item_id')::bigint AS item_id, k
+              FROM pg_catalog.jsonb_array_elements(known) k
+              ORDER BY (k OPERATOR(pg_catalog.->>) 'item_id')::bigint, (k OPERATOR(pg_catalog.->>) 'hop')::integer DESC) l
+        WHERE NOT seckill.follow(l.item_id, l.k));
+    FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
+        PERFORM seckill.disconnect(pg_catalog.format('seckill_rejoin %s', node));
     END LOOP;
     PERFORM seckill.set_ranges(this.node_no, seckill.timeline(), true);
     COMMIT;
@@ -1872,7 +1892,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_moves_with(integer),
     @extschema@.seckill_reopen(),
     @extschema@.seckill_node_restored(),
-    seckill.rejoin_with(text, integer),
+    seckill.follow(bigint, jsonb),
     @extschema@.seckill_node_audit(bigint),
     seckill.routing(regprocedure),
     seckill.routed_function(regprocedure),

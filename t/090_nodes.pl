@@ -67,6 +67,18 @@ $one->stop('immediate');
 $one->start;
 sql_fails($one, "SELECT seckill_result($ticket{$one})", qr/is no longer remembered/, 'a crash forgets tickets, no other is taken for one');
 
+# docs/scale.md names every function and table
+my $document = slurp_file("$FindBin::RealBin/../docs/scale.md");
+my @names = split /\n/, $one->safe_psql('postgres', <<'EOC');
+SELECT DISTINCT coalesce(p.proname, 'seckill.' || c.relname)
+FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'seckill_cluster'
+	LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND p.pronamespace = 'public'::regnamespace
+	LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind = 'r'
+WHERE d.deptype = 'e' AND (p.oid IS NOT NULL OR c.oid IS NOT NULL)
+EOC
+cmp_ok(scalar @names, '>', 20, 'the extension has functions');
+is(join(' ', grep { $document !~ /`$_\b/ } @names), '', 'the document names them all');
+
 # Keys and versions
 $two->append_conf('postgresql.conf', "seckill.token_key = 'another'");
 $two->reload;
