@@ -1,5 +1,5 @@
 #!/bin/bash
-# Test "make demo", "make test" and "make shop" on machines with various parts of PostgreSQL
+# Test "make demo", "make cluster", "make test" and "make shop" on machines with various parts of PostgreSQL
 # installed.  Each such state is made in a copy of a bare Debian 12.  There the
 # command must work, or print the one line that root must run, which must work.
 # Needs root.  Arguments: the states to try; default: all.
@@ -67,6 +67,12 @@ demo() {
         grep -c ' right: ')" = 7 ] || fail "the table of make demo"
     [ "$(ls -d /etc/postgresql/*/* 2> /dev/null || true)" = "$clusters" ] ||
         fail "a cluster was made"
+}
+
+# "make cluster" has to work, with the packages of PL/Proxy.
+cluster() {
+    run make cluster || fail "make cluster"
+    [ "$(grep -c ' right: ' /srv/out)" = 8 ] || fail "the table of make cluster"
 }
 
 # "make test" has to work, with some of its tests.  Arguments: its parts, and
@@ -165,6 +171,7 @@ nothing() {
     demo 15
     tests 'warnings regress'
     without_apt demo 15
+    cluster
 }
 
 # The client of PostgreSQL, which has pgxs.mk and a pg_config, not on the PATH;
