@@ -64,7 +64,7 @@ demo() {
     run "$@" make demo || fail "make demo"
     grep -q "^building with PostgreSQL $major\." /srv/out || fail "not PostgreSQL $major"
     [ "$(grep -E '^(optimistic|retry|pessimistic|advisory|cache|queue|auto) ' /srv/out |
-        grep -c ' right: ')" = 7 ] || fail "the table of make demo"
+        grep -c ' right: ')" = 14 ] || fail "the tables of make demo"
     [ "$(ls -d /etc/postgresql/*/* 2> /dev/null || true)" = "$clusters" ] ||
         fail "a cluster was made"
 }
