@@ -20,22 +20,6 @@
 #include "table/orders.h"
 #include "table/plan.h"
 
-/*
- * Run a statement on orders of one item, its first argument, as their owner.
- * Returns the number of rows processed.
- */
-static uint64
-run_on_orders(SqlPlan *plan, Datum *args)
-{
-	TableCaller caller;
-	uint64		processed;
-
-	seckill_table_switch_user(seckill_catalog()->orders_owner, &caller);
-	processed = seckill_plan_run(plan, args);
-	seckill_table_restore_user(&caller);
-	return processed;
-}
-
 /* Read the columns of an order from row 0 of the result, and free it. */
 static void
 read_coupon(Coupon *coupon)
@@ -81,7 +65,7 @@ seckill_coupon_lock_told(int64 item_id, int32 unit, int64 user_id,
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(unit),
 	Int64GetDatum(user_id), BoolGetDatum(tells_pending)};
 
-	if (run_on_orders(&lock_told_plan, args) == 0)
+	if (seckill_orders_run(&lock_told_plan, args) == 0)
 	{
 		if (IsolationUsesXactSnapshot() &&
 			seckill_plan_run_latest(&has_told_plan, args,
@@ -110,7 +94,7 @@ seckill_coupon_read(int64 item_id, int64 order_id, Coupon *coupon)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	if (run_on_orders(&lock_plan, args) == 0)
+	if (seckill_orders_run(&lock_plan, args) == 0)
 		seckill_unknown_order(item_id, order_id);
 	read_coupon(coupon);
 }
@@ -122,7 +106,7 @@ seckill_coupon_read(int64 item_id, int64 order_id, Coupon *coupon)
 static void
 update_coupon(SqlPlan *plan, Datum *args)
 {
-	if (run_on_orders(plan, args) != 1 ||
+	if (seckill_orders_run(plan, args) != 1 ||
 		!DatumGetBool(seckill_plan_result_column(0, 1, BoolGetDatum(false))))
 		seckill_orders_not_updated(DatumGetInt64(args[0]),
 								   DatumGetInt64(args[1]));
@@ -165,7 +149,7 @@ seckill_coupon_note_payment(int64 item_id, int64 order_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	(void) run_on_orders(&note_payment_plan, args);
+	(void) seckill_orders_run(&note_payment_plan, args);
 }
 
 static SqlPlan release_plan = {

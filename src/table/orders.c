@@ -32,16 +32,10 @@
  * Run a statement on orders of one item, its first argument, as their owner.
  * Returns the number of rows processed.
  */
-static uint64
-run_on_orders(SqlPlan *plan, Datum *args)
+uint64
+seckill_orders_run(SqlPlan *plan, Datum *args)
 {
-	TableCaller caller;
-	uint64		processed;
-
-	seckill_table_switch_user(seckill_catalog()->orders_owner, &caller);
-	processed = seckill_plan_run(plan, args);
-	seckill_table_restore_user(&caller);
-	return processed;
+	return seckill_plan_run_as(plan, args, seckill_catalog()->orders_owner);
 }
 
 /* Report that the UPDATE of a locked order has not changed it. */
@@ -64,7 +58,7 @@ seckill_orders_not_updated(int64 item_id, int64 order_id)
 static int
 move_orders(SqlPlan *plan, Datum *args, OrderState to)
 {
-	int			moved = (int) run_on_orders(plan, args);
+	int			moved = (int) seckill_orders_run(plan, args);
 
 	for (int i = 0; i < moved; i++)
 		if (DatumGetObjectId(seckill_plan_result_column(i, 1, ObjectIdGetDatum(InvalidOid))) !=
@@ -178,7 +172,7 @@ seckill_orders_lock(int64 item_id, int64 order_id, OrderRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int64GetDatum(order_id)};
 
-	if (run_on_orders(&lock_order_plan, args) == 0)
+	if (seckill_orders_run(&lock_order_plan, args) == 0)
 	{
 		if (IsolationUsesXactSnapshot() && has_order(item_id, order_id))
 			seckill_serialization_failure();
@@ -260,7 +254,7 @@ seckill_orders_lock_overdue(int64 item_id, const DueKey *orders, int n,
 	Datum		args[] = {Int64GetDatum(item_id),
 		seckill_due_numbers(orders, n), TimestampTzGetDatum(now),
 	ObjectIdGetDatum(seckill_catalog()->state[ORDER_PENDING])};
-	int			found = (int) run_on_orders(&lock_overdue_plan, args);
+	int			found = (int) seckill_orders_run(&lock_overdue_plan, args);
 
 	for (int i = 0; i < found; i++)
 	{
@@ -453,7 +447,7 @@ seckill_orders_mark_limited(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 
-	(void) run_on_orders(&limit_orders_plan, args);
+	(void) seckill_orders_run(&limit_orders_plan, args);
 }
 
 static SqlPlan sold_on_lease_plan = {

@@ -10,6 +10,7 @@
 
 #include "base/compat.h"
 #include "seckill.h"
+#include "table/plan.h"
 #include "table/due.h"
 
 /* What the row of a locked order says. */
@@ -37,6 +38,7 @@ typedef struct ReturnedUnits
 /* The number of columns that seckill_orders_read() reads. */
 #define ORDER_DETAILS	7
 
+extern uint64 seckill_orders_run(SqlPlan *plan, Datum *args);
 extern bool seckill_orders_read(int64 item_id, int64 order_id,
 								Datum *values, bool *nulls);
 SECKILL_NORETURN extern void seckill_orders_not_updated(int64 item_id,

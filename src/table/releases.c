@@ -18,13 +18,7 @@
 static uint64
 run_on_releases(SqlPlan *plan, Datum *args)
 {
-	TableCaller caller;
-	uint64		processed;
-
-	seckill_table_switch_user(seckill_catalog()->releases_owner, &caller);
-	processed = seckill_plan_run(plan, args);
-	seckill_table_restore_user(&caller);
-	return processed;
+	return seckill_plan_run_as(plan, args, seckill_catalog()->releases_owner);
 }
 
 static SqlPlan due_plan = {

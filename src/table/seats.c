@@ -37,7 +37,6 @@ run_on_seats(SqlPlan *plan, int64 item_id, const SeatPiece *pieces, int n)
 	Datum		seats[CHUNK];
 	Datum		legs[CHUNK];
 	Datum		args[3];
-	TableCaller caller;
 	uint64		processed;
 
 	Assert(n <= CHUNK);
@@ -49,9 +48,8 @@ run_on_seats(SqlPlan *plan, int64 item_id, const SeatPiece *pieces, int n)
 	args[0] = Int64GetDatum(item_id);
 	args[1] = seckill_plan_int4_array(seats, n);
 	args[2] = seckill_plan_int8_array(legs, n);
-	seckill_table_switch_user(seckill_catalog()->seats_owner, &caller);
-	processed = seckill_plan_run(plan, args);
-	seckill_table_restore_user(&caller);
+	processed = seckill_plan_run_as(plan, args,
+									seckill_catalog()->seats_owner);
 	pfree(DatumGetPointer(args[1]));
 	pfree(DatumGetPointer(args[2]));
 	return (int) processed;
@@ -118,12 +116,10 @@ take_one(int64 item_id, const SeatPiece *piece, SeatPiece *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(piece->seat),
 	Int64GetDatum((int64) piece->legs)};
-	TableCaller caller;
 	int			taken;
 
-	seckill_table_switch_user(seckill_catalog()->seats_owner, &caller);
-	taken = (int) seckill_plan_run(&take_one_plan, args);
-	seckill_table_restore_user(&caller);
+	taken = (int) seckill_plan_run_as(&take_one_plan, args,
+									  seckill_catalog()->seats_owner);
 	read_rows(row, taken);
 	return taken == 1;
 }
@@ -247,11 +243,9 @@ void
 seckill_seats_delete(int64 item_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
-	TableCaller caller;
 
-	seckill_table_switch_user(seckill_catalog()->seats_owner, &caller);
-	(void) seckill_plan_run(&delete_plan, args);
-	seckill_table_restore_user(&caller);
+	(void) seckill_plan_run_as(&delete_plan, args,
+							   seckill_catalog()->seats_owner);
 	SECKILL_FAULT("seats deleted");
 }
 
