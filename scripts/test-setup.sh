@@ -4,7 +4,8 @@
 # command must work, or print the one line that root must run, which must work.
 # Needs root.  Arguments: the states to try; default: all.
 #
-#   OPTIONAL=1   if no Debian can be made, print this and succeed
+#   OPTIONAL=1   if no Debian can be made, print this and succeed; and if npm's
+#                registry is out of reach of a bare machine, leave the shop out
 #   KEEP=1       keep the folder with the logs
 #   MIRROR       source of packages; default: that of the host, if it is a Debian
 
@@ -309,10 +310,17 @@ user_sudo() {
     tests regress as_buyer
 }
 
+# Is npm's registry out of reach of a bare machine, which may lack a certificate
+# that this one has, and is that no failure?
+has_no_registry() {
+    [ -n "$optional" ] && grep -q '^shop/.*: npm could not install' /srv/out
+}
+
 # The shop, with nothing installed.
 shop() {
     run make shop-test SHOP_CHECKS='unit api' &&
-        grep -q '^[1-9][0-9]* passed, 0 failed$' /srv/out || fail "make shop-test"
+        grep -q '^[1-9][0-9]* passed, 0 failed$' /srv/out ||
+        has_no_registry || fail "make shop-test"
 }
 
 # The same by a user with sudo: it opens, has a page, and leaves nothing behind.
@@ -327,7 +335,11 @@ shop_user() {
     pid=$!
     set +m
     until grep -q '^The shop is open' /srv/out; do
-        kill -0 $pid && [ $SECONDS -lt $end ] || { cat /srv/out; fail "make shop"; }
+        kill -0 $pid && [ $SECONDS -lt $end ] || {
+            cat /srv/out
+            ! has_no_registry || return 0
+            fail "make shop"
+        }
         sleep 0.2
     done
     exec 3<> /dev/tcp/127.0.0.1/8080
@@ -371,7 +383,7 @@ run_function() {
     in_root "$1" bash -c "
         $(declare -f)
         set -eEuo pipefail
-        mirror=$mirror security=$security
+        mirror=$mirror security=$security optional=${OPTIONAL:-}
         cd /srv/seckill
         $2" > "$roots/$2.log" 2>&1
 }
