@@ -279,7 +279,8 @@ make_room(Size size, Size *offset)
 
 /*
  * Enter the map of an item, as read from the table.  Returns false if it is
- * too large, or on a standby, where nobody tells what is sold; true if there is a map now, perhaps that of another session.
+ * too large, or on a standby, where nobody tells what is sold; true if there
+ * is a map now, perhaps that of another session.
  */
 bool
 seckill_seat_map_install(Oid items, int64 item_id, const SeatMap *map)

@@ -3,8 +3,9 @@
  *		Inserts the orders of purchases, and checks the fence.
  *
  * One INSERT, or the direct write in its place (order_direct.c), writes the
- * orders of one mode, for units of the row or of one lease.  It runs between seckill_table_begin() and seckill_table_end(), as
- * the owner of seckill.orders.
+ * orders of one mode, for units of the row or of one lease.  It runs between
+ * seckill_table_begin() and seckill_table_end(), as the owner of
+ * seckill.orders.
  */
 #include "postgres.h"
 
