@@ -4,8 +4,8 @@
  *
  * They are looked up once per backend and kept until an invalidation message
  * names one of our tables (DROP EXTENSION sends one), the sequence of order
- * ids, or all relations.  The invalidation callback only sets flags; the next call looks
- * the objects up again.
+ * ids, or all relations.  The invalidation callback only sets flags; the next
+ * call looks the objects up again.
  */
 #include "postgres.h"
 
@@ -207,8 +207,8 @@ check_columns(Oid table, const char *name, const Column *columns, int n)
 
 /*
  * Return the number of a column of seckill.items, seckill.orders,
- * seckill.releases, seckill.seats or seckill.prizes.  Raises if the extension has no such
- * column.
+ * seckill.releases, seckill.seats or seckill.prizes.  Raises if the extension
+ * has no such column.
  */
 int
 seckill_catalog_column(Oid table, const char *name)

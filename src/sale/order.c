@@ -65,10 +65,10 @@ lock_order(int64 item_id, int64 order_id, OrderRow *order)
 
 /*
  * Sell the units of an expired order again, as mode pessimistic does, or the
- * same seats, and within the limit of its user.  The order was made while the sale was open,
- * so the window is not checked.  Returns false if the limit is reached or the
- * item is sold out, or if what its units are worth is revealed: whoever pays
- * late would know which number is next.
+ * same seats, and within the limit of its user.  The order was made while the
+ * sale was open, so the window is not checked.  Returns false if the limit is
+ * reached or the item is sold out, or if what its units are worth is revealed:
+ * whoever pays late would know which number is next.
  */
 static bool
 sell_again(Purchase *p)
@@ -122,8 +122,8 @@ confirm_late(int64 item_id, int64 order_id, const OrderRow *order)
 /*
  * Confirm an order.  Returns its state: an expired order stays expired if its
  * units cannot be sold again, or if it keeps its unit because the code was told.
- * Such a code has expired for good.  Raises an error if the order does not exist or
- * was cancelled.
+ * Such a code has expired for good.  Raises an error if the order does not
+ * exist or was cancelled.
  */
 OrderState
 seckill_order_confirm(int64 item_id, int64 order_id)

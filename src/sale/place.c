@@ -9,10 +9,11 @@
  *
  * Purchases, and all else that changes the row of the item, are stopped by the
  * row: they see the place on the row that they lock, or on the row by which
- * the fence of the cache judges.  Calls that change an order or a seat and not the
- * row take the place lock in share mode, and then look at the row.  Who changes
- * the place takes it in exclusive mode, before the item lock and the row.  A
- * node that has not joined moves no items, so these calls need no lock there.
+ * the fence of the cache judges.  Calls that change an order or a seat and not
+ * the row take the place lock in share mode, and then look at the row.  Who
+ * changes the place takes it in exclusive mode, before the item lock and the
+ * row.  A node that has not joined moves no items, so these calls need no lock
+ * there.
  */
 #include "postgres.h"
 

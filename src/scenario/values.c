@@ -219,8 +219,8 @@ seckill_values_add(int64 item_id, const UnitValue *values, int n,
 /*
  * End the sale of an item, take all units that are left off sale, and cancel
  * releases that are not done; those of numbers are of units that are left, too.
- * Waits for the transactions that hold some.  Returns the number of these units, and
- * the sum of their amounts in *amount.
+ * Waits for the transactions that hold some.  Returns the number of these
+ * units, and the sum of their amounts in *amount.
  */
 int64
 seckill_values_close(int64 item_id, int64 *amount)
@@ -275,8 +275,8 @@ check_over(int64 item_id, const ItemRow *row)
 
 /*
  * Reveal the commitments of an item, whose sale must be over unless they have
- * been revealed before; returns them and their number.  (*unchanged)[i] tells whether the values are still those that
- * commitment i was made for.
+ * been revealed before; returns them and their number.  (*unchanged)[i] tells
+ * whether the values are still those that commitment i was made for.
  */
 int
 seckill_values_reveal(int64 item_id, Commitment **commitments,

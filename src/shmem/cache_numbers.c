@@ -11,8 +11,9 @@
  * entry needs a ring: a ring can be taken from an entry without units on sale
  * or on hold, unless a transaction shows itself as a holder.  That one may have
  * sold all that it has leased itself, which then counts as neither, and may get
- * it back by a rollback to a savepoint.  entry->ring is written under the LWLock (exclusively) and the
- * spinlock, so either of them is enough to read it.
+ * it back by a rollback to a savepoint.  entry->ring is written under the
+ * LWLock (exclusively) and the spinlock, so either of them is enough to read
+ * it.
  */
 #include "postgres.h"
 

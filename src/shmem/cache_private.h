@@ -3,8 +3,8 @@
  *		Structures of the stock cache in shared memory.
  *
  * For the files of the cache only: cache.c, cache_calls.c, cache_counters.c,
- * cache_numbers.c, cache_scan.c and holders.c.  All others know a CacheEntry as a pointer that
- * they have pinned.
+ * cache_numbers.c, cache_scan.c and holders.c.  All others know a CacheEntry
+ * as a pointer that they have pinned.
  */
 #ifndef SECKILL_SHMEM_CACHE_PRIVATE_H
 #define SECKILL_SHMEM_CACHE_PRIVATE_H

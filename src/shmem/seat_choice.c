@@ -50,8 +50,8 @@ name_seats(const SeatMap *map, SeatPiece *pieces, int n)
 
 /*
  * Choose q seats for a trip, outside seats of which others hold a leg if there
- * are such, and hold them for a transaction.  pieces has room for seat_max_pieces(); they name
- * seats.
+ * are such, and hold them for a transaction.  pieces has room for
+ * seat_max_pieces(); they name seats.
  */
 SeatChoice
 seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
@@ -82,8 +82,8 @@ seckill_seat_map_choose(Oid items, int64 item_id, const SeatTrip *trip, int q,
 }
 
 /*
- * Hold pieces that were chosen elsewhere for a transaction; they name seats.  Returns false if
- * there is no map.
+ * Hold pieces that were chosen elsewhere for a transaction; they name seats.
+ * Returns false if there is no map.
  */
 bool
 seckill_seat_map_hold(Oid items, int64 item_id, TransactionId xid,

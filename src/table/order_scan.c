@@ -3,9 +3,9 @@
  *		Orders by user or by request, read from an index.
  *
  * A scan looks up any number of keys (item_id, user_id), with a range of
- * created_at, or (item_id, request_id) under one latest snapshot: it sees all committed orders and our
- * own, at any isolation level.  It needs no SPI, checks no rights, and gives
- * up its locks on table and index at its end.
+ * created_at, or (item_id, request_id) under one latest snapshot: it sees all
+ * committed orders and our own, at any isolation level.  It needs no SPI,
+ * checks no rights, and gives up its locks on table and index at its end.
  */
 #include "postgres.h"
 

@@ -190,8 +190,9 @@ seckill_items_try_lock_rows(const int64 *item_ids, int n, ItemRow *rows,
 }
 
 /*
- * Which of the rows can be locked without a wait, and are sold here?  Returns with none of them
- * locked: they are locked in a subtransaction, which is rolled back.
+ * Which of the rows can be locked without a wait, and are sold here?  Returns
+ * with none of them locked: they are locked in a subtransaction, which is
+ * rolled back.
  */
 void
 seckill_items_test_locks(const int64 *item_ids, int n, bool *unlocked)

@@ -7,8 +7,9 @@
  * has what all kinds share.  A turn reads due rows in batches, one transaction
  * per batch.  Items whose rows are locked by others are skipped.
  *
- * After that it waits for the row of one skipped item, with a timeout.  The skipped items take turns; timeouts and the pauses
- * between them follow backoff.c.
+ * After that it waits for the row of one skipped item, with a timeout.  The
+ * skipped items take turns; timeouts and the pauses between them follow
+ * backoff.c.
  *
  * When a batch fails, bisect.c finds the row that fails alone.  That row is
  * deferred for a minute, and so are all rows of its item if several of them
