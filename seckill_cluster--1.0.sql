@@ -70,6 +70,13 @@ LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_set_place(bigint, text, text) IS
 'for the steps of a move: change where an item is sold (here, moving, arriving, gone); stops the sale of one that is sold here';
 
+CREATE FUNCTION @extschema@.seckill_lock_arrival(item_id bigint)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_lock_arrival(bigint) IS
+'for the steps of a move, on the destination: take turns until the end of the transaction';
+
 CREATE FUNCTION @extschema@.seckill_wake_maintenance(at timestamptz)
 RETURNS void AS 'MODULE_PATHNAME'
 LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
@@ -557,6 +564,8 @@ DECLARE
     own record;
     t regclass;
 BEGIN
+    -- an older driver may have been held up anywhere: what it knows is read again from here on
+    PERFORM @extschema@.seckill_lock_arrival(item_id);
     SELECT coalesce(i.place, 'here') INTO place FROM seckill.items i
     WHERE i.item_id = move_in.item_id FOR UPDATE;
     IF place IN ('here', 'moving') THEN
@@ -612,6 +621,7 @@ DECLARE
     known seckill.moves;
     other text;
 BEGIN
+    PERFORM @extschema@.seckill_lock_arrival(item_id);
     SELECT * INTO known FROM seckill.moves m
     WHERE m.item_id = move_end.item_id AND m.move_id = move_end.move_id FOR UPDATE;
     IF known.state IS DISTINCT FROM 'arriving' THEN
@@ -1860,6 +1870,7 @@ COMMENT ON FUNCTION @extschema@.cluster_audit(bigint) IS
 
 REVOKE ALL ON FUNCTION
     @extschema@.seckill_set_place(bigint, text, text),
+    @extschema@.seckill_lock_arrival(bigint),
     @extschema@.seckill_wake_maintenance(timestamptz),
     @extschema@.seckill_key_fingerprint(),
     @extschema@.seckill_node(),

@@ -1,7 +1,8 @@
 /*
  * place_sql.c
  *		What the extension seckill_cluster needs of this one: to change where an
- *		item is sold, to wake the maintenance worker, and to compare keys.
+ *		item is sold, to let one copy of an item arrive at a time, to wake the
+ *		maintenance worker, and to compare keys.
  */
 #include "postgres.h"
 
@@ -14,8 +15,10 @@
 #include "seckill.h"
 #include "shmem/schedule.h"
 #include "table/plan.h"
+#include "xact/lock.h"
 
 PG_FUNCTION_INFO_V1(seckill_set_place);
+PG_FUNCTION_INFO_V1(seckill_lock_arrival);
 PG_FUNCTION_INFO_V1(seckill_wake_maintenance);
 PG_FUNCTION_INFO_V1(seckill_key_fingerprint);
 
@@ -46,6 +49,24 @@ seckill_set_place(PG_FUNCTION_ARGS)
 	seckill_table_begin(&caller);
 	seckill_place_set(PG_GETARG_INT64(0), from, to);
 	seckill_table_end(&caller);
+	PG_RETURN_VOID();
+}
+
+/*
+ * seckill_lock_arrival(item_id bigint) returns void
+ *
+ * Waits for the other steps of moves of the item to this node, and keeps them
+ * out until the end of the transaction.  An item that is not here yet has no
+ * row that could be locked.
+ */
+Datum
+seckill_lock_arrival(PG_FUNCTION_ARGS)
+{
+	LOCKTAG		tag;
+
+	seckill_check_argument(PG_ARGISNULL(0), "item_id");
+	seckill_lock_tag(&tag, PG_GETARG_INT64(0), SECKILL_LOCK_ARRIVAL);
+	(void) seckill_lock_acquire(&tag, ExclusiveLock, true);
 	PG_RETURN_VOID();
 }
 

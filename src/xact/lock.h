@@ -18,6 +18,8 @@
 										 * sale/limits.c */
 #define SECKILL_LOCK_REQUEST	0x5EF	/* purchases of one request, likewise */
 #define SECKILL_LOCK_PLACE		0x5F0	/* where an item is sold, sale/place.c */
+#define SECKILL_LOCK_ARRIVAL	0x5F1	/* copies of an item that arrive here,
+										 * seckill_cluster--1.0.sql */
 
 extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
 extern bool seckill_lock_has_hash(uint64 hash, uint16 class);
