@@ -48,6 +48,7 @@
 #include "base/fault.h"
 #include "base/settings.h"
 #include "seckill.h"
+#include "table/new_orders.h"
 #include "table/order_direct.h"
 #include "table/plan.h"
 #include "table/relation.h"
@@ -199,7 +200,7 @@ form_order(TupleTableSlot *slot, const Purchase *p, const NewOrders *new)
 	values[ORDER_LIMITED - 1] = BoolGetDatum(p->rules.per_user_limit > 0);
 	values[ORDER_STATE - 1] =
 		ObjectIdGetDatum(c->state[pending ? ORDER_PENDING : ORDER_CONFIRMED]);
-	values[ORDER_PAY_BY - 1] = TimestampTzGetDatum(order_pay_by(p, new));
+	values[ORDER_PAY_BY - 1] = TimestampTzGetDatum(new_order_pay_by(p, new));
 	nulls[ORDER_PAY_BY - 1] = !pending;
 	values[ORDER_UNIT - 1] = Int32GetDatum(p->unit);
 	nulls[ORDER_UNIT - 1] = p->unit == 0;

@@ -11,105 +11,47 @@
 
 #include "access/table.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
-#include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "base/catalog.h"
 #include "seckill.h"
 #include "shmem/cache_counters.h"
-#include "shmem/schedule.h"
 #include "shmem/stat.h"
 #include "table/item_row.h"
+#include "table/new_orders.h"
 #include "table/order_direct.h"
 #include "table/order_insert.h"
 #include "table/plan.h"
 #include "table/relation.h"
 
-#define INSERTED_COLUMNS \
-	"item_id, order_id, user_id, quantity, request_id, limited, mode," \
-	" lease_id, pay_by, state, unit"
-
-/*
- * Run an INSERT of orders as their owner, under the snapshot of *new.  Mode
- * and lease are its arguments 7 and 8.  Returns the number of rows inserted.
- */
-static uint64
-run_insert(SqlPlan *plan, Datum *args, char *nulls, const NewOrders *new)
-{
-	const SeckillCatalog *c = seckill_catalog();
-	TableCaller owner;
-	int			nest;
-	int			rc;
-
-	args[6] = ObjectIdGetDatum(c->mode[new->mode]);
-	args[7] = Int64GetDatum(new->lease_id);
-	if (new->lease_id == 0)
-		nulls[7] = 'n';
-	seckill_table_switch_user(c->orders_owner, &owner);
-	nest = seckill_plan_begin_generic();
-	rc = SPI_execute_snapshot(seckill_plan_get(plan), args, nulls,
-							  new->snapshot, InvalidSnapshot, false, true, 0);
-	seckill_plan_end_generic(nest);
-	seckill_table_restore_user(&owner);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_snapshot failed: %s",
-			 SPI_result_code_string(rc));
-	return SPI_processed;
-}
-
 static SqlPlan insert_one_plan = {
-	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-	.nargs = 11,
-	.types = {INT8OID, INT8OID, INT8OID, INT4OID, UUIDOID, BOOLOID, MODE_TYPE,
-	INT8OID, TIMESTAMPTZOID, STATE_TYPE, INT4OID}
+	.sql = "INSERT INTO seckill.orders (" NEW_ORDER_COLUMNS ", unit)"
+	" VALUES (" NEW_ORDER_VALUES ", $11)",
+	.nargs = NEW_ORDER_ARGS + 1,
+	.types = {NEW_ORDER_TYPES, INT4OID}
 };
 
 /* Insert the order of one purchase; returns the number of rows inserted. */
 static uint64
 insert_one(const Purchase *p, const NewOrders *new)
 {
-	const SeckillCatalog *c = seckill_catalog();
-	char		nulls[] = "           ";
-	Datum		args[11];
+	Datum		args[NEW_ORDER_ARGS + 1];
+	char		nulls[NEW_ORDER_ARGS + 1];
 
-	args[0] = Int64GetDatum(p->item_id);
-	args[1] = Int64GetDatum(p->order_id);
-	args[2] = Int64GetDatum(p->user_id);
-	args[3] = Int32GetDatum(p->quantity);
-	args[4] = UUIDPGetDatum(&p->request_id);
-	args[5] = BoolGetDatum(p->rules.per_user_limit > 0);
-	args[8] = TimestampTzGetDatum(order_pay_by(p, new));
-	args[9] = ObjectIdGetDatum(c->state[p->rules.pay_within > 0 ? ORDER_PENDING :
-										ORDER_CONFIRMED]);
-	if (!p->has_request)
-		nulls[4] = 'n';
-	if (p->rules.pay_within == 0)
-		nulls[8] = 'n';
-	args[10] = Int32GetDatum(p->unit);
-	if (p->unit == 0)
-		nulls[10] = 'n';
-	return run_insert(&insert_one_plan, args, nulls, new);
+	seckill_new_order_args(p, new, args, nulls);
+	args[NEW_ORDER_ARGS] = Int32GetDatum(p->unit);
+	nulls[NEW_ORDER_ARGS] = p->unit == 0 ? 'n' : ' ';
+	return seckill_new_orders_run(&insert_one_plan, args, nulls, new);
 }
 
 static SqlPlan insert_many_plan = {
-	.sql = "INSERT INTO seckill.orders (" INSERTED_COLUMNS ")"
-	" SELECT u.item_id, u.order_id, u.user_id, u.quantity, u.request_id,"
-	" u.limited, $7, $8, u.pay_by,"
-	" CASE WHEN u.pay_by IS NULL THEN $10 ELSE $11 END, u.unit"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-	" pg_catalog.unnest($3), pg_catalog.unnest($4),"
-	" pg_catalog.unnest($5), pg_catalog.unnest($6),"
-	" pg_catalog.unnest($9), pg_catalog.unnest($12))"
-	" AS u(item_id, order_id, user_id, quantity, request_id, limited,"
-	" pay_by, unit)",
-	.nargs = 12,
-	.types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-		UUIDARRAYOID, BOOLARRAYOID, MODE_TYPE, INT8OID, TIMESTAMPTZARRAYOID,
-	STATE_TYPE, STATE_TYPE, INT4ARRAYOID}
+	.sql = "INSERT INTO seckill.orders (" NEW_ORDER_COLUMNS ", unit)"
+	" SELECT " NEW_ORDERS_VALUES ", u.unit"
+	" FROM ROWS FROM (" NEW_ORDERS_UNNEST ", pg_catalog.unnest($12))"
+	" AS u(" NEW_ORDERS_NAMES ", unit)",
+	.nargs = NEW_ORDERS_ARGS + 1,
+	.types = {NEW_ORDERS_TYPES, INT4ARRAYOID}
 };
 
 /*
@@ -139,43 +81,13 @@ units_array(Purchase **list, int n)
 static uint64
 insert_many(Purchase **list, int n, const NewOrders *new)
 {
-	const SeckillCatalog *c = seckill_catalog();
-	Datum	   *column[7];
-	bool	   *no_request = palloc(n * sizeof(bool));
-	bool	   *no_pay_by = palloc(n * sizeof(bool));
-	char		nulls[] = "            ";
-	Datum		args[12];
+	Datum		args[NEW_ORDERS_ARGS + 1];
+	char		nulls[NEW_ORDERS_ARGS + 1];
 
-	for (int j = 0; j < (int) lengthof(column); j++)
-		column[j] = palloc(n * sizeof(Datum));
-	for (int i = 0; i < n; i++)
-	{
-		const Purchase *p = list[i];
-
-		column[0][i] = Int64GetDatum(p->item_id);
-		column[1][i] = Int64GetDatum(p->order_id);
-		column[2][i] = Int64GetDatum(p->user_id);
-		column[3][i] = Int32GetDatum(p->quantity);
-		column[4][i] = UUIDPGetDatum(&p->request_id);
-		column[5][i] = BoolGetDatum(p->rules.per_user_limit > 0);
-		column[6][i] = TimestampTzGetDatum(order_pay_by(p, new));
-		no_request[i] = !p->has_request;
-		no_pay_by[i] = p->rules.pay_within == 0;
-	}
-	for (int j = 0; j < 3; j++)
-		args[j] = seckill_plan_int8_array(column[j], n);
-	args[3] = seckill_plan_int4_array(column[3], n);
-	args[4] = seckill_plan_array_with_nulls(column[4], no_request, n, UUIDOID,
-											UUID_LEN, false, TYPALIGN_CHAR);
-	args[5] = PointerGetDatum(construct_array(column[5], n, BOOLOID, 1, true,
-											  TYPALIGN_CHAR));
-	args[8] = seckill_plan_array_with_nulls(column[6], no_pay_by, n,
-											TIMESTAMPTZOID, sizeof(TimestampTz),
-											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-	args[9] = ObjectIdGetDatum(c->state[ORDER_CONFIRMED]);
-	args[10] = ObjectIdGetDatum(c->state[ORDER_PENDING]);
-	args[11] = units_array(list, n);
-	return run_insert(&insert_many_plan, args, nulls, new);
+	seckill_new_orders_args(list, n, new, args, nulls);
+	args[NEW_ORDERS_ARGS] = units_array(list, n);
+	nulls[NEW_ORDERS_ARGS] = ' ';
+	return seckill_new_orders_run(&insert_many_plan, args, nulls, new);
 }
 
 /*
@@ -195,20 +107,9 @@ check_units(Purchase **list, int n)
 					 errhint("Buy one unit at a time.")));
 }
 
-/* Schedule the maintenance worker for when the first of these must be paid. */
-static void
-schedule_payments(Purchase **list, int n, const NewOrders *new)
-{
-	for (int i = 0; i < n; i++)
-		if (list[i]->rules.pay_within > 0)
-			seckill_schedule_note(order_pay_by(list[i], new));
-}
-
 /*
  * Insert the orders of purchases that one mode has sold, for units of the row
- * (lease_id 0) or of a lease, and set their order_id, in ascending order.  A
- * trigger that skips the row is an error: it would lose the order while its
- * units are gone.
+ * (lease_id 0) or of a lease, and set their order_id, in ascending order.
  */
 static void
 insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
@@ -222,9 +123,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	uint64		inserted;
 
 	check_units(list, n);
-	for (int i = 0; i < n; i++)
-		list[i]->order_id = nextval_internal(seckill_catalog()->order_ids,
-											 false);
+	seckill_new_orders_set_ids(list, n);
 	if (seckill_orders_insert_direct(list, n, &new))
 		inserted = n;
 	else
@@ -233,13 +132,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 			insert_many(list, n, &new);
 		seckill_stat_count(SECKILL_STAT_SQL_INSERTS, 1);
 	}
-	if (inserted != (uint64) n)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-				 errmsg("order of item " INT64_FORMAT " was not inserted",
-						list[0]->item_id),
-				 errhint("Look for a trigger or rule on seckill.orders that skips rows.")));
-	schedule_payments(list, n, &new);
+	seckill_new_orders_done(list, n, &new, inserted);
 }
 
 /* Insert orders for units of the row, and set their order_id. */
