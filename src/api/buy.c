@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/settings.h"
+#include "sale/decide.h"
 #include "sale/limits.h"
 #include "sale/modes.h"
 #include "sale/rules.h"
@@ -338,18 +339,6 @@ seckill_buy_many(PG_FUNCTION_ARGS)
  * Purchases of several items
  */
 
-/* By item, then by position in the array, the order of the addresses. */
-static int
-compare(const void *a, const void *b)
-{
-	const Purchase *p = *(Purchase *const *) a;
-	const Purchase *q = *(Purchase *const *) b;
-
-	if (p->item_id != q->item_id)
-		return p->item_id < q->item_id ? -1 : 1;
-	return p < q ? -1 : p > q;
-}
-
 /*
  * Return the purchases sorted by item, those of one item in their order.
  * where[i] is set to the place of purchases[i].
@@ -364,7 +353,7 @@ sort_by_item(Purchase *purchases, int n, int *where)
 
 	for (int i = 0; i < n; i++)
 		order[i] = &purchases[i];
-	qsort(order, n, sizeof(Purchase *), compare);
+	qsort(order, n, sizeof(Purchase *), seckill_decide_compare);
 	for (int i = 0; i < n; i++)
 	{
 		sorted[i] = *order[i];

@@ -50,6 +50,16 @@ typedef struct SeatPiece
 	uint64_t	legs;			/* a bit for each */
 } SeatPiece;
 
+/* By seat; for qsort(). */
+static inline int
+seat_compare_pieces(const void *a, const void *b)
+{
+	int32_t		x = ((const SeatPiece *) a)->seat;
+	int32_t		y = ((const SeatPiece *) b)->seat;
+
+	return x < y ? -1 : x > y;
+}
+
 /* Which seats count as free. */
 typedef enum SeatView
 {

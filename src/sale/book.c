@@ -393,15 +393,6 @@ book_cache(Purchase *p)
  * Named seats
  */
 
-static int
-compare_pieces(const void *a, const void *b)
-{
-	int32		x = ((const SeatPiece *) a)->seat;
-	int32		y = ((const SeatPiece *) b)->seat;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Let the pieces be the seats that the caller has named. */
 static void
 name_pieces(Purchase *p)
@@ -412,7 +403,7 @@ name_pieces(Purchase *p)
 		p->pieces[i].legs = seat_trip_legs(p->trip.from, p->trip.to);
 	}
 	p->npieces = p->quantity;
-	qsort(p->pieces, p->npieces, sizeof(SeatPiece), compare_pieces);
+	qsort(p->pieces, p->npieces, sizeof(SeatPiece), seat_compare_pieces);
 }
 
 /*

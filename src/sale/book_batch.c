@@ -172,15 +172,6 @@ choose_all(BookBatch *batch)
  * Taking
  */
 
-static int
-compare_pieces(const void *a, const void *b)
-{
-	int32		x = ((const SeatPiece *) a)->seat;
-	int32		y = ((const SeatPiece *) b)->seat;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Merge pieces of one seat in a sorted array; returns how many are left. */
 static int
 merge_sorted(SeatPiece *pieces, int n)
@@ -219,7 +210,7 @@ gather(const BookBatch *batch, bool (*wanted) (const Purchase *p),
 				   batch->list[i]->npieces * sizeof(SeatPiece));
 			n += batch->list[i]->npieces;
 		}
-	qsort(pieces, n, sizeof(SeatPiece), compare_pieces);
+	qsort(pieces, n, sizeof(SeatPiece), seat_compare_pieces);
 	return merge_sorted(pieces, n);
 }
 
@@ -242,7 +233,7 @@ static SeatPiece *
 find_row(const BookBatch *batch, const SeatPiece *piece)
 {
 	return bsearch(piece, batch->rows, batch->nrows, sizeof(SeatPiece),
-				   compare_pieces);
+				   seat_compare_pieces);
 }
 
 /* Take the pieces of a booking on the rows that were locked, if it can. */

@@ -301,8 +301,8 @@ typedef struct ItemBatch
 } ItemBatch;
 
 /* By item, then by position in the list, the order of the addresses. */
-static int
-compare(const void *a, const void *b)
+int
+seckill_decide_compare(const void *a, const void *b)
 {
 	const Purchase *p = *(Purchase *const *) a;
 	const Purchase *q = *(Purchase *const *) b;
@@ -535,7 +535,7 @@ seckill_decide_batch(Purchase **list, int n, bool may_wait,
 	int			count;
 
 	memcpy(sorted, list, n * sizeof(Purchase *));
-	qsort(sorted, n, sizeof(Purchase *), compare);
+	qsort(sorted, n, sizeof(Purchase *), seckill_decide_compare);
 	count = split_by_item(sorted, n, parts);
 	for (int i = 0; i < count; i++)
 		seckill_change_begin_work(parts[i].item_id);

@@ -32,6 +32,7 @@ extern SeckillOutcome seckill_decide(Sale *sale, Purchase *p,
 extern SeckillOutcome seckill_decide_any_time(Sale *sale, const ItemRow *row,
 											  Purchase *p);
 extern void seckill_decide_end(const Sale *sale, int64 item_id);
+extern int	seckill_decide_compare(const void *a, const void *b);
 extern void seckill_decide_orders(Purchase **list, int n);
 extern void seckill_decide_batch(Purchase **list, int n, bool may_wait,
 								 const BuyerCallbacks *buyers);

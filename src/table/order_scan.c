@@ -9,29 +9,19 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "executor/tuptable.h"
 #include "utils/fmgroids.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "base/columns.h"
-#include "base/compat.h"
 #include "table/booking_insert.h"
+#include "table/index_scan.h"
 #include "table/order_scan.h"
 #include "table/relation.h"
 
 struct OrderScan
 {
-	Relation	orders;
-	Relation	index;
-	Snapshot	snapshot;
-	TupleTableSlot *slot;
-	IndexScanDesc scan;
+	TableScan	table;
 };
 
 /*
@@ -43,12 +33,9 @@ seckill_order_scan_begin(bool by_request)
 {
 	OrderScan  *s = palloc(sizeof(OrderScan));
 
-	s->orders = seckill_relation_open_orders();
-	s->index = seckill_relation_open_orders_index(by_request);
-	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	s->slot = table_slot_create(s->orders, NULL);
-	s->scan = SeckillIndexBeginScan(s->orders, s->index, s->snapshot,
-									by_request ? 2 : 4);
+	seckill_scan_begin(&s->table, seckill_relation_open_orders(),
+					   seckill_relation_open_orders_index(by_request),
+					   by_request ? 2 : 4);
 	return s;
 }
 
@@ -67,7 +54,7 @@ rescan_user(OrderScan *s, int64 item_id, int64 user_id, TimestampTz from,
 				TimestampTzGetDatum(from));
 	ScanKeyInit(&keys[3], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(to));
-	index_rescan(s->scan, keys, 4, NULL, 0);
+	seckill_scan_find(&s->table, keys, 4);
 }
 
 /* Start the look-up of the order of a request. */
@@ -80,7 +67,7 @@ rescan_request(OrderScan *s, int64 item_id, const pg_uuid_t *request_id)
 				Int64GetDatum(item_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(request_id));
-	index_rescan(s->scan, keys, 2, NULL, 0);
+	seckill_scan_find(&s->table, keys, 2);
 }
 
 /* A column of the order that was found; none of those read is NULL. */
@@ -89,25 +76,14 @@ order_column(OrderScan *s, int column)
 {
 	bool		isnull;
 
-	return slot_getattr(s->slot, column, &isnull);
-}
-
-/* Find the next order of the key; false if there is none. */
-static bool
-next_order(OrderScan *s)
-{
-	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
+	return slot_getattr(s->table.slot, column, &isnull);
 }
 
 /* End the scan, and release its locks. */
 void
 seckill_order_scan_end(OrderScan *s)
 {
-	index_endscan(s->scan);
-	ExecDropSingleTupleTableSlot(s->slot);
-	UnregisterSnapshot(s->snapshot);
-	index_close(s->index, AccessShareLock);
-	table_close(s->orders, AccessShareLock);
+	seckill_scan_end(&s->table);
 	pfree(s);
 }
 
@@ -122,7 +98,7 @@ seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id,
 	int64		bought = 0;
 
 	rescan_user(s, item_id, user_id, from, to);
-	while (next_order(s))
+	while (seckill_scan_next(&s->table))
 		bought += DatumGetInt32(order_column(s, ORDER_QUANTITY));
 	return bought;
 }
@@ -135,7 +111,7 @@ seckill_order_scan_bought(OrderScan *s, int64 item_id, int64 user_id,
 static TransactionId
 order_xmin(OrderScan *s)
 {
-	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(s->slot, false,
+	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(s->table.slot, false,
 														 NULL)->t_data);
 }
 
@@ -145,8 +121,8 @@ read_pieces(OrderScan *s, SeatPiece **pieces)
 {
 	bool		no_seats;
 	bool		no_legs;
-	Datum		seats = slot_getattr(s->slot, ORDER_SEATS, &no_seats);
-	Datum		legs = slot_getattr(s->slot, ORDER_SEAT_LEGS, &no_legs);
+	Datum		seats = slot_getattr(s->table.slot, ORDER_SEATS, &no_seats);
+	Datum		legs = slot_getattr(s->table.slot, ORDER_SEAT_LEGS, &no_legs);
 
 	return no_seats || no_legs ? 0 :
 		seckill_booking_read_arrays(seats, legs, pieces);
@@ -158,7 +134,7 @@ seckill_order_scan_requested(OrderScan *s, int64 item_id,
 							 const pg_uuid_t *request_id, OrderOfRequest *order)
 {
 	rescan_request(s, item_id, request_id);
-	if (!next_order(s))
+	if (!seckill_scan_next(&s->table))
 		return false;
 	order->order_id = DatumGetInt64(order_column(s, ORDER_ORDER_ID));
 	order->user_id = DatumGetInt64(order_column(s, ORDER_USER_ID));

@@ -8,18 +8,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "executor/tuptable.h"
 #include "utils/fmgroids.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "base/columns.h"
-#include "base/compat.h"
 #include "base/fault.h"
+#include "table/index_scan.h"
 #include "table/relation.h"
 #include "table/seat_scan.h"
 
@@ -62,23 +56,17 @@ add_row(SeatRows *read, TupleTableSlot *slot)
 static void
 read_rows(int64 item_id, SeatRows *read)
 {
+	TableScan	s;
 	Relation	seats = seckill_relation_open_seats();
-	Relation	key = seckill_relation_open_seats_key();
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleTableSlot *slot = table_slot_create(seats, NULL);
-	IndexScanDesc scan = SeckillIndexBeginScan(seats, key, snapshot, 1);
 	ScanKeyData equal;
 
+	seckill_scan_begin(&s, seats, seckill_relation_open_seats_key(), 1);
 	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
-	index_rescan(scan, &equal, 1, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-		add_row(read, slot);
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
-	index_close(key, AccessShareLock);
-	table_close(seats, AccessShareLock);
+	seckill_scan_find(&s, &equal, 1);
+	while (seckill_scan_next(&s))
+		add_row(read, s.slot);
+	seckill_scan_end(&s);
 }
 
 /* Is the seat beside the one before it in the list? */

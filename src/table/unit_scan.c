@@ -8,58 +8,15 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "common/int.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "base/columns.h"
-#include "base/compat.h"
+#include "table/index_scan.h"
 #include "table/relation.h"
 #include "table/unit_scan.h"
-
-/* A scan of a table by an index under the latest snapshot. */
-typedef struct TableScan
-{
-	Relation	table;
-	Relation	index;
-	Snapshot	snapshot;
-	TupleTableSlot *slot;
-	IndexScanDesc scan;
-} TableScan;
-
-static void
-begin_scan(TableScan *s, Relation table, Relation index, int nkeys)
-{
-	s->table = table;
-	s->index = index;
-	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	s->slot = table_slot_create(table, NULL);
-	s->scan = SeckillIndexBeginScan(table, index, s->snapshot, nkeys);
-}
-
-static bool
-next_row(TableScan *s)
-{
-	CHECK_FOR_INTERRUPTS();
-	return index_getnext_slot(s->scan, ForwardScanDirection, s->slot);
-}
-
-static void
-end_scan(TableScan *s)
-{
-	index_endscan(s->scan);
-	ExecDropSingleTupleTableSlot(s->slot);
-	UnregisterSnapshot(s->snapshot);
-	index_close(s->index, AccessShareLock);
-	table_close(s->table, AccessShareLock);
-}
 
 /*
  * Set bit i of bits for each number i, up to n, that an order of the item has.
@@ -71,11 +28,11 @@ seckill_unit_scan_ordered(int64 item_id, uint8 *bits, int64 n)
 	ScanKeyData key;
 	Relation	orders = seckill_relation_open_orders();
 
-	begin_scan(&s, orders, seckill_relation_open_orders_unit(), 1);
+	seckill_scan_begin(&s, orders, seckill_relation_open_orders_unit(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(item_id));
-	index_rescan(s.scan, &key, 1, NULL, 0);
-	while (next_row(&s))
+	seckill_scan_find(&s, &key, 1);
+	while (seckill_scan_next(&s))
 	{
 		bool		isnull;
 		int64		unit = DatumGetInt32(slot_getattr(s.slot, ORDER_UNIT,
@@ -84,7 +41,7 @@ seckill_unit_scan_ordered(int64 item_id, uint8 *bits, int64 n)
 		if (unit <= n)
 			bits[unit / 8] |= 1 << unit % 8;
 	}
-	end_scan(&s);
+	seckill_scan_end(&s);
 }
 
 /* Read the value in the slot; the code is copied. */
@@ -109,7 +66,7 @@ seckill_unit_scan_values(int64 item_id, const int32 *units, int n,
 	TableScan	s;
 	Relation	table = seckill_relation_open_units();
 
-	begin_scan(&s, table, seckill_relation_open_units_key(), 2);
+	seckill_scan_begin(&s, table, seckill_relation_open_units_key(), 2);
 	for (int i = 0; i < n; i++)
 	{
 		ScanKeyData keys[2];
@@ -118,12 +75,12 @@ seckill_unit_scan_values(int64 item_id, const int32 *units, int n,
 					Int64GetDatum(item_id));
 		ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ,
 					Int32GetDatum(units[i]));
-		index_rescan(s.scan, keys, 2, NULL, 0);
+		seckill_scan_find(&s, keys, 2);
 		memset(&values[i], 0, sizeof(UnitValue));
-		if (next_row(&s))
+		if (seckill_scan_next(&s))
 			read_value(s.slot, &values[i]);
 	}
-	end_scan(&s);
+	seckill_scan_end(&s);
 }
 
 /* Look for a code of the item; leaves the scan at its unit if there is one. */
@@ -136,8 +93,8 @@ find_code(TableScan *s, int64 item_id, Datum code)
 				Int64GetDatum(item_id));
 	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid,
 						   s->index->rd_indcollation[1], F_TEXTEQ, code);
-	index_rescan(s->scan, keys, 2, NULL, 0);
-	return next_row(s);
+	seckill_scan_find(s, keys, 2);
+	return seckill_scan_next(s);
 }
 
 /* The number of the unit of the item that has a code; 0 if there is none. */
@@ -149,10 +106,10 @@ seckill_unit_scan_find(int64 item_id, const text *code)
 	bool		isnull;
 	int32		unit = 0;
 
-	begin_scan(&s, table, seckill_relation_open_units_code(), 2);
+	seckill_scan_begin(&s, table, seckill_relation_open_units_code(), 2);
 	if (find_code(&s, item_id, PointerGetDatum(code)))
 		unit = DatumGetInt32(slot_getattr(s.slot, UNIT_UNIT, &isnull));
-	end_scan(&s);
+	seckill_scan_end(&s);
 	return unit;
 }
 
@@ -164,11 +121,11 @@ seckill_unit_scan_known(int64 item_id, const UnitValue *values, int n,
 	TableScan	s;
 	Relation	table = seckill_relation_open_units();
 
-	begin_scan(&s, table, seckill_relation_open_units_code(), 2);
+	seckill_scan_begin(&s, table, seckill_relation_open_units_code(), 2);
 	for (int i = 0; i < n; i++)
 		known[i] = values[i].code != NULL &&
 			find_code(&s, item_id, PointerGetDatum(values[i].code));
-	end_scan(&s);
+	seckill_scan_end(&s);
 }
 
 /* Add the amount in the slot to a sum; raises an error if it is too large. */
@@ -192,7 +149,7 @@ seckill_unit_scan_sum(int64 item_id, const NumberSet *numbers)
 	Relation	table = seckill_relation_open_units();
 	int64		sum = 0;
 
-	begin_scan(&s, table, seckill_relation_open_units_key(), 3);
+	seckill_scan_begin(&s, table, seckill_relation_open_units_key(), 3);
 	for (int i = 0; i < numbers->n; i++)
 	{
 		ScanKeyData keys[3];
@@ -204,9 +161,9 @@ seckill_unit_scan_sum(int64 item_id, const NumberSet *numbers)
 		ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT4LE,
 					Int32GetDatum(numbers->ranges[i].last));
 		index_rescan(s.scan, keys, 3, NULL, 0);
-		while (next_row(&s))
+		while (seckill_scan_next(&s))
 			add_amount(s.slot, &sum);
 	}
-	end_scan(&s);
+	seckill_scan_end(&s);
 	return sum;
 }
