@@ -389,27 +389,40 @@ control_server() {
     (cd "$workdir" && as_server_user "$bindir/pg_ctl" -D "$workdir/data" -s "$@")
 }
 
-# Make a place, a cluster in it, and start it with the settings given on
-# standard input.  Sets workdir, and PGHOST, PGPORT and PGUSER for clients.
-start_server() {
+# Make a place for servers, and have it cleared by a function at the end of the
+# script.  Sets workdir, and bindir.
+make_workdir() {
     bindir=$("$PG_CONFIG" --bindir)
     workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
     chmod 755 "$workdir"
     [ "$(id -u)" != 0 ] || chown "$(server_user)" "$workdir"
-    trap stop_server EXIT
+    trap "$1" EXIT
+}
 
-    (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/data" \
-        -U postgres -A trust -E UTF8 --no-locale) > "$workdir/initdb.log" 2>&1 || {
+# Make a cluster in a folder of workdir, with its sockets there, and with the
+# settings given on standard input.
+make_cluster() {
+    (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/$1" \
+        -U postgres -A trust -E UTF8 --no-locale) > "$workdir/initdb.log" 2>&1 < /dev/null || {
         cat "$workdir/initdb.log" >&2
         die "initdb failed"
     }
     {
-        echo 'port = 5432'
         echo "listen_addresses = ''"
         echo "unix_socket_directories = '$workdir'"
+        cat
+    } | as_server_user tee -a "$workdir/$1/postgresql.conf" > /dev/null
+}
+
+# Make a place, a cluster in it, and start it with the settings given on
+# standard input.  Sets workdir, and PGHOST, PGPORT and PGUSER for clients.
+start_server() {
+    make_workdir stop_server
+    {
+        echo 'port = 5432'
         echo "shared_preload_libraries = 'seckill'"
         cat
-    } | as_server_user tee -a "$workdir/data/postgresql.conf" > /dev/null
+    } | make_cluster data
     control_server -w -l "$workdir/server.log" start || {
         cat "$workdir/server.log" >&2
         ! grep -q 'undefined symbol' "$workdir/server.log" || say_upgrade

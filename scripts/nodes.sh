@@ -34,28 +34,17 @@ control() {
 start_servers() {
     local i
 
-    bindir=$("$PG_CONFIG" --bindir)
-    workdir=$(mktemp -d "${TMPDIR:-/tmp}/seckill.XXXXXX")
-    chmod 755 "$workdir"
-    [ "$(id -u)" != 0 ] || chown "$(server_user)" "$workdir"
-    trap stop_servers EXIT
+    make_workdir stop_servers
     unset PGSERVICE PGHOSTADDR PGOPTIONS PGHOST PGPORT PGUSER PGDATABASE
     export PGCONNECT_TIMEOUT=10
     PATH="$bindir:$PATH"
     for i in $(seq 0 $nodes); do
-        (cd "$workdir" && as_server_user "$bindir/initdb" -D "$workdir/data$i" \
-            -U postgres -A trust -E UTF8 --no-locale) > "$workdir/initdb.log" 2>&1 || {
-            cat "$workdir/initdb.log" >&2
-            die "initdb failed"
-        }
         {
             echo "port = $((first_port + i))"
-            echo "listen_addresses = ''"
-            echo "unix_socket_directories = '$workdir'"
             [ "$i" = 0 ] || echo "shared_preload_libraries = 'seckill'"
             echo 'max_connections = 250'
             echo 'shared_buffers = 32MB'
-        } | as_server_user tee -a "$workdir/data$i/postgresql.conf" > /dev/null
+        } | make_cluster "data$i"
         control "$i" -w -l "$workdir/server$i.log" start || {
             cat "$workdir/server$i.log" >&2
             die "server $i does not start"
