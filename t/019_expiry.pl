@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
@@ -257,10 +256,7 @@ is( sql('SELECT stock + unsold, sold FROM seckill_audit(9)'), '100|0',
 
 # the same after promotion
 add_paid_item(10, 5, '1500 ms');
-$node->backup('b');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($node, 'b', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($node);
 sql("SELECT seckill_buy(10, 1, 'cache')");
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is( sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'seckill launcher'",

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
@@ -22,10 +21,7 @@ $primary->safe_psql('postgres', <<'EOC');
 INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within)
 VALUES (1, 500, 3, '100 ms'), (2, 500, NULL, '1 hour'), (3, 500, 2, NULL);
 EOC
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($primary);
 
 $SeckillTest::max_tries = 100;
 crowd($primary, 20, 30,

@@ -5,17 +5,13 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
 my $primary = seckill_node('primary', streaming => 1, conf => "seckill.queue_idle_time = '1min'\n");
 add_item($primary, $_, 100) foreach 1 .. 3;
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($primary);
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
 $primary->reload;
 is($primary->safe_psql('postgres', q{SELECT outcome FROM seckill_buy(1, 1, 'queue')}),

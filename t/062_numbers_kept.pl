@@ -29,17 +29,6 @@ sub item
 	return;
 }
 
-sub check
-{
-	my ($what, $db) = @_;
-
-	is(sql(<<'EOC', $db), '', "$what: each number is in one place");
-SELECT * FROM seckill_audit()
-WHERE difference <> 0 OR missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(foreign_numbers)
-EOC
-	return;
-}
-
 
 #
 # Dump and restore, with a lease, burnt and free numbers, and numbers off sale
@@ -57,7 +46,7 @@ SELECT seckill_cancel(1, order_id, true) FROM seckill.orders WHERE unit IN (1, 2
 SELECT seckill_restock(1, -3);
 SELECT seckill_restock(1, 5);
 EOC
-check('a sale');
+check_numbers($node, 'a sale');
 my $audit = sql('SELECT * FROM seckill_audit()');
 like($audit, qr/^1\|102\|\d+\|40\|36\|102\|0\|2\|/, 'a lease is open, and two numbers are burnt');
 my $place = 'SELECT numbers, off_sale, leased, (SELECT range_agg(int8range(unit, unit + 1)) FROM seckill.orders) FROM seckill.items';
@@ -79,7 +68,7 @@ foreach my $db (sort keys %ways)
 	is(sql(q{SELECT count(*), count(DISTINCT unit) FROM seckill_claim_many(1, array_fill(3, '{200}'), 'cache') WHERE outcome = 'sold'}, $db),
 		'64|64', "$db: what is left is sold");
 	is(sql('SELECT count(*) FROM (SELECT unit FROM seckill.orders WHERE unit IN (2, 62)) o', $db), 2, "$db: no burnt number again");
-	check($db, $db);
+	check_numbers($node, $db, $db);
 }
 
 
@@ -97,7 +86,7 @@ crowd(
 		AND o.order_id IN (SELECT order_id FROM seckill.orders WHERE item_id = 2 AND lease_id IS NULL ORDER BY order_id LIMIT 3 FOR UPDATE SKIP LOCKED) RETURNING o.*)
 	  INSERT INTO archive SELECT * FROM gone},
 	'SELECT seckill_recall(2)');
-check('archived in a sale');
+check_numbers($node, 'archived in a sale');
 cmp_ok(sql('SELECT count(*) FROM archive'), '>', 0, 'orders are in the archive');
 is(sql('SELECT supplied + seckill_count(off_sale) FROM seckill.items WHERE item_id = 2'), 600, 'their numbers are off sale');
 sql('SELECT seckill_prewarm(2, 10)') if sql('SELECT stock FROM seckill.items WHERE item_id = 2') > 0;
@@ -107,7 +96,7 @@ sql('WITH gone AS (DELETE FROM seckill.orders WHERE item_id = 2 AND lease_id IS 
 sql('SELECT seckill_recall(2)');
 sql('WITH gone AS (DELETE FROM seckill.orders WHERE item_id = 2 RETURNING *) INSERT INTO archive SELECT * FROM gone');
 sql(q{SELECT seckill_claim_many(2, array_fill(3, '{600}'), 'retry')});
-check('archived after a crash');
+check_numbers($node, 'archived after a crash');
 is(sql('SELECT count(*), count(DISTINCT unit) FROM (SELECT unit FROM archive UNION ALL SELECT unit FROM seckill.orders WHERE item_id = 2) o'),
 	'600|600', 'each number was sold once');
 
@@ -128,13 +117,13 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 5000 FROM seckill.ord
 is(sql('SELECT item_id, burnt, stock + unsold FROM seckill_audit() WHERE item_id IN (3, 4) ORDER BY 1'), "3|834|2166\n4|0|3000",
 	'a third of the numbers of one item are burnt, none of the other');
 is(sql(q{SELECT count(*) FROM seckill.orders o JOIN seckill.units u USING (item_id, unit) WHERE item_id = 3}), 834, 'the dead orders keep them');
-check('expiry');
+check_numbers($node, 'expiry');
 my ($kept, $free) = split /\|/, sql(q{SELECT min(order_id) FILTER (WHERE unit IS NOT NULL), min(order_id) FILTER (WHERE unit IS NULL) FROM seckill.orders WHERE item_id = 3});
 is(sql("SELECT seckill_confirm(3, $kept), seckill_confirm(3, $free)"), 'expired|confirmed', 'a late payment does not confirm an order with a burnt number');
 like(sql("SELECT unit FROM seckill_unit(3, $free)"), qr/^\d+$/, 'but another one, which gets a number');
 is(sql(q{SELECT count(*) FROM seckill_claim_many(3, array_fill(9, '{3000}'), 'cache') c JOIN seckill.units u USING (unit)
 	WHERE outcome = 'sold' AND item_id = 3 AND unit <= 2500}), 0, 'no burnt code is sold again');
-check('after the expiry');
+check_numbers($node, 'after the expiry');
 
 
 #
@@ -155,7 +144,7 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) = 1600 FROM seckill.orde
 is(sql('SELECT count(*) FILTER (WHERE n = 20), count(*) FROM (SELECT count(DISTINCT unit) n FROM seckill.orders WHERE item_id BETWEEN 1001 AND 1060 GROUP BY item_id) o'),
 	'60|60', 'each item has 20 numbers');
 is(sql('SELECT count(*) FROM seckill.orders WHERE item_id BETWEEN 1061 AND 1080 AND unit IS NULL'), 400, 'those of other items have none');
-check('a batch');
+check_numbers($node, 'a batch');
 
 
 #
@@ -170,7 +159,7 @@ INSERT INTO seckill.orders (item_id, user_id, quantity, mode, unit, lease_id)
 SELECT 5, n, 1, 'retry', 1000 + n, CASE WHEN n > 999000 THEN (SELECT lease_id FROM seckill.items WHERE item_id = 5) END FROM generate_series(1, 999000) n;
 UPDATE seckill.items SET stock = 100, numbers = '{[1000001,1000101)}' WHERE item_id = 5;
 EOC
-check('a million orders');
+check_numbers($node, 'a million orders');
 $node->stop('immediate');
 $node->start;
 sql('SELECT count(*) FROM seckill.orders WHERE item_id = 5');
@@ -179,6 +168,6 @@ my $settled = sql('SELECT seckill_recall(5)');
 note(sprintf('a lease of an item with a million orders is settled in %.2f s', time - $start));
 is($settled, 1000, 'a lost lease is settled');
 is(sql('SELECT numbers, leased FROM seckill.items WHERE item_id = 5'), '{[1,1001),[1000001,1000101)}|0', 'and each number is back');
-check('settled');
+check_numbers($node, 'settled');
 $node->stop;
 done_testing();

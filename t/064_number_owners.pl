@@ -29,17 +29,6 @@ sub fails
 	return;
 }
 
-sub check
-{
-	my ($what) = @_;
-
-	is(sql(<<'EOC'), '', "$what: each number is in one place");
-SELECT * FROM seckill_audit()
-WHERE difference <> 0 OR missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(foreign_numbers)
-EOC
-	return;
-}
-
 
 #
 # Every call, with an owner for each table
@@ -68,7 +57,7 @@ foreach my $mode (qw(optimistic retry pessimistic advisory cache queue auto))
 	like(sql("SELECT outcome, unit FROM seckill_claim(1, 1, '$mode')"), qr/^sold\|\d+$/, "$mode");
 }
 is(sql(q{SELECT count(*) FROM seckill_claim_many(1, array_fill(2, '{20}'), 'cache') WHERE code IS NOT NULL}), 5, 'codes are told');
-check('claims');
+check_numbers($node, 'claims');
 is(sql(q{SELECT outcome FROM seckill_redeem(1, 'a', 2)}), 'redeemed', 'one is redeemed');
 is(sql(q{SELECT seckill_release(1, order_id) FROM seckill.orders WHERE unit = 23}), 'pending', 'and released');
 is(sql(q{SELECT string_agg(DISTINCT seckill_cancel(1, order_id)::text, ' ') FROM seckill.orders WHERE unit IN (1, 2, 23)}), 'cancelled', 'orders are cancelled');
@@ -79,7 +68,7 @@ is(sql(q{SELECT string_agg(s, ' ' ORDER BY s) FROM (SELECT seckill_confirm(1, or
 	'confirmed confirmed expired', 'and are paid late');
 sql('SELECT seckill_recall(1)');
 sql('DELETE FROM seckill.orders WHERE order_id IN (SELECT order_id FROM seckill.orders WHERE unit > 4 ORDER BY 1 LIMIT 2)');
-check('deleted orders');
+check_numbers($node, 'deleted orders');
 sql(q{INSERT INTO seckill.releases (item_id, release_at, units) VALUES (1, now(), 3)});
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM seckill.releases WHERE done_at IS NOT NULL'), 'a release is done');
 $node->stop('immediate');
@@ -88,7 +77,7 @@ sql('SELECT seckill_prewarm(1, 2), seckill_restock(1, -1), seckill_set_available
 sql(q{SELECT seckill_confirm(1, order_id) FROM seckill.orders WHERE state = 'pending'});
 like(sql('SELECT units FROM seckill_close(1)'), qr/^[12]$/, 'the sale is closed');
 is(sql('SELECT bool_and(unchanged) FROM seckill_reveal(1)'), 't', 'and revealed');
-check('the end');
+check_numbers($node, 'the end');
 like($node->safe_psql('postgres', 'SELECT count(*) FROM seckill_audit_values(1)'), qr/^\d+$/, 'values are audited');
 fails("TRUNCATE seckill.$_", '(55000|23503)', "$_ are not truncated alone") foreach qw(items orders units commitments);
 sql("TRUNCATE $all");
@@ -122,14 +111,14 @@ sql('DELETE FROM kept; INSERT INTO kept SELECT * FROM seckill.items');
 fails(q{UPDATE kept SET numbers = int8multirange(int8range(100, 100 + stock)); } . $upsert, '55000', 'nor with other numbers');
 fails("INSERT INTO seckill.items (item_id, stock, numbered) VALUES (1, 3, false) ON CONFLICT (item_id) DO UPDATE SET numbered = EXCLUDED.numbered", '0A000', 'nor without numbers');
 sql("INSERT INTO seckill.items (item_id, stock) VALUES (1, 3) ON CONFLICT (item_id) DO UPDATE SET title = 'upsert'");
-check('saves');
+check_numbers($node, 'saves');
 
 # a copy of the row under another number is a new item; so is one with another lease
 sql('DELETE FROM kept; INSERT INTO kept SELECT * FROM seckill.items; UPDATE kept SET item_id = 2, stock = 7');
 my $file = $node->basedir . '/items';
 sql("COPY kept TO '$file'; COPY seckill.items FROM '$file'");
 is(sql('SELECT numbers, off_sale, leased, supplied FROM seckill.items WHERE item_id = 2'), '{[1,8)}|{}|0|7', 'COPY makes a new item');
-check('a copy');
+check_numbers($node, 'a copy');
 
 # what a subscriber is told is not counted again
 sql(q{SELECT seckill_recall(1)});
@@ -139,8 +128,8 @@ sql(q{SET session_replication_role = replica; DELETE FROM seckill.orders WHERE i
 is(sql('SELECT supplied, off_sale FROM seckill.items WHERE item_id = 1'), $before, 'orders that are deleted by replication are not struck off');
 sql("SET session_replication_role = replica; UPDATE seckill.items SET version = version + 1, supplied = supplied - 1, off_sale = off_sale + '{[$gone,$gone]}',
 	seal = seal # supplied # (supplied - 1) WHERE item_id = 1");
-check('replication');
+check_numbers($node, 'replication');
 is(sql(q{SELECT count(*) FROM seckill_claim_many(1, array_fill(9, '{20}'), 'cache') WHERE outcome = 'sold'}), 5, 'the rest is sold');
-check('sold out');
+check_numbers($node, 'sold out');
 $node->stop;
 done_testing();

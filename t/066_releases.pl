@@ -32,16 +32,6 @@ sub plan_release
 	return;
 }
 
-# Wait until so many releases of an item are done.
-sub await_done
-{
-	my ($item, $n, $message) = @_;
-	ok( $node->poll_query_until('postgres',
-			"SELECT count(*) = $n FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL"),
-		$message);
-	return;
-}
-
 sub outcomes
 {
 	my ($item, $user) = @_;
@@ -59,7 +49,7 @@ plan_release(1, 3, '1 hour');
 plan_release(1, 7, '2500 ms');
 is(sql('SELECT supplied, difference FROM seckill_audit(1)'), '0|0', 'what is planned is not supplied');
 is(sql('SELECT planned FROM seckill.stock WHERE item_id = 1'), 10, 'but shown');
-await_done(1, 1, 'a release is done');
+await_releases($node, 1, 1, 'a release is done');
 is(sql('SELECT count(*) FROM seckill.releases WHERE done_at < release_at'), 0, 'not before its time');
 is(outcomes(1, 1), $all, 'every mode sells its units');
 is(outcomes(1, 1), $none, 'and no others');
@@ -69,12 +59,12 @@ ok($node->log_contains('done 1 releases of 1 items'), 'and logged');
 
 # moved forward and back by hand
 sql('UPDATE seckill.releases SET release_at = now() WHERE item_id = 1 AND done_at IS NULL');
-await_done(1, 2, 'a release whose time was moved to now');
+await_releases($node, 1, 2, 'a release whose time was moved to now');
 is(sql('SELECT stock FROM seckill.items WHERE item_id = 1'), 3, 'it has its units');
 plan_release(1, 5, '300 ms');
 sql("UPDATE seckill.releases SET release_at = 'infinity' WHERE done_at IS NULL");
 plan_release(1, 1, '400 ms');
-await_done(1, 3, 'a later one');
+await_releases($node, 1, 3, 'a later one');
 is(sql('SELECT stock, planned FROM seckill.stock WHERE item_id = 1'), '4|5', 'a postponed one is not done');
 sql('DELETE FROM seckill.releases WHERE done_at IS NULL');
 
@@ -84,11 +74,11 @@ sql("BEGIN; INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2,
 sql("BEGIN; SAVEPOINT s; INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, now(), 2); ROLLBACK TO s; COMMIT");
 sql("BEGIN; INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, now(), 4); PREPARE TRANSACTION 'x'");
 sql("COMMIT PREPARED 'x'");
-await_done(2, 1, 'a release of a prepared transaction');
+await_releases($node, 2, 1, 'a release of a prepared transaction');
 is(sql('SELECT stock FROM seckill.items WHERE item_id = 2'), 4, 'and no other');
 sql("ALTER TABLE seckill.releases DISABLE TRIGGER releases_change");
 sql("INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, '-infinity', 8), (2, now(), 16)");
-await_done(2, 3, 'releases that no trigger has announced');
+await_releases($node, 2, 3, 'releases that no trigger has announced');
 sql("ALTER TABLE seckill.releases ENABLE ALWAYS TRIGGER releases_change");
 
 # many in one batch and more
@@ -106,23 +96,23 @@ my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id = 3 FOR UPDATE;');
 plan_release(3, 1, '100 ms') foreach 1 .. 150;
 plan_release(4, 1, '300 ms');
-await_done(4, 1, 'a release beside a locked row');
+await_releases($node, 4, 1, 'a release beside a locked row');
 sql("INSERT INTO seckill.orders (item_id, user_id, quantity, mode, state, pay_by) VALUES (3, 1, 1, 'cache', 'pending', now())");
 my $locked = sql("SELECT clock_timestamp() + '4 s'");
 sql("INSERT INTO seckill.releases (item_id, release_at, units) VALUES (4, '$locked', 1)");
-await_done(4, 2, 'one while an order and releases wait for a locked row');
+await_releases($node, 4, 2, 'one while an order and releases wait for a locked row');
 note('delay beside a locked row, in s: ' . sql("SELECT done_at - release_at FROM seckill.releases WHERE release_at = '$locked'"));
 is(sql('SELECT count(*) FROM seckill.releases WHERE item_id = 3 AND done_at IS NOT NULL'), 0, 'those of the locked row wait');
 $holder->query_safe('COMMIT;');
-await_done(3, 150, 'and are done when it is unlocked');
+await_releases($node, 3, 150, 'and are done when it is unlocked');
 $holder->query_safe("BEGIN; INSERT INTO seckill.releases (item_id, release_at, units) VALUES (5, 'infinity', 1); COMMIT; BEGIN; SELECT FROM seckill.releases WHERE item_id = 5 FOR UPDATE;");
 plan_release(5, 2, '100 ms');
-await_done(5, 1, 'one beside a locked release');
+await_releases($node, 5, 1, 'one beside a locked release');
 $holder->query_safe('UPDATE seckill.releases SET release_at = now() WHERE units = 1 AND item_id = 5;');
 plan_release(5, 2, '100 ms');
-await_done(5, 2, 'and another');
+await_releases($node, 5, 2, 'and another');
 $holder->query_safe('COMMIT;');
-await_done(5, 3, 'the locked one is done when it is unlocked');
+await_releases($node, 5, 3, 'the locked one is done when it is unlocked');
 $holder->query_safe('BEGIN; LOCK TABLE seckill.releases;');
 sql("INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (6, 5, '100 ms'); SELECT seckill_buy(6, 1, 'retry')");
 ok($node->poll_query_until('postgres', "SELECT state = 'expired' FROM seckill.orders WHERE item_id = 6"),
@@ -141,7 +131,7 @@ COMMIT;
 EOC
 ok($node->poll_query_until('postgres', 'SELECT count(*) > 5 FROM seckill.orders WHERE item_id = 7'), 'a crowd');
 plan_release(7, 1, '10 ms');
-await_done(7, 1, 'a release behind many waiters');
+await_releases($node, 7, 1, 'a release behind many waiters');
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crowd' AND pid <> pg_backend_pid()");
 $stop->();
 
@@ -163,8 +153,8 @@ FOR EACH ROW WHEN (NEW.units = 14) EXECUTE FUNCTION refuse('keep');
 INSERT INTO seckill.releases (item_id, release_at, units)
 SELECT n, clock_timestamp() + '300 ms', units FROM (VALUES (11, 1), (12, 13), (12, 14), (12, 2), (13, 3)) v (n, units);
 EOC
-await_done(13, 1, 'a release beside those whose triggers raise errors');
-await_done(12, 1, 'one of an item with others that fail');
+await_releases($node, 13, 1, 'a release beside those whose triggers raise errors');
+await_releases($node, 12, 1, 'one of an item with others that fail');
 is(sql('SELECT item_id, stock FROM seckill.items WHERE item_id IN (11, 12, 13) ORDER BY 1'), "11|0\n12|2\n13|3", 'only they have their units');
 $node->wait_for_log(qr/release \d+ of item 11 could not be done: no more of item 11/);
 $node->wait_for_log(qr/release \d+ of item 12 could not be done: no more of item 12/);
@@ -173,13 +163,13 @@ my $offset = -s $node->logfile;
 sql('INSERT INTO seckill.releases (item_id, release_at, units) SELECT 11, now(), 1 FROM generate_series(1, 300)');
 plan_release(13, 1, '500 ms');
 $node->wait_for_log(qr/release of all units of item 11 is deferred/, $offset);
-await_done(13, 2, 'a release beside many that fail');
+await_releases($node, 13, 2, 'a release beside many that fail');
 my $failures = () = slurp_file($node->logfile, $offset) =~ /could not be done/g;
 cmp_ok($failures, '<', 10, 'few failures are logged');
 sql('DROP TRIGGER refuse ON seckill.items; DROP TRIGGER refuse ON seckill.releases; DROP TRIGGER keep ON seckill.releases');
 sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill maintenance worker'});
-await_done(11, 301, 'all are done by a new worker');
-await_done(12, 3, 'all are done by a new worker');
+await_releases($node, 11, 301, 'all are done by a new worker');
+await_releases($node, 12, 3, 'all are done by a new worker');
 
 # too many units, and an item that does not exist (yet)
 add_item($node, 14, 2147483647);
@@ -190,20 +180,20 @@ $node->wait_for_log(qr/release \d+ of item 15 could not be done: item 15 does no
 sql('UPDATE seckill.items SET stock = 5 WHERE item_id = 14');
 add_item($node, 15, 1);
 sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'seckill maintenance worker'});
-await_done($_, 1, "done as soon as that is possible, item $_") foreach 14, 15;
+await_releases($node, $_, 1, "done as soon as that is possible, item $_") foreach 14, 15;
 
 # deleted items
 plan_release($_, 5, '300 ms') foreach 1001 .. 1010;
 sql('DELETE FROM seckill.items WHERE item_id BETWEEN 1001 AND 1010');
 plan_release(1011, 5, '400 ms');
-await_done(1011, 4, 'a release beside those of deleted items');
+await_releases($node, 1011, 4, 'a release beside those of deleted items');
 is(sql('SELECT count(*) FROM seckill.releases WHERE item_id BETWEEN 1001 AND 1010'), 0, 'they are deleted');
 add_item($node, 1001, 1);
 $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; DELETE FROM seckill.items WHERE item_id = 1012;');
 plan_release(1012, 7, '0');
 plan_release(1011, 7, '0');
-await_done(1011, 5, 'a release beside one whose item is being deleted');
+await_releases($node, 1011, 5, 'a release beside one whose item is being deleted');
 $holder->query_safe('COMMIT;');
 $node->wait_for_log(qr/release \d+ of item 1012 could not be done: item 1012 does not exist/);
 $holder->quit;
@@ -219,7 +209,7 @@ ALTER TABLE seckill.releases ENABLE ROW LEVEL SECURITY;
 ALTER TABLE seckill.releases FORCE ROW LEVEL SECURITY;
 EOC
 plan_release(2, 32, '0');
-await_done(2, 4, 'a release of a table with another owner and row security');
+await_releases($node, 2, 4, 'a release of a table with another owner and row security');
 sql('ALTER TABLE seckill.releases OWNER TO CURRENT_USER');
 
 # a crowd on a sold-out item sees each release

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
@@ -89,10 +88,7 @@ like(slurp_file($node->logfile), qr/terminated by signal 9/, 'it was killed');
 check_once('after a kill');
 
 # a promotion, with releases that were due before and come due after
-$node->backup('b');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($node, 'b', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($node);
 sql("INSERT INTO seckill.releases (item_id, release_at, units) SELECT n % 20 + 1, clock_timestamp() + n * interval '10 ms', 1 FROM generate_series(1, 400) n");
 ok($node->poll_query_until('postgres', 'SELECT count(*) < 300 FROM seckill.releases WHERE done_at IS NULL'), 'some are done');
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));

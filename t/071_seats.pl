@@ -14,15 +14,6 @@ my $factor = $ENV{SEATS_FACTOR} // 1;
 my $node = seckill_node('seats', conf => "seckill.queue_batch = 200\n");
 my @modes = qw(optimistic retry pessimistic advisory cache cache cache auto);
 
-sub check_seats
-{
-	my ($message) = @_;
-	is($node->safe_psql('postgres',
-			'SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0'),
-		'', "seats: $message");
-	return;
-}
-
 # Trains from one number to another, each of so many seats and legs.
 sub add_trains
 {
@@ -60,7 +51,7 @@ EOC
 is($node->safe_psql('postgres', 'SELECT sold, taken FROM seckill_audit_seats(1)'),
 	'8000|8000', 'a hall is sold to the last seat by as many calls');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM refused'), 0, 'nobody was refused');
-check_seats('hall');
+check_seats($node, 'hall');
 
 #
 # Trains, all modes at once, with rollbacks and savepoints
@@ -99,7 +90,7 @@ add_trains(11, 12, 200, 10);
 	local $SeckillTest::max_tries = 10;
 	crowd($node, 100, 40 * $factor, @scripts);
 }
-check_seats('mix');
+check_seats($node, 'mix');
 is($node->safe_psql('postgres', 'SELECT * FROM wrongly LIMIT 5'),
 	'', 'nobody was refused while a seat was free');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM refused'),
@@ -163,11 +154,11 @@ add_trains(21, 25, 100, 20, "pay_within = '200 ms'");
 	local $SeckillTest::max_tries = 100;
 	crowd($node, 100, 40 * $factor, @lives);
 }
-check_seats('lives');
+check_seats($node, 'lives');
 ok($node->poll_query_until('postgres',
 		q{SELECT NOT EXISTS (SELECT FROM seckill.orders WHERE state = 'pending')}),
 	'what is not paid expires');
-check_seats('expired');
+check_seats($node, 'expired');
 note($node->safe_psql('postgres', 'SELECT item_id, taken, seat_legs FROM seckill_audit_seats()'));
 note($node->safe_psql('postgres',
 	'SELECT map_loads, map_corrections, seats_missed, expired_orders FROM seckill.stat_worker'));
@@ -184,7 +175,7 @@ SELECT sum(array_length(b.seats, 1) * 20), count(DISTINCT i)
 FROM generate_series(21, 25) i, generate_series(1, 5) n,
 	LATERAL seckill_book(i, n, 0, 20, 4, together => 'any') b;
 EOC
-check_seats('end');
+check_seats($node, 'end');
 
 $node->stop;
 done_testing();

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
@@ -20,14 +19,6 @@ sub sql
 {
 	my ($sql, $db, $server) = @_;
 	return ($server // $node)->safe_psql($db // 'postgres', $sql);
-}
-
-sub check_seats
-{
-	my ($message, $db, $server) = @_;
-	is( sql('SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0', $db, $server),
-		'', "seats: $message");
-	return;
 }
 
 sub add_train
@@ -65,7 +56,7 @@ EOC
 	my $answered = $wait->();
 	$node->start;
 
-	check_seats("after crash $round");
+	check_seats($node, "after crash $round");
 	cmp_ok(sql('SELECT count(*) FROM seckill.orders') - $before,
 		'>=', $answered, "all $answered answered bookings are there");
 	is(book('1, 1, 0, 5'), 'sold', 'the map is read again');
@@ -81,7 +72,7 @@ sql("BEGIN; SELECT seckill_book(2, 1, 0, 2, mode => 'pessimistic'); PREPARE TRAN
 is(sql(q{SET lock_timeout = '5s'; SELECT outcome FROM seckill_book(2, 1, 0, 2)}),
 	'sold', 'prepared seats are not tried');
 sql(q{COMMIT PREPARED 'a'});
-check_seats('prepared and committed');
+check_seats($node, 'prepared and committed');
 sql(q{ROLLBACK PREPARED 'b'});
 is(book('2, 1, 0, 2'), 'sold', 'a prepared seat that is rolled back is sold');
 is(book('2, 1, 0, 2'), 'sold_out', 'and then none is left');
@@ -90,7 +81,7 @@ sql(q{BEGIN; SELECT seckill_cancel(2, max(order_id), true) FROM seckill.orders W
 sql(q{COMMIT PREPARED 'c'});
 ok($node->poll_query_until('postgres', q{SELECT outcome = 'sold' FROM seckill_book(2, 1, 0, 2)}),
 	'a seat that a prepared transaction returns is found');
-check_seats('prepared');
+check_seats($node, 'prepared');
 
 #
 # Eviction: each map drives another out
@@ -102,7 +93,7 @@ crowd($node, 20, 50, map { <<"EOC" } qw(cache retry));
 \\set f random(0, 9)
 SELECT outcome FROM seckill_book(:i, :client_id, :f, 10, mode => '$_');
 EOC
-check_seats('little memory');
+check_seats($node, 'little memory');
 cmp_ok(sql('SELECT map_loads FROM seckill.stat_worker'), '>', 10, 'maps were loaded again');
 add_train(21, 2000, 10);
 is(book("21, 1, 0, 1, mode => 'cache'"), 'sold', 'no room for the map');
@@ -120,17 +111,14 @@ is(sql('SELECT * FROM seckill_audit_seats()', 'other'), sql('SELECT * FROM secki
 	'a dump has the seats');
 is(book('12, 1, 9, 10', 'other'), 'sold', 'the other database sells');
 is(book('2, 1, 0, 1', 'other'), 'sold_out', 'a seat that was sold before the dump is taken');
-check_seats('after a restore', 'other');
-check_seats('beside it');
+check_seats($node, 'after a restore', 'other');
+check_seats($node, 'beside it');
 
 #
 # A standby and its promotion
 #
 
-$node->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($node, 'backup', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($node);
 add_train(31, 2, 1);
 is(book('31, 1, 0, 1'), 'sold', 'primary');
 $node->wait_for_catchup($standby);
@@ -147,7 +135,7 @@ $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is(book('31, 1, 0, 1', 'postgres', $standby), 'sold_out', 'promoted');
 is(book('12, 1, 9, 10', 'postgres', $standby), 'sold', 'promoted server sells');
-check_seats('after a promotion', 'postgres', $standby);
+check_seats($standby, 'after a promotion');
 
 #
 # No memory for maps
@@ -160,14 +148,14 @@ is(sql('SELECT mode FROM seckill.orders ORDER BY order_id DESC LIMIT 1', 'postgr
 	'advisory', 'advisory sells');
 is(book("13, 1, 9, 10, mode => 'queue'", 'postgres', $standby), 'sold', 'queue without maps');
 is(sql('SELECT count(*) FROM seckill_free_seats(13)', 'postgres', $standby), 55, 'free seats');
-check_seats('without maps', 'postgres', $standby);
+check_seats($standby, 'without maps');
 
 # and no library
 $standby->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $standby->restart;
 is(book("13, 1, 9, 10, mode => '$_'", 'postgres', $standby), 'sold', "not preloaded: $_")
   foreach qw(auto optimistic retry pessimistic advisory);
-check_seats('not preloaded', 'postgres', $standby);
+check_seats($standby, 'not preloaded');
 
 $standby->stop;
 done_testing();

@@ -100,10 +100,7 @@ is($one->safe_psql('restored', 'SELECT seckill_join(1); SELECT (order_id & 10485
 
 # A promoted standby is closed until it has asked the others
 add_item($one, 5, 10);
-$one->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($one, 'backup', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($one);
 is($standby->safe_psql('postgres', 'SELECT * FROM seckill_node()'), '1|standby', 'a standby');
 $one->wait_for_catchup($standby, 'replay', $one->lsn('write'));
 my $last = $one->safe_psql('postgres', 'SELECT order_id FROM seckill_buy(5, 1)');

@@ -40,10 +40,7 @@ sql($two, 'CALL seckill_move(3, 1)');
 sql($one, 'CALL seckill_move(3, 2)');
 sql($one, 'CALL seckill_move(6, 2)');
 sql($two, 'CALL seckill_move(6, 1)');
-$one->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($one, 'backup', has_streaming => 1);
-$standby->start;
+my $standby = seckill_standby($one);
 $one->wait_for_catchup($standby, 'replay', $one->lsn('write'));
 $standby->stop;
 

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(compile_library seckill_node clock_node preload_clock set_clock add_item crowd start_crowd buy_rest
-  worker_pid await_worker_lock check_audit check_cache);
+  worker_pid await_worker_lock await_releases check_audit check_cache check_numbers check_seats seckill_standby);
 
 # Attempts of a transaction of concurrent clients that fails by a deadlock or a
 # serialization failure.  Single purchases never do.
@@ -45,6 +45,18 @@ EOC
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION seckill');
 	return $node;
+}
+
+# A new streaming standby of a server, started.
+sub seckill_standby
+{
+	my ($primary, $name) = @_;
+	my $standby = PostgreSQL::Test::Cluster->new($name // 'standby');
+
+	$primary->backup($standby->name);
+	$standby->init_from_backup($primary, $standby->name, has_streaming => 1);
+	$standby->start;
+	return $standby;
 }
 
 my $clock;
@@ -183,6 +195,16 @@ EOC
 	return;
 }
 
+# Wait until so many releases of an item are done.
+sub await_releases
+{
+	my ($node, $item, $n, $message) = @_;
+	ok( $node->poll_query_until('postgres',
+			"SELECT count(*) = $n FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL"),
+		$message);
+	return;
+}
+
 # The conservation law, for every item.
 sub check_audit
 {
@@ -190,6 +212,27 @@ sub check_audit
 	is($node->safe_psql($db // 'postgres',
 			'SELECT * FROM seckill_audit() WHERE difference <> 0'),
 		'', "conservation: $message");
+	return;
+}
+
+# The conservation law, and each number of an item is in exactly one place.
+sub check_numbers
+{
+	my ($node, $message, $db) = @_;
+	is($node->safe_psql($db // 'postgres', <<'EOC'), '', "$message: each number is in one place");
+SELECT * FROM seckill_audit()
+WHERE difference <> 0 OR missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(foreign_numbers)
+EOC
+	return;
+}
+
+# No leg of a seat is sold twice, and the seats are as their orders say.
+sub check_seats
+{
+	my ($node, $message, $db) = @_;
+	is($node->safe_psql($db // 'postgres',
+			'SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0'),
+		'', "seats: $message");
 	return;
 }
 
