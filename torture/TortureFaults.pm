@@ -27,6 +27,10 @@ my $most_passes = 300;
 # Each fault uses a new item; after this number of items the tables are truncated.
 my $items_kept = 50;
 
+# Seconds that anything may take.  Less than a row is deferred that fails alone, and
+# than the longest backoff of the maintenance worker: neither may happen here.
+my $patience = 30;
+
 
 #
 # The build and its server
@@ -59,6 +63,7 @@ deadlock_timeout = 100ms
 seckill.lease_units = 4
 seckill.max_items = 20
 seckill.queue_idle_time = 100ms
+seckill.open_ahead = 120s
 max_locks_per_transaction = 256
 EOC
 
@@ -67,6 +72,8 @@ CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
 	AS '$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
 CREATE FUNCTION fault_struck() RETURNS text
 	AS '$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
+CREATE FUNCTION fault_disarm() RETURNS text
+	AS '$libdir/seckill', 'seckill_fault_disarm' LANGUAGE C STRICT;
 
 -- a call that is tried again when it fails
 CREATE FUNCTION tried(call text) RETURNS text LANGUAGE plpgsql AS $$
@@ -435,10 +442,10 @@ sub queued
 	push @list, { name => 'queue, seats', legs => 1, done => $list[0]{done},
 		call => "SELECT outcome FROM seckill_book(\$item, 1, 0, 1, 2, 'queue', request_id => $request)" };
 	push @list, { name => 'submit', done => $list[0]{done},
-		call => "SELECT r.outcome FROM seckill_submit(\$item, 1, 1, $request) s, LATERAL seckill_result(s.ticket, '5 s') r" };
+		call => "SELECT r.outcome FROM seckill_submit(\$item, 1, 1, $request) s, LATERAL seckill_result(s.ticket, '$patience s') r" };
 	push @list, { name => 'submit many', done => $list[0]{done},
 		call => "SELECT r.outcome FROM seckill_submit_many(ARRAY[\$item], ARRAY[1], ARRAY[1], ARRAY[$request]::uuid[]) s,"
-		  . " LATERAL seckill_result_many(ARRAY[s.ticket], '5 s') r" };
+		  . " LATERAL seckill_result_many(ARRAY[s.ticket], '$patience s') r" };
 	return @list;
 }
 
@@ -457,10 +464,10 @@ sub try
 {
 	my ($self, $sql) = @_;
 	my $victim = $self->{victim};
-	my $end = time + 30;
+	my $end = time + 2 * $patience;
 
 	$victim->query($sql);
-	until ($victim->wait($self->{other_ends} ? 0.01 : 30))
+	until ($victim->wait($self->{other_ends} ? 0.01 : 2 * $patience))
 	{
 		last if $victim->{lost};
 		die "stuck: $sql\n" if time > $end || !$self->{other_ends};
@@ -472,15 +479,16 @@ sub try
 	return $victim->{error} ? 0 : 1;
 }
 
-# Does the session wait for a lock?
+# Does the session wait for the other transaction?  A lock of anybody else is soon
+# free, and no reason to end that one.
 sub waits
 {
 	my ($self, $session) = @_;
 	my $control = $self->{control};
 
-	$control->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $session->{pid}");
-	$control->wait(30);
-	return (($control->row)[0] // '') eq 'Lock';
+	$control->query("SELECT $self->{other}{pid} = ANY (pg_blocking_pids($session->{pid}))");
+	$control->wait($patience);
+	return (($control->row)[0] // 'f') eq 't';
 }
 
 sub end_other
@@ -490,7 +498,7 @@ sub end_other
 
 	# the server may be gone by now
 	$self->{other}->query($end);
-	$self->{other}->wait(30);
+	$self->{other}->wait($patience);
 	return;
 }
 
@@ -599,7 +607,7 @@ sub open_session
 	{
 		my $session = TortureSession->open($self->{node});
 
-		return $session if $session && $session->wait(30) && !$session->{error};
+		return $session if $session && $session->wait($patience) && !$session->{error};
 		sleep 0.02;
 	}
 	die "the server does not answer\n";
@@ -614,7 +622,7 @@ sub meet
 	{
 		$self->{$who} = $self->open_session if !$self->{$who} || $self->{$who}{lost};
 	}
-	$self->{control}->ask(q{SET lock_timeout = '10 s'});
+	$self->{control}->ask("SET lock_timeout = '$patience s'");
 	return;
 }
 
@@ -626,13 +634,13 @@ sub meet_again
 	delete $self->{other_ends};
 	foreach my $who (qw(control other))
 	{
-		my $end = time + 30;
+		my $end = time + $patience;
 
 		until ($self->{$who}{lost})
 		{
 			die "$who survives a crash\n" if time > $end;
 			$self->{$who}->query('SELECT 1');
-			$self->{$who}->wait(30);
+			$self->{$who}->wait($patience);
 		}
 	}
 	$self->meet;
@@ -654,13 +662,26 @@ sub is_true
 sub await
 {
 	my ($self, $sql) = @_;
-	my $end = time + 30;
+	my $end = time + $patience;
 
 	until ($self->is_true($sql))
 	{
 		die "timed out: $sql\n" if time > $end;
 		sleep 0.005;
 	}
+	return;
+}
+
+# Wait for the end of transactions of the extension's processes.  What they have
+# committed is visible before the cache is told, and their locks are released after.
+sub await_processes
+{
+	my ($self) = @_;
+
+	$self->await(<<'EOC');
+SELECT count(*) = 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'transactionid' AND l.granted AND a.backend_type LIKE 'seckill %'
+EOC
 	return;
 }
 
@@ -677,7 +698,11 @@ sub set_up
 	  if $case->{legs};
 	$self->ask("UPDATE seckill.items SET $case->{columns} WHERE item_id = \$item") if $case->{columns};
 	$self->ask($_) foreach @{ $case->{before} // [] };
-	$self->await($case->{await}) if $case->{await};
+	if ($case->{await})
+	{
+		$self->await($case->{await});
+		$self->await_processes;
+	}
 	return unless $case->{other};
 	$self->{other}->ask('BEGIN');
 	$self->{other}->ask($case->{other} =~ s/\$item/$self->{item}/r);
@@ -707,9 +732,8 @@ sub arm
 sub disarm
 {
 	my ($self) = @_;
-	my $step = $self->ask('SELECT fault_struck()')->[0][0];
+	my $step = $self->ask('SELECT fault_disarm()')->[0][0];
 
-	$self->arm('', '', 0, 'none');
 	return unless defined $step;
 	$self->{struck}{$step}++;
 	$self->{faults}++;
@@ -802,14 +826,14 @@ sub serve_together
 
 	$self->{other}->query(sprintf($form, $self->{item}, 666, 666));
 	$sessions[ $_ - 1 ]->query($asked{$_}) foreach 1 .. 5;
-	$self->{other}->wait(30) or die "a buyer of the queue is stuck\n";
+	$self->{other}->wait($patience) or die "a buyer of the queue is stuck\n";
 	$self->finding('queue', 'a purchase that fails: ' . ($self->{other}{error} // 'does not'))
 	  unless ($self->{other}{error} // '') =~ /^(P0001|SKF00)$/;
 	foreach my $n (1 .. 5)
 	{
 		my $session = $sessions[ $n - 1 ];
 
-		$session->wait(30) or die "a buyer of the queue is stuck\n";
+		$session->wait($patience) or die "a buyer of the queue is stuck\n";
 		$session->ask($asked{$n}) if ($session->{error} // '') eq 'SKF00';
 		my ($outcome) = $session->row;
 		$self->finding('queue', "buyer $n: " . ($outcome // "$session->{error} $session->{message}"))
@@ -830,16 +854,24 @@ sub book_together
 		q{SELECT outcome FROM seckill_book(%d, %d, 0, 1, mode => 'queue', request_id => '33333333-3333-3333-3333-%012d')});
 }
 
+# A statement that makes orders, which are due at one moment then: an order that is
+# due alone, and so fails alone, is deferred.
+sub overdue
+{
+	my ($sql) = @_;
+	return sub { $_[0]->ask("$sql; UPDATE seckill.orders SET pay_by = now() WHERE item_id = \$item") };
+}
+
 my %due = (
 	seats => { name => 'five bookings', victim => 'queue worker', act => \&book_together, legs => 1,
 		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
 	seat_expiry => { name => 'expiry of seats', victim => 'maintenance worker', columns => q{pay_within = '1 ms'}, legs => 1,
-		act => sub { $_[0]->ask(q{SELECT seckill_book($item, u, 0, 1) FROM generate_series(1, 5) u}) },
+		act => overdue(q{SELECT seckill_book($item, u, 0, 1) FROM generate_series(1, 5) u}),
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	queue => { name => 'five buyers', victim => 'queue worker', act => \&buy_together,
 		done => 'SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6' },
 	expiry => { name => 'expiry', victim => 'maintenance worker', columns => q{pay_within = '1 ms'},
-		act => sub { $_[0]->ask(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}) },
+		act => overdue(q{SELECT seckill_buy_many($item, '{1,2,3,4,5}', 'cache')}),
 		done => q{SELECT count(*) = 5 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	numbers => { name => 'five claims', victim => 'queue worker', numbered => 1,
 		act => sub { serve_together($_[0], q{SELECT outcome FROM seckill_claim(%d, %d, 'queue', '33333333-3333-3333-3333-%012d')}) },
@@ -847,13 +879,13 @@ my %due = (
 	number_expiry => { name => 'expiry of codes', victim => 'maintenance worker', numbered => 1,
 		columns => q{pay_within = '1 ms', reveal_on = 'pending'},
 		before => [ q{INSERT INTO seckill.units (item_id, unit, code) SELECT $item, n, 'c' || n FROM generate_series(1, 2) n} ],
-		act => sub { $_[0]->ask(q{SELECT seckill_claim_many($item, '{1,2,3,4,5}', 'cache')}) },
+		act => overdue(q{SELECT seckill_claim_many($item, '{1,2,3,4,5}', 'cache')}),
 		done => q{SELECT count(*) = 5 AND count(unit) = 2 FROM seckill.orders WHERE item_id = $item AND user_id < 6 AND state = 'expired'} },
 	release => { name => 'release', victim => 'maintenance worker', more => 6,
 		act => sub { $_[0]->ask(q{INSERT INTO seckill.releases (item_id, release_at, units) SELECT $item, now(), n FROM generate_series(1, 3) n}) },
 		done => 'SELECT count(*) = 3 FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL' },
 	opening => { name => 'opening', victim => 'maintenance worker', may_fail => 1,
-		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '1 s' WHERE item_id = $item}) },
+		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '60 s' WHERE item_id = $item}) },
 		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
 
 # Wait for a maintenance worker to succeed: failures in a row raise its backoff.
@@ -889,6 +921,7 @@ sub strike_process
 	eval { $self->let_expire; 1 } or $self->finding($where, 'no order expires')
 	  if $case->{may_fail} && defined $struck;
 	$self->ask('UPDATE seckill.items SET pay_within = NULL, starts_at = NULL WHERE item_id = $item');
+	$self->await_processes;
 	$self->check($case, undef, $where);
 	return defined $struck;
 }
@@ -904,6 +937,16 @@ sub untried_steps
 		$steps{$_} = 1 foreach slurp_file($file) =~ /SECKILL_FAULT\("([^"]+)"\)/g;
 	}
 	return grep { !$self->{struck}{$_} } sort keys %steps;
+}
+
+# A maintenance worker that fails after its releases, as it reads overdue orders, has
+# worked: the next one does not start later each time.
+sub strike_after_work
+{
+	my ($self, $action) = @_;
+
+	$self->strike_process($due{release}, 'maintenance worker', 'due rows read', 2, $action) foreach 1 .. 8;
+	return;
 }
 
 # First each fault point by its number in the order of execution, which can vary;
@@ -930,6 +973,7 @@ sub strike_processes
 	  foreach $self->untried_steps('src/worker/due_work.c', 'src/worker/maintenance.c');
 	$self->strike_process($due{expiry}, 'launcher', $_, 1, $action)
 	  foreach $self->untried_steps('src/worker/launcher.c');
+	$self->strike_after_work($action);
 	return;
 }
 
@@ -949,7 +993,7 @@ sub strike_anybody
 	my $action = (qw(error error error fatal late))[ rand 5 ];
 	my $pass = $action eq 'late' ? -5 : 1 + int(rand(30));
 
-	my $struck = $load->control->ask('SELECT fault_struck()')->[0][0];
+	my $struck = $load->control->ask('SELECT fault_disarm()')->[0][0];
 	$done->{$struck}++ if defined $struck;
 	$load->control->ask("SELECT fault_arm('$victim', '*', $pass, '$action')");
 	return defined $struck ? 1 : 0;
@@ -959,10 +1003,9 @@ sub strike_anybody
 sub strike_nobody
 {
 	my ($load, $done) = @_;
-	my $struck = $load->control->ask('SELECT fault_struck()')->[0][0];
+	my $struck = $load->control->ask('SELECT fault_disarm()')->[0][0];
 
 	$done->{$struck}++ if defined $struck;
-	$load->control->ask(q{SELECT fault_arm('', '', 0, 'none')});
 	return;
 }
 

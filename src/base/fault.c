@@ -28,6 +28,7 @@
 
 PG_FUNCTION_INFO_V1(seckill_fault_arm);
 PG_FUNCTION_INFO_V1(seckill_fault_struck);
+PG_FUNCTION_INFO_V1(seckill_fault_disarm);
 
 #define NAME_SIZE	64
 
@@ -200,18 +201,42 @@ seckill_fault_arm(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_fault_struck() returns text
- *
- * The last step where the fault has struck since it was armed, or NULL.
+ * Return the last step where the fault has struck since it was armed, or "".
+ * Disarms it, if that is wanted, so that it does not strike after the look.
  */
-Datum
-seckill_fault_struck(PG_FUNCTION_ARGS)
+static const char *
+get_struck(bool disarm)
 {
-	char		struck[NAME_SIZE];
+	static char struck[NAME_SIZE];
 
 	SpinLockAcquire(&fault->mutex);
 	memcpy(struck, fault->struck, NAME_SIZE);
+	if (disarm)
+	{
+		fault->action = FAULT_NONE;
+		fault->struck[0] = '\0';
+	}
 	SpinLockRelease(&fault->mutex);
+	return struck;
+}
+
+/* seckill_fault_struck() returns text: NULL if it has not struck */
+Datum
+seckill_fault_struck(PG_FUNCTION_ARGS)
+{
+	const char *struck = get_struck(false);
+
+	if (struck[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(struck));
+}
+
+/* seckill_fault_disarm() returns text: NULL if it has not struck */
+Datum
+seckill_fault_disarm(PG_FUNCTION_ARGS)
+{
+	const char *struck = get_struck(true);
+
 	if (struck[0] == '\0')
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(struck));

@@ -17,6 +17,9 @@
  *
  * The deferred rows, the item waited for last and the backoff are kept in the
  * DueKind, in the memory of the worker.
+ *
+ * A turn can fail after a batch has committed.  The worker has not failed in
+ * vain then, so each commit tells the schedule that it worked.
  */
 #include "postgres.h"
 
@@ -28,6 +31,7 @@
 #include "sale/item_lock.h"
 #include "sale/place.h"
 #include "seckill.h"
+#include "shmem/schedule.h"
 #include "table/items.h"
 #include "table/relation.h"
 #include "table/row_lock.h"
@@ -202,6 +206,7 @@ read_due(void *arg)
 	batch->n = batch->kind->read(batch->now, batch->skipped, batch->nskipped,
 								 batch->left, batch->rows, batch->kind->batch);
 	qsort(batch->rows, batch->n, sizeof(DueKey), compare_rows);
+	SECKILL_FAULT("due rows read");
 }
 
 static bool
@@ -384,7 +389,11 @@ process_part(void *arg, BatchPart *part)
 											  kind->backoff.timeout_ms :
 											  DUE_WAIT_MS));
 	if (part->error == NULL)
+	{
+		if (batch->done > done)
+			seckill_schedule_worked();
 		return;
+	}
 	part->transient = seckill_process_is_transient(part->error);
 	batch->done = done;
 	batch->items = items;
