@@ -955,11 +955,11 @@ sub check_life
 	return;
 }
 
-# Wait until a query answers 0.
+# Wait until a query answers 0, for a deferral at the longest and some time more.
 sub await_zero
 {
 	my ($self, $what, $sql) = @_;
-	my $end = time + 20;
+	my $end = time + 20 + ($self->{deferral} // 0);
 	my $n;
 
 	while ($n = $self->control->value($sql))
