@@ -18,6 +18,7 @@ checks=${CHECKS:-layers warnings regress tap}
 [ $# -eq 0 ] || checks=tap
 failed=0
 passed=0
+failed_in=                      # the copy with the TAP tests, if one has failed
 
 # Run a part of the tests and count it.
 part() {
@@ -52,14 +53,28 @@ tap() {
     local copy=$workdir/tap
 
     cp -r . "$copy"
+    rm -f "$copy/.prove"
     [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$copy"
     (
         cd "$copy"
         unset PGHOST PGPORT PGUSER PGDATABASE
-        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" ${1:+PROVE_TESTS="$*"}
+        as_server_user make -s tapcheck PG_CONFIG="$PG_CONFIG" ${1:+PROVE_TESTS="$*"} \
+            PROVE_FLAGS="--state=save ${PROVE_FLAGS:-}"
     ) && return
-    find "$copy/tmp_check" -name 'regress_log_*' -exec tail -n 40 {} + >&2
+    failed_in=$copy
     return 1
+}
+
+# Print what failed in the TAP tests.  This comes last: CI cuts a long output
+# before its end.
+tell_failed() {
+    local files
+
+    cd "$failed_in"
+    # the file of prove's state has them
+    files=$(prove --state=failed --dry) || true
+    # shellcheck disable=SC2086
+    scripts/tap-failures.pl $files >&2
 }
 
 regress() {
@@ -106,5 +121,6 @@ if wanted regress; then
 fi
 ! wanted tap || part 'TAP' tap "$@"
 
+[ -z "$failed_in" ] || (tell_failed) || true
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
