@@ -110,8 +110,11 @@ is(sql("SELECT outcome FROM seckill_buy(12, 2, 'cache')"), 'sold_out', 'nothing 
 is(sql("SELECT seckill_cancel(12, $leased, true), seckill_recall(12)"), 'cancelled|0', 'and given back');
 is(sql('SELECT stock, unsold, sold FROM seckill_audit(12)'), '1|0|0', 'to the row');
 
-# a locked order and a locked row do not delay other orders
-add_paid_item($_, 5, '300 ms') foreach 3, 4, 5;
+# a locked order and a locked row do not delay other orders; the locked ones are due
+# once they are locked
+add_paid_item(3, 5, '1 s');
+add_paid_item(4, 5, '1 hour');
+add_paid_item(5, 5, '300 ms');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe(<<'EOC');
 BEGIN;
@@ -130,6 +133,7 @@ $holder->query_safe('ROLLBACK; BEGIN; SELECT FROM seckill.items WHERE item_id = 
 await_state(3, 'expired', 2, 'the order expires after the lock is released');
 sql("UPDATE seckill.items SET pay_within = '300 ms' WHERE item_id = 5");
 $holder->query_safe("SELECT seckill_buy(4, 1, 'retry'); COMMIT; BEGIN; SELECT FROM seckill.items WHERE item_id = 4 FOR UPDATE;");
+sql('UPDATE seckill.orders SET pay_by = now() WHERE item_id = 4');
 sql("SELECT seckill_buy(5, 3, 'retry')");
 await_state(5, 'expired', 2, 'an order expires beside a locked row');
 is(sql('SELECT state FROM seckill.orders WHERE item_id = 4'),
@@ -138,12 +142,13 @@ $holder->query_safe('COMMIT;');
 await_state(4, 'expired', 1, 'it expires when the row is unlocked');
 
 # nor do more orders of a locked row than a batch holds
-add_paid_item(20, 2000, '300 ms');
+add_paid_item(20, 2000, '1 hour');
 $holder->query_safe(<<'EOC');
 SELECT count(*) FROM seckill_buy_many(20, ARRAY(SELECT generate_series(1, 1500)), 'retry');
 BEGIN;
 SELECT FROM seckill.items WHERE item_id = 20 FOR UPDATE;
 EOC
+sql('UPDATE seckill.orders SET pay_by = now() WHERE item_id = 20');
 sql("SELECT seckill_buy(5, 4, 'retry')");
 await_state(5, 'expired', 3, 'an order expires beside many of a locked row');
 is(sql("SELECT count(*) FROM seckill.orders WHERE item_id = 20 AND state = 'pending'"),

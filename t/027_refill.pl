@@ -23,7 +23,7 @@ COMMIT;
 EOC
 
 # a livelock shows as statements that are cancelled
-$node->append_conf('postgresql.conf', "statement_timeout = 10s\n");
+$node->append_conf('postgresql.conf', "statement_timeout = 60s\n");
 $node->reload;
 crowd($node, $clients, $times, "SELECT outcome FROM seckill_buy(1, 1, 'cache');\n");
 is($node->safe_psql('postgres', 'SELECT sold FROM seckill_audit(1)'),

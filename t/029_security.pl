@@ -303,7 +303,7 @@ EOC
 	# a shorter way to the opening than its five seconds
 	$node->safe_psql('shop', <<"EOC");
 $hostile
-UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '3 s'
+UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '4 s'
 	WHERE item_id OPERATOR(pg_catalog.=) 7;
 EOC
 	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the queue worker has sold, the maintenance worker has expired, prewarmed and released");

@@ -79,8 +79,8 @@ foreach my $offset (-$day, 0)
 	$holder->query_safe('BEGIN; SELECT FROM seckill.items WHERE item_id = 20 FOR UPDATE');
 	my $ticket = sql('SELECT ticket FROM seckill_submit(20, 1)');
 	my ($start, $used) = (time, used($launcher));
-	$asker->query_until(qr/go/, "\\echo go\nSELECT outcome FROM seckill_result($ticket, '3 s');\n");
-	await(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%3 s%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'},
+	$asker->query_until(qr/go/, "\\echo go\nSELECT outcome FROM seckill_result($ticket, '6 s');\n");
+	await(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%6 s%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'},
 		'somebody waits');
 	set_clock($offset);
 	like($asker->query_safe('SELECT 1'), qr/queued/, "until the end, the clock set to $offset s");

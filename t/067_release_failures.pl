@@ -67,7 +67,7 @@ is(sql('SELECT count(*), sum(supplied) FROM seckill.items'), '20|' . 6 * 3000, '
 check_once('after all crashes');
 
 # the worker is killed: the server restarts
-sql("INSERT INTO seckill.releases (item_id, release_at, units) SELECT n % 20 + 1, clock_timestamp() + n * interval '2 ms', 1 FROM generate_series(1, 1000) n");
+sql("INSERT INTO seckill.releases (item_id, release_at, units) SELECT n % 20 + 1, clock_timestamp() + n * interval '5 ms', 1 FROM generate_series(1, 1000) n");
 my $pid = '';
 foreach (1 .. 1800)
 {

@@ -30,8 +30,10 @@ sql('DELETE FROM seckill.items');
 sql('INSERT INTO seckill.items (item_id, stock) VALUES (2, 0)');
 foreach my $mode (@modes)
 {
-	sql("INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, clock_timestamp() + '1 s', 1)");
-	is(sql("SELECT outcome FROM seckill_buy(2, 1, '$mode')"), 'sold_out', "$mode: before the moment");
+	is(sql(<<"EOC"), 'sold_out', "$mode: before the moment");
+INSERT INTO seckill.releases (item_id, release_at, units) VALUES (2, clock_timestamp() + '1 s', 1);
+SELECT outcome FROM seckill_buy(2, 1, '$mode');
+EOC
 	ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM seckill.releases WHERE done_at IS NULL'), 'the moment');
 	is(sql("SELECT outcome FROM seckill_buy(2, 1, '$mode')"), 'sold', "$mode: the first play after it");
 	is(sql("SELECT outcome FROM seckill_buy(2, 1, '$mode')"), 'sold_out', "$mode: not the second");

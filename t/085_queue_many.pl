@@ -130,7 +130,7 @@ my ($rc, $out, $err) = $node->psql('postgres',
 like($err, qr/ERROR:  57014/, 'a wait can be cancelled');
 # a caller that leaves the queue: its ticket is cancelled
 my $gone = $tickets[1] + 1;
-$node->psql('postgres', "SET statement_timeout = '50ms'; \nSELECT seckill_buy(2, 23, 'queue')");
+$node->psql('postgres', "SET statement_timeout = '1s'; \nSELECT seckill_buy(2, 23, 'queue')");
 is(answers('0', @tickets, $gone), 'queued queued 57014', 'the ticket of a purchase that was cancelled');
 $holder->query_safe('COMMIT');
 is(all_answers(@tickets, $gone), 'sold sold 57014', 'the others are sold');

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(time sleep);
 
 needs_contrib('dblink');
 
@@ -43,9 +43,10 @@ EOC
 sub check_item
 {
 	my ($item, $name) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	my $seller;
 
-	foreach (1 .. 300)
+	while (time < $end)
 	{
 		($seller) = grep {
 			my ($ret, $place) = $_->psql('postgres', "SELECT place FROM seckill_whereis($item)");
@@ -158,15 +159,29 @@ EOC
 	push @crowds, map { IPC::Run::start([ 'bash', $script ]) } 1 .. 2;
 	return;
 }
+# A move gives up when it has waited for buyers for a second.
+sub move_under_load
+{
+	my ($to, $from) = @_;
+
+	foreach (1 .. 10)
+	{
+		my ($failed) = $to->psql('postgres', "CALL seckill_move($hot, $from)");
+
+		last if !$failed;
+	}
+	return;
+}
 start_buyers($nodes[$_], $logs[$_]) foreach 0, 1;
 foreach my $i (1 .. 24)
 {
 	my $at = $two->safe_psql('postgres', "SELECT count(*) FROM seckill.items WHERE item_id = $hot AND place IS NULL") ? 1 : 0;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	$i % 3
-	  ? $nodes[ 1 - $at ]->psql('postgres', "CALL seckill_move($hot, ${\($at + 1)})")
+	  ? move_under_load($nodes[ 1 - $at ], $at + 1)
 	  : kill_while_moving($nodes[$at], $nodes[ 1 - $at ], $hot, $kills[ ($i / 3) % @kills ]);
-	foreach (1 .. 100)
+	while (time < $end)
 	{
 		last if grep { $_->safe_psql('postgres', "SELECT place FROM seckill_whereis($hot)") eq 'here' } @nodes;
 		sleep 0.1;
