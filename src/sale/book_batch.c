@@ -13,6 +13,10 @@
  * batch commits.  That delays others, but as the batch waits for nobody it
  * causes no deadlock.
  *
+ * A booking is sold out also if earlier ones of the batch have chosen the last
+ * seats.  If one of these misses then, the booking is not refused, but chooses
+ * again, too.
+ *
  * A batch that may wait has bookings of one item.  It locks rows in ascending
  * order, and has locked none of the item before.
  */
@@ -47,6 +51,8 @@ typedef struct BookBatch
 	SeatMap    *map;			/* read from the table; NULL: not yet */
 	SeatPiece  *rows;			/* of the seats locked in a round */
 	int			nrows;
+	Purchase  **refused;		/* in a round, by what the batch holds */
+	int			nrefused;
 } BookBatch;
 
 
@@ -100,7 +106,11 @@ choose_from_table(BookBatch *batch, Purchase *p)
 		p->npieces = seat_choose(map, SEATS_UNSOLD, &p->trip, p->quantity,
 								 p->pieces);
 		if (p->npieces == 0)
+		{
+			if (seckill_seat_hold_has(p->item_id))
+				batch->refused[batch->nrefused++] = p;
 			return SECKILL_SOLD_OUT;
+		}
 		if (!batch->may_wait)
 		{
 			p->npieces = 0;
@@ -149,6 +159,7 @@ choose_all(BookBatch *batch)
 {
 	int			npieces = 0;
 
+	batch->nrefused = 0;
 	for (int i = 0; i < batch->n; i++)
 	{
 		Purchase   *p = batch->list[i];
@@ -252,6 +263,17 @@ take_on_rows(BookBatch *batch, const Purchase *p)
 	return true;
 }
 
+/* Let the bookings choose again that were refused in this round. */
+static void
+reconsider_refused(BookBatch *batch)
+{
+	for (int i = 0; i < batch->nrefused; i++)
+	{
+		batch->refused[i]->outcome = SECKILL_QUEUED;
+		batch->buyers->put_back(batch->refused[i]);
+	}
+}
+
 /*
  * Of the bookings that have chosen, sell those whose rows are locked and free;
  * the others hold their pieces no longer.  Returns how many missed.
@@ -280,6 +302,8 @@ take_all(BookBatch *batch)
 		p->npieces = 0;
 		missed++;
 	}
+	if (missed > 0)
+		reconsider_refused(batch);
 	seckill_stat_count(SECKILL_STAT_SEATS_MISSED, missed);
 	return missed;
 }
@@ -350,7 +374,8 @@ seckill_book_batch(Purchase **list, int n, bool may_wait,
 		.n = n,
 		.may_wait = may_wait,
 		.buyers = buyers,
-		.now = GetCurrentTimestamp()
+		.now = GetCurrentTimestamp(),
+		.refused = palloc(n * sizeof(Purchase *))
 	};
 	int			rounds = may_wait ? 1 : MAX_ROUNDS;
 
