@@ -9,6 +9,7 @@ use Digest::MD5 'md5_hex';
 use IO::Select;
 use Time::HiRes qw(time sleep);
 use TortureAdmin;
+use TortureSeats;
 use TortureSession;
 use TortureShop;
 
@@ -29,14 +30,16 @@ my %items = (
 my $deep = 6;
 my $first_numbered = 7;
 
-# clients: number of sessions; timeouts: do they set short timeouts?
+# clients: number of sessions; timeouts: do they set short timeouts?  seats: the share
+# of bookings in what they do.
 sub new
 {
 	my ($class, $node, %params) = @_;
 	my $self = bless {
 		node => $node, clients => $params{clients}, timeouts => $params{timeouts}, deferral => $params{deferral},
+		share_of_seats => $params{seats} // 0.12,
 		sessions => [], findings => [], epoch => 0, log_offset => {}, next_user => 1_000_000,
-		count => { map { ($_ => 0) } qw(sold refused unknown found asked told) },
+		count => { map { ($_ => 0) } qw(sold refused unknown found asked told booked full calls) },
 		errors => {},
 	}, $class;
 
@@ -94,7 +97,7 @@ sub move_to
 sub first_stock
 {
 	my ($class, $item) = @_;
-	return $items{$item}[0];
+	return exists $items{$item} ? $items{$item}[0] : 0;
 }
 
 # A random item.
@@ -114,7 +117,7 @@ sub counted_item
 sub is_numbered
 {
 	my ($item) = @_;
-	return $item >= $first_numbered;
+	return exists $items{$item} && $item >= $first_numbered;
 }
 
 # Drop answers from the log: orders, by id, and states of orders, replaced by the
@@ -142,6 +145,7 @@ sub forget
 		$self->{moves}{$order} = $state if ($state // '') =~ /confirmed|cancelled/;
 	}
 	delete $self->{moves}{$_} foreach keys %$orders;
+	TortureSeats::forget($self, $orders, $moves);
 	$_->{answer} = 'unknown' foreach grep { !$_->{orders} } values %{ $self->{deals} };
 	return scalar @told;
 }
@@ -161,6 +165,7 @@ FROM (VALUES $values) i (item, stock, per_user, pay);
 INSERT INTO seckill.units (item_id, unit, code)
 SELECT item_id, n, item_id || ' ' || n FROM seckill.items, generate_series(1, 9999, 2) n WHERE numbered
 EOC
+	$self->control->ask(TortureSeats::insert_statements());
 	$self->{epoch}++;
 	$self->{orders} = {};		# order id -> what was sold
 	$self->{codes} = {};		# code -> order id that it was told with
@@ -171,6 +176,7 @@ EOC
 	$self->{moves} = {};		# order id -> state that was answered
 	$self->{open} = [];			# purchases with a request that were not answered
 	TortureAdmin::restart($self);
+	TortureSeats::restart($self);
 	$self->{supply} = { map { ($_ => [ $items{$_}[0], $items{$_}[0] ]) } keys %items };
 	return;
 }
@@ -221,6 +227,7 @@ sub next_action
 
 	TortureShop::settle_doubts($self);
 	return $self->set_timeout if $self->{timeouts} && rand() < 0.1;
+	return TortureSeats::next_action($self) if rand() < $self->{share_of_seats};
 	return TortureShop::next_action($self) if rand() < 0.3;
 	return $self->claim($modes[ rand @modes ]) if $dice < 0.1;
 	return $self->claim_many if $dice < 0.13;
@@ -262,6 +269,7 @@ sub buy
 	my ($self, $mode, $buyer) = @_;
 
 	$buyer //= $self->draw;
+	return TortureSeats::book($self, $mode, $buyer) if TortureSeats::is_train($buyer->{item});
 	my $quantity = quantity_of($buyer);
 	my $request = quoted($buyer->{request});
 	return {
@@ -758,7 +766,8 @@ WHERE missing <> 0 OR double_sold <> 0 OR NOT isempty(twice) OR NOT isempty(fore
 EOC
 	$self->check_orders;
 	TortureShop::check($self);
-	foreach my $row (@{ $control->ask('SELECT item_id, supplied FROM seckill.items') })
+	TortureSeats::check($self);
+	foreach my $row (@{ $control->ask('SELECT item_id, supplied FROM seckill.items WHERE legs IS NULL') })
 	{
 		my ($item, $supplied) = @$row;
 		my ($least, $most) = @{ $self->{supply}{$item} };
@@ -792,7 +801,8 @@ EOC
 		$self->finding("live order $order of item $item has " . ($unit // 'no') . ' number')
 		  if $state =~ /pending|confirmed/ && is_numbered($item) != defined $unit;
 		$made{$user}++ if $user >= 1_000_000;
-		$live{$item}{$user} += $quantity if $state =~ /pending|confirmed/;
+		# user 0 is staff
+		$live{$item}{$user} += $quantity if $user && $state =~ /pending|confirmed/;
 		next unless defined $request;
 		$self->finding("request $request has orders $requests{$request} and $order")
 		  if $requests{$request};
@@ -803,7 +813,7 @@ EOC
 	$self->check_deals(\%made);
 	foreach my $item (keys %live)
 	{
-		my $limit = $items{$item}[1];
+		my $limit = TortureSeats::is_train($item) ? TortureSeats::limit($item) : $items{$item}[1];
 
 		next if $limit eq 'NULL';
 		$self->finding("item $item: user $_ has $live{$item}{$_} units")
@@ -871,7 +881,7 @@ sub check_log
 		if ($line =~ /^\d.* [A-Z]+: / && $line !~ /DETAIL:/)
 		{
 			$self->finding("log: $deadlock")
-			  if defined $deadlock && $deadlock !~ m{generate_series\(1, 5\)|FOR UPDATE|/\* key \*/};
+			  if defined $deadlock && $deadlock !~ m{generate_series\(1, 5\)|FOR UPDATE|/\* (?:key|several) \*/};
 			$deadlock = undef;
 		}
 		$deadlock .= " $line" if defined $deadlock || $line =~ /deadlock detected/;
@@ -903,8 +913,9 @@ sub ask_again
 		my $order = $self->{found}{ $buyer->{request} };
 		my $mode = $modes[ rand @modes ];
 		my $control = $self->control;
+		my $action = $self->buy($mode, $buyer);
 
-		$control->query($self->buy($mode, $buyer)->{sql});
+		$control->query($action->{sql});
 		if (!$control->wait(30))
 		{
 			$self->finding("no answer to request $buyer->{request} in mode $mode");
@@ -916,7 +927,7 @@ sub ask_again
 		$self->finding("request $buyer->{request} has order $order, asked again by $mode: $outcome "
 			  . ($answer // ''))
 		  if $order && ($answer // 0) != $order;
-		$self->answered($control, 0, $buyer);
+		$action->{done}->($control);
 	}
 	@$open = ();
 	return;
@@ -945,6 +956,7 @@ sub check_life
 		$self->finding('the queue answers ' . ($control->{rows}[0][0] // $control->{message}));
 	}
 	$end += $self->{deferral} // 0;
+	$end += 60 if delete $self->{unannounced};
 	while ($control->value("SELECT count(*) FROM seckill.orders WHERE state = 'pending' AND pay_by < '$now'"))
 	{
 		sleep 0.05;
@@ -1000,6 +1012,7 @@ EOC
 
 		$self->finding("item $item: $left units left, $sold sold by $mode") if $sold != $left;
 	}
+	TortureSeats::close_sale($self);
 	$self->finding("item $_->[0]: difference $_->[1] at the end")
 	  foreach @{ $control->ask('SELECT item_id, difference FROM seckill_audit() WHERE difference <> 0') };
 	return;

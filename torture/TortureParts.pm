@@ -14,7 +14,7 @@ use TortureLoad;
 # a run that is interrupted stops its server
 $SIG{INT} = $SIG{TERM} = sub { die "interrupted\n" };
 
-our @EXPORT = qw(torture_crash torture_interrupts);
+our @EXPORT = qw(torture_crash torture_interrupts torture_seats);
 our @EXPORT_OK = qw(disturb_crowd seed torture_node report tell_findings pid_of);
 
 my %process = (
@@ -59,6 +59,9 @@ sub report
 		[ 'answered sold', $count->{sold} ],
 		[ 'refused', $count->{refused} ],
 		[ 'codes told', $count->{told} ],
+		[ 'bookings sold', $count->{booked} ],
+		[ 'bookings refused', $count->{full} ],
+		[ 'calls for seats', $count->{calls} ],
 		[ 'unknown', $count->{unknown} ],
 		[ 'unknown, but sold', $count->{found} ],
 		[ 'unknown, asked again', $count->{asked} ],
@@ -136,14 +139,14 @@ sub start_again
 	die "the server does not start\n";
 }
 
-# One crash: a sale, a strike, and the checks afterwards.
+# One crash: a sale of at most so many seconds, a strike, and the checks afterwards.
 sub crash_cycle
 {
-	my ($load) = @_;
+	my ($load, $most) = @_;
 	my $end;
 
 	$load->open_sessions;
-	$end = time + 0.05 + rand(0.5);
+	$end = time + 0.05 + rand($most);
 	$load->work(sub { time > $end });
 	my ($kind, $signal, $pid) = choose_victim($load);
 
@@ -180,7 +183,7 @@ sub torture_crash
 	my $load = TortureLoad->new($node, clients => $params{clients} // 64);
 	foreach my $cycle (1 .. $cycles)
 	{
-		my $kind = eval { crash_cycle($load) };
+		my $kind = eval { crash_cycle($load, 0.5) };
 
 		die $@ if $@ eq "interrupted\n";
 		$load->finding("cycle $cycle: $@") unless defined $kind;
@@ -276,6 +279,46 @@ sub torture_interrupts
 	my $node = torture_node('interrupts');
 	my $load = TortureLoad->new($node, clients => $params{clients} // 64, timeouts => 1);
 	disturb_crowd($load, 'interrupts', $params{interrupts}, \&interrupt);
+	$node->stop;
+	return;
+}
+
+#
+# Seats
+#
+
+# Bookings of seats by many clients, until so many calls are answered, with a crash
+# every few seconds, and interrupts.
+sub torture_seats
+{
+	my (%params) = @_;
+	my $started = time;
+	my ($cycle, $sale_began, %done) = (0, 0);
+
+	seed();
+	TortureSeats::use_trains(@{ $params{trains} });
+	my $node = torture_node('seats', conf => "seckill.queue_batch = 200\n");
+	my $load = TortureLoad->new($node, clients => $params{clients}, seats => 1);
+	my $count = $load->{count};
+	until ($count->{calls} >= $params{calls})
+	{
+		my $kind = eval { crash_cycle($load, $params{seconds}) };
+
+		die $@ if $@ eq "interrupted\n";
+		$cycle++;
+		$load->finding("cycle $cycle: $@") unless defined $kind;
+		$done{ $kind // 'failed' }++;
+		tell_findings($load, "in cycle $cycle, " . ($kind // 'failed'));
+		last unless defined $kind;
+		next if $count->{calls} - $sale_began < $params{sale} && $count->{calls} < $params{calls};
+		$load->close_sale;
+		tell_findings($load, "at the end of a sale, cycle $cycle");
+		diag(sprintf('seats: %d of %d calls, %d crashes, %d s', $count->{calls}, $params{calls}, $cycle, time - $started));
+		$load->restart_sale;
+		$sale_began = $count->{calls};
+	}
+	diag(sprintf('%-24s %10d', $_, $done{$_})) foreach sort keys %done;
+	report($load, 'seats');
 	$node->stop;
 	return;
 }

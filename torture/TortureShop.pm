@@ -40,6 +40,7 @@ BEGIN
 			PERFORM set_config('lock_timeout', '1ms', true);
 			PERFORM seckill_buy(1 + floor(random() * 8)::bigint, 1001,
 				(enum_range('optimistic'::seckill_mode, 'cache'))[1 + floor(random() * 5)]);
+			PERFORM seckill_book(9, 1001, 0, 6, 2, (enum_range('optimistic'::seckill_mode, 'cache'))[1 + floor(random() * 5)]);
 			RAISE 'undone';
 		ELSIF TG_OP = 'INSERT' THEN
 			PERFORM seckill_buy(6, -NEW.order_id, 'cache');
@@ -445,9 +446,20 @@ sub decide
 			my ($session) = @_;
 
 			return push(@{ $load->{in_doubt} }, $user) && undef if $session->{lost} || $session->{error};
-			$load->{deals}{$user}{answer} = $commit ? 'whole' : 'none';
+			decided($load, $user, $commit);
 			return;
 		} };
+}
+
+# A prepared transaction was committed or rolled back.  Its order, if unpaid, is
+# found within seckill.naptime.
+sub decided
+{
+	my ($load, $user, $commit) = @_;
+
+	$load->{deals}{$user}{answer} = $commit ? 'whole' : 'none';
+	$load->{unannounced} = 1 if $commit;
+	return;
 }
 
 # Another session ends the prepared transactions of lost sessions.
@@ -463,7 +475,7 @@ sub settle_doubts
 		my $commit = rand() < 0.5;
 
 		$load->control->ask(($commit ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$user'");
-		$load->{deals}{$user}{answer} = $commit ? 'whole' : 'none';
+		decided($load, $user, $commit);
 	}
 	return;
 }
