@@ -43,6 +43,20 @@ export async function call(method, path, { body, headers = {}, timeout = 10000 }
   }
 }
 
+// Go to the provider's page to pay for the order of a path.  If the order has moved
+// on, look at it again instead.
+export async function pay(path, refresh) {
+  const { status, body } = await call('POST', `${path}/payment`,
+    { body: { language: texts.language } });
+
+  if (status === 201)
+    location.assign(body.location);
+  else if (status === 409)
+    refresh();
+  else
+    announce(say('payFailed'));
+}
+
 export const clock = new Clock(async () => {
   const { status, body } = await call('GET', '/api/time');
 

@@ -1,6 +1,6 @@
 // The page of an order: what it is in, how long there is to pay, pay and cancel.
 
-import { $, announce, call, clock, keepTime, money, say, sleep, texts } from './api.js';
+import { $, announce, call, clock, keepTime, money, pay, say, sleep, texts } from './api.js';
 import { format } from './clock.js';
 
 const query = new URLSearchParams(location.search);
@@ -52,17 +52,7 @@ async function watch() {
     await sleep(order?.state === 'expired' ? 2 * POLL : POLL);
 }
 
-$('pay').addEventListener('click', async () => {
-  const { status, body } = await call('POST', `${path}/payment`,
-    { body: { language: texts.language } });
-
-  if (status === 201)
-    location.assign(body.location);
-  else if (status === 409)
-    read();
-  else
-    announce(say('payFailed'));
-});
+$('pay').addEventListener('click', () => pay(path, read));
 
 $('cancel').addEventListener('click', async () => {
   await call('POST', `${path}/cancel`);

@@ -2,7 +2,7 @@
 // page shows the last known state; the database decides whether the sale has begun
 // and which buyer gets a unit.
 
-import { $, announce, call, clock, keepTime, money, say, sleep, texts } from './api.js';
+import { $, announce, call, clock, keepTime, money, pay, say, sleep, texts } from './api.js';
 import { format } from './clock.js';
 import { Feed } from './feed.js';
 import { Pass } from './pass.js';
@@ -299,20 +299,8 @@ const TEXTS = {
   seat_taken: 1,
 };
 
-async function pay() {
-  const { status, body } = await call('POST', `/api/items/${item}/orders/${order.order}/payment`,
-    { body: { language: texts.language } });
-
-  if (status === 201)
-    location.assign(body.location);
-  else if (status === 409)
-    findOrders();
-  else
-    announce(say('payFailed'));
-}
-
 $('buy').addEventListener('click', buy);
-$('pay').addEventListener('click', pay);
+$('pay').addEventListener('click', () => pay(`/api/items/${item}/orders/${order.order}`, findOrders));
 $('another').addEventListener('click', () => {
   purchase.forget();
   purchase.dismissed = true;

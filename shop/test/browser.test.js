@@ -201,7 +201,7 @@ test('a reload while buying finds the order', async () => {
   // the purchase is made, its answer is lost
   await ann.page.route(/\/orders$/, async (route) => {
     await route.fetch();
-    await route.abort();
+    await route.abort().catch(() => {});      // the reload may have ended it
   });
   await ann.page.click('#buy');
   await until('the order', async () => (await orders(item)).length === 1);
