@@ -129,4 +129,15 @@ SELECT seckill_buy_many(1, ARRAY[1], 'none');
 SELECT seckill_buy_many(404, ARRAY[1]);
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM seckill.orders;
+
+-- more orders than are written at once: requests and limits find all of them
+TRUNCATE seckill.items, seckill.orders;
+INSERT INTO seckill.items (item_id, stock, per_user_limit) VALUES (1, 150, 1);
+CREATE TEMP TABLE calls AS
+SELECT array_agg(u ORDER BY u) AS users, array_agg(lpad(u::text, 32, '0')::uuid ORDER BY u) AS requests
+FROM generate_series(1, 200) u;
+SELECT outcome, count(*), count(DISTINCT order_id) FROM calls, seckill_buy_many(1, users, 'pessimistic', requests) GROUP BY 1 ORDER BY 1;
+SELECT outcome, count(*), count(DISTINCT order_id) FROM calls, seckill_buy_many(1, users, 'cache', requests) GROUP BY 1 ORDER BY 1;
+SELECT seckill_restock(1, 100);
+SELECT outcome, count(*) FROM calls, seckill_buy_many(1, users, 'cache') GROUP BY 1 ORDER BY 1;
 TRUNCATE seckill.items, seckill.orders;

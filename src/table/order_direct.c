@@ -56,6 +56,9 @@
 /* All columns up to this one are written; those after it are NULL. */
 #define LAST_WRITTEN	ORDER_UNIT
 
+/* Orders that are written at once. */
+#define SLOTS			64
+
 /*
  * Is it allowed?
  */
@@ -219,42 +222,50 @@ write_heap(Relation orders, TupleTableSlot **slots, int n)
 		table_multi_insert(orders, slots, n, command, 0, NULL);
 }
 
-/* Write the entries of the rows to all indexes. */
+/* Write the entries of the rows to all indexes, which are open. */
 static void
-write_indexes(Relation orders, TupleTableSlot **slots, int n)
+write_indexes(ResultRelInfo *result, TupleTableSlot **slots, int n,
+			  EState *estate)
 {
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
-
-	result->ri_RelationDesc = orders;
-	ExecOpenIndices(result, false);
 	for (int i = 0; i < n; i++)
 	{
 		(void) SeckillInsertIndexTuples(result, slots[i], estate);
 		ResetPerTupleExprContext(estate);
 	}
-	ExecCloseIndices(result);
-	FreeExecutorState(estate);
 }
 
-/* Write the orders to the open table, as the current user. */
+/*
+ * Write the orders to the open table, as the current user.  They go through a
+ * few slots, as each slot pins the row type, and the server searches the pins
+ * of a resource owner one after the other if there are many of one thing.
+ */
 static void
 write_orders(Relation orders, Purchase **list, int n, const NewOrders *new)
 {
-	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
+	TupleTableSlot *slots[SLOTS];
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	int			nslots = Min(n, SLOTS);
 
-	for (int i = 0; i < n; i++)
-	{
+	result->ri_RelationDesc = orders;
+	ExecOpenIndices(result, false);
+	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(orders),
 											&TTSOpsVirtual);
-		form_order(slots[i], list[i], new);
+	for (int done = 0; done < n; done += SLOTS)
+	{
+		int			part = Min(n - done, SLOTS);
+
+		for (int i = 0; i < part; i++)
+			form_order(slots[i], list[done + i], new);
+		write_heap(orders, slots, part);
+		SECKILL_FAULT("orders are in the heap");
+		write_indexes(result, slots, part, estate);
 	}
-	write_heap(orders, slots, n);
-	SECKILL_FAULT("orders are in the heap");
-	write_indexes(orders, slots, n);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
-	pfree(slots);
+	ExecCloseIndices(result);
+	FreeExecutorState(estate);
 }
 
 /*
