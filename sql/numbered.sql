@@ -176,5 +176,40 @@ SELECT numbered, reveal_on, available FROM seckill_item(9);
 SELECT seckill_put_item(9, '{"numbered": false}');
 SELECT seckill_put_item(9, '{"reveal_on": "soon"}');
 
+-- orders that were deleted without the trigger: what is told, and both repairs
+INSERT INTO seckill.items (item_id, stock, numbered) VALUES (10, 30, true), (11, 30, true);
+SELECT item, outcome, count(*) FROM unnest('{10,11}'::bigint[]) item, seckill_claim_many(item, array_fill(1, '{6}'), 'pessimistic') GROUP BY 1, 2 ORDER BY 1;
+SELECT item, outcome, count(*) FROM unnest('{10,11}'::bigint[]) item, seckill_claim_many(item, array_fill(2, '{4}'), 'cache') GROUP BY 1, 2 ORDER BY 1;
+SET session_replication_role = replica;
+CREATE TEMP TABLE gone AS SELECT * FROM seckill.orders WHERE item_id IN (10, 11) AND user_id = 1 AND unit <= 5;
+DELETE FROM seckill.orders o USING gone g WHERE (o.item_id, o.order_id) = (g.item_id, g.order_id);
+RESET session_replication_role;
+SELECT item_id, supplied, accounted, difference, missing FROM seckill_audit() WHERE item_id IN (10, 11) ORDER BY 1;
+SELECT seckill_recall(10);
+\echo :LAST_ERROR_SQLSTATE
+SELECT seckill_recall(11);
+SELECT outcome FROM seckill_claim(10, 3, 'retry');
+SELECT seckill_write_off(10, 5);
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO seckill.orders SELECT * FROM gone WHERE item_id = 10;
+SELECT seckill_recall(10);
+DELETE FROM seckill.orders o USING gone g WHERE (o.item_id, o.order_id) = (g.item_id, g.order_id);
+-- the orders of 11 are lost
+BEGIN;
+SELECT FROM seckill.items WHERE item_id = 11 FOR NO KEY UPDATE;
+INSERT INTO seckill.orders (item_id, user_id, quantity, mode, state, unit, lease_id)
+SELECT i.item_id, 0, 1, 'pessimistic', 'cancelled', n, CASE WHEN row_number() OVER () <= a.unsold THEN i.lease_id END
+FROM seckill.items i CROSS JOIN seckill_audit(11) a, generate_series(1, i.supplied + seckill_count(i.off_sale)) n
+WHERE i.item_id = 11 AND NOT (i.numbers + i.off_sale) @> n
+    AND NOT EXISTS (SELECT FROM seckill.orders o WHERE o.item_id = i.item_id AND o.unit = n);
+SELECT seckill_recall(11);
+DELETE FROM seckill.orders WHERE item_id = 11 AND user_id = 0;
+COMMIT;
+SELECT item_id, off_sale, numbers FROM seckill.items WHERE item_id IN (10, 11) ORDER BY 1;
+SELECT item_id, difference, twice, missing, foreign_numbers FROM seckill_audit() WHERE item_id IN (10, 11) ORDER BY 1;
+SELECT seckill_restock(11, 20);
+SELECT outcome, count(*), min(unit) FROM seckill_claim_many(11, array_fill(3, '{30}'), 'cache') GROUP BY 1 ORDER BY 1;
+SELECT item_id, difference, twice, missing, foreign_numbers FROM seckill_audit(11);
+
 DROP VIEW places, audit;
 TRUNCATE seckill.items, seckill.orders, seckill.units;

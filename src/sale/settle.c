@@ -82,20 +82,25 @@ numbers_elsewhere(int64 item_id, const ItemRow *row)
 /*
  * Close the dead lease of a locked row whose units have numbers; updates its
  * set of numbers.  Raises an error if the numbers are not as many as the
- * unsold units.
+ * unsold units.  More of them are most likely those of orders that were
+ * deleted without the trigger that takes their numbers off sale; which these
+ * are, only the orders say.
  */
 static void
 close_numbered(int64 item_id, ItemRow *row, int64 unsold)
 {
 	NumberSet  *set = numbers_elsewhere(item_id, row);
+	int64		n = seckill_numbers_count(set);
 
-	if (seckill_numbers_count(set) != unsold)
+	if (n != unsold)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("numbers of item " INT64_FORMAT " do not agree with its lease",
 						item_id),
 				 errdetail(INT64_FORMAT " units are unsold, " INT64_FORMAT " numbers are in no other place.",
-						   unsold, seckill_numbers_count(set)),
+						   unsold, n),
+				 n > unsold ?
+				 errhint("If orders were deleted while triggers were disabled, insert them again, and delete them with triggers.") :
 				 errhint("See seckill_audit() and what changed seckill.items or seckill.orders by hand.")));
 	seckill_numbered_close_lease(item_id, set);
 	seckill_numbers_merge(row->numbers, set);
