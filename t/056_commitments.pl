@@ -121,7 +121,7 @@ SQL
 is($node->safe_psql('postgres', <<'SQL'), 0, 'every sum is exact, and no share is out of bounds');
 SELECT count(*)
 FROM (SELECT i, 1 + (h[1] % 40)::integer AS shares, (h[2] % 5)::bigint AS low, (h[3] % 1000)::bigint AS width, h[4] AS more
-	FROM generate_series(1, 10000) i,
+	FROM generate_series(1, 100000) i,
 		LATERAL (SELECT array_agg(abs(('x' || substr(md5(i || '-' || k), 1, 15))::bit(60)::bigint)) AS h FROM generate_series(1, 4) k) x) v,
 	LATERAL (SELECT low * shares + more % (width * shares + 1) AS total) t,
 	LATERAL (SELECT sum(a) AS s, min(a) AS least, max(a) AS most
@@ -133,24 +133,24 @@ SQL
 # degrees of freedom: 27.9 at 0.1 %), and the first and last place vary alike
 my ($off, $chi, $ratio) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 WITH drawn AS MATERIALIZED (
-	SELECT i, place, amount FROM generate_series(1, 20000) i,
+	SELECT i, place, amount FROM generate_series(1, 100000) i,
 		unnest(seckill_divide_amount(10000, 10, seed => sha256(('e' || i)::bytea))) WITH ORDINALITY a(amount, place)),
 places AS (SELECT place, avg(amount) AS mean, variance(amount) AS v FROM drawn GROUP BY 1),
 best AS (SELECT place, count(*) AS n FROM (SELECT DISTINCT ON (i) i, place FROM drawn ORDER BY i, amount DESC, place) b GROUP BY 1)
-SELECT (SELECT max(abs(mean - 1000) / sqrt(v / 20000)) FROM places), (SELECT sum((n - 2000) ^ 2 / 2000) FROM best),
+SELECT (SELECT max(abs(mean - 1000) / sqrt(v / 100000)) FROM places), (SELECT sum((n - 10000) ^ 2 / 10000) FROM best),
 	(SELECT max(v) FILTER (WHERE place = 10) / max(v) FILTER (WHERE place = 1) FROM places)
 SQL
 cmp_ok($off, '<', 4, 'the mean of each place is right within four standard errors');
 cmp_ok($chi, '<', 27.9, 'the best share is in each place alike');
-cmp_ok(abs($ratio - 1), '<', 0.08, 'the last place varies as the first');
+cmp_ok(abs($ratio - 1), '<', 0.03, 'the last place varies as the first');
 
 # a pool without spread: places of a 1-in-10 pool (chi square, 9 degrees of freedom), and
 # of 20 places (19 degrees: 43.8 at 0.1 %)
 my ($ten, $twenty) = split /\|/, $node->safe_psql('postgres', <<'SQL');
-SELECT (SELECT sum((n - 2000) ^ 2 / 2000.0) FROM (SELECT place, count(*) AS n FROM generate_series(1, 20000) i,
+SELECT (SELECT sum((n - 10000) ^ 2 / 10000.0) FROM (SELECT place, count(*) AS n FROM generate_series(1, 100000) i,
 		unnest(seckill_deal_prizes(10, '{1}', false, sha256(('t' || i)::bytea))) WITH ORDINALITY p(prize, place)
 		WHERE prize = 1 GROUP BY 1) a),
-	(SELECT sum((n - 1250) ^ 2 / 1250.0) FROM (SELECT place, count(*) AS n FROM generate_series(1, 5000) i,
+	(SELECT sum((n - 25000) ^ 2 / 25000.0) FROM (SELECT place, count(*) AS n FROM generate_series(1, 100000) i,
 		unnest(seckill_deal_prizes(20, '{2,3}', false, sha256(('u' || i)::bytea))) WITH ORDINALITY p(prize, place)
 		WHERE prize IS NOT NULL GROUP BY 1) a)
 SQL

@@ -181,25 +181,25 @@ is(scalar(grep { $got[$_] ne $expected[$_] } 0 .. $inputs - 1), 0, 'both impleme
 my ($worst, $widest, $narrowest) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 SELECT max(abs(mean - 1.3)), max(deviation), min(deviation)
 FROM (SELECT place, avg(amount) AS mean, stddev(amount) AS deviation
-    FROM generate_series(1, 4000) i,
+    FROM generate_series(1, 100000) i,
         unnest(seckill_divide_amount(13, 10, seed => sha256(i::text::bytea))) WITH ORDINALITY a(amount, place)
     GROUP BY place) s
 SQL
-cmp_ok($worst, '<', 0.06, 'the mean of every place is that of all');
-cmp_ok($widest - $narrowest, '<', 0.1, 'and every place varies alike');
+cmp_ok($worst, '<', 0.01, 'the mean of every place is that of all');
+cmp_ok($widest - $narrowest, '<', 0.02, 'and every place varies alike');
 
 # the best share is as likely in each place
 my ($fewest, $most) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 SELECT min(n), max(n) FROM (
     SELECT place, count(*) AS n
     FROM (SELECT DISTINCT ON (i) i, place
-        FROM generate_series(1, 5000) i,
+        FROM generate_series(1, 100000) i,
             unnest(seckill_divide_amount(100000, 5, seed => sha256(i::text::bytea))) WITH ORDINALITY a(amount, place)
         ORDER BY i, amount DESC) best
     GROUP BY place) s
 SQL
-cmp_ok($fewest, '>', 850, 'no place seldom has the best share');
-cmp_ok($most, '<', 1150, 'and none has it often');
+cmp_ok($fewest, '>', 19350, 'no place seldom has the best share');
+cmp_ok($most, '<', 20650, 'and none has it often');
 
 # after any number of draws of a spread pool: near the even line
 my ($all, $one) = split /\|/, $node->safe_psql('postgres', <<'SQL');
@@ -222,12 +222,12 @@ cmp_ok($one, '<', 10, 'and so is each kind: less than twice as many as there are
 my ($rarest, $commonest) = split /\|/, $node->safe_psql('postgres', <<'SQL');
 SELECT min(n), max(n) FROM (
     SELECT place, count(prize) AS n
-    FROM generate_series(1, 5000) i,
+    FROM generate_series(1, 100000) i,
         unnest(seckill_deal_prizes(20, '{2,3}', false, sha256(i::text::bytea))) WITH ORDINALITY p(prize, place)
     GROUP BY place) s
 SQL
-cmp_ok($rarest, '>', 1100, 'no place seldom wins');
-cmp_ok($commonest, '<', 1400, 'and none often');
+cmp_ok($rarest, '>', 24300, 'no place seldom wins');
+cmp_ok($commonest, '<', 25700, 'and none often');
 
 $node->stop;
 done_testing();

@@ -16,6 +16,9 @@ our @EXPORT = qw(compile_library seckill_node clock_node preload_clock set_clock
 # serialization failure.  Single purchases never do.
 our $max_tries = 1;
 
+# Options of pgbench that define variables of the scripts of a crowd.
+our @variables;
+
 # Compile a C file of this directory into a shared library; returns its path.
 sub compile_library
 {
@@ -116,7 +119,7 @@ sub crowd_command
 
 	return (
 		'pgbench', '-n', '-c', $clients, '-j', 2, '-M', 'prepared', @$rounds,
-		'--max-tries', $max_tries,
+		'--max-tries', $max_tries, @variables,
 		'-h', $node->host, '-p', $node->port,
 		(map { ('-f', script_file($node, $_)) } @scripts), 'postgres');
 }
