@@ -10,7 +10,7 @@ PGFILEDESC = "seckill - flash sales"
 REGRESS = extension modes casts many many_items queue queue_many limit limit_window request rate lifecycle window cache guard midway supply kept columns trigger_protocol stat misuse parallel privileges item variants release generate numbered numbered_midway seats coupon envelope lottery
 ISOLATION = last_unit savepoint refill restock isolation_levels recall \
 	limit_race limit_window_race request_race order_race deadlock delete_item delete_midway wait_visible no_control rewrite \
-	queue_last_unit queue_restock stat_race owner_race truncate_order child_rows stale_save item_calls confirm_race put_race list_deadlock items_deadlock items_delete key_change last_number number_race coupon_race close_race seat_race
+	queue_last_unit queue_restock stat_race owner_race truncate_order child_rows stale_save item_calls confirm_race put_race list_deadlock items_deadlock items_delete key_change last_number number_race coupon_race close_race seat_race seat_legs
 ISOLATION_OPTS = --outputdir=output_iso
 
 PG_CPPFLAGS = -I$(srcdir)/src

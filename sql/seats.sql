@@ -124,6 +124,7 @@ DELETE FROM seckill.seats WHERE item_id = 5 AND seat = 1;
 SELECT outcome, seats FROM seckill_book(5, 1, 0, 1);
 SELECT outcome, seats FROM seckill_book(5, 1, 0, 1);
 SELECT item_id, state FROM seckill.stock ORDER BY 1;
+SELECT item_id FROM seckill.stock s, LATERAL seckill_item(item_id) i WHERE s.state <> i.state;
 
 -- settings; a seat item has no units
 SELECT seckill_put_item(6, '{"stock": 0, "legs": 63}');

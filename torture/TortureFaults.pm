@@ -302,6 +302,11 @@ sub seats
 		{ name => 'change of a seat', before => [$order],
 			call => q{UPDATE seckill.seats SET label = 'x' WHERE item_id = $item AND seat = 1 RETURNING 1},
 			done => q{SELECT label = 'x' FROM seckill.seats WHERE item_id = $item AND seat = 1} },
+		{ name => 'new seat', more => 1,
+			call => 'INSERT INTO seckill.seats (item_id, seat) VALUES ($item, 13) RETURNING 1',
+			done => 'SELECT count(*) = 13 FROM seckill.seats WHERE item_id = $item' },
+		{ name => 'change of legs', call => 'UPDATE seckill.items SET legs = 2 WHERE item_id = $item RETURNING 1',
+			done => 'SELECT legs = 2 FROM seckill.items WHERE item_id = $item' },
 		{ name => 'delete with seats',
 			call => 'DELETE FROM seckill.items WHERE item_id = $item RETURNING 1',
 			done => 'SELECT count(*) = 0 FROM seckill.items WHERE item_id = $item' });

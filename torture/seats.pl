@@ -8,5 +8,5 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../t";
 use Test::More;
 use TortureParts;
 
-torture_seats(calls => $ENV{SEAT_CALLS} || 1_000_000, clients => 200, trains => [ 5, 200, 20 ], seconds => 8, sale => 40_000);
+torture_seats(calls => $ENV{SEAT_CALLS} || 1_000_000, clients => 200, trains => [ 5, 200, 20 ], seconds => 24, sale => 40_000);
 done_testing();

@@ -13,6 +13,7 @@
 #include "api/trigger_data.h"
 #include "base/catalog.h"
 #include "base/fault.h"
+#include "sale/item_legs.h"
 #include "sale/place.h"
 #include "xact/changes.h"
 
@@ -73,6 +74,8 @@ seckill_seats_changed(PG_FUNCTION_ARGS)
 		check_update(trigger);
 	if (!seckill_trigger_is_replica() && TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		check_delete(trigger, item_id);
+	if (!seckill_trigger_is_replica() && TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		seckill_legs_keep();
 	if (!seckill_trigger_is_replica() && !seckill_change_is_own(item_id))
 		seckill_place_enter(item_id);
 	seckill_change_note_row(item_id, ROW_CHANGED);

@@ -32,6 +32,7 @@
 #include "base/fault.h"
 #include "base/number_set.h"
 #include "base/settings.h"
+#include "sale/item_legs.h"
 #include "sale/lease.h"
 #include "sale/place.h"
 #include "seckill.h"
@@ -239,19 +240,14 @@ check_secret(int64 item_id)
 	seckill_table_end(&caller);
 }
 
-/* Refuse to change the legs of an item that has orders. */
+/* The legs of an item are changed. */
 static void
-check_without_orders(int64 item_id)
+change_legs(int64 item_id)
 {
 	TableCaller caller;
 
 	seckill_table_begin(&caller);
-	if (seckill_orders_exist(item_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("legs of item " INT64_FORMAT " cannot be changed, because it has orders",
-						item_id),
-				 errhint("Insert another item.")));
+	seckill_legs_change(item_id);
 	seckill_table_end(&caller);
 }
 
@@ -264,7 +260,7 @@ item_updated(TriggerData *trigger, int64 item_id)
 
 	refuse_change(trigger, item_id);
 	if (seckill_trigger_differs(trigger, "legs"))
-		check_without_orders(item_id);
+		change_legs(item_id);
 	seckill_place_require(item_id);
 	check_reveal_on(trigger, trigger->tg_newtuple);
 	if (seckill_trigger_number(trigger, trigger->tg_newtuple, "numbered") != 0 &&

@@ -38,6 +38,7 @@
 #include "base/seat_fit.h"
 #include "base/settings.h"
 #include "sale/book.h"
+#include "sale/item_legs.h"
 #include "sale/item_lock.h"
 #include "sale/place.h"
 #include "shmem/seat_map.h"
@@ -135,6 +136,7 @@ static void
 sold(Purchase *p)
 {
 	SECKILL_FAULT("guard passed");
+	seckill_legs_check(p);
 	p->outcome = SECKILL_SOLD;
 	seckill_bookings_insert(&p, 1);
 }

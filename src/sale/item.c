@@ -42,6 +42,7 @@
 #include "table/items.h"
 #include "table/numbered_items.h"
 #include "table/row_lock.h"
+#include "table/seats.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"
@@ -539,6 +540,8 @@ seckill_item_look(int64 item_id, ItemDetails *item, Whereabouts *units)
 			break;
 	}
 	seckill_cache_unpin(entry);
+	units->seats_left = !item->nulls[SETTING_LEGS] &&
+		seckill_seats_any_free(item_id, DatumGetInt32(item->settings[SETTING_LEGS]));
 }
 
 static TimestampTz
@@ -549,8 +552,7 @@ time_of(const ItemDetails *item, int setting, TimestampTz if_null)
 }
 
 /*
- * Return the state of the sale, by the words of the view seckill.stock.  An
- * item with seats is on sale until it ends.
+ * Return the state of the sale, by the words of the view seckill.stock.
  */
 const char *
 seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
@@ -567,7 +569,7 @@ seckill_item_state_of(const ItemDetails *item, const Whereabouts *units)
 		case RULES_ENDED:
 			return "ended";
 		default:
-			return !item->nulls[SETTING_LEGS] ||
+			return units->seats_left ||
 				units->available + units->held + units->unsettled > 0 ?
 				"on_sale" : "sold_out";
 	}

@@ -30,6 +30,7 @@ typedef struct Whereabouts
 	int64		available;		/* on the row and in the cache */
 	int32		held;			/* units of the cache on hold */
 	int32		unsettled;		/* leased under a dead lease */
+	bool		seats_left;		/* a leg of a seat is not taken */
 } Whereabouts;
 
 extern void seckill_item_reset_setting(int setting, Datum *value,

@@ -169,6 +169,24 @@ seckill_seats_lock(int64 item_id, const SeatPiece *pieces, int n,
 						 pieces, n, rows);
 }
 
+static SqlPlan lock_all_plan = {
+	.sql = "SELECT 1 FROM seckill.seats WHERE item_id" EQ "$1"
+	" ORDER BY seat FOR NO KEY UPDATE",
+	.nargs = 1,
+	.types = {INT8OID}
+};
+
+/* Lock the rows of all seats of an item that are committed, or our own. */
+void
+seckill_seats_lock_all(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+
+	(void) seckill_plan_run_as(&lock_all_plan, args,
+							   seckill_catalog()->seats_owner);
+	SPI_freetuptable(SPI_tuptable);
+}
+
 static SqlPlan overwrite_plan = {
 	.sql = "UPDATE seckill.seats SET taken = " LEGS_OF_ROW
 	" WHERE " MANY_SEATS " RETURNING seat, taken",
@@ -230,6 +248,24 @@ seckill_seats_count(int64 item_id, const SeatPiece *pieces, int n)
 
 	pfree(rows);
 	return found;
+}
+
+static SqlPlan free_plan = {
+	.sql = "SELECT 1 FROM seckill.seats WHERE item_id" EQ "$1"
+	" AND taken OPERATOR(pg_catalog.<>) $2 LIMIT 1",
+	.nargs = 2,
+	.types = {INT8OID, INT8OID}
+};
+
+/* Has the item, which has so many legs, a seat of which one is not taken? */
+bool
+seckill_seats_any_free(int64 item_id, int nlegs)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+	Int64GetDatum((int64) seat_trip_legs(0, nlegs))};
+
+	return seckill_plan_run_latest(&free_plan, args,
+								   seckill_catalog()->seats_owner) > 0;
 }
 
 static SqlPlan delete_plan = {

@@ -20,6 +20,8 @@
 #define SECKILL_LOCK_PLACE		0x5F0	/* where an item is sold, sale/place.c */
 #define SECKILL_LOCK_ARRIVAL	0x5F1	/* copies of an item that arrive here,
 										 * seckill_cluster--1.0.sql */
+#define SECKILL_LOCK_LEGS		0x5F2	/* of item 0: legs against new seats,
+										 * sale/item_legs.c */
 
 extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
 extern bool seckill_lock_has_hash(uint64 hash, uint16 class);
