@@ -58,11 +58,18 @@ bench:
 torture:
 	@torture/torture.sh
 
-# The model needs a C compiler only; see model/README.md for MODEL_ARGS.
+# The models need a C compiler only; see model/README.md for the arguments.
 MODEL_ARGS = --steps 100000000
-EXTRA_CLEAN = model/lease_model .built_with
-model: model/lease_model
+SPLIT_ARGS = --steps 10000000
+EXPLORE_ARGS = --states 3000000
+EXTRA_CLEAN = model/lease_model model/split/split_model .built_with
+model: model/lease_model model/split/split_model
 	model/lease_model $(MODEL_ARGS)
+	model/split/split_model $(SPLIT_ARGS)
+	model/split/split_model --explore $(EXPLORE_ARGS)
+model/split/split_model: $(wildcard model/split/*.[ch]) model/chance.c model/chance.h \
+		model/sets.h model/types.h src/shmem/counters.h
+	$(CC) -O2 -Wall -Wextra -o $@ $(wildcard model/split/*.c) model/chance.c
 model/lease_model: $(wildcard model/*.[ch]) src/shmem/counters.h src/shmem/numbers.h
 	$(CC) -O2 -Wall -Wextra -U_FORTIFY_SOURCE -o $@ $(wildcard model/*.c)
 

@@ -5,7 +5,7 @@
 #ifndef MODEL_CHANCE_H
 #define MODEL_CHANCE_H
 
-#include "model.h"
+#include "types.h"
 
 extern uint64 seed;
 extern uint64 state;

@@ -29,10 +29,11 @@
  * ring.c			test of the ring of numbers
  * laws.c			the laws that must hold
  * partition.c		the law that each number is in one place
- * chance.c			random numbers
  * world.c			state that all transactions share
- * sets.h			sets of numbers
  * model.h			types
+ * chance.c			random numbers
+ * sets.h			sets of numbers
+ * types.h			integers
  *
  * A run is a sequence of rounds.  Each round has its own seed, so a round that
  * fails can be run alone.  A round begins with new tables and an empty cache

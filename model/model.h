@@ -6,15 +6,8 @@
 #define MODEL_H
 
 #include <setjmp.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-typedef int32_t int32;
-typedef int64_t int64;
-typedef uint64_t uint64;
-
-typedef uint64 NumberSet;		/* bit n - 1 is number n: see sets.h */
+#include "sets.h"
 
 /* When the code of a unit is revealed to its buyer. */
 typedef enum Reveal
@@ -53,7 +46,6 @@ typedef struct ItemRow
 #define LEVELS		3			/* transaction levels, the top included */
 #define MAX_HOLDS		24
 #define HOLDS		64			/* numbers that a transaction can hold */
-#define NUMBERS		64			/* numbers that an item can have */
 #define NEW_ORDERS	12
 #define MAX_TURNS	80			/* attempts of a purchase to find units */
 #define ORDERS		256

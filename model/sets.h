@@ -5,7 +5,11 @@
 #ifndef MODEL_SETS_H
 #define MODEL_SETS_H
 
-#include "model.h"
+#include "types.h"
+
+typedef uint64 NumberSet;		/* bit n - 1 is number n */
+
+#define NUMBERS		64			/* numbers that an item can have */
 
 static inline NumberSet
 set_of(int32 number)

@@ -9,7 +9,8 @@
 # - no file is longer than 600 lines;
 # - each name with external linkage is used by another file;
 # - a file of model/ includes only headers of files further down in the list in
-#   the head of model/lease_model.c.
+#   the head of model/lease_model.c; one of model/split/, in that of
+#   model/split/split_model.c, where the files of model/ stand last.
 #
 # An argument names another source tree to check.
 
@@ -202,28 +203,32 @@ sub check_linkage
 	return;
 }
 
+# The list is in the head of the file with main(); types is the one header that
+# may include those of the extension.
 sub check_model
 {
-	my ($head) = join('', @{ $lines{'model/lease_model.c'} }) =~ m{\A(.*?)\*/}s;
+	my ($main, $types) = @_;
+	my $folder = dirname($main);
+	my ($head) = join('', @{ $lines{$main} }) =~ m{\A(.*?)\*/}s;
 	my %place;
 
-	$place{$_} //= keys %place foreach $head =~ /^ \* ([a-z_]+)\.[ch]\t/mg;
-	foreach my $file (grep { m{^model/} } sort keys %lines)
+	$place{$_} //= keys %place foreach $head =~ m{^ \* ((?:\.\./)?[a-z_]+)\.[ch]\t}mg;
+	foreach my $file (grep { dirname($_) eq $folder } sort keys %lines)
 	{
 		my $module = basename($file) =~ s/\.[ch]$//r;
 
-		violation("$file: is not in the list of model/lease_model.c")
+		violation("$file: is not in the list of $main")
 		  unless exists $place{$module};
 		foreach (map { /^#include "([^"]*)"/ ? $1 : () } @{ $lines{$file} })
 		{
-			if (m{^\.\./src/shmem/(?:counters|numbers)\.h$})
+			if (m{/src/shmem/(?:counters|numbers)\.h$})
 			{
-				violation("$file: includes $_, which is for model/model.h")
-				  if $file ne 'model/model.h';
+				violation("$file: includes $_, which is for $types")
+				  if $file ne $types;
 				next;
 			}
 			my $other = s/\.h$//r;
-			violation("$file: includes $_, which is not further down in the list of model/lease_model.c")
+			violation("$file: includes $_, which is not further down in the list of $main")
 			  if $other ne $module && ($place{$other} // -1) <= ($place{$module} // -1);
 		}
 	}
@@ -239,6 +244,7 @@ check_length();
 check_linkage();
 %lines = %code = ();
 find({ no_chdir => 1, wanted => sub { read_file($_) if /\.[ch]$/ } }, 'model');
-check_model();
+check_model('model/lease_model.c', 'model/model.h');
+check_model('model/split/split_model.c', 'model/split/split.h');
 print "layers: ok\n" unless $failed;
 exit $failed;
