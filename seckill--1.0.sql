@@ -146,6 +146,7 @@ CREATE TABLE seckill.items (
                 legs OPERATOR(pg_catalog.>=) 1 AND
                 legs OPERATOR(pg_catalog.<=) 63)),
     place       text        CHECK (place OPERATOR(pg_catalog.=) ANY ('{moving,arriving,gone}')),
+    split_over  integer[],
     CONSTRAINT items_lease_check
         CHECK (leased OPERATOR(pg_catalog.=) 0 OR
                leased OPERATOR(pg_catalog.>) 0 AND lease_id IS NOT NULL),
@@ -170,6 +171,7 @@ COMMENT ON COLUMN seckill.items.off_sale IS 'numbers that are not on sale: not r
 COMMENT ON COLUMN seckill.items.reveal_on IS 'state of an order, pending or confirmed, from which the buyer is told what the unit is worth';
 COMMENT ON COLUMN seckill.items.legs IS 'legs of a trip, 1 to 63, for an item that sells the seats of seckill.seats by seckill_book(); an event has 1; NULL: the item has units, not seats';
 COMMENT ON COLUMN seckill.items.place IS 'NULL: sold here; moving or arriving: not sold while it is moved between nodes; gone: sold on another node; maintained by the extension';
+COMMENT ON COLUMN seckill.items.split_over IS 'numbers of the nodes that sell this item, each a share of its units; the first is its home; NULL: one node sells it; maintained by the extension';
 COMMENT ON COLUMN seckill.items.starts_at IS 'time when the sale opens; NULL: already open';
 COMMENT ON COLUMN seckill.items.ends_at IS 'time when the sale ends; NULL: never';
 COMMENT ON COLUMN seckill.items.require_token IS 'does a purchase need a token from seckill_token()?';

@@ -24,6 +24,8 @@
  * leg			part of a trip on which a seat can be sold
  * seat map		shared memory: which legs of an item's seats are free, a guess
  * booking		purchase of seats, each for some legs
+ * share		units of an item that one of several nodes sells
+ * share worker	gets units from other nodes where a share is short
  *
  * The layers; each calls its own and those below it only (scripts/
  * check-layers.pl), and its README says what it may touch:
@@ -65,6 +67,7 @@
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
 #include "shmem/seat_map.h"
+#include "shmem/share_state.h"
 #include "shmem/stat.h"
 #include "worker/launcher.h"
 #include "xact/changes.h"
@@ -108,6 +111,7 @@ _PG_init(void)
 	seckill_shmem_register(&seckill_rate_shmem);
 	seckill_shmem_register(&seckill_stat_shmem);
 	seckill_shmem_register(&seckill_seat_map_shmem);
+	seckill_shmem_register(&seckill_share_shmem);
 #ifdef SECKILL_FAULTS
 	seckill_shmem_register(&seckill_fault_shmem);
 #endif

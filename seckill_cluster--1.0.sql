@@ -53,7 +53,54 @@ COMMENT ON COLUMN seckill.moves.contents IS 'checksum of all rows moved';
 COMMENT ON COLUMN seckill.moves.started_at IS 'time when the move began';
 COMMENT ON COLUMN seckill.moves.changed_at IS 'time of the last change of state';
 
+-- One row on each of the two nodes for each item that is split over them.  The totals
+-- only grow, so that a message may be lost, late or repeated: what was sent and not
+-- received is on its way.  The rows stay when the item is gone.
+CREATE TABLE seckill.channels (
+    item_id     bigint  NOT NULL,
+    peer        integer NOT NULL,
+    sent        bigint  NOT NULL DEFAULT 0,
+    received    bigint  NOT NULL DEFAULT 0,
+    peer_incarnation bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (item_id, peer)
+);
+
+COMMENT ON TABLE seckill.channels IS 'units of split items that were sent to and received from other nodes';
+COMMENT ON COLUMN seckill.channels.item_id IS 'the item';
+COMMENT ON COLUMN seckill.channels.peer IS 'number of the other node';
+COMMENT ON COLUMN seckill.channels.sent IS 'units ever sent to it';
+COMMENT ON COLUMN seckill.channels.received IS 'units ever received from it';
+COMMENT ON COLUMN seckill.channels.peer_incarnation IS 'incarnation of the other node, as far as it is known here';
+
+-- Raised whenever this node comes back from an older copy, so that other nodes
+-- can tell its former lives.
+CREATE TABLE seckill.incarnation (
+    incarnation bigint  NOT NULL DEFAULT 1,
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton)
+);
+
+INSERT INTO seckill.incarnation DEFAULT VALUES;
+
+COMMENT ON TABLE seckill.incarnation IS 'one row: the incarnation of this node';
+COMMENT ON COLUMN seckill.incarnation.incarnation IS 'rises with each seckill_rejoin()';
+COMMENT ON COLUMN seckill.incarnation.singleton IS 'true, so that there is one row';
+
+-- The one case in which more is sold than there was: a copy of a node has lost a
+-- restock or a cancellation whose units had left it.
+CREATE TABLE seckill.shortfalls (
+    item_id     bigint      NOT NULL,
+    at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    units       bigint      NOT NULL
+);
+
+COMMENT ON TABLE seckill.shortfalls IS 'units of split items that are missing after a restore from an older copy';
+COMMENT ON COLUMN seckill.shortfalls.item_id IS 'the item';
+COMMENT ON COLUMN seckill.shortfalls.at IS 'time of the rejoin that has found them missing';
+COMMENT ON COLUMN seckill.shortfalls.units IS 'how many';
+
 SELECT pg_catalog.pg_extension_config_dump('seckill.nodes', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.channels', '');
+SELECT pg_catalog.pg_extension_config_dump('seckill.shortfalls', '');
 SELECT pg_catalog.pg_extension_config_dump('seckill.moves', '');
 
 --
@@ -90,6 +137,85 @@ LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_key_fingerprint() IS
 'checksum of seckill.token_key, which must be the same on all nodes';
+
+CREATE FUNCTION @extschema@.seckill_split_node(nodes integer[], user_id bigint)
+RETURNS integer AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_split_node(integer[], bigint) IS
+'the node that sells an item, which is split over these nodes, to a user';
+
+CREATE FUNCTION @extschema@.seckill_split_set(item_id bigint, nodes integer[])
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_split_set(bigint, integer[]) IS
+'for seckill_split(): write over which nodes an item is split; an empty array: it is not';
+
+CREATE FUNCTION @extschema@.seckill_share_state(
+    item_id     bigint,
+    OUT now     bigint,
+    OUT silent  boolean,
+    OUT proved_until bigint,
+    OUT smallest integer,
+    OUT grants  boolean)
+AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_state(bigint) IS
+'for the steps of an exchange: the monotonic clock in microseconds; has this node started too recently to promise anything; until when all units are known to be at home; the fewest units that a buyer here waits for; may home send units';
+
+CREATE FUNCTION @extschema@.seckill_share_lock(
+    item_id     bigint,
+    OUT free    integer,
+    OUT vacant  boolean)
+AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_lock(bigint) IS
+'for the steps of an exchange: lock a share and put its units on the row; their number, and whether no transaction holds others';
+
+CREATE FUNCTION @extschema@.seckill_share_add(item_id bigint, units integer)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_add(bigint, integer) IS
+'for the steps of an exchange: add units to a locked share; a negative number takes them';
+
+CREATE FUNCTION @extschema@.seckill_share_promise(item_id bigint, from_time bigint)
+RETURNS boolean AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_promise(bigint, bigint) IS
+'for the steps of an exchange: promise that no unit appears in a locked, empty share for the length of a promise from a time on; false if this node has started too recently';
+
+CREATE FUNCTION @extschema@.seckill_share_prove(item_id bigint, round_began bigint)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_prove(bigint, bigint) IS
+'for the steps of an exchange, on home: all units are here, as the other nodes have promised in a round that began at a time';
+
+CREATE FUNCTION @extschema@.seckill_share_certify(item_id bigint, asked_at bigint, length bigint)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_certify(bigint, bigint, bigint) IS
+'for the steps of an exchange: the item is sold out on all nodes, as home has promised for so many microseconds to a question asked at a time';
+
+CREATE FUNCTION @extschema@.seckill_share_want(item_id bigint, units integer)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_want(bigint, integer) IS
+'for the steps of an exchange, on home: another node waits for units';
+
+CREATE FUNCTION @extschema@.seckill_share_keep(item_id bigint, ms integer)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_keep(bigint, integer) IS
+'for seckill_gather(), on home: send no units for so many milliseconds';
 
 --
 -- This node
@@ -841,6 +967,587 @@ COMMENT ON FUNCTION @extschema@.seckill_add_node(integer, text) IS
 'tell this node of another one, or of its new address: a foreign server of dblink_fdw, or a connection string';
 
 --
+-- Items that are split over nodes; docs/design.md has the protocol ("Split items").
+--
+
+CREATE FUNCTION seckill.own_incarnation()
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT i.incarnation FROM seckill.incarnation i
+$$;
+
+COMMENT ON FUNCTION seckill.own_incarnation() IS 'incarnation of this node';
+
+CREATE FUNCTION seckill.share_receive(item_id bigint, peer integer, peer_sent bigint)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    units integer;
+BEGIN
+    UPDATE seckill.channels c SET received = share_receive.peer_sent
+    FROM (SELECT o.received FROM seckill.channels o
+          WHERE o.item_id = share_receive.item_id AND o.peer = share_receive.peer FOR UPDATE) old
+    WHERE c.item_id = share_receive.item_id AND c.peer = share_receive.peer
+        AND c.received < share_receive.peer_sent
+    RETURNING share_receive.peer_sent - old.received INTO units;
+    IF units > 0 THEN
+        PERFORM @extschema@.seckill_share_add(item_id, units);
+    END IF;
+    RETURN coalesce(units, 0);
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_receive(bigint, integer, bigint) IS
+'take into a locked share what another node has sent, by its total; returns the number of units';
+
+-- One call between two nodes, on the one that gives.  It answers with totals, and is
+-- the same whether the caller gets the answer or not.
+CREATE FUNCTION @extschema@.seckill_sync(
+    item_id     bigint,
+    peer        integer,
+    peer_incarnation bigint,
+    peer_sent   bigint,
+    peer_received bigint,
+    wanted      integer,
+    at_least    integer,
+    everything  boolean DEFAULT false,
+    OUT incarnation bigint,
+    OUT known   bigint,
+    OUT sent    bigint,
+    OUT received bigint,
+    OUT judgement text,
+    OUT length  bigint,
+    OUT reach   integer)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+AS $$
+#variable_conflict use_column
+DECLARE
+    this record;
+    c seckill.channels;
+    nodes integer[];
+    share record;
+    state record;
+    given integer := 0;
+    lacking bigint;
+BEGIN
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    SELECT * INTO state FROM @extschema@.seckill_share_state(seckill_sync.item_id);
+    IF this.state IS DISTINCT FROM 'open' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s is %s', this.node_no, this.state);
+    ELSIF state.silent THEN
+        judgement := 'silent';
+        RETURN;
+    END IF;
+    incarnation := seckill.own_incarnation();
+    IF NOT EXISTS (SELECT FROM seckill.items i WHERE i.item_id = seckill_sync.item_id) THEN
+        -- by seckill_unsplit()
+        SELECT x.sent, x.received, x.peer_incarnation, 'none' INTO sent, received, known, judgement
+        FROM seckill.channels x WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
+        RETURN;
+    END IF;
+    SELECT * INTO share FROM @extschema@.seckill_share_lock(seckill_sync.item_id);
+    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
+    SELECT * INTO c FROM seckill.channels x
+    WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('item %s is not split over nodes %s and %s', seckill_sync.item_id, this.node_no, seckill_sync.peer);
+    END IF;
+    known := c.peer_incarnation;
+    IF seckill_sync.peer_incarnation < c.peer_incarnation THEN
+        judgement := 'former life';
+        RETURN;
+    ELSIF seckill_sync.peer_received > c.sent THEN
+        -- this node has forgotten what it has sent
+        PERFORM @extschema@.seckill_node_restored();
+        judgement := 'restored';
+        RETURN;
+    END IF;
+    UPDATE seckill.channels x SET peer_incarnation = seckill_sync.peer_incarnation
+    WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer
+        AND x.peer_incarnation < seckill_sync.peer_incarnation;
+    share.free := share.free + seckill.share_receive(seckill_sync.item_id, seckill_sync.peer, seckill_sync.peer_sent);
+    sent := c.sent;
+    received := greatest(c.received, seckill_sync.peer_sent);
+
+    -- Give.  A unit leaves home only for a buyer for whom there are enough: what the other
+    -- node lacks, or a part of what is left if that is more.  It leaves another node only if
+    -- no buyer there can use it: half of them, so that the last one goes, too.
+    lacking := seckill_sync.peer_received + seckill_sync.wanted - sent;
+    IF nodes[1] = this.node_no THEN
+        IF seckill_sync.wanted > 0 AND lacking > 0 AND state.grants THEN
+            IF share.free >= lacking THEN
+                given := greatest(lacking, share.free / (2 * cardinality(nodes)));
+            ELSIF share.free > 0 AND share.free >= seckill_sync.peer_received + seckill_sync.at_least - sent THEN
+                given := share.free;
+            END IF;
+        END IF;
+    ELSIF seckill_sync.everything THEN
+        given := share.free;
+    ELSIF state.smallest = 0 OR share.free < state.smallest THEN
+        given := (share.free + 1) / 2;
+    END IF;
+    IF given > 0 THEN
+        sent := sent + given;
+        UPDATE seckill.channels x SET sent = c.sent + given
+        WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
+        PERFORM @extschema@.seckill_share_add(seckill_sync.item_id, -given);
+        share.free := share.free - given;
+    END IF;
+
+    -- judge
+    IF nodes[1] <> this.node_no THEN
+        IF share.free = 0 AND share.vacant AND @extschema@.seckill_share_promise(seckill_sync.item_id, state.now) THEN
+            judgement := 'none';
+        END IF;
+    ELSIF given = 0 AND seckill_sync.wanted > 0 AND lacking > 0 THEN
+        SELECT * INTO state FROM @extschema@.seckill_share_state(seckill_sync.item_id);
+        IF state.proved_until <= state.now OR NOT share.vacant THEN
+            PERFORM @extschema@.seckill_share_want(seckill_sync.item_id, seckill_sync.at_least);
+        ELSIF state.grants THEN
+            reach := share.free;
+            IF share.free = 0 AND @extschema@.seckill_share_promise(seckill_sync.item_id, state.now) THEN
+                judgement := 'sold out';
+                length := state.proved_until - state.now;
+            END IF;
+        END IF;
+    END IF;
+    -- the other node acts on the answer, so what it tells must not be lost
+    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean) IS
+'exchange units of a split item with another node, which calls it; for the share worker of that node';
+
+CREATE FUNCTION seckill.is_connected(connection text)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT coalesce(connection = ANY (dblink_get_connections()), false);
+END;
+
+COMMENT ON FUNCTION seckill.is_connected(text) IS 'is a connection to another node open?';
+
+-- The connection stays open, for the next ask.
+CREATE FUNCTION seckill.share_ask(item_id bigint, node_no integer, wanted integer, at_least integer, everything boolean)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    connection text := format('seckill_share %s', node_no);
+    c seckill.channels;
+BEGIN
+    IF NOT seckill.is_connected(connection) THEN
+        PERFORM seckill.connect(connection, node_no);
+        PERFORM seckill.remote_run(connection, 'SET statement_timeout = 1000');
+    END IF;
+    SELECT * INTO c FROM seckill.channels x WHERE x.item_id = share_ask.item_id AND x.peer = share_ask.node_no;
+    RETURN (SELECT r::jsonb || jsonb_build_object('node', share_ask.node_no) FROM seckill.remote(connection, format(
+        'SELECT to_jsonb(s) FROM seckill_sync(%s, %s, %s, %s, %s, %s, %s, %L) s', share_ask.item_id,
+        (SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.own_incarnation(), c.sent, c.received,
+        share_ask.wanted, share_ask.at_least, share_ask.everything)) r);
+EXCEPTION
+    WHEN query_canceled THEN
+        RAISE;
+    WHEN OTHERS THEN
+        IF SQLSTATE IN ('55P03', '40001', '40P01') THEN
+            RETURN jsonb_build_object('node', share_ask.node_no, 'judgement', 'locked');
+        END IF;
+        PERFORM seckill.disconnect(connection);
+        RETURN jsonb_build_object('node', share_ask.node_no, 'error', SQLERRM);
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_ask(bigint, integer, integer, integer, boolean) IS
+'call seckill_sync() on another node; returns its answer, or an error';
+
+CREATE FUNCTION seckill.share_apply(item_id bigint, answer jsonb)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c seckill.channels;
+    a record;
+BEGIN
+    SELECT * INTO a FROM jsonb_to_record(answer) AS j (node integer, error text, incarnation bigint, known bigint,
+        sent bigint, received bigint, judgement text);
+    SELECT * INTO c FROM seckill.channels x
+    WHERE x.item_id = share_apply.item_id AND x.peer = a.node FOR UPDATE;
+    IF a.incarnation IS NULL OR a.judgement = 'restored' OR a.incarnation < c.peer_incarnation THEN
+        RETURN false;
+    ELSIF a.known > seckill.own_incarnation() OR a.received > c.sent THEN
+        -- the other node knows more of this one than it does itself
+        PERFORM @extschema@.seckill_node_restored();
+        RETURN false;
+    END IF;
+    UPDATE seckill.channels x SET peer_incarnation = a.incarnation
+    WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.peer_incarnation < a.incarnation;
+    PERFORM seckill.share_receive(item_id, a.node, a.sent);
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_apply(bigint, jsonb) IS
+'apply an answer of seckill_sync() to a locked share; false if it is of no use';
+
+-- On home.  All nodes are asked before the share is locked: no node waits for another
+-- while it keeps a lock.
+CREATE FUNCTION seckill.share_round(item_id bigint, nodes integer[], everything boolean)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    began bigint := (SELECT s.now FROM @extschema@.seckill_share_state(item_id) s);
+    answers jsonb[] := ARRAY(SELECT seckill.share_ask(item_id, n, 0, 0, everything) FROM unnest(nodes[2:]) n);
+    answer jsonb;
+    failed text;
+    proved boolean := true;
+BEGIN
+    PERFORM @extschema@.seckill_share_lock(item_id);
+    FOREACH answer IN ARRAY answers LOOP
+        failed := coalesce(failed, answer->>'error');
+        -- nothing is on its way if both ends of the channel agree
+        proved := proved AND answer->>'judgement' IS NOT DISTINCT FROM 'none'
+            AND EXISTS (SELECT FROM seckill.channels c
+                        WHERE c.item_id = share_round.item_id AND c.peer = (answer->>'node')::integer
+                            AND c.sent = (answer->>'received')::bigint AND c.received = (answer->>'sent')::bigint);
+        IF NOT seckill.share_apply(item_id, answer) THEN
+            proved := false;
+        END IF;
+    END LOOP;
+    IF proved THEN
+        PERFORM @extschema@.seckill_share_prove(item_id, began);
+        -- it is worth nothing if the round has taken too long
+        RETURN (SELECT s.proved_until > s.now FROM @extschema@.seckill_share_state(item_id) s);
+    ELSIF failed IS NOT NULL THEN
+        RAISE LOG 'units of item % may be on a node that does not answer: %', item_id, failed;
+    END IF;
+    RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_round(bigint, integer[], boolean) IS
+'on home: ask all other nodes for their units and take them in; returns whether all units are known to be at home now';
+
+CREATE FUNCTION seckill.share_work(item_id bigint, wanted integer, at_least integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this record;
+    nodes integer[];
+    share record;
+    began bigint;
+    answer jsonb;
+BEGIN
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = share_work.item_id;
+    IF nodes IS NULL OR this.state <> 'open' THEN
+        RETURN NULL;
+    END IF;
+    SELECT s.now INTO began FROM @extschema@.seckill_share_state(item_id) s;
+    IF nodes[1] <> this.node_no THEN
+        answer := seckill.share_ask(item_id, nodes[1], wanted, at_least, false);
+        IF answer->>'error' IS NOT NULL THEN
+            RAISE connection_exception USING
+                MESSAGE = format('node %s does not answer: %s', nodes[1], answer->>'error');
+        END IF;
+        IF answer->>'incarnation' IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM @extschema@.seckill_share_lock(item_id);
+        IF NOT seckill.share_apply(item_id, answer) THEN
+            RETURN NULL;
+        END IF;
+        IF answer->>'judgement' = 'sold out' THEN
+            PERFORM @extschema@.seckill_share_certify(item_id, began, (answer->>'length')::bigint);
+        END IF;
+        RETURN (answer->>'reach')::integer;
+    END IF;
+    IF NOT seckill.share_round(item_id, nodes, false) THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO share FROM @extschema@.seckill_share_lock(item_id);
+    IF NOT share.vacant THEN
+        RETURN NULL;
+    END IF;
+    IF share.free = 0 AND @extschema@.seckill_share_promise(item_id, began) THEN
+        PERFORM @extschema@.seckill_share_certify(item_id, began, s.proved_until - began)
+        FROM @extschema@.seckill_share_state(item_id) s;
+    END IF;
+    RETURN share.free;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_work(bigint, integer, integer) IS
+'for the share worker: exchange units of an item with home, or on home with the other nodes; returns how many units there are on all nodes, or NULL if that was not found out';
+
+CREATE FUNCTION seckill.check_split(item_id bigint, nodes integer[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this record;
+BEGIN
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    IF this.state IS DISTINCT FROM 'open' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('this node is %s', this.state),
+            HINT = 'seckill_join() gives it a number. After a failover or a restore, CALL seckill_rejoin().';
+    ELSIF nodes IS NULL OR cardinality(nodes) NOT BETWEEN 2 AND 16 OR nodes[1] IS DISTINCT FROM this.node_no
+        OR cardinality(nodes) <> (SELECT count(DISTINCT n) FROM unnest(nodes) n)
+        OR EXISTS (SELECT FROM unnest(nodes[2:]) n WHERE n NOT IN (SELECT k.node_no FROM seckill.nodes k))
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'nodes must be the numbers of 2 to 16 nodes, this one first',
+            DETAIL = format('This is node %s, and it knows the nodes %s.', this.node_no,
+                            (SELECT string_agg(k.node_no::text, ', ' ORDER BY k.node_no) FROM seckill.nodes k)),
+            HINT = 'An item is split on the node that has it, which is its home from then on.';
+    ELSIF NOT EXISTS (SELECT FROM seckill.items i WHERE i.item_id = check_split.item_id) THEN
+        RAISE undefined_object USING
+            MESSAGE = format('item %s does not exist', item_id);
+    ELSIF EXISTS (SELECT FROM seckill.orders o WHERE o.item_id = check_split.item_id) THEN
+        RAISE feature_not_supported USING
+            MESSAGE = format('item %s has orders, and cannot be split over nodes any more', item_id),
+            DETAIL = 'Its users would meet another node than the one that knows what they have bought.',
+            HINT = 'Split an item before its sale.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.check_split(bigint, integer[]) IS 'refuse what seckill_split() cannot do';
+
+-- On another node than home.
+CREATE FUNCTION @extschema@.seckill_split_accept(item jsonb, nodes integer[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET timezone = 'UTC'
+AS $$
+DECLARE
+    this record;
+    id bigint := (item->>'item_id')::bigint;
+    known integer[];
+BEGIN
+    SELECT * INTO this FROM @extschema@.seckill_node();
+    IF this.state IS DISTINCT FROM 'open' OR this.node_no <> ALL (nodes) OR this.node_no = nodes[1] THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s, which is %s, cannot have a share of item %s', this.node_no, this.state, id);
+    END IF;
+    SELECT i.split_over INTO known FROM seckill.items i WHERE i.item_id = id;
+    IF FOUND AND known = nodes THEN
+        RETURN;
+    ELSIF FOUND THEN
+        RAISE duplicate_object USING
+            MESSAGE = format('item %s exists on node %s', id, this.node_no),
+            HINT = 'An item that is to be split is on its home alone.';
+    END IF;
+    INSERT INTO seckill.items
+    SELECT p.* FROM jsonb_populate_record(NULL::seckill.items, item || '{"stock": 0, "seal": null}') p;
+    PERFORM @extschema@.seckill_split_set(id, nodes);
+    INSERT INTO seckill.channels (item_id, peer) VALUES (id, nodes[1]) ON CONFLICT DO NOTHING;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_split_accept(jsonb, integer[]) IS
+'for seckill_split(), on another node than home: make a share of an item, without units';
+
+CREATE FUNCTION seckill.await_transactions(patience interval)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    running text[] := ARRAY(
+        SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid());
+    until timestamptz := clock_timestamp() + patience;
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_locks l
+                  WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualtransaction = ANY (running))
+    LOOP
+        IF clock_timestamp() > until THEN
+            RAISE lock_not_available USING
+                MESSAGE = 'transactions that began before have not ended',
+                HINT = 'See pg_stat_activity. End them, and call it again.';
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.await_transactions(interval) IS
+'wait until all transactions of this database have ended that run now';
+
+-- The sale of the item has stopped.  A purchase that began before may not know that the
+-- item is split, and belongs to any node: wait for its end.
+CREATE FUNCTION seckill.split_here(item_id bigint, nodes integer[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM seckill.await_transactions('10 s');
+    PERFORM seckill.check_split(item_id, nodes);
+    INSERT INTO seckill.channels (item_id, peer)
+    SELECT split_here.item_id, n FROM unnest(nodes[2:]) n ON CONFLICT DO NOTHING;
+    PERFORM @extschema@.seckill_set_place(item_id, 'moving', 'here');
+    PERFORM @extschema@.seckill_split_set(item_id, nodes);
+END
+$$;
+
+COMMENT ON FUNCTION seckill.split_here(bigint, integer[]) IS
+'for seckill_split(), on home: split an item whose sale has stopped, and go on with its sale';
+
+CREATE PROCEDURE @extschema@.seckill_split(item_id bigint, nodes integer[])
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    node integer;
+    failed text;
+    item seckill.items;
+BEGIN
+    SELECT * INTO item FROM seckill.items i WHERE i.item_id OPERATOR(pg_catalog.=) seckill_split.item_id;
+    IF item.split_over IS NULL THEN
+        PERFORM seckill.check_split(item_id, nodes);
+    ELSIF item.split_over OPERATOR(pg_catalog.<>) nodes THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = pg_catalog.format('item %s is split over the nodes %s', item_id, item.split_over),
+            HINT = 'The nodes of a split item stay as they are. CALL seckill_unsplit() once its sale is over.';
+    END IF;
+    FOREACH node IN ARRAY nodes[2:] LOOP
+        PERFORM seckill.connect('seckill_split', node);
+        PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_accept(%L, %L)::text',
+            (SELECT r FROM seckill.item_rows('seckill.items', seckill_split.item_id) r), nodes));
+        PERFORM seckill.disconnect('seckill_split');
+    END LOOP;
+    IF item.split_over OPERATOR(pg_catalog.=) nodes THEN
+        RETURN;     -- a node had lost its share
+    END IF;
+    PERFORM @extschema@.seckill_set_place(item_id, coalesce(item.place, 'here'), 'moving');
+    COMMIT;
+    failed := seckill.try_step(pg_catalog.format('SELECT seckill.split_here(%s, %L)', item_id, nodes));
+    IF failed IS NOT NULL THEN
+        PERFORM @extschema@.seckill_set_place(item_id, 'moving', 'here');
+        COMMIT;
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = pg_catalog.format('item %s was not split: %s', item_id, failed),
+            HINT = 'Call seckill_split() again.';
+    END IF;
+END
+$$;
+
+COMMENT ON PROCEDURE @extschema@.seckill_split(bigint, integer[]) IS
+'on the node that has an item, before its sale: have several nodes sell it, each a share of its units; nodes: their numbers, this one first; call it again after an error';
+
+CREATE PROCEDURE @extschema@.seckill_gather(item_id bigint, available integer DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    nodes integer[] := (SELECT i.split_over FROM seckill.items i WHERE i.item_id OPERATOR(pg_catalog.=) seckill_gather.item_id);
+    until timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '10 s'::interval;
+    gathered boolean;
+BEGIN
+    IF nodes IS NULL OR nodes[1] IS DISTINCT FROM (SELECT n.node_no FROM @extschema@.seckill_node() n
+                                                  WHERE n.state OPERATOR(pg_catalog.=) 'open') THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = pg_catalog.format('this is not the home of item %s', item_id),
+            HINT = 'items.split_over names the nodes of an item that is split, its home first.';
+    END IF;
+    LOOP
+        PERFORM @extschema@.seckill_share_keep(item_id, 1000);
+        gathered := seckill.gather_here(item_id, nodes, available);
+        COMMIT;
+        EXIT WHEN gathered;
+        IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) until THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = pg_catalog.format('not all units of item %s could be brought home', item_id),
+                HINT = 'Nothing is lost. The log says which node does not answer; call it again.';
+        END IF;
+        PERFORM pg_catalog.pg_sleep(0.01);
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE @extschema@.seckill_gather(bigint, integer) IS
+'on the home of a split item: bring all its units home; available: and set how many are left';
+
+CREATE FUNCTION seckill.gather_here(item_id bigint, nodes integer[], available integer)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT seckill.share_round(item_id, nodes, true) THEN
+        RETURN false;
+    END IF;
+    IF available IS NOT NULL THEN
+        PERFORM @extschema@.seckill_set_available(item_id, available);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.gather_here(bigint, integer[], integer) IS
+'for seckill_gather(): bring units home, and set their number if all are here; returns whether they are';
+
+-- On another node than home: delete a share, which has no units and no orders.
+CREATE FUNCTION @extschema@.seckill_split_drop(item_id bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    item seckill.items;
+BEGIN
+    SELECT * INTO item FROM seckill.items i WHERE i.item_id = seckill_split_drop.item_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    ELSIF item.split_over IS NULL OR item.stock + item.leased > 0
+        OR EXISTS (SELECT FROM seckill.orders o WHERE o.item_id = seckill_split_drop.item_id)
+    THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s still has orders or units of item %s', (SELECT n.node_no FROM @extschema@.seckill_node() n), item_id),
+            HINT = 'Move its orders to an archive there, with seckill_write_off().';
+    END IF;
+    PERFORM @extschema@.seckill_split_set(item_id, '{}');
+    PERFORM @extschema@.seckill_set_place(item_id, 'here', 'gone');
+    PERFORM seckill.delete_item_rows(item_id);
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_split_drop(bigint) IS
+'for seckill_unsplit(), on another node than home: delete a share that has no units and no orders';
+
+CREATE PROCEDURE @extschema@.seckill_unsplit(item_id bigint)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    node integer;
+    nodes integer[];
+BEGIN
+    CALL @extschema@.seckill_gather(item_id);
+    PERFORM @extschema@.seckill_share_keep(item_id, 60000);
+    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id;
+    FOREACH node IN ARRAY nodes[2:] LOOP
+        PERFORM seckill.connect('seckill_split', node);
+        PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_drop(%s)::text', item_id));
+        PERFORM seckill.disconnect('seckill_split');
+    END LOOP;
+    PERFORM @extschema@.seckill_share_lock(item_id);
+    PERFORM @extschema@.seckill_split_set(item_id, '{}');
+END
+$$;
+
+COMMENT ON PROCEDURE @extschema@.seckill_unsplit(bigint) IS
+'on the home of a split item whose other shares have no orders any more: sell it on this node alone';
+
+--
 -- After a failover or a restore
 --
 
@@ -937,6 +1644,99 @@ $$;
 COMMENT ON FUNCTION seckill.follow(bigint, jsonb) IS
 'after a failover or a restore: follow the last move of an item that other nodes know; false if its rows are nowhere';
 
+-- On another node: the node that calls has a new life, so nothing of its former ones
+-- counts any more.  Returns the totals of all channels between the two.
+CREATE FUNCTION @extschema@.seckill_hello(
+    node_no     integer,
+    new_incarnation bigint,
+    OUT item_id bigint,
+    OUT sent    bigint,
+    OUT received bigint,
+    OUT split_over integer[])
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE seckill.channels c SET peer_incarnation = greatest(c.peer_incarnation, seckill_hello.new_incarnation)
+    WHERE c.peer = seckill_hello.node_no
+    RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id)
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_hello(integer, bigint) IS
+'for seckill_rejoin() of another node: forget its former lives; totals of the units exchanged with it';
+
+CREATE FUNCTION @extschema@.seckill_known_incarnation(node_no integer)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(max(c.peer_incarnation), 0) FROM seckill.channels c WHERE c.peer = seckill_known_incarnation.node_no
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_known_incarnation(integer) IS
+'for seckill_rejoin() of another node: its incarnation, as far as this one knows';
+
+-- After a restore: what the others have received was sent, and what they have sent was
+-- received, whatever this copy says.  Orders that are lost are on sale again.  If more
+-- had left than the copy ever had, the rest is missing, and is shown.
+CREATE FUNCTION seckill.rejoin_shares(this_node integer)
+RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    node integer;
+    life bigint := seckill.own_incarnation();
+    their record;
+    own seckill.channels;
+    share record;
+    units bigint;
+BEGIN
+    FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
+        life := greatest(life, (SELECT r::bigint FROM seckill.remote(format('seckill_rejoin %s', node),
+            format('SELECT seckill_known_incarnation(%s)::text', this_node)) r));
+    END LOOP;
+    life := life + 1;
+    FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
+        FOR their IN SELECT j.* FROM seckill.remote(format('seckill_rejoin %s', node),
+                format('SELECT to_jsonb(h) FROM seckill_hello(%s, %s) h', this_node, life)) r,
+            jsonb_to_record(r::jsonb) AS j (item_id bigint, sent bigint, received bigint, split_over integer[])
+        LOOP
+            SELECT * INTO own FROM seckill.channels c WHERE c.item_id = their.item_id AND c.peer = node;
+            IF NOT EXISTS (SELECT FROM seckill.items i WHERE i.item_id = their.item_id) THEN
+                -- split since the copy was made: as if all that was sent had come before
+                IF own.item_id IS NULL AND their.split_over IS NOT NULL THEN
+                    INSERT INTO seckill.channels (item_id, peer, sent, received)
+                    VALUES (their.item_id, node, their.received, their.received);
+                    RETURN NEXT their.item_id;
+                END IF;
+                CONTINUE;
+            END IF;
+            IF own.item_id IS NULL THEN
+                INSERT INTO seckill.channels (item_id, peer) VALUES (their.item_id, node) RETURNING * INTO own;
+                PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);
+            END IF;
+            CONTINUE WHEN (SELECT i.split_over FROM seckill.items i WHERE i.item_id = their.item_id) IS NULL;
+            SELECT * INTO share FROM @extschema@.seckill_share_lock(their.item_id);
+            units := greatest(their.sent - own.received, 0) - greatest(their.received - own.sent, 0);
+            IF share.free + units < 0 THEN
+                INSERT INTO seckill.shortfalls (item_id, units) VALUES (their.item_id, -(share.free + units));
+                RAISE WARNING 'item %: % units were sold or sent that this node does not have', their.item_id, -(share.free + units);
+                -- supplied, and not there: the audit of this node shows no difference, this table does
+                units := -share.free;
+            END IF;
+            PERFORM @extschema@.seckill_share_add(their.item_id, units::integer);
+            UPDATE seckill.channels c SET sent = greatest(c.sent, their.received), received = greatest(c.received, their.sent)
+            WHERE c.item_id = their.item_id AND c.peer = node;
+        END LOOP;
+    END LOOP;
+    UPDATE seckill.incarnation i SET incarnation = life;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.rejoin_shares(integer) IS
+'for seckill_rejoin(): agree with the other nodes on what was exchanged; returns items whose share is lost';
+
 CREATE PROCEDURE @extschema@.seckill_rejoin()
 LANGUAGE plpgsql
 AS $$
@@ -944,6 +1744,7 @@ DECLARE
     node integer;
     known jsonb := '[]';
     lost bigint[];
+    shares bigint[];
     this record;
 BEGIN
     SELECT n.node_no, n.state INTO this FROM @extschema@.seckill_node() n;
@@ -976,11 +1777,17 @@ BEGIN
               FROM pg_catalog.jsonb_array_elements(known) k
               ORDER BY (k OPERATOR(pg_catalog.->>) 'item_id')::bigint, (k OPERATOR(pg_catalog.->>) 'hop')::integer DESC) l
         WHERE NOT seckill.follow(l.item_id, l.k));
+    shares := ARRAY(SELECT seckill.rejoin_shares(this.node_no));
     FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
         PERFORM seckill.disconnect(pg_catalog.format('seckill_rejoin %s', node));
     END LOOP;
     PERFORM seckill.set_ranges(this.node_no, seckill.timeline(), true);
     COMMIT;
+    IF pg_catalog.cardinality(shares) OPERATOR(pg_catalog.>) 0 THEN
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('items were split over this node after the copy was made: %s', shares),
+            HINT = 'CALL seckill_split() again on the home of each, with the same nodes.';
+    END IF;
     IF pg_catalog.cardinality(lost) OPERATOR(pg_catalog.>) 0 THEN
         RAISE WARNING USING
             MESSAGE = pg_catalog.format('items that had moved to this node are lost: %s', lost),
@@ -1007,7 +1814,9 @@ CREATE FUNCTION @extschema@.seckill_node_audit(
     OUT unsold      bigint,
     OUT sold        bigint,
     OUT difference  bigint,
-    OUT moves       jsonb)
+    OUT moves       jsonb,
+    OUT split_over  integer[],
+    OUT channels    jsonb)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1018,12 +1827,17 @@ BEGIN ATOMIC
         coalesce((SELECT jsonb_agg(jsonb_build_object('move_id', m.move_id, 'hop', m.hop, 'direction', m.direction,
                     'peer', m.peer, 'state', m.state, 'orders', m.orders, 'units', m.units, 'contents', m.contents)
                     ORDER BY m.hop)
-                  FROM seckill.moves m WHERE m.item_id = k.item_id), '[]')
+                  FROM seckill.moves m WHERE m.item_id = k.item_id), '[]'),
+        i.split_over,
+        coalesce((SELECT jsonb_agg(jsonb_build_object('peer', c.peer, 'sent', c.sent, 'received', c.received) ORDER BY c.peer)
+                  FROM seckill.channels c WHERE c.item_id = k.item_id), '[]')
     FROM @extschema@.seckill_node() n
         CROSS JOIN (
             SELECT x.item_id FROM seckill.items x WHERE item IS NULL OR x.item_id = item
             UNION
-            SELECT m.item_id FROM seckill.moves m WHERE item IS NULL OR m.item_id = item) k
+            SELECT m.item_id FROM seckill.moves m WHERE item IS NULL OR m.item_id = item
+            UNION
+            SELECT c.item_id FROM seckill.channels c WHERE item IS NULL OR c.item_id = item) k
         LEFT JOIN seckill.items i ON i.item_id = k.item_id
         LEFT JOIN seckill_audit(item) a ON a.item_id = k.item_id
     ORDER BY k.item_id;
@@ -1036,16 +1850,21 @@ COMMENT ON FUNCTION @extschema@.seckill_node_audit(bigint) IS
 -- one snapshot of its own.  The nodes are read twice: an item that a node sells in both
 -- readings, by the same number of moves, it has sold all the time between them.  What one
 -- node has given away must be what another one has got.
+--
+-- A split item is the sum of its shares and of what is on its way between them.  Totals
+-- only grow, so what was received by the first reading was sent by the second one.
 CREATE FUNCTION seckill.judge(first jsonb, second jsonb, nodes integer[])
 RETURNS TABLE (item_id bigint, node_no integer, supplied bigint, available bigint, sold bigint, difference bigint, verdict text)
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $judge$
     WITH a AS (
         SELECT 1 AS reading, r.* FROM jsonb_to_recordset(first) AS r (node_no integer, item_id bigint, place text, hop integer,
-            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb,
+            split_over integer[], channels jsonb)
         UNION ALL
         SELECT 2, r.* FROM jsonb_to_recordset(second) AS r (node_no integer, item_id bigint, place text, hop integer,
-            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb)
+            supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb,
+            split_over integer[], channels jsonb)
     ), sellers AS (
         SELECT a.item_id, a.node_no, a.hop, count(*) = 2 AS both
         FROM a WHERE a.place IN ('here', 'moving') GROUP BY 1, 2, 3
@@ -1064,7 +1883,39 @@ AS $judge$
         WHERE o1.reading = 1 AND o.state IN ('gone', 'forgotten')
             AND o.peer = ANY (nodes)
             AND NOT EXISTS (SELECT FROM ends i WHERE i.move_id = o.move_id AND i.direction = 'in')
+    ), split AS (       -- the readings of home
+        SELECT a.reading, a.item_id, a.node_no, a.split_over AS over
+        FROM a WHERE a.split_over[1] = a.node_no
+    ), sums AS (
+        SELECT h.reading, h.item_id, h.node_no, sum(a.supplied)::bigint AS supplied, sum(a.stock + a.unsold)::bigint AS available,
+            sum(a.sold)::bigint AS sold, sum(a.difference)::bigint AS difference,
+            count(a.item_id) = cardinality(h.over) AS whole, bool_or(a.difference <> 0) AS wrong
+        FROM split h LEFT JOIN a ON a.item_id = h.item_id AND a.reading = h.reading
+            AND a.node_no = ANY (h.over) AND a.split_over = h.over
+        GROUP BY 1, 2, 3, h.over
+    ), links AS (       -- from one node to another
+        SELECT a.reading, a.item_id, a.node_no AS node, c.peer, c.sent, c.received
+        FROM a, jsonb_to_recordset(a.channels) AS c (peer integer, sent bigint, received bigint)
+    ), transit AS (
+        SELECT g.item_id, sum(g.sent - coalesce(t.received, 0))::bigint AS units,
+            bool_or(t1.received > g.sent) AS made, bool_or(g1.sent <> g.sent OR t1.received <> t.received) AS moving
+        FROM links g
+            LEFT JOIN links t ON t.reading = 2 AND t.item_id = g.item_id AND t.node = g.peer AND t.peer = g.node
+            LEFT JOIN links g1 ON g1.reading = 1 AND g1.item_id = g.item_id AND g1.node = g.node AND g1.peer = g.peer
+            LEFT JOIN links t1 ON t1.reading = 1 AND t1.item_id = g.item_id AND t1.node = g.peer AND t1.peer = g.node
+        WHERE g.reading = 2 GROUP BY 1
     )
+    SELECT z.item_id, z.node_no, z.supplied + t.units, z.available + t.units, z.sold, z.difference,
+        CASE
+            WHEN NOT z.whole THEN 'a share is missing'
+            WHEN z.wrong OR t.made OR f.wrong THEN 'units made or lost'
+            WHEN t.moving OR f.sold <> z.sold THEN 'moving'
+            WHEN t.units > 0 THEN 'in transit'
+            ELSE 'ok'
+        END
+    FROM sums z JOIN transit t USING (item_id) JOIN sums f ON f.reading = 1 AND f.item_id = z.item_id
+    WHERE z.reading = 2
+    UNION ALL
     SELECT k.item_id, s.node_no, s.supplied, s.stock + s.unsold, s.sold, s.difference,
         CASE
             WHEN (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id AND v.both) > 1 THEN 'sold on two nodes'
@@ -1075,10 +1926,10 @@ AS $judge$
                 OR (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id) > 1 THEN 'moving'
             ELSE 'ok'
         END
-    FROM (SELECT DISTINCT a.item_id FROM a) k
+    FROM (SELECT DISTINCT a.item_id FROM a WHERE a.item_id NOT IN (SELECT h.item_id FROM split h)) k
         LEFT JOIN LATERAL (SELECT * FROM a WHERE a.item_id = k.item_id AND a.place IN ('here', 'moving')
                            ORDER BY a.reading DESC, a.hop DESC LIMIT 1) s ON true
-    ORDER BY k.item_id
+    ORDER BY 1
 $judge$;
 
 COMMENT ON FUNCTION seckill.judge(jsonb, jsonb, integer[]) IS
@@ -1570,7 +2421,7 @@ $f$,
     RETURN script || $f$
 CREATE FUNCTION seckill_remote.node_audit(integer, bigint)
 RETURNS TABLE (node_no integer, item_id bigint, place text, hop integer, supplied bigint, stock bigint, unsold bigint,
-    sold bigint, difference bigint, moves jsonb) LANGUAGE plproxy AS $$
+    sold bigint, difference bigint, moves jsonb, split_over integer[], channels jsonb) LANGUAGE plproxy AS $$
     CLUSTER 'seckill';
     RUN ON $1;
     SELECT * FROM seckill_node_audit($2);
@@ -1912,6 +2763,33 @@ REVOKE ALL ON FUNCTION
     seckill.routed_view(text, text, regclass),
     @extschema@.seckill_router(text[]),
     seckill.judge(jsonb, jsonb, integer[]),
+    @extschema@.seckill_split_node(integer[], bigint),
+    @extschema@.seckill_split_set(bigint, integer[]),
+    @extschema@.seckill_share_state(bigint),
+    @extschema@.seckill_share_lock(bigint),
+    @extschema@.seckill_share_add(bigint, integer),
+    @extschema@.seckill_share_promise(bigint, bigint),
+    @extschema@.seckill_share_prove(bigint, bigint),
+    @extschema@.seckill_share_certify(bigint, bigint, bigint),
+    @extschema@.seckill_share_want(bigint, integer),
+    @extschema@.seckill_share_keep(bigint, integer),
+    seckill.own_incarnation(),
+    seckill.share_receive(bigint, integer, bigint),
+    @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean),
+    seckill.is_connected(text),
+    seckill.share_ask(bigint, integer, integer, integer, boolean),
+    seckill.share_apply(bigint, jsonb),
+    seckill.share_round(bigint, integer[], boolean),
+    seckill.share_work(bigint, integer, integer),
+    seckill.check_split(bigint, integer[]),
+    @extschema@.seckill_split_accept(jsonb, integer[]),
+    seckill.await_transactions(interval),
+    seckill.split_here(bigint, integer[]),
+    seckill.gather_here(bigint, integer[], integer),
+    @extschema@.seckill_split_drop(bigint),
+    @extschema@.seckill_hello(integer, bigint),
+    @extschema@.seckill_known_incarnation(integer),
+    seckill.rejoin_shares(integer),
     seckill.on_citus(text),
     seckill.check_route(),
     seckill.shard_allowed(bigint, integer),
@@ -1920,4 +2798,10 @@ REVOKE ALL ON FUNCTION
     seckill.cluster_rows(text),
     @extschema@.cluster_audit(bigint)
 FROM PUBLIC;
-REVOKE ALL ON PROCEDURE @extschema@.seckill_move(bigint, integer), @extschema@.seckill_rejoin() FROM PUBLIC;
+REVOKE ALL ON PROCEDURE
+    @extschema@.seckill_move(bigint, integer),
+    @extschema@.seckill_split(bigint, integer[]),
+    @extschema@.seckill_gather(bigint, integer),
+    @extschema@.seckill_unsplit(bigint),
+    @extschema@.seckill_rejoin()
+FROM PUBLIC;

@@ -86,7 +86,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN format('%s %s', SQLSTATE, SQLERRM);
 END
 $$;
-SELECT upsert((1, 'defaults', 50, 0, 0, NULL, 50, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, 'confirmed', NULL, NULL));
+SELECT upsert((1, 'defaults', 50, 0, 0, NULL, 50, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, 'confirmed', NULL, NULL, NULL));
 SELECT upsert(i) FROM seckill.items i;
 SELECT upsert(r) FROM seen;
 INSERT INTO seckill.items (item_id, stock, supplied, leased) VALUES (1, 60, 0, 3)

@@ -83,6 +83,16 @@ typedef enum ItemPlace
 
 #define ITEM_PLACES	(PLACE_GONE + 1)
 
+/* Most nodes over which an item can be split. */
+#define MAX_SPLIT_NODES	16
+
+/* The nodes over which an item is split; none: it is not. */
+typedef struct SplitNodes
+{
+	uint16		n;
+	uint16		node[MAX_SPLIT_NODES];	/* the first is its home */
+} SplitNodes;
+
 typedef struct CacheEntry CacheEntry;
 
 /* The columns of an item's row that say how it is sold. */
@@ -102,6 +112,7 @@ typedef struct SaleRules
 	bool		tells_pending;	/* is the value of a unit told before payment? */
 	int32		legs;			/* of the seats; 0: the item has units */
 	ItemPlace	place;
+	SplitNodes	split;
 } SaleRules;
 
 /* A row of seckill.items, as the statement or scan that read it saw it. */
@@ -144,6 +155,7 @@ typedef struct Purchase
 	TimestampTz ordered_at;		/* created_at of its order; 0: this
 								 * transaction's start */
 	uint64		ticket;			/* in the queue; 0: it was not queued */
+	int64		queued_at;		/* of a split item, by seckill_clock() */
 	CacheEntry *entry;			/* NULL: the cache has none for the item */
 	SaleRules	rules;			/* of the item, as last read */
 	bool		token_checked;	/* is token_valid known? */

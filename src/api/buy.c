@@ -25,8 +25,8 @@
 #include "base/settings.h"
 #include "sale/decide.h"
 #include "sale/limits.h"
-#include "sale/modes.h"
 #include "sale/rules.h"
+#include "sale/split.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/stat.h"
@@ -55,7 +55,7 @@ run_mode(Purchase **list, int n)
 	if (n == 0)
 		return;
 	seckill_table_begin(&caller);
-	seckill_modes_run(list, n);
+	seckill_split_run(list, n);
 	SECKILL_FAULT("mode has run");
 	seckill_table_end(&caller);
 }

@@ -35,6 +35,7 @@
 #include "sale/item_legs.h"
 #include "sale/lease.h"
 #include "sale/place.h"
+#include "sale/share.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
@@ -92,7 +93,7 @@ item_as_new(TriggerData *trigger)
 {
 	static const char *const names[] = {
 		"version", "leased", "lease_id", "supplied", "seal", "numbers",
-		"off_sale", "place"
+		"off_sale", "place", "split_over"
 	};
 	HeapTuple	tuple = trigger->tg_trigtuple;
 	int64		item_id = seckill_trigger_number(trigger, tuple, "item_id");
@@ -104,10 +105,10 @@ item_as_new(TriggerData *trigger)
 		Int64GetDatum(0), Int32GetDatum(0), Int64GetDatum(0),
 		Int64GetDatum(stock),
 		Int64GetDatum(seckill_item_seal(item_id, 0, stock)),
-		(Datum) 0, seckill_numbers_datum(none), (Datum) 0
+		(Datum) 0, seckill_numbers_datum(none), (Datum) 0, (Datum) 0
 	};
 	bool		nulls[] = {false, false, true, false, false, !numbered,
-	!numbered, true};
+	!numbered, true, true};
 	int			columns[lengthof(names)];
 
 	if (stock > 0)
@@ -198,6 +199,11 @@ refuse_change(TriggerData *trigger, int64 item_id)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("place of an item cannot be changed by hand"),
 				 errhint("seckill_move() moves an item to another node.")));
+	if (seckill_trigger_differs(trigger, "split_over"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("split_over of an item cannot be changed by hand"),
+				 errhint("seckill_split() splits an item over nodes.")));
 	if (seckill_trigger_any_differs(trigger, kept, lengthof(kept)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -216,6 +222,22 @@ add_supply(int64 item_id, int64 units)
 	seckill_table_begin(&caller);
 	seckill_item_add_supply(item_id, units);
 	seckill_table_end(&caller);
+}
+
+/*
+ * Units of an item that is split over nodes are added at its home, and after
+ * what this node has promised.
+ */
+static void
+check_share(int64 item_id, int64 units)
+{
+	ItemRow		row;
+
+	if (units == 0 || !seckill_item_read_latest(item_id, &row))
+		return;
+	seckill_share_check_home(item_id, &row.rules);
+	if (units > 0)
+		seckill_share_await_promises(item_id, &row.rules);
 }
 
 /* Count the existing orders of an item that gets a limit against it. */
@@ -266,6 +288,7 @@ item_updated(TriggerData *trigger, int64 item_id)
 	if (seckill_trigger_number(trigger, trigger->tg_newtuple, "numbered") != 0 &&
 		seckill_trigger_differs(trigger, "ends_at"))
 		check_secret(item_id);
+	check_share(item_id, units);
 	add_supply(item_id, units);
 	if (seckill_trigger_number(trigger, trigger->tg_trigtuple, "per_user_limit") == 0 &&
 		seckill_trigger_number(trigger, trigger->tg_newtuple, "per_user_limit") != 0)
@@ -283,7 +306,7 @@ concerns_buyers(TriggerData *trigger)
 	static const char *const rules[] = {
 		"leased", "lease_id", "starts_at", "ends_at", "per_user_limit",
 		"limit_window", "require_token", "pay_within", "user_rate", "user_burst",
-		"max_waiters", "reveal_on", "legs", "place", "item_id"
+		"max_waiters", "reveal_on", "legs", "place", "split_over", "item_id"
 	};
 
 	if (seckill_trigger_differs(trigger, "stock") &&
@@ -381,15 +404,21 @@ check_not_at_work(int64 item_id)
 				 errhint("Look for a trigger on seckill.items or seckill.orders that deletes items. Delete the item when the call has ended.")));
 }
 
-/* Raise an error if the item is on its way from or to another node. */
+/* Raise an error if the item is on its way from or to another node, or split. */
 static void
 check_not_moving(int64 item_id)
 {
 	ItemRow		row;
 
-	if (seckill_item_read_latest(item_id, &row) &&
-		row.rules.place != PLACE_HERE && row.rules.place != PLACE_GONE)
+	if (!seckill_item_read_latest(item_id, &row))
+		return;
+	if (row.rules.place != PLACE_HERE && row.rules.place != PLACE_GONE)
 		seckill_item_elsewhere(item_id, row.rules.place);
+	if (row.rules.split.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("item " INT64_FORMAT " is split over nodes", item_id),
+				 errhint("CALL seckill_unsplit() on its home first.")));
 }
 
 /*

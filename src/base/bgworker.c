@@ -3,8 +3,8 @@
  *		Registration of the extension's background workers.
  *
  * Workers are registered from two places: worker/launcher.c registers the
- * launcher and the maintenance workers, and shmem/ring.c asks for a queue
- * worker when a purchase needs one.  This file refers to entry points by name
+ * launcher and the maintenance workers, and shmem/ring.c and shmem/share_state.c ask
+ * for a queue worker and a share worker when a purchase needs one.  This file refers to entry points by name
  * only, so it can be in a layer below both.  It keeps no state.
  */
 #include "postgres.h"
@@ -41,17 +41,16 @@ seckill_process_describe(BackgroundWorker *worker, const char *type,
 
 
 /*
- * Ask the postmaster for a queue worker of the current database.  Returns
- * false if all max_worker_processes are in use.  A worker that is terminated
- * is restarted at once.  Does not raise, so that it may be called under an
- * LWLock.
+ * Ask the postmaster for a worker of the current database.  Returns false if
+ * all max_worker_processes are in use.  A worker that is terminated is
+ * restarted at once.  Does not raise, so that it may be called under an LWLock.
  */
 bool
-seckill_queue_worker_register(void)
+seckill_bgworker_register(const char *type, const char *function)
 {
 	BackgroundWorker worker;
 
-	seckill_process_describe(&worker, "seckill queue worker", "seckill_queue_worker_main");
+	seckill_process_describe(&worker, type, function);
 	worker.bgw_restart_time = 0;	/* at once, when it is terminated */
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
 	return RegisterDynamicBackgroundWorker(&worker, NULL);

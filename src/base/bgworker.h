@@ -9,6 +9,7 @@
 
 extern void seckill_process_describe(BackgroundWorker *worker,
 									 const char *type, const char *function);
-extern bool seckill_queue_worker_register(void);
+extern bool seckill_bgworker_register(const char *type,
+									  const char *function);
 
 #endif							/* SECKILL_BASE_BGWORKER_H */

@@ -100,7 +100,8 @@ static const Column item_columns[ITEM_COLUMNS] = {
 	[ITEM_OFF_SALE - 1] = {"off_sale", INT8MULTIRANGEOID},
 	[ITEM_REVEAL_ON - 1] = {"reveal_on", InvalidOid},
 	[ITEM_LEGS - 1] = {"legs", INT4OID},
-	[ITEM_PLACE - 1] = {"place", TEXTOID}
+	[ITEM_PLACE - 1] = {"place", TEXTOID},
+	[ITEM_SPLIT_OVER - 1] = {"split_over", INT4ARRAYOID}
 };
 
 static const Column order_columns[ORDER_COLUMNS] = {

@@ -16,6 +16,7 @@
 
 #include "base/catalog.h"
 #include "base/check.h"
+#include "base/node.h"
 
 /* SQLSTATE if an item is sold on another node. */
 #define ERRCODE_ITEM_MOVED	MAKE_SQLSTATE('S','K','0','0','5')
@@ -110,6 +111,18 @@ seckill_item_elsewhere(int64 item_id, ItemPlace place)
 			 errmsg("item " INT64_FORMAT " is being moved between nodes",
 					item_id),
 			 errhint("Retry in a moment.")));
+}
+
+/* Raise: the order of an item that is split over nodes is on another one. */
+void
+seckill_order_elsewhere(int64 item_id, int64 order_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ITEM_MOVED),
+			 errmsg("order " INT64_FORMAT " of item " INT64_FORMAT " is on another node",
+					order_id, item_id),
+			 errhint("Orders of an item that is split over nodes are on the node that made them, here node %d.",
+					 seckill_node_of(order_id))));
 }
 
 /*

@@ -33,10 +33,11 @@ typedef enum ItemColumn
 	ITEM_OFF_SALE,
 	ITEM_REVEAL_ON,
 	ITEM_LEGS,
-	ITEM_PLACE
+	ITEM_PLACE,
+	ITEM_SPLIT_OVER
 } ItemColumn;
 
-#define ITEM_COLUMNS	ITEM_PLACE
+#define ITEM_COLUMNS	ITEM_SPLIT_OVER
 
 typedef enum OrderColumn
 {

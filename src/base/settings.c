@@ -180,7 +180,7 @@ seckill_settings_define(void)
 							&seckill_max_waiters, 0, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.move_wait",
-							"Longest time that a purchase waits while its item is moved between nodes.",
+							"Longest time that a purchase waits while its item is moved between nodes, or for units of other nodes.",
 							"After it the answer is \"busy\".",
 							&seckill_move_wait, 1000, 0, 60000,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);

@@ -27,6 +27,7 @@
 #include "sale/limits.h"
 #include "sale/rules.h"
 #include "sale/settle.h"
+#include "sale/share.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
@@ -69,6 +70,7 @@ seckill_decide_begin(Sale *sale, const ItemRow *row,
 	sale->from_row = 0;
 	sale->from_lease = 0;
 	sale->now = GetCurrentTimestamp();
+	sale->began = row->rules.split.n > 0 ? seckill_clock() : 0;
 	sale->row_numbers = sale->lease_numbers = NULL;
 	find_left(sale);
 }
@@ -199,9 +201,23 @@ find_rest(Sale *sale, Purchase *p, bool may_wait, TakenUnits *part)
 }
 
 /*
+ * A purchase of an item that is split over nodes has found no units here.  Its
+ * buyer may leave while others are asked for them.
+ */
+static SeckillOutcome
+defer(const Sale *sale, const Purchase *p, bool may_wait)
+{
+	SeckillOutcome outcome = seckill_share_defer(p, sale->began);
+
+	if (outcome == SECKILL_QUEUED && may_wait)
+		put_back(sale->buyers, p);
+	return outcome;
+}
+
+/*
  * Decide a purchase on the row of the sale; sets and returns its outcome.  It
- * stays "queued" if it would have to wait for holders of units and may not, or
- * if its buyer has left during the wait.
+ * stays "queued" if it would have to wait for holders of units and may not, if
+ * other nodes are asked for units, or if its buyer has left during the wait.
  */
 SeckillOutcome
 seckill_decide(Sale *sale, Purchase *p, bool may_wait)
@@ -215,6 +231,9 @@ seckill_decide(Sale *sale, Purchase *p, bool may_wait)
 		p->outcome = SECKILL_SOLD;
 	else
 		p->outcome = find_rest(sale, p, may_wait, &part);
+	if (p->outcome == SECKILL_SOLD_OUT && sale->began > 0 &&
+		sale->buyers != NULL)
+		p->outcome = defer(sale, p, may_wait);
 	if (p->outcome == SECKILL_SOLD)
 	{
 		int32		from_row = p->quantity - part.units;
@@ -343,6 +362,26 @@ take_answered(const BuyerCallbacks *buyers, Purchase *p)
 }
 
 /*
+ * Answer those that belong to another node, if the item is split over nodes;
+ * return the number of the others, which are moved to the front.
+ */
+static int
+keep_mine(Purchase **list, int n)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		list[i]->admitted = false;
+		if (seckill_share_is_elsewhere(list[i]))
+			list[i]->outcome = SECKILL_MOVED;
+		else
+			list[kept++] = list[i];
+	}
+	return kept;
+}
+
+/*
  * Reduce the purchases of an item to the admitted ones.  Their requests and
  * users are locked.
  */
@@ -360,6 +399,8 @@ admit(ItemBatch *part, const SaleRules *rules, bool may_wait,
 		if (rules->legs > 0 || all[i]->trip.to > 0)
 			seckill_rules_check_kind(all[i]);
 	}
+	if (rules->split.n > 0)
+		part->n = keep_mine(part->first, part->n);
 	part->n = seckill_limits_admit_requests(part->first, part->n, may_wait);
 	part->n = seckill_limits_admit_users(part->first, part->n, may_wait);
 	for (int i = 0; i < n; i++)

@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/clock.h"
 #include "sale/buyers.h"
 #include "seckill.h"
 
@@ -18,6 +19,7 @@ typedef struct Sale
 	int32		from_row;		/* units sold from the row's stock */
 	int32		from_lease;		/* units sold from the row's lease */
 	TimestampTz now;
+	ClockTime	began;			/* of an item that is split over nodes */
 
 	/* where units have numbers: those dealt, and those left to deal */
 	int32	   *row_numbers;	/* from_row, from the row's stock */

@@ -31,6 +31,7 @@
 #include "sale/place.h"
 #include "sale/rules.h"
 #include "sale/settle.h"
+#include "sale/share.h"
 #include "seckill.h"
 #include "shmem/cache.h"
 #include "shmem/cache_counters.h"
@@ -188,6 +189,7 @@ lock_and_settle(Purchase *p, int64 item_id, ItemRow *row)
 	seckill_item_lock_row(item_id, row);
 	if (row->rules.legs > 0)
 		seckill_has_seats(item_id);
+	seckill_share_check_home(item_id, &row->rules);
 	seckill_settle(p, row);
 }
 
@@ -281,6 +283,7 @@ add_units(int64 item_id, ItemRow *row, int32 units)
 						item_id),
 				 errdetail("%d are left, %d are the most.", row->stock,
 						   PG_INT32_MAX)));
+	seckill_share_await_promises(item_id, &row->rules);
 	if (row->rules.numbered)
 		supply_numbers(item_id, row, units);
 	else
@@ -312,6 +315,16 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 	else
 		supply(p->item_id, -sale.from_row, sale.from_lease);
 	*row = sale.row;
+}
+
+/*
+ * Add units that another node has sent to the locked row of a share; a negative
+ * number sends some.
+ */
+void
+seckill_item_exchange(int64 item_id, int32 units)
+{
+	supply(item_id, units, 0);
 }
 
 /* Put units of scheduled releases on sale, waiting for the row. */
@@ -485,6 +498,8 @@ seckill_item_set_available(int64 item_id, int32 units)
 	lock_and_settle(&p, item_id, &row);
 	from_lease = seckill_lease_empty(&p, &row, numbers);
 	left = (int64) row.stock + from_lease;
+	seckill_share_check_gathered(item_id, &row.rules);
+	seckill_share_await_promises(item_id, &row.rules);
 	if (row.rules.numbered)
 		set_numbered(item_id, &row, numbers, from_lease, units);
 	else

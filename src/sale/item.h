@@ -46,6 +46,7 @@ extern int32 seckill_item_add_numbers(int64 item_id, ItemRow *row,
 extern int32 seckill_item_hide_numbers(int64 item_id, const ItemRow *row,
 									   int32 units);
 extern NumberSet *seckill_item_withdraw_all(Purchase *p, ItemRow *row);
+extern void seckill_item_exchange(int64 item_id, int32 units);
 extern void seckill_item_release(int64 item_id,
 								 const ReleasedUnits *released);
 extern int64 seckill_item_restock(int64 item_id, int32 units);

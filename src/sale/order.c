@@ -24,8 +24,10 @@
 
 #include "miscadmin.h"
 
+#include "base/catalog.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/node.h"
 #include "base/seat_fit.h"
 #include "sale/book.h"
 #include "sale/decide.h"
@@ -33,6 +35,7 @@
 #include "sale/limits.h"
 #include "sale/order.h"
 #include "sale/place.h"
+#include "sale/share.h"
 #include "sale/unit.h"
 #include "seckill.h"
 #include "shmem/cache.h"
@@ -55,12 +58,21 @@
 #define ERRCODE_ORDER_CANCELLED MAKE_SQLSTATE('S','K','0','0','2')
 #define ERRCODE_ORDER_EXPIRED	MAKE_SQLSTATE('S','K','0','0','3')
 
-/* Lock and read the order; raise an error if it does not exist. */
+/*
+ * Lock and read the order; raise an error if it does not exist.  Orders of an
+ * item that is split over nodes stay where they were made.
+ */
 static void
 lock_order(int64 item_id, int64 order_id, OrderRow *order)
 {
-	if (!seckill_orders_lock(item_id, order_id, order))
-		seckill_unknown_order(item_id, order_id);
+	ItemRow		row;
+
+	if (seckill_orders_lock(item_id, order_id, order))
+		return;
+	if (seckill_item_read_latest(item_id, &row) && row.rules.split.n > 0 &&
+		seckill_node_of(order_id) != seckill_catalog()->node)
+		seckill_order_elsewhere(item_id, order_id);
+	seckill_unknown_order(item_id, order_id);
 }
 
 /*
@@ -82,6 +94,7 @@ sell_again(Purchase *p)
 	p->rules = row.rules;
 	if (seckill_limits_admit_users(list, 1, true) == 0)
 		return false;
+	seckill_share_fetch(p);
 	if (p->npieces > 0)
 		return seckill_book_take(p->item_id, p->pieces, p->npieces);
 	seckill_item_lock_acquire(p->item_id);
@@ -90,7 +103,10 @@ sell_again(Purchase *p)
 	if (row.rules.numbered && seckill_commitments_revealed(p->item_id))
 		return false;
 	if (seckill_decide_any_time(&sale, &row, p) != SECKILL_SOLD)
+	{
+		seckill_share_check_sold_out(p, sale.began);
 		return false;
+	}
 	seckill_decide_end(&sale, p->item_id);
 	SECKILL_FAULT("units sold again");
 	return true;
@@ -195,6 +211,7 @@ seckill_order_return_units(int64 item_id, const ReturnedUnits *returned)
 				 errmsg("too many units of item " INT64_FORMAT " at once",
 						item_id)));
 	seckill_item_lock_row(item_id, &row);
+	seckill_share_await_promises(item_id, &row.rules);
 	if (row.rules.tells_pending && returned->numbers != NULL &&
 		!returned->tells_pending)
 		seckill_serialization_failure();	/* a code was told meanwhile */

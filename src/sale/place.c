@@ -194,6 +194,12 @@ seckill_place_set(int64 item_id, ItemPlace from, ItemPlace to)
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row_anywhere(item_id, &row);
 	check_place(item_id, row.rules.place, from);
+	if (row.rules.split.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("item " INT64_FORMAT " is split over nodes and is not moved",
+						item_id),
+				 errhint("A node with a share of it is replaced by its own failover.")));
 	if (from == PLACE_HERE)
 		stop(&p, &row);
 	else if (p.entry != NULL)

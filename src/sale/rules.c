@@ -25,6 +25,7 @@
 #include "base/settings.h"
 #include "sale/await.h"
 #include "sale/rules.h"
+#include "sale/share.h"
 #include "sale/token.h"
 #include "seckill.h"
 #include "shmem/cache.h"
@@ -260,7 +261,8 @@ check(Purchase *p)
 	}
 	SECKILL_FAULT("rules known");
 	if (answer == RULES_PASSED &&
-		(cached.sold_out || (p->trip.to > 0 && is_trip_sold_out(p))))
+		(cached.sold_out || (p->trip.to > 0 && is_trip_sold_out(p)) ||
+		 (unlikely(p->rules.split.n > 0) && seckill_share_is_sold_out(p->entry))))
 		return RULES_SOLD_OUT;
 	return answer;
 }
@@ -333,13 +335,15 @@ seckill_rules_has_token(Purchase *p)
 
 /*
  * Check what each purchase of a list has of its own, given what the rules of
- * the item have answered: the token, if it needs one, and one unit at a time,
- * if they have numbers.  A purchase without its token does not learn whether
- * the item is sold out.
+ * the item have answered: its user's node, if the item is split over nodes, the
+ * token, if it needs one, and one unit at a time, if they have numbers.  A
+ * purchase without its token does not learn whether the item is sold out.
  */
 RulesAnswer
 seckill_rules_check_own(Purchase *p, RulesAnswer answer)
 {
+	if (answer != RULES_UNKNOWN_ITEM && seckill_share_is_elsewhere(p))
+		return RULES_MOVED;
 	if ((answer == RULES_PASSED || answer == RULES_SOLD_OUT) &&
 		!seckill_rules_has_token(p))
 		return RULES_NO_TOKEN;

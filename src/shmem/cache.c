@@ -124,6 +124,7 @@ init_entry(CacheEntry *entry, int index)
 	entry->ring = -1;
 	pg_atomic_init_u32(&entry->rules_seq, 0);
 	pg_atomic_init_u64(&entry->checked_at, 0);
+	pg_atomic_init_u64(&entry->certified_until, 0);
 	pg_atomic_init_u32(&entry->callers, 0);
 	SpinLockInit(&entry->mutex);
 }
@@ -481,6 +482,7 @@ use_entry(CacheSlot *slot, int64 lease_id)
 	entry->sold_out = false;
 	entry->row_exhausted = false;
 	pg_atomic_write_u64(&entry->checked_at, 0);
+	pg_atomic_write_u64(&entry->certified_until, 0);
 	entry->counters.avail = 0;
 	entry->counters.held = 0;
 	entry->counters.lease_id = lease_id;

@@ -162,6 +162,29 @@ seckill_cache_store_rules(CacheEntry *entry, uint64 generation, const ItemRow *r
 
 
 /*
+ * Split items
+ */
+
+/*
+ * Set until when a split item is certified to be sold out on all nodes, by
+ * seckill_clock().  0 is the value of a new entry: nobody has looked yet
+ * whether this node may sell the item (shmem/share_state.c).
+ */
+void
+seckill_cache_set_certified(CacheEntry *entry, ClockTime until)
+{
+	pg_atomic_write_u64(&entry->certified_until, (uint64) until);
+}
+
+/* Return what seckill_cache_set_certified() has set. */
+ClockTime
+seckill_cache_certified_until(CacheEntry *entry)
+{
+	return (ClockTime) pg_atomic_read_u64(&entry->certified_until);
+}
+
+
+/*
  * Counters
  */
 
@@ -342,7 +365,8 @@ seckill_cache_judge(CacheEntry *entry, uint64 generation, const ItemRow *row,
 
 	SpinLockAcquire(&entry->mutex);
 	verdict = counters_judge(&entry->counters, generation, row, quantity, own);
-	if (verdict == UNITS_SOLD_OUT && counters_all_gone(&entry->counters, row))
+	if (verdict == UNITS_SOLD_OUT && row->rules.split.n == 0 &&
+		counters_all_gone(&entry->counters, row))
 		set_sold_out(entry, true);
 	SpinLockRelease(&entry->mutex);
 	return verdict;

@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/clock.h"
 #include "seckill.h"
 #include "shmem/counters.h"
 
@@ -34,6 +35,8 @@ extern bool seckill_cache_claim_check(CacheEntry *entry, TimestampTz seen,
 extern uint64 seckill_cache_generation(CacheEntry *entry);
 extern void seckill_cache_store_rules(CacheEntry *entry, uint64 generation,
 									  const ItemRow *row, TimestampTz now);
+extern void seckill_cache_set_certified(CacheEntry *entry, ClockTime until);
+extern ClockTime seckill_cache_certified_until(CacheEntry *entry);
 extern int32 seckill_cache_avail(CacheEntry *entry);
 extern int64 seckill_cache_lease_id(CacheEntry *entry);
 extern void seckill_cache_read_counters(CacheEntry *entry,

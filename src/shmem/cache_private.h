@@ -52,6 +52,9 @@ struct CacheEntry
 	SaleRules	rules;
 	pg_atomic_uint64 checked_at;
 
+	/* of a split item: see seckill_cache_set_certified() */
+	pg_atomic_uint64 certified_until;
+
 	/* under the spinlock, on a cache line of their own */
 	char		pad[PG_CACHE_LINE_SIZE];
 	slock_t		mutex;

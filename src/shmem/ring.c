@@ -269,7 +269,8 @@ seckill_ring_ensure_worker(Ring *ring)
 	LWLockAcquire(seckill_rings->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&ring->worker) == WORKER_NONE)
 	{
-		started = seckill_queue_worker_register();
+		started = seckill_bgworker_register("seckill queue worker",
+											"seckill_queue_worker_main");
 		if (started)
 			pg_atomic_write_u32(&ring->worker, WORKER_STARTING);
 	}
@@ -359,6 +360,7 @@ seckill_ring_put(Ring *ring, const Purchase *p, int waiter, uint64 *ticket)
 	cell->has_request = p->has_request;
 	cell->request_id = p->request_id;
 	cell->trip = p->trip;
+	cell->queued_at = p->rules.split.n > 0 ? seckill_clock() : 0;
 	pg_atomic_write_u32(&cell->waiter, (uint32) (waiter + 1));
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->state, state_of(*ticket, CELL_READY));

@@ -15,6 +15,7 @@
 #include "storage/spin.h"
 #include "utils/uuid.h"
 
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/settings.h"
 #include "seckill.h"
@@ -57,6 +58,7 @@ typedef struct RingCell
 	bool		has_request;
 	int32		unit;			/* see Purchase */
 	SeatTrip	trip;
+	ClockTime	queued_at;		/* of a split item, else 0 */
 } RingCell;
 
 /* The error of a purchase; the oldest is overwritten. */

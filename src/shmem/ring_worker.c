@@ -221,6 +221,7 @@ seckill_ring_read(RingRange *range, Purchase *jobs, int max,
 		jobs[n].has_request = cell->has_request;
 		jobs[n].request_id = cell->request_id;
 		jobs[n].trip = cell->trip;
+		jobs[n].queued_at = cell->queued_at;
 		jobs[n].mode = jobs[n].selling_mode = SECKILL_MODE_QUEUE;
 		jobs[n].outcome = SECKILL_QUEUED;
 		n++;

@@ -22,7 +22,9 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
+#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -83,6 +85,35 @@ read_place(const ItemColumns *c)
 	}
 }
 
+/* Read an array of node numbers; raises an error if there are too many. */
+void
+seckill_item_read_split(ArrayType *array, SplitNodes *split)
+{
+	Datum	   *nodes;
+	int			n;
+
+	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &nodes,
+					  NULL, &n);
+	if (n > MAX_SPLIT_NODES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an item can be split over at most %d nodes",
+						MAX_SPLIT_NODES)));
+	split->n = (uint16) n;
+	for (int i = 0; i < n; i++)
+		split->node[i] = (uint16) DatumGetInt32(nodes[i]);
+}
+
+/* The nodes over which the item is split. */
+static void
+read_split(const ItemColumns *c, SplitNodes *split)
+{
+	split->n = 0;
+	if (unlikely(!c->nulls[ITEM_SPLIT_OVER - 1]))
+		seckill_item_read_split(DatumGetArrayTypeP(c->values[ITEM_SPLIT_OVER - 1]),
+								split);
+}
+
 static void
 read_rules(const ItemColumns *c, SaleRules *rules)
 {
@@ -112,6 +143,7 @@ read_rules(const ItemColumns *c, SaleRules *rules)
 		DatumGetObjectId(seckill_item_column(c, ITEM_REVEAL_ON, 0)) ==
 		seckill_catalog()->state[ORDER_PENDING];
 	rules->place = read_place(c);
+	read_split(c, &rules->split);
 }
 
 /* Fill *row from the columns of a row that xmin wrote. */

@@ -6,6 +6,7 @@
 #define SECKILL_TABLE_ITEM_ROW_H
 
 #include "access/transam.h"
+#include "utils/array.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -27,6 +28,7 @@ extern void seckill_item_read_numbers(const ItemColumns *c, ItemRow *row);
 extern bool seckill_item_fetch(Relation items, int64 item_id,
 							   Snapshot snapshot, ItemRow *row,
 							   LOCKMODE unlock);
+extern void seckill_item_read_split(ArrayType *array, SplitNodes *split);
 extern bool seckill_item_read_latest(int64 item_id, ItemRow *row);
 extern bool seckill_item_read_latest_unlocked(int64 item_id, ItemRow *row);
 extern bool seckill_item_read_snapshot(int64 item_id, ItemRow *row);

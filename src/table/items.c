@@ -453,6 +453,30 @@ seckill_item_set_place(int64 item_id, const char *place)
 	seckill_change_note_place();
 }
 
+static SqlPlan set_split_plan = {
+	.sql = "UPDATE seckill.items SET"
+	" split_over = CASE WHEN pg_catalog.cardinality($2)" GT "0 THEN $2 END,"
+	" version = version" PLUS "1"
+	" WHERE item_id" EQ "$1",
+	.nargs = 2,
+	.types = {INT8OID, INT4ARRAYOID}
+};
+
+/* Write the nodes over which an item is split to its locked row. */
+void
+seckill_item_set_split(int64 item_id, const SplitNodes *split)
+{
+	Datum		nodes[MAX_SPLIT_NODES];
+	Datum		args[2];
+
+	for (int i = 0; i < split->n; i++)
+		nodes[i] = Int32GetDatum(split->node[i]);
+	args[0] = Int64GetDatum(item_id);
+	args[1] = seckill_plan_int4_array(nodes, split->n);
+	seckill_item_update_locked(&set_split_plan, args);
+	seckill_change_note_row(item_id, ROW_CHANGED);
+}
+
 static SqlPlan elsewhere_plan = {
 	.sql = "SELECT item_id FROM seckill.items WHERE place IS NOT NULL LIMIT $1",
 	.nargs = 1,

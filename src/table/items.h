@@ -35,6 +35,7 @@ extern int64 seckill_item_subtract_supply(int64 item_id, int64 units,
 extern bool seckill_items_any(void);
 extern void seckill_item_end_sale(int64 item_id, TimestampTz now);
 extern void seckill_item_set_place(int64 item_id, const char *place);
+extern void seckill_item_set_split(int64 item_id, const SplitNodes *split);
 extern int	seckill_items_elsewhere(int64 *item_ids, int max);
 extern bool seckill_items_any_lease(void);
 extern bool seckill_items_any_numbered(void);

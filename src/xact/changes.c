@@ -40,6 +40,7 @@
 #include "shmem/ring.h"
 #include "shmem/schedule.h"
 #include "shmem/seat_map.h"
+#include "shmem/share_state.h"
 #include "shmem/stat.h"
 #include "xact/changes.h"
 
@@ -400,6 +401,7 @@ seckill_change_announce(void)
 		seckill_schedule_drop_database(dropped_database);
 		seckill_ring_drop_database(dropped_database);
 		seckill_stat_drop_database(dropped_database);
+		seckill_share_drop_database(dropped_database);
 		seckill_seat_map_drop_table(dropped_database, InvalidOid);
 	}
 }
