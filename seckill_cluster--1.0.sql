@@ -437,13 +437,15 @@ CREATE FUNCTION @extschema@.seckill_whereis(
     OUT node_no integer,
     OUT place   text,
     OUT hop     integer,
-    OUT peer    integer)
+    OUT peer    integer,
+    OUT split_over integer[])
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT n.node_no, p.place,
-        CASE WHEN p.place IN ('here', 'moving') THEN seckill.hop(seckill_whereis.item_id) ELSE m.hop END, m.peer
+        CASE WHEN p.place IN ('here', 'moving') THEN seckill.hop(seckill_whereis.item_id) ELSE m.hop END, m.peer,
+        (SELECT i.split_over FROM seckill.items i WHERE i.item_id = seckill_whereis.item_id)
     FROM @extschema@.seckill_node() n
         CROSS JOIN LATERAL (
             SELECT coalesce(
@@ -459,7 +461,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION @extschema@.seckill_whereis(bigint) IS
-'one row if this node knows the item: its place (here, moving, arriving, gone), the number of moves up to there, and the node from or to which it was moved last; no row otherwise';
+'one row if this node knows the item: its place (here, moving, arriving, gone), the number of moves up to there, the node from or to which it was moved last, and the nodes over which it is split; no row otherwise';
 
 -- Step 1, on the source.
 CREATE FUNCTION @extschema@.seckill_move_out(
@@ -2039,13 +2041,29 @@ $f$, name, arguments, result, passed);
         out_types := ARRAY[result];
     END IF;
     RETURN body || CASE
-        WHEN route IN ('item_ids', 'tickets') THEN seckill.routed_list(p, name, arguments, passed, outs)
+        WHEN route IN ('item_ids', 'tickets') OR p.proname = 'seckill_buy_many' THEN
+            seckill.routed_list(p, name, arguments, passed, outs)
         ELSE seckill.routed_call(p, name, arguments, passed, outs, out_types, route, result)
     END;
 END
 $router$;
 
 COMMENT ON FUNCTION seckill.routed_function(regprocedure) IS 'the statements that make a function of a router';
+
+-- How a router finds the node of a call on an item.  If the item is split, its users and
+-- orders have nodes of their own.
+CREATE FUNCTION seckill.node_expression(p pg_proc)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN u.at <= p.pronargs THEN format('seckill.node_of($1, $%s)', u.at)
+        WHEN o.at <= p.pronargs THEN format('seckill.node_of_order($1, $%s)', o.at)
+        ELSE 'seckill.node_of($1)' END
+    FROM (SELECT array_position(p.proargnames, 'user_id') AS at) u, (SELECT array_position(p.proargnames, 'order_id') AS at) o
+$$;
+
+COMMENT ON FUNCTION seckill.node_expression(pg_proc) IS 'how a router finds the node of a call on an item';
 
 -- A function that is routed by one argument.  All rows are read before the first one is
 -- returned, as the call may have to be repeated.
@@ -2056,7 +2074,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $router$
 DECLARE
     node text := CASE route
-        WHEN 'item_id' THEN 'seckill.node_of($1)'
+        WHEN 'item_id' THEN seckill.node_expression(p)
         WHEN 'ticket' THEN 'seckill.node_of_ticket($1)'
         ELSE 'seckill.any_node()' END;
     outcome integer := array_position(outs, 'outcome');
@@ -2109,7 +2127,7 @@ $f$,
         ELSE $e$
             WHEN SQLSTATE 'SK005' THEN
                 RAISE;$e$ END,
-        CASE WHEN route = 'item_id' THEN E'        node := seckill.learn($1);\n' ELSE '' END,
+        CASE WHEN route = 'item_id' THEN format(E'        PERFORM seckill.learn($1);\n        node := %s;\n', node) ELSE '' END,
         CASE WHEN p.proname = 'seckill_put_item' THEN E'PERFORM seckill.learn($1);\n    ' ELSE '' END ||
         CASE WHEN moved IS NOT NULL THEN format(E'IF %s THEN\n        %s;\n    END IF;\n    ', moved, busy) ELSE '' END,
         finish, quote_ident(p.proname));
@@ -2125,12 +2143,68 @@ RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $router$
 BEGIN
-    IF p.proname = 'seckill_buy_items' THEN
+    IF p.proname = 'seckill_buy_many' THEN
+        -- what a node has sold stays sold, so only the rest is asked again
         RETURN format($f$
 CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    nodes integer[] := ARRAY(SELECT DISTINCT seckill.node_of(i) FROM unnest(%1$s.item_ids) i);
+    n integer := cardinality($2);
+    part record;
+    r record;
+    v2 seckill_outcome[] := array_fill(NULL::seckill_outcome, ARRAY[n]);
+    v3 bigint[] := array_fill(NULL::bigint, ARRAY[n]);
+BEGIN
+    IF n IS NULL OR n = 0 OR array_ndims($2) > 1
+        OR coalesce(cardinality(%1$s.request_ids), n) <> n OR coalesce(cardinality(%1$s.tokens), n) <> n
+        OR coalesce(cardinality(%1$s.quantities), n) <> n
+    THEN
+        -- let the node say what is wrong
+        RETURN QUERY SELECT * FROM seckill_remote.%1$s(seckill.node_of($1), %3$s);
+        RETURN;
+    END IF;
+    FOR attempt IN 1..5 LOOP
+        FOR part IN
+            SELECT seckill.node_of($1, u) AS node, array_agg(o::integer ORDER BY o) AS places
+            FROM unnest($2) WITH ORDINALITY x (u, o) WHERE v2[o] IS NULL OR v2[o] = 'moved'
+            GROUP BY 1 ORDER BY 1
+        LOOP
+            BEGIN
+                FOR r IN
+                    SELECT t.*, part.places[t.ordinality] AS place
+                    FROM seckill_remote.%1$s(part.node, $1,
+                        ARRAY(SELECT %1$s.user_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k), $3,
+                        CASE WHEN %1$s.request_ids IS NOT NULL THEN
+                            ARRAY(SELECT %1$s.request_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
+                        CASE WHEN %1$s.tokens IS NOT NULL THEN
+                            ARRAY(SELECT %1$s.tokens[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
+                        CASE WHEN %1$s.quantities IS NOT NULL THEN
+                            ARRAY(SELECT %1$s.quantities[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END)
+                        WITH ORDINALITY t
+                LOOP
+                    v2[r.place] := r.outcome; v3[r.place] := r.order_id;
+                END LOOP;
+            EXCEPTION
+                WHEN SQLSTATE 'SK005' OR undefined_object THEN
+                    IF attempt = 5 OR (SQLSTATE = '42704' AND seckill.learn($1) = part.node) THEN
+                        RAISE;
+                    END IF;
+            END;
+        END LOOP;
+        EXIT WHEN NOT coalesce('moved' = ANY (v2), false) AND array_position(v2, NULL) IS NULL;
+        PERFORM seckill.learn($1);
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest($2, array_replace(v2, 'moved', 'busy'), v3);
+END
+$$;
+$f$, name, arguments, passed);
+    ELSIF p.proname = 'seckill_buy_items' THEN
+        RETURN format($f$
+CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    nodes integer[] := ARRAY(SELECT DISTINCT seckill.node_of(i, u) FROM unnest(%1$s.item_ids, %1$s.user_ids) x (i, u)
+                             WHERE i IS NOT NULL);
     v1 bigint[]; v2 bigint[]; v3 seckill_outcome[]; v4 bigint[];
 BEGIN
     FOR attempt IN 1..5 LOOP
@@ -2145,7 +2219,8 @@ BEGIN
         INTO v1, v2, v3, v4
         FROM seckill_remote.%1$s(coalesce(nodes[1], seckill.any_node()), %3$s) WITH ORDINALITY r;
         EXIT WHEN NOT coalesce('moved' = ANY (v3) OR 'unknown_item' = ANY (v3), false);
-        nodes := ARRAY(SELECT DISTINCT seckill.learn(i) FROM unnest(%1$s.item_ids) i);
+        PERFORM seckill.learn(i) FROM unnest(%1$s.item_ids) i;
+        nodes := ARRAY(SELECT DISTINCT seckill.node_of(i, u) FROM unnest(%1$s.item_ids, %1$s.user_ids) x (i, u));
         -- what was bought has been committed
         EXIT WHEN NOT v3 <@ '{moved,unknown_item}' OR 'moved' <> ALL (v3);
     END LOOP;
@@ -2174,7 +2249,7 @@ BEGIN
     END IF;
     FOR attempt IN 1..5 LOOP
         FOR part IN
-            SELECT seckill.node_of(i) AS node, array_agg(o::integer ORDER BY o) AS places
+            SELECT seckill.node_of(i, %1$s.user_ids[o]) AS node, array_agg(o::integer ORDER BY o) AS places
             FROM unnest(%1$s.item_ids) WITH ORDINALITY u (i, o) WHERE v3[o] IS NULL OR v3[o] = 'moved'
             GROUP BY 1 ORDER BY 1
         LOOP
@@ -2315,13 +2390,13 @@ CREATE CAST (varchar AS seckill_mode) WITH INOUT AS IMPLICIT;
 -- The nodes, and where items are.  The latter are hints: the nodes decide.
 CREATE TABLE seckill.nodes (node_no integer PRIMARY KEY);
 INSERT INTO seckill.nodes VALUES %3$s;
-CREATE TABLE seckill.placement (item_id bigint PRIMARY KEY, node_no integer NOT NULL);
+CREATE TABLE seckill.placement (item_id bigint PRIMARY KEY, node_no integer NOT NULL, split_over integer[]);
 
 CREATE FUNCTION seckill.any_node() RETURNS integer LANGUAGE sql AS
 'SELECT node_no FROM seckill.nodes ORDER BY random() LIMIT 1';
 
 CREATE FUNCTION seckill_remote.whereis(integer, bigint)
-RETURNS TABLE (node_no integer, place text, hop integer, peer integer) LANGUAGE plproxy AS $$
+RETURNS TABLE (node_no integer, place text, hop integer, peer integer, split_over integer[]) LANGUAGE plproxy AS $$
     CLUSTER 'seckill';
     RUN ON $1;
     SELECT * FROM seckill_whereis($2);
@@ -2336,6 +2411,7 @@ DECLARE
     r record;
     best integer;       -- the node that sells it, or else knows best
     best_rank integer := -1;
+    split integer[];
     silent text;
     rank integer;
 BEGIN
@@ -2352,6 +2428,11 @@ BEGIN
                 best_rank := rank;
                 best := CASE r.place WHEN 'gone' THEN r.peer ELSE n END;
             END IF;
+            IF r.split_over IS NOT NULL THEN
+                split := r.split_over;      -- any of its nodes knows; the first is its home
+                best := split[1];
+                best_rank := 1000000002;
+            END IF;
         EXCEPTION WHEN OTHERS THEN
             silent := format('node %%s: %%s', n, SQLERRM);
         END;
@@ -2365,8 +2446,9 @@ BEGIN
         RETURN (SELECT node_no FROM seckill.nodes ORDER BY node_no
                 OFFSET get_byte(sha256(int8send(item)), 0) * (SELECT count(*) FROM seckill.nodes) / 256 LIMIT 1);
     END IF;
-    INSERT INTO seckill.placement AS p VALUES (item, best)
-    ON CONFLICT (item_id) DO UPDATE SET node_no = excluded.node_no WHERE p.node_no <> excluded.node_no;
+    INSERT INTO seckill.placement AS p VALUES (item, best, split)
+    ON CONFLICT (item_id) DO UPDATE SET node_no = excluded.node_no, split_over = excluded.split_over
+    WHERE (p.node_no, p.split_over) IS DISTINCT FROM (excluded.node_no, excluded.split_over);
     RETURN best;
 END
 $$;
@@ -2380,6 +2462,27 @@ BEGIN
     END IF;
     SELECT p.node_no INTO n FROM seckill.placement p WHERE p.item_id = item;
     RETURN coalesce(n, seckill.learn(item));
+END
+$$;
+
+-- The node of a user of an item: as seckill_split_node() says, if the item is split.
+CREATE FUNCTION seckill.node_of(item bigint, user_id bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    n integer := seckill.node_of(item);
+    split integer[] := (SELECT p.split_over FROM seckill.placement p WHERE p.item_id = item);
+BEGIN
+    RETURN CASE WHEN split IS NULL OR user_id IS NULL THEN n
+        ELSE split[1 + get_byte(sha256(int8send(user_id)), 0) * cardinality(split) / 256] END;
+END
+$$;
+
+-- The node of an order of an item: the one that made it, if the item is split.
+CREATE FUNCTION seckill.node_of_order(item bigint, order_id bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    n integer := seckill.node_of(item);
+BEGIN
+    RETURN CASE WHEN order_id >> 40 = ANY ((SELECT p.split_over FROM seckill.placement p WHERE p.item_id = item)::integer[])
+        THEN order_id >> 40 ELSE n END;
 END
 $$;
 
@@ -2758,6 +2861,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_node_audit(bigint),
     seckill.routing(regprocedure),
     seckill.routed_function(regprocedure),
+    seckill.node_expression(pg_proc),
     seckill.routed_call(pg_proc, text, text, text, text[], text[], text, text),
     seckill.routed_list(pg_proc, text, text, text, text[]),
     seckill.routed_view(text, text, regclass),

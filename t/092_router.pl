@@ -233,5 +233,28 @@ is(routed("SELECT verdict FROM cluster_audit($item)"), 'a move has changed it', 
 $peer->safe_psql('postgres', "DELETE FROM seckill.moves WHERE item_id = $item");
 is(routed("SELECT verdict FROM cluster_audit($item)"), 'lost in a move', 'an item that never arrived');
 
+# A split item: each user and each order meets its node, and lists are taken apart.
+routed(q{SELECT seckill_put_item(200, '{"stock": 40, "per_user_limit": 1, "pay_within": "1 hour"}')});
+my $home = node_of(200);
+is(routed("SELECT outcome FROM seckill_submit(200, 1)"), 'queued', 'the router knows where it is');
+$nodes[ $home - 1 ]->poll_query_until('postgres', 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = 200') or die 'no order';
+routed(q{SELECT seckill_put_item(201, '{"stock": 40, "per_user_limit": 1, "pay_within": "1 hour"}')});
+$home = node_of(201);
+my $other = 3 - $home;
+routed('SELECT available FROM seckill_item(201)');
+$nodes[ $home - 1 ]->safe_psql('postgres', "CALL seckill_split(201, ARRAY[$home, $other])");
+is(routed(qq{SELECT count(*) FROM generate_series(1, 20) u, seckill_buy(201, u, '$_->[0]') b WHERE outcome = '$_->[1]'}), 20, "$_->[0]: $_->[1]")
+  foreach [ 'cache', 'sold' ], [ 'retry', 'limit_reached' ];
+# whoever has bought keeps locks, so in a list "busy" may stand for "sold out"
+is(routed(q{SELECT string_agg(outcome || n, ' ') FROM (SELECT replace(outcome::text, 'sold_out', 'busy') AS outcome, count(*) AS n FROM
+	seckill_buy_many(201, ARRAY(SELECT generate_series(11, 60)::bigint)) GROUP BY 1 ORDER BY 1) o}), 'busy20 limit_reached10 sold20', 'a list');
+is(routed(q{SELECT count(DISTINCT node_no) || ' ' || count(*) FROM seckill.cluster_orders WHERE item_id = 201}), '2 40', 'orders of both nodes');
+is(routed(q{SELECT count(*) FROM (SELECT item_id, order_id FROM seckill.cluster_orders WHERE item_id = 201) o WHERE seckill_confirm(o.item_id, o.order_id) = 'confirmed'}),
+	40, 'each order is confirmed where it is');
+is(routed('SELECT supplied, available, sold, difference, verdict FROM cluster_audit(201)'), '40|0|40|0|ok', 'the audit has both shares');
+routed('SELECT seckill_restock(201, 3)');
+is(routed(q{SELECT count(*) FROM generate_series(101, 110) u, seckill_buy(201, u, 'queue') b WHERE outcome = 'sold'}), 3, 'units put on sale at home');
+is(routed(q{SELECT string_agg(outcome::text, ' ') FROM seckill_submit_many(ARRAY_FILL(201::bigint, ARRAY[2]), ARRAY[111, 112])}) =~ s/queued|sold_out//gr, ' ', 'submissions');
+
 $_->stop foreach $router, @nodes;
 done_testing();
