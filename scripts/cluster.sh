@@ -1,6 +1,7 @@
 #!/bin/bash
 # Four nodes and a router on this machine: the classic sale through the router, once
-# for each mode, then a sale whose item moves to another node twice meanwhile.
+# for each mode, then a sale whose item moves to another node twice meanwhile, and one
+# whose item is split over all nodes.
 # KEEP=1 leaves the servers up; PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
@@ -99,6 +100,19 @@ seconds=$(crowd 64 $((units * 2 / 64)) "\\set u random(1, 1000000)
 $(call 100 :u auto)")
 wait $mover || die "a move failed"
 report 100 moves "$seconds"
+
+# 100 units, and a crowd of which each node serves its part
+units=100
+on 0 -c "SELECT seckill_put_item(101, '{\"title\": \"split\", \"stock\": $units, \"per_user_limit\": 2}')" > /dev/null
+home=$(on 0 -c "SELECT node_no FROM seckill.placement WHERE item_id = 101")
+all=$(on 0 -c "SELECT array_agg(n ORDER BY n <> $home, n) FROM generate_series(1, $nodes) n")
+on "$home" -c "CALL seckill_split(101, '$all')"
+report 101 split "$(crowd $users "$((${SPLIT_ATTEMPTS:-10000} / users))" "\\set u random(1, 1000000)
+$(call 101 :u auto)")"
 echo
 sed 's/^/moves: /' "$workdir/moves"
+on 0 -c "SELECT 'split: ' || string_agg(n || ' sold by node ' || node_no, ', ' ORDER BY node_no)
+    FROM (SELECT node_no, count(*) AS n FROM seckill.cluster_orders WHERE item_id = 101 GROUP BY 1) o"
+on 0 -c "SELECT 'split: ' || string_agg(n || ' ' || outcome, ', ' ORDER BY outcome)
+    FROM (SELECT outcome, count(*) AS n FROM told WHERE item_id = 101 GROUP BY 1) t"
 echo
