@@ -1115,7 +1115,7 @@ CREATE FUNCTION @extschema@.seckill_stat_worker(
     OUT settles     bigint,
     OUT settled_units bigint,
     OUT refills     bigint,
-    OUT sql_inserts bigint,
+    OUT sql_writes  bigint,
     OUT expired_orders bigint,
     OUT expiry_batches bigint,
     OUT prewarms    bigint,
@@ -1144,7 +1144,7 @@ COMMENT ON COLUMN seckill.stat_worker.failed IS 'purchases that were answered wi
 COMMENT ON COLUMN seckill.stat_worker.settles IS 'dead leases, of a lost cache or closed by a recall, that any process has settled';
 COMMENT ON COLUMN seckill.stat_worker.settled_units IS 'units that settles returned to their rows';
 COMMENT ON COLUMN seckill.stat_worker.refills IS 'refills of the stock cache by buyers';
-COMMENT ON COLUMN seckill.stat_worker.sql_inserts IS 'INSERTs of orders by SQL, because seckill.orders has more than the extension made, or seckill.direct_writes is off';
+COMMENT ON COLUMN seckill.stat_worker.sql_writes IS 'times that orders were written, or rows of items locked or written, by SQL, because the tables have more than the extension made, or seckill.direct_writes is off';
 COMMENT ON COLUMN seckill.stat_worker.expired_orders IS 'orders that expired';
 COMMENT ON COLUMN seckill.stat_worker.expiry_batches IS 'transactions in which orders expired';
 COMMENT ON COLUMN seckill.stat_worker.prewarms IS 'items prewarmed ahead of the opening of their sale';

@@ -116,7 +116,7 @@ CONF
 if wanted regress; then
     part 'pg_regress and pg_isolation_regress' regress
     set_up "seckill.direct_writes = off"
-    part 'the same, with orders written by SQL' regress
+    part 'the same, with orders and items written by SQL' regress
     set_up "seckill.direct_writes = on"
 fi
 ! wanted tap || part 'TAP' tap "$@"

@@ -13,6 +13,8 @@ my ($libdir) = run_command([ 'pg_config', '--pkglibdir' ]);
 plan skip_all => 'auto_explain is not installed' unless -e "$libdir/auto_explain.so";
 
 my $node = seckill_node('main', conf => <<'EOC');
+# direct writes have no plans
+seckill.direct_writes = off
 shared_preload_libraries = 'seckill, auto_explain'
 auto_explain.log_min_duration = 0
 auto_explain.log_nested_statements = on

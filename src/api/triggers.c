@@ -42,6 +42,7 @@
 #include "shmem/schedule.h"
 #include "table/commitments.h"
 #include "table/item_row.h"
+#include "table/item_search.h"
 #include "table/items.h"
 #include "table/orders.h"
 #include "table/plan.h"

@@ -6,6 +6,7 @@
 #ifndef SECKILL_COMPAT_H
 #define SECKILL_COMPAT_H
 
+#include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "storage/proc.h"
 #include "utils/wait_event.h"
@@ -49,12 +50,48 @@ extern PGDLLEXPORT void _PG_init(void);
 #endif
 
 /* add the entries of a new row to all indexes of its table */
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+#define SeckillInsertIndexTuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, estate, 0, slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
 #define SeckillInsertIndexTuples(result, slot, estate) \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 #else
 #define SeckillInsertIndexTuples(result, slot, estate) \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* write a new version of a row, waiting for its lock */
+#if PG_VERSION_NUM >= 190000
+#define SeckillTupleUpdate(rel, tid, slot, cid, snapshot, failure, mode, which) \
+	table_tuple_update(rel, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, \
+					   failure, mode, which)
+#else
+#define SeckillTupleUpdate(rel, tid, slot, cid, snapshot, failure, mode, which) \
+	table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true, \
+					   failure, mode, which)
+#endif
+
+/* which indexes need entries of the new version, and adding them */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes SeckillUpdatedIndexes;
+#define SeckillAnyIndexUpdated(which)	((which) != TU_None)
+#else
+typedef bool SeckillUpdatedIndexes;
+#define SeckillAnyIndexUpdated(which)	(which)
+#endif
+#if PG_VERSION_NUM >= 190000
+#define SeckillUpdateIndexTuples(result, slot, estate, which) \
+	ExecInsertIndexTuples(result, estate, EIIT_IS_UPDATE | \
+						  ((which) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0), \
+						  slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
+#define SeckillUpdateIndexTuples(result, slot, estate, which) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, \
+						  (which) == TU_Summarizing)
+#else
+#define SeckillUpdateIndexTuples(result, slot, estate, which) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
 #endif
 
 /* make a range that is not empty */

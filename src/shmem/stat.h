@@ -26,7 +26,7 @@ typedef enum SeckillStat
 	SECKILL_STAT_SETTLES,
 	SECKILL_STAT_SETTLED_UNITS,
 	SECKILL_STAT_REFILLS,
-	SECKILL_STAT_SQL_INSERTS,	/* INSERTs of orders by SQL */
+	SECKILL_STAT_SQL_WRITES,	/* orders and items written by SQL */
 	/* the maintenance worker */
 	SECKILL_STAT_EXPIRED,		/* orders */
 	SECKILL_STAT_EXPIRY_BATCHES,

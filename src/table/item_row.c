@@ -172,8 +172,9 @@ seckill_item_read_numbers(const ItemColumns *c, ItemRow *row)
 	row->off_sale = seckill_numbers_read(c->values[ITEM_OFF_SALE - 1]);
 }
 
-static void
-read_slot(TupleTableSlot *slot, bool numbers, ItemRow *row)
+/* Read the row in the slot, with its sets of numbers or without. */
+void
+seckill_item_read_slot(TupleTableSlot *slot, bool numbers, ItemRow *row)
 {
 	ItemColumns columns = {slot->tts_values, slot->tts_isnull};
 	bool		isnull;
@@ -186,13 +187,15 @@ read_slot(TupleTableSlot *slot, bool numbers, ItemRow *row)
 		seckill_item_read_numbers(&columns, row);
 }
 
-/* Fetch the row by its key, with its sets of numbers or without. */
+/*
+ * Fetch the row by its key into a slot of the open table.  Locks the key, and
+ * releases it if unlock is AccessShareLock.
+ */
 static bool
-fetch(Relation items, int64 item_id, Snapshot snapshot, bool numbers,
-	  ItemRow *row, LOCKMODE unlock)
+fetch_slot(Relation items, int64 item_id, Snapshot snapshot,
+		   TupleTableSlot *slot, LOCKMODE unlock)
 {
 	Relation	key = seckill_relation_open_items_key();
-	TupleTableSlot *slot = table_slot_create(items, NULL);
 	IndexScanDesc scan;
 	ScanKeyData equal;
 	bool		found;
@@ -202,11 +205,30 @@ fetch(Relation items, int64 item_id, Snapshot snapshot, bool numbers,
 	scan = SeckillIndexBeginScan(items, key, snapshot, 1);
 	index_rescan(scan, &equal, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	if (found)
-		read_slot(slot, numbers, row);
 	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
 	index_close(key, unlock);
+	return found;
+}
+
+/* Fetch the row by its key into a slot of the open table; keeps the locks. */
+bool
+seckill_item_fetch_slot(Relation items, int64 item_id, Snapshot snapshot,
+						TupleTableSlot *slot)
+{
+	return fetch_slot(items, item_id, snapshot, slot, NoLock);
+}
+
+/* Fetch the row by its key, with its sets of numbers or without. */
+static bool
+fetch(Relation items, int64 item_id, Snapshot snapshot, bool numbers,
+	  ItemRow *row, LOCKMODE unlock)
+{
+	TupleTableSlot *slot = table_slot_create(items, NULL);
+	bool		found = fetch_slot(items, item_id, snapshot, slot, unlock);
+
+	if (found)
+		seckill_item_read_slot(slot, numbers, row);
+	ExecDropSingleTupleTableSlot(slot);
 	return found;
 }
 

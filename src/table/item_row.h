@@ -6,6 +6,7 @@
 #define SECKILL_TABLE_ITEM_ROW_H
 
 #include "access/transam.h"
+#include "executor/tuptable.h"
 #include "utils/array.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -25,6 +26,10 @@ extern Datum seckill_item_column(const ItemColumns *c, ItemColumn column,
 extern void seckill_item_read_row(const ItemColumns *c, TransactionId xmin,
 								  ItemRow *row);
 extern void seckill_item_read_numbers(const ItemColumns *c, ItemRow *row);
+extern void seckill_item_read_slot(TupleTableSlot *slot, bool numbers,
+								   ItemRow *row);
+extern bool seckill_item_fetch_slot(Relation items, int64 item_id,
+									Snapshot snapshot, TupleTableSlot *slot);
 extern bool seckill_item_fetch(Relation items, int64 item_id,
 							   Snapshot snapshot, ItemRow *row,
 							   LOCKMODE unlock);

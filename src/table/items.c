@@ -1,6 +1,7 @@
 /*
  * items.c
- *		Statements on seckill.items: move units, find leases and openings.
+ *		Statements on seckill.items that move units, and change what is sold
+ *		where and until when.
  *
  * All functions run between seckill_table_begin() and seckill_table_end().
  * Units move between stock, lease and buyer; each such UPDATE raises the row's
@@ -22,6 +23,8 @@
 #include "base/catalog.h"
 #include "base/check.h"
 #include "seckill.h"
+#include "shmem/stat.h"
+#include "table/item_direct.h"
 #include "table/item_row.h"
 #include "table/items.h"
 #include "table/plan.h"
@@ -53,6 +56,22 @@ seckill_item_update_locked(SqlPlan *plan, Datum *args)
 	seckill_change_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 }
 
+/*
+ * Change a row that the caller has locked: directly, or by the UPDATE that does
+ * the same.
+ */
+static void
+change_locked(const ItemChange *change, SqlPlan *plan, Datum *args)
+{
+	if (seckill_item_change_direct(change) == DIRECT_DONE)
+		seckill_change_note_row(change->item_id, ROW_LOCKED);
+	else
+	{
+		seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+		seckill_item_update_locked(plan, args);
+	}
+}
+
 /* Run an UPDATE that sells; false if it found too few units. */
 bool
 seckill_item_run_sale(SqlPlan *plan, Datum *args)
@@ -62,6 +81,27 @@ seckill_item_run_sale(SqlPlan *plan, Datum *args)
 	if (sold)
 		seckill_change_note_row(DatumGetInt64(args[0]), ROW_LOCKED);
 	return sold;
+}
+
+/*
+ * Sell units of a row, waiting for its lock: directly, or by the UPDATE that
+ * does the same.  Returns false if it found too few units.
+ */
+static bool
+sell(const ItemChange *change, SqlPlan *plan, Datum *args)
+{
+	switch (seckill_item_change_direct(change))
+	{
+		case DIRECT_DONE:
+			seckill_change_note_row(change->item_id, ROW_LOCKED);
+			return true;
+		case DIRECT_REFUSED:
+			return false;
+		case DIRECT_NEEDS_SQL:
+			break;
+	}
+	seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+	return seckill_item_run_sale(plan, args);
 }
 
 /* an item with numbers may have taken the place of the one that was read */
@@ -85,8 +125,14 @@ bool
 seckill_item_sell(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = -units,
+		.version = ANY_VERSION,
+		.must_be_here = true
+	};
 
-	return seckill_item_run_sale(&sell_plan, args);
+	return sell(&change, &sell_plan, args);
 }
 
 static SqlPlan sell_version_plan = {
@@ -104,8 +150,14 @@ seckill_item_sell_version(int64 item_id, int32 units, int64 version)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	Int64GetDatum(version)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = -units,
+		.version = version,
+		.must_be_here = true
+	};
 
-	return seckill_item_run_sale(&sell_version_plan, args);
+	return sell(&change, &sell_version_plan, args);
 }
 
 static SqlPlan sell_locked_plan = {
@@ -125,8 +177,14 @@ seckill_item_sell_locked(int64 item_id, int32 from_row, int32 from_lease)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(from_row),
 	Int32GetDatum(from_lease)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = -from_row,
+		.leased = -from_lease,
+		.version = ANY_VERSION
+	};
 
-	seckill_item_update_locked(&sell_locked_plan, args);
+	change_locked(&change, &sell_locked_plan, args);
 }
 
 /*
@@ -158,18 +216,13 @@ static SqlPlan sell_many_plan = {
 	.types = {INT8ARRAYOID, INT4ARRAYOID}
 };
 
-/* Sell units of the stock of several locked rows, each of another item. */
-void
-seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
+/* Sell units of the stock of locked rows with one statement. */
+static void
+sell_many(const int64 *item_ids, const int32 *units, int n)
 {
 	Datum	   *columns[2];
 	Datum		args[2];
 
-	if (n == 1)
-	{
-		seckill_item_sell_locked(item_ids[0], units[0], 0);
-		return;
-	}
 	columns[0] = palloc(n * sizeof(Datum));
 	columns[1] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
@@ -180,6 +233,29 @@ seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
 	args[0] = seckill_plan_int8_array(columns[0], n);
 	args[1] = seckill_plan_int4_array(columns[1], n);
 	seckill_items_run_sales(&sell_many_plan, args, n);
+	seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+}
+
+/* Sell units of the stock of several locked rows, each of another item. */
+void
+seckill_items_sell(const int64 *item_ids, const int32 *units, int n)
+{
+	int			done = 0;
+
+	while (done < n)
+	{
+		ItemChange	change = {
+			.item_id = item_ids[done],
+			.stock = -units[done],
+			.version = ANY_VERSION
+		};
+
+		if (seckill_item_change_direct(&change) != DIRECT_DONE)
+			break;
+		done++;
+	}
+	if (done < n)
+		sell_many(item_ids + done, units + done, n - done);
 }
 
 static SqlPlan overwrite_plan = {
@@ -263,8 +339,16 @@ seckill_item_lease(int64 item_id, int32 units, int64 lease_id)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units),
 	Int64GetDatum(lease_id), seckill_item_seal_argument(item_id, lease_id)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = -units,
+		.leased = units,
+		.lease_id = lease_id,
+		.seal = seckill_item_seal(item_id, lease_id, 0),
+		.version = ANY_VERSION
+	};
 
-	seckill_item_update_locked(&lease_plan, args);
+	change_locked(&change, &lease_plan, args);
 }
 
 static SqlPlan unlease_plan = {
@@ -280,8 +364,14 @@ void
 seckill_item_unlease(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = units,
+		.leased = -units,
+		.version = ANY_VERSION
+	};
 
-	seckill_item_update_locked(&unlease_plan, args);
+	change_locked(&change, &unlease_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
@@ -298,8 +388,13 @@ void
 seckill_item_add_stock(int64 item_id, int32 units)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(units)};
+	ItemChange	change = {
+		.item_id = item_id,
+		.stock = units,
+		.version = ANY_VERSION
+	};
 
-	seckill_item_update_locked(&add_stock_plan, args);
+	change_locked(&change, &add_stock_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
@@ -475,106 +570,4 @@ seckill_item_set_split(int64 item_id, const SplitNodes *split)
 	args[1] = seckill_plan_int4_array(nodes, split->n);
 	seckill_item_update_locked(&set_split_plan, args);
 	seckill_change_note_row(item_id, ROW_CHANGED);
-}
-
-static SqlPlan elsewhere_plan = {
-	.sql = "SELECT item_id FROM seckill.items WHERE place IS NOT NULL LIMIT $1",
-	.nargs = 1,
-	.types = {INT8OID}
-};
-
-/* Find items that are not sold here, at most max.  Returns their number. */
-int
-seckill_items_elsewhere(int64 *item_ids, int max)
-{
-	Datum		args[] = {Int64GetDatum(max)};
-	int			n = (int) seckill_plan_run_latest(&elsewhere_plan, args,
-												  seckill_catalog()->owner);
-
-	for (int i = 0; i < n; i++)
-		item_ids[i] = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
-	SPI_freetuptable(SPI_tuptable);
-	return n;
-}
-
-
-/*
- * All items
- */
-
-static SqlPlan any_lease_plan = {
-	.sql = "SELECT 1 FROM seckill.items WHERE leased" GT "0 LIMIT 1"
-};
-
-/* Does any item have leased units? */
-bool
-seckill_items_any_lease(void)
-{
-	return seckill_plan_run_latest(&any_lease_plan, NULL, seckill_catalog()->owner) > 0;
-}
-
-static SqlPlan any_numbered_plan = {
-	.sql = "SELECT 1 FROM seckill.items WHERE numbered LIMIT 1"
-};
-
-/* Do the units of any item have numbers? */
-bool
-seckill_items_any_numbered(void)
-{
-	return seckill_plan_run_latest(&any_numbered_plan, NULL,
-								   seckill_catalog()->owner) > 0;
-}
-
-static SqlPlan any_item_plan = {
-	.sql = "SELECT 1 FROM seckill.items LIMIT 1"
-};
-
-/* Is there any item? */
-bool
-seckill_items_any(void)
-{
-	return seckill_plan_run_latest(&any_item_plan, NULL, seckill_catalog()->owner) > 0;
-}
-
-static SqlPlan opening_plan = {
-	.sql = "SELECT item_id FROM seckill.items"
-	" WHERE starts_at" GT "$1 AND starts_at" LE "$2"
-	" ORDER BY starts_at LIMIT $3",
-	.nargs = 3,
-	.types = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
-};
-
-/*
- * Find items whose sale opens after one time and not after another, the first
- * to open first, at most max.  Returns their number.
- */
-int
-seckill_items_opening(TimestampTz after, TimestampTz until, int64 *item_ids,
-					  int max)
-{
-	Datum		args[] = {TimestampTzGetDatum(after), TimestampTzGetDatum(until),
-	Int64GetDatum(max)};
-	int			n = (int) seckill_plan_run_latest(&opening_plan, args,
-												  seckill_catalog()->owner);
-
-	for (int i = 0; i < n; i++)
-		item_ids[i] = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
-	SPI_freetuptable(SPI_tuptable);
-	return n;
-}
-
-static SqlPlan next_opening_plan = {
-	.sql = "SELECT starts_at FROM seckill.items WHERE starts_at" GT "$1"
-	" ORDER BY starts_at LIMIT 1",
-	.nargs = 1,
-	.types = {TIMESTAMPTZOID}
-};
-
-/* Return when the first sale after a time opens; DT_NOEND if none does. */
-TimestampTz
-seckill_items_next_opening(TimestampTz after)
-{
-	Datum		args[] = {TimestampTzGetDatum(after)};
-
-	return seckill_plan_first_time(&next_opening_plan, args, seckill_catalog()->owner);
 }

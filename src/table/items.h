@@ -1,6 +1,7 @@
 /*
  * items.h
- *		Statements on seckill.items: move units, find leases and openings.
+ *		Statements on seckill.items that move units, and change what is sold
+ *		where and until when.
  */
 #ifndef SECKILL_TABLE_ITEMS_H
 #define SECKILL_TABLE_ITEMS_H
@@ -32,15 +33,8 @@ extern void seckill_item_close_lease(int64 item_id, int32 units);
 extern void seckill_item_add_supply(int64 item_id, int64 units);
 extern int64 seckill_item_subtract_supply(int64 item_id, int64 units,
 										  const ItemRow *row);
-extern bool seckill_items_any(void);
 extern void seckill_item_end_sale(int64 item_id, TimestampTz now);
 extern void seckill_item_set_place(int64 item_id, const char *place);
 extern void seckill_item_set_split(int64 item_id, const SplitNodes *split);
-extern int	seckill_items_elsewhere(int64 *item_ids, int max);
-extern bool seckill_items_any_lease(void);
-extern bool seckill_items_any_numbered(void);
-extern int	seckill_items_opening(TimestampTz after, TimestampTz until,
-								  int64 *item_ids, int max);
-extern TimestampTz seckill_items_next_opening(TimestampTz after);
 
 #endif							/* SECKILL_TABLE_ITEMS_H */

@@ -11,7 +11,7 @@
 #include "executor/spi.h"
 #include "utils/lsyscache.h"
 
-#include "table/items.h"
+#include "table/item_search.h"
 #include "table/open_moves.h"
 #include "table/plan.h"
 

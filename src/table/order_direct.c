@@ -2,14 +2,8 @@
  * order_direct.c
  *		Writes orders without SQL: into the heap and the indexes, as COPY does.
  *
- * An INSERT through SPI spends more on the start of the executor than on the
- * row: it locks and checks what it did the call before, parses the constraints
- * anew, and sets up a plan of one node.  Where the table has nothing but what
- * the extension made, all that is known in advance.  So the rows are formed
- * here, and the server's own functions write them and the entries of all
- * indexes, whatever indexes there are.
- *
- * What an INSERT would do besides decides whether this is allowed:
+ * The head of direct.c says why.  What an INSERT would do besides decides
+ * whether this is allowed:
  *
  * - triggers on INSERT, which foreign keys and deferrable constraints have,
  *   too, and rules: none
@@ -18,12 +12,6 @@
  *   value, but created_at, whose default is now()
  * - columns of the extension that may be NULL: none that has become NOT NULL
  * - a right of the owner that it has revoked from itself: none
- * - a hook that watches the rights of statements (auditing): none
- *
- * If anything else is found, the caller uses SQL, which knows what to do.  The
- * answer is kept until the catalog cache is invalidated; whatever changes the
- * table does that, and takes a lock that conflicts with ours or waits for our
- * transaction (CREATE INDEX CONCURRENTLY).
  */
 #include "postgres.h"
 
@@ -34,9 +22,6 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -46,8 +31,8 @@
 #include "base/columns.h"
 #include "base/compat.h"
 #include "base/fault.h"
-#include "base/settings.h"
 #include "seckill.h"
+#include "table/direct.h"
 #include "table/new_orders.h"
 #include "table/order_direct.h"
 #include "table/plan.h"
@@ -75,20 +60,6 @@ has_insert_triggers(const TriggerDesc *triggers)
 		 triggers->trig_insert_new_table);
 }
 
-/*
- * Is this the text of the expression?  With another search path the server may
- * write it in another way; then the answer is no.
- */
-static bool
-is_expression(Relation orders, const char *expression, const char *as_text)
-{
-	Datum		is = DirectFunctionCall2(pg_get_expr,
-										 CStringGetTextDatum(expression),
-										 ObjectIdGetDatum(RelationGetRelid(orders)));
-
-	return strcmp(TextDatumGetCString(is), as_text) == 0;
-}
-
 /* Is the only CHECK constraint that of quantity? */
 static bool
 has_known_checks(Relation orders)
@@ -96,7 +67,8 @@ has_known_checks(Relation orders)
 	const TupleConstr *constr = RelationGetDescr(orders)->constr;
 
 	return constr != NULL && constr->num_check == 1 &&
-		is_expression(orders, constr->check[0].ccbin, "(quantity > 0)");
+		seckill_direct_is_expression(orders, constr->check[0].ccbin,
+									 "(quantity > 0)");
 }
 
 /* Is the default of created_at still that of the extension? */
@@ -107,7 +79,8 @@ has_known_default(Relation orders)
 
 	for (int i = 0; i < constr->num_defval; i++)
 		if (constr->defval[i].adnum == ORDER_CREATED_AT)
-			return is_expression(orders, constr->defval[i].adbin, "now()");
+			return seckill_direct_is_expression(orders, constr->defval[i].adbin,
+												"now()");
 	return false;
 }
 
@@ -141,36 +114,17 @@ has_known_columns(TupleDesc desc)
 
 /* Does the table have nothing that asks for SQL? */
 static bool
-is_plain(Relation orders, Oid owner)
+is_plain(Relation orders)
 {
 	return orders->rd_rel->relkind == RELKIND_RELATION &&
 		!orders->rd_rel->relispartition && orders->rd_rules == NULL &&
 		!has_insert_triggers(orders->trigdesc) && has_known_checks(orders) &&
 		has_known_default(orders) &&
 		has_known_columns(RelationGetDescr(orders)) &&
-		pg_class_aclcheck(RelationGetRelid(orders), owner, ACL_INSERT) == ACLCHECK_OK;
+		seckill_direct_may(orders, seckill_catalog()->orders_owner, ACL_INSERT);
 }
 
-/* Can orders be written directly?  The table is open, and locked to write. */
-static bool
-is_allowed(Relation orders)
-{
-	static uint64 generation = 0;
-	static bool plain = false;
-	const SeckillCatalog *c = seckill_catalog();
-
-	if (ExecutorCheckPerms_hook != NULL)
-		return false;
-	if (generation != c->generation)
-	{
-		/* is_plain() may have the catalog loaded again */
-		uint64		now = c->generation;
-
-		plain = is_plain(orders, c->orders_owner);
-		generation = now;
-	}
-	return plain;
-}
+static DirectTest test = {.is_plain = is_plain};
 
 
 /*
@@ -280,10 +234,10 @@ seckill_orders_insert_direct(Purchase **list, int n, const NewOrders *new)
 	TableCaller caller;
 	bool		allowed;
 
-	if (!seckill_direct_writes)
+	if (!seckill_direct_is_on())
 		return false;
 	orders = seckill_relation_open_orders_to_write();
-	allowed = is_allowed(orders);
+	allowed = seckill_direct_is_allowed(&test, orders);
 	if (allowed)
 	{
 		seckill_table_switch_user(seckill_catalog()->orders_owner, &caller);

@@ -130,7 +130,7 @@ insert_orders(Purchase **list, int n, int64 lease_id, Snapshot snapshot)
 	{
 		inserted = n == 1 ? insert_one(list[0], &new) :
 			insert_many(list, n, &new);
-		seckill_stat_count(SECKILL_STAT_SQL_INSERTS, 1);
+		seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
 	}
 	seckill_new_orders_done(list, n, &new, inserted);
 }

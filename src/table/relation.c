@@ -33,6 +33,26 @@ seckill_relation_open_items(void)
 	return table_open(seckill_catalog()->items, AccessShareLock);
 }
 
+/*
+ * Open seckill.items for locking rows, or for writing, as a SELECT FOR UPDATE
+ * and an UPDATE do; the caller keeps the lock until the end of the transaction.
+ * What this transaction has written so far is visible to a snapshot that is
+ * taken after that.
+ */
+Relation
+seckill_relation_open_items_to_lock(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->items, RowShareLock);
+}
+
+Relation
+seckill_relation_open_items_to_write(void)
+{
+	CommandCounterIncrement();
+	return table_open(seckill_catalog()->items, RowExclusiveLock);
+}
+
 /* Open the primary key of seckill.items for reading. */
 Relation
 seckill_relation_open_items_key(void)

@@ -8,6 +8,8 @@
 #include "utils/relcache.h"
 
 extern Relation seckill_relation_open_items(void);
+extern Relation seckill_relation_open_items_to_lock(void);
+extern Relation seckill_relation_open_items_to_write(void);
 extern Relation seckill_relation_open_items_key(void);
 extern Relation seckill_relation_open_orders(void);
 extern Relation seckill_relation_open_orders_to_write(void);

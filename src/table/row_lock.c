@@ -20,6 +20,8 @@
 #include "base/columns.h"
 #include "base/fault.h"
 #include "seckill.h"
+#include "shmem/stat.h"
+#include "table/item_direct.h"
 #include "table/item_row.h"
 #include "table/plan.h"
 #include "table/row_lock.h"
@@ -49,17 +51,33 @@ read_locked(uint64 i, ItemRow *row)
 
 /* Run a SELECT that locks the row of one item; false if it found none. */
 static bool
-lock_item(SqlPlan *plan, int64 item_id, ItemRow *row)
+lock_by_sql(SqlPlan *plan, int64 item_id, ItemRow *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id)};
 	uint64		found = seckill_plan_run(plan, args);
 
+	seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
 	/* now that the table is locked, check that its columns are ours */
 	(void) seckill_catalog();
-	if (found == 0)
-		return false;
-	(void) read_locked(0, row);
+	if (found > 0)
+		(void) read_locked(0, row);
 	SPI_freetuptable(SPI_tuptable);
+	return found > 0;
+}
+
+/*
+ * Lock the row of one item directly, or by the SELECT that does the same; false
+ * if there is none, or if it is locked and the policy is not to wait.
+ */
+static bool
+lock_item(SqlPlan *plan, LockWaitPolicy policy, int64 item_id, ItemRow *row)
+{
+	bool		locked;
+
+	if (!seckill_items_lock_direct(&item_id, 1, policy, row, &locked))
+		locked = lock_by_sql(plan, item_id, row);
+	if (!locked)
+		return false;
 	SECKILL_FAULT("row locked");
 	seckill_change_note_row(item_id, ROW_LOCKED);
 	return true;
@@ -85,7 +103,7 @@ static SqlPlan lock_plan = {
 void
 seckill_item_lock_row_anywhere(int64 item_id, ItemRow *row)
 {
-	while (!lock_item(&lock_plan, item_id, row))
+	while (!lock_item(&lock_plan, LockWaitBlock, item_id, row))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!seckill_item_read_latest(item_id, row))
@@ -121,7 +139,7 @@ static SqlPlan try_lock_plan = {
 bool
 seckill_item_try_lock_row(int64 item_id, ItemRow *row)
 {
-	return lock_item(&try_lock_plan, item_id, row);
+	return lock_item(&try_lock_plan, LockWaitSkip, item_id, row);
 }
 
 /* The index of id in an ascending array that contains it. */
@@ -152,6 +170,32 @@ static SqlPlan try_lock_many_plan = {
 	.types = {INT8ARRAYOID}
 };
 
+/* Lock and read rows as seckill_items_try_lock_rows() does. */
+static void
+try_lock_by_sql(const int64 *item_ids, int n, ItemRow *rows, bool *locked)
+{
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum		args[1];
+	uint64		found;
+
+	memset(locked, 0, n * sizeof(bool));
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(item_ids[i]);
+	args[0] = seckill_plan_int8_array(ids, n);
+	found = seckill_plan_run_many(&try_lock_many_plan, args);
+	seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+	(void) seckill_catalog();
+	for (uint64 i = 0; i < found; i++)
+	{
+		ItemRow		row;
+		int			at = position(item_ids, n, read_locked(i, &row));
+
+		rows[at] = row;
+		locked[at] = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /*
  * Lock and read those rows of the given items that no other transaction has
  * locked.  item_ids is ascending; locked[i] says whether rows[i] is set.
@@ -160,33 +204,16 @@ void
 seckill_items_try_lock_rows(const int64 *item_ids, int n, ItemRow *rows,
 							bool *locked)
 {
-	Datum	   *ids;
-	Datum		args[1];
-	uint64		found;
-
 	if (n == 1)
 	{
 		locked[0] = seckill_item_try_lock_row(item_ids[0], &rows[0]);
 		return;
 	}
-	memset(locked, 0, n * sizeof(bool));
-	ids = palloc(n * sizeof(Datum));
+	if (!seckill_items_lock_direct(item_ids, n, LockWaitSkip, rows, locked))
+		try_lock_by_sql(item_ids, n, rows, locked);
 	for (int i = 0; i < n; i++)
-		ids[i] = Int64GetDatum(item_ids[i]);
-	args[0] = seckill_plan_int8_array(ids, n);
-	found = seckill_plan_run_many(&try_lock_many_plan, args);
-	(void) seckill_catalog();
-	for (uint64 i = 0; i < found; i++)
-	{
-		ItemRow		row;
-		int64		id = read_locked(i, &row);
-		int			at = position(item_ids, n, id);
-
-		rows[at] = row;
-		locked[at] = true;
-		seckill_change_note_row(id, ROW_LOCKED);
-	}
-	SPI_freetuptable(SPI_tuptable);
+		if (locked[i])
+			seckill_change_note_row(item_ids[i], ROW_LOCKED);
 }
 
 /*

@@ -32,7 +32,7 @@
 #include "sale/place.h"
 #include "seckill.h"
 #include "shmem/schedule.h"
-#include "table/items.h"
+#include "table/item_search.h"
 #include "table/relation.h"
 #include "table/row_lock.h"
 #include "worker/bisect.h"

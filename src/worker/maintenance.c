@@ -38,7 +38,7 @@
 #include "sale/lease.h"
 #include "seckill.h"
 #include "shmem/schedule.h"
-#include "table/items.h"
+#include "table/item_search.h"
 #include "table/open_moves.h"
 #include "table/orders.h"
 #include "table/releases.h"
