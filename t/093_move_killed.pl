@@ -26,6 +26,23 @@ join_nodes(@nodes);
 
 my $next_item = 0;
 
+# Let the source cancel moves that take longer than this; the maintenance worker looks
+# at those that are open now.
+sub set_patience
+{
+	my ($time) = @_;
+
+	foreach my $node (@nodes)
+	{
+		$node->safe_psql('postgres', "ALTER SYSTEM SET seckill.move_timeout = '$time'");
+		$node->reload;
+		$node->poll_query_until('postgres', "SELECT current_setting('seckill.move_timeout') = '$time'")
+		  or die "move_timeout is not $time";
+		$node->safe_psql('postgres', q{SELECT seckill_wake_maintenance(clock_timestamp() + '1 s')});
+	}
+	return;
+}
+
 # A sale on node 1 with requests, a limit and payments.
 sub new_item
 {
@@ -92,7 +109,10 @@ foreach my $n (1 .. 4)
 		my $id = sprintf 'bbbbbbbb-0000-0000-0000-%012d', $item;
 		my $name = "after step $n, crashed: " . (join(' and ', map { $_->name } @$dead) || 'the driver only');
 
+		# a step by hand may take longer than a driver needs
+		set_patience('5min');
 		step($item, $id, $_) foreach 1 .. $n;
+		set_patience('1s');
 		$_->stop('immediate') foreach @$dead;
 		$_->start foreach @$dead;
 		check_item($item, $name);
@@ -172,6 +192,7 @@ sub move_under_load
 	}
 	return;
 }
+set_patience('3s');
 start_buyers($nodes[$_], $logs[$_]) foreach 0, 1;
 foreach my $i (1 .. 24)
 {
