@@ -1278,7 +1278,10 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO share FROM @extschema@.seckill_share_lock(item_id);
-    IF NOT share.vacant THEN
+    -- the promises of the others must still count when no unit is on hold here
+    IF NOT share.vacant
+        OR (SELECT s.proved_until <= s.now FROM @extschema@.seckill_share_state(item_id) s)
+    THEN
         RETURN NULL;
     END IF;
     IF share.free = 0 AND @extschema@.seckill_share_promise(item_id, began) THEN
@@ -1498,6 +1501,34 @@ $$;
 COMMENT ON FUNCTION seckill.gather_here(bigint, integer[], integer) IS
 'for seckill_gather(): bring units home, and set their number if all are here; returns whether they are';
 
+-- TRUNCATE would leave the totals of units that are not there any more.
+CREATE FUNCTION seckill.check_truncate()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM seckill.items i WHERE i.split_over IS NOT NULL) THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'cannot truncate items or orders while an item is split over nodes',
+            HINT = 'CALL seckill_unsplit() on its home first.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.check_truncate() IS
+'trigger on seckill.items and seckill.orders: refuses TRUNCATE while an item is split over nodes';
+
+CREATE TRIGGER items_split BEFORE TRUNCATE ON seckill.items
+    FOR EACH STATEMENT EXECUTE FUNCTION seckill.check_truncate();
+CREATE TRIGGER orders_split BEFORE TRUNCATE ON seckill.orders
+    FOR EACH STATEMENT EXECUTE FUNCTION seckill.check_truncate();
+COMMENT ON TRIGGER items_split ON seckill.items IS 'no TRUNCATE while an item is split over nodes';
+COMMENT ON TRIGGER orders_split ON seckill.orders IS 'no TRUNCATE while an item is split over nodes';
+ALTER TRIGGER items_split ON seckill.items DEPENDS ON EXTENSION seckill_cluster;
+ALTER TRIGGER orders_split ON seckill.orders DEPENDS ON EXTENSION seckill_cluster;
+
 -- On another node than home: delete a share, which has no units and no orders.
 CREATE FUNCTION @extschema@.seckill_split_drop(item_id bigint)
 RETURNS void
@@ -1689,8 +1720,9 @@ AS $$
 DECLARE
     node integer;
     life bigint := seckill.own_incarnation();
+    totals jsonb := '[]';
     their record;
-    own seckill.channels;
+    nodes integer[];
     share record;
     units bigint;
 BEGIN
@@ -1700,37 +1732,56 @@ BEGIN
     END LOOP;
     life := life + 1;
     FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
-        FOR their IN SELECT j.* FROM seckill.remote(format('seckill_rejoin %s', node),
-                format('SELECT to_jsonb(h) FROM seckill_hello(%s, %s) h', this_node, life)) r,
-            jsonb_to_record(r::jsonb) AS j (item_id bigint, sent bigint, received bigint, split_over integer[])
-        LOOP
-            SELECT * INTO own FROM seckill.channels c WHERE c.item_id = their.item_id AND c.peer = node;
-            IF NOT EXISTS (SELECT FROM seckill.items i WHERE i.item_id = their.item_id) THEN
-                -- split since the copy was made: as if all that was sent had come before
-                IF own.item_id IS NULL AND their.split_over IS NOT NULL THEN
-                    INSERT INTO seckill.channels (item_id, peer, sent, received)
-                    VALUES (their.item_id, node, their.received, their.received);
-                    RETURN NEXT their.item_id;
-                END IF;
-                CONTINUE;
+        totals := totals || (SELECT coalesce(jsonb_agg(r::jsonb || jsonb_build_object('node', node)), '[]')
+                             FROM seckill.remote(format('seckill_rejoin %s', node),
+                                 format('SELECT to_jsonb(h) FROM seckill_hello(%s, %s) h', this_node, life)) r);
+    END LOOP;
+    -- item by item: what one node has got may have come from another one
+    FOR their IN
+        SELECT t.item_id, max(t.split_over) AS split_over, array_agg(t.node) AS nodes
+        FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, split_over integer[])
+        GROUP BY t.item_id ORDER BY t.item_id
+    LOOP
+        SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = their.item_id;
+        IF NOT FOUND THEN
+            -- split since the copy was made: as if all that was sent had come before
+            INSERT INTO seckill.channels (item_id, peer, sent, received)
+            SELECT their.item_id, t.node, t.received, t.received
+            FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, received bigint, split_over integer[])
+            WHERE t.item_id = their.item_id AND t.split_over IS NOT NULL
+            ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                RETURN NEXT their.item_id;
             END IF;
-            IF own.item_id IS NULL THEN
-                INSERT INTO seckill.channels (item_id, peer) VALUES (their.item_id, node) RETURNING * INTO own;
-                PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);
-            END IF;
-            CONTINUE WHEN (SELECT i.split_over FROM seckill.items i WHERE i.item_id = their.item_id) IS NULL;
-            SELECT * INTO share FROM @extschema@.seckill_share_lock(their.item_id);
-            units := greatest(their.sent - own.received, 0) - greatest(their.received - own.sent, 0);
-            IF share.free + units < 0 THEN
-                INSERT INTO seckill.shortfalls (item_id, units) VALUES (their.item_id, -(share.free + units));
-                RAISE WARNING 'item %: % units were sold or sent that this node does not have', their.item_id, -(share.free + units);
-                -- supplied, and not there: the audit of this node shows no difference, this table does
-                units := -share.free;
-            END IF;
-            PERFORM @extschema@.seckill_share_add(their.item_id, units::integer);
-            UPDATE seckill.channels c SET sent = greatest(c.sent, their.received), received = greatest(c.received, their.sent)
-            WHERE c.item_id = their.item_id AND c.peer = node;
-        END LOOP;
+            CONTINUE;
+        ELSIF nodes IS NULL AND their.split_over[1] = this_node THEN
+            INSERT INTO seckill.channels (item_id, peer) SELECT their.item_id, n FROM unnest(their.nodes) n
+            ON CONFLICT DO NOTHING;
+            PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);
+        ELSIF nodes IS NULL THEN
+            CONTINUE;
+        ELSIF EXISTS (SELECT FROM unnest(their.nodes) n
+                      WHERE n NOT IN (SELECT c.peer FROM seckill.channels c WHERE c.item_id = their.item_id))
+        THEN
+            RAISE data_corrupted USING
+                MESSAGE = format('channels of item %s, which is split over nodes, are missing', their.item_id),
+                HINT = 'Restore seckill.channels, too.';
+        END IF;
+        SELECT * INTO share FROM @extschema@.seckill_share_lock(their.item_id);
+        SELECT sum(greatest(t.sent - c.received, 0) - greatest(t.received - c.sent, 0)) INTO units
+        FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
+            JOIN seckill.channels c ON c.item_id = t.item_id AND c.peer = t.node
+        WHERE t.item_id = their.item_id;
+        IF share.free + units < 0 THEN
+            INSERT INTO seckill.shortfalls (item_id, units) VALUES (their.item_id, -(share.free + units));
+            RAISE WARNING 'item %: % units were sold or sent that this node does not have', their.item_id, -(share.free + units);
+            -- supplied, and not there: the audit of this node shows no difference, this table does
+            units := -share.free;
+        END IF;
+        PERFORM @extschema@.seckill_share_add(their.item_id, units::integer);
+        UPDATE seckill.channels c SET sent = greatest(c.sent, t.received), received = greatest(c.received, t.sent)
+        FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
+        WHERE t.item_id = their.item_id AND c.item_id = t.item_id AND c.peer = t.node;
     END LOOP;
     UPDATE seckill.incarnation i SET incarnation = life;
 END
@@ -2890,6 +2941,7 @@ REVOKE ALL ON FUNCTION
     seckill.await_transactions(interval),
     seckill.split_here(bigint, integer[]),
     seckill.gather_here(bigint, integer[], integer),
+    seckill.check_truncate(),
     @extschema@.seckill_split_drop(bigint),
     @extschema@.seckill_hello(integer, bigint),
     @extschema@.seckill_known_incarnation(integer),

@@ -14,7 +14,10 @@
 #include "api/trigger_data.h"
 #include "base/catalog.h"
 #include "sale/place.h"
+#include "sale/share.h"
+#include "seckill.h"
 #include "shmem/schedule.h"
+#include "table/item_row.h"
 #include "xact/changes.h"
 
 PG_FUNCTION_INFO_V1(seckill_releases_guard);
@@ -56,6 +59,16 @@ check_release(TriggerData *trigger)
 				 errhint("Set release_at to now() to release its units, or delete the row to cancel it.")));
 }
 
+/* Units of an item that is split over nodes are released at its home. */
+static void
+check_home(int64 item_id)
+{
+	ItemRow		row;
+
+	if (seckill_item_read_latest(item_id, &row))
+		seckill_share_check_home(item_id, &row.rules);
+}
+
 /*
  * Trigger on seckill.releases: AFTER INSERT, UPDATE or DELETE, FOR EACH ROW.
  * Wakes the maintenance worker ahead of what is to be released.
@@ -79,6 +92,8 @@ seckill_releases_guard(PG_FUNCTION_ARGS)
 		check_release(trigger);
 		if (!seckill_change_is_own(item_id))
 			seckill_place_enter(item_id);
+		if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !is_done(trigger, tuple))
+			check_home(item_id);
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		tuple = trigger->tg_newtuple;

@@ -152,6 +152,7 @@ seckill_share_add(PG_FUNCTION_ARGS)
 	TableCaller caller;
 
 	seckill_check_writable("seckill_share_add()");
+	seckill_share_check_preloaded();
 	if (PG_GETARG_INT32(1) < 0)
 		seckill_share_set_proof(seckill_catalog()->items, PG_GETARG_INT64(0), 0);
 	seckill_table_begin(&caller);

@@ -421,16 +421,19 @@ answer_duplicates(Purchase **list, int n, const BuyerCallbacks *buyers)
 
 /*
  * Decide the purchases of one item on its locked row, without those whose
- * buyers have left.  Stops at one that would have to wait and may not.
+ * buyers have left.  Stops at one that would have to wait and may not.  None is
+ * decided if this node may not sell a split item yet.
  */
 static void
 decide_item(ItemBatch *part, const ItemRow *row, bool may_wait,
 			const BuyerCallbacks *buyers)
 {
 	CacheEntry *entry = seckill_entry_enter(part->item_id);
+	bool		may_sell = row->rules.split.n == 0 ||
+		seckill_share_may_sell(part->item_id, entry);
 
 	seckill_decide_begin(&part->sale, row, buyers);
-	for (int i = 0; i < part->n && seckill_hold_has_slot(); i++)
+	for (int i = 0; i < part->n && may_sell && seckill_hold_has_slot(); i++)
 	{
 		Purchase   *p = part->first[i];
 

@@ -26,6 +26,7 @@
 
 #include "base/catalog.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/node.h"
 #include "base/seat_fit.h"
@@ -86,6 +87,7 @@ static bool
 sell_again(Purchase *p)
 {
 	Purchase   *list[] = {p};
+	ClockTime	made = seckill_clock();
 	ItemRow		row;
 	Sale		sale;
 
@@ -104,7 +106,7 @@ sell_again(Purchase *p)
 		return false;
 	if (seckill_decide_any_time(&sale, &row, p) != SECKILL_SOLD)
 	{
-		seckill_share_check_sold_out(p, sale.began);
+		seckill_share_check_sold_out(p, made, sale.began);
 		return false;
 	}
 	seckill_decide_end(&sale, p->item_id);

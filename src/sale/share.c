@@ -160,25 +160,39 @@ seckill_share_keep_open(Purchase **list, int n, ClockTime made,
  */
 
 /*
+ * May this node sell the item, or has it started too recently?  An entry
+ * remembers that it may.
+ */
+bool
+seckill_share_may_sell(int64 item_id, CacheEntry *entry)
+{
+	ShareView	view;
+
+	if (entry != NULL && seckill_cache_certified_until(entry) > 0)
+		return true;
+	look(item_id, &view);
+	if (seckill_clock() < view.silent_until)
+		return false;
+	if (entry != NULL)
+		seckill_cache_set_certified(entry, LOOKED_AT);
+	return true;
+}
+
+/*
  * Wait until this node may sell after its start; false if it may not before a
- * time.  An entry remembers that it may.
+ * time.
  */
 bool
 seckill_share_await_silence(const Purchase *p, ClockTime until)
 {
 	ShareView	view;
 
-	if (p->entry != NULL && seckill_cache_certified_until(p->entry) > 0)
+	if (seckill_share_may_sell(p->item_id, p->entry))
 		return true;
 	look(p->item_id, &view);
-	if (seckill_clock() < view.silent_until)
-		(void) seckill_share_await(seckill_catalog()->items, p->item_id,
-								   PG_UINT64_MAX, Min(until, view.silent_until));
-	if (seckill_clock() < view.silent_until)
-		return false;
-	if (p->entry != NULL)
-		seckill_cache_set_certified(p->entry, LOOKED_AT);
-	return true;
+	(void) seckill_share_await(seckill_catalog()->items, p->item_id,
+							   PG_UINT64_MAX, Min(until, view.silent_until));
+	return seckill_share_may_sell(p->item_id, p->entry);
 }
 
 /* Does this transaction have a lock that the share worker needs? */
@@ -215,6 +229,16 @@ seckill_share_ask(Purchase **list, int n, ClockTime until)
 		seckill_share_await(seckill_catalog()->items, item_id, number, until);
 }
 
+static void
+not_answered(int64 item_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("units of item " INT64_FORMAT " may be on another node, which has not answered",
+					item_id),
+			 errhint("Retry in a moment.")));
+}
+
 /* Has the share fewer units than a purchase wants?  Only a hint. */
 static bool
 is_short(const Purchase *p)
@@ -238,7 +262,11 @@ seckill_share_fetch(const Purchase *p)
 	ClockTime	made = seckill_clock();
 	ClockTime	until = made + USECS(seckill_move_wait);
 
-	if (p->rules.split.n == 0 || has_lock(p->item_id))
+	if (p->rules.split.n == 0)
+		return;
+	if (!seckill_share_await_silence(p, until))
+		not_answered(p->item_id);
+	if (has_lock(p->item_id))
 		return;
 	while (is_short(p))
 	{
@@ -262,7 +290,8 @@ seckill_share_fetch(const Purchase *p)
 /*
  * The queue worker has found no units for a purchase of a split item, which it
  * began to look for at a time.  Returns "sold_out", "busy", or "queued" if the
- * share worker was asked for them.
+ * share worker was asked for them.  Of a purchase that was queued before the
+ * item was split it is not known since when it waits.
  */
 SeckillOutcome
 seckill_share_defer(const Purchase *p, ClockTime began)
@@ -270,7 +299,8 @@ seckill_share_defer(const Purchase *p, ClockTime began)
 	ShareView	view;
 
 	look(p->item_id, &view);
-	if (is_proved(&view, began) || is_out_of_reach(&view, p, p->queued_at))
+	if (is_proved(&view, began) ||
+		(p->queued_at > 0 && is_out_of_reach(&view, p, p->queued_at)))
 		return SECKILL_SOLD_OUT;
 	(void) seckill_share_add_want(seckill_catalog()->items, p->item_id, p->quantity,
 							  p->quantity);
@@ -279,23 +309,20 @@ seckill_share_defer(const Purchase *p, ClockTime began)
 }
 
 /*
- * Raise an error unless it is true for everybody that the item, of which p has
- * found no units since a time, is sold out.
+ * Raise an error unless it is true for everybody that the item is sold out, of
+ * which p has found no units here by a look that began at a time.  made is the
+ * time of the call.
  */
 void
-seckill_share_check_sold_out(const Purchase *p, ClockTime began)
+seckill_share_check_sold_out(const Purchase *p, ClockTime made, ClockTime began)
 {
 	ShareView	view;
 
 	if (p->rules.split.n == 0)
 		return;
 	look(p->item_id, &view);
-	if (!is_proved(&view, began) && !is_out_of_reach(&view, p, began))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("units of item " INT64_FORMAT " may be on another node, which has not answered",
-						p->item_id),
-				 errhint("Retry in a moment.")));
+	if (!is_proved(&view, began) && !is_out_of_reach(&view, p, made))
+		not_answered(p->item_id);
 }
 
 

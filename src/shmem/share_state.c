@@ -387,14 +387,13 @@ is_wanted(const Share *share, Oid items)
 
 /* The idle worker wants to end; false if somebody wants units by now. */
 bool
-seckill_share_retire(void)
+seckill_share_retire(Oid items)
 {
 	bool		idle = true;
 
 	LWLockAcquire(shares->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < SHARES && idle; i++)
-		idle = shares->shares[i].dbid != MyDatabaseId ||
-			shares->shares[i].wanted == 0;
+		idle = !is_wanted(&shares->shares[i], items);
 	for (int i = 0; i < WORKERS && idle; i++)
 		if (shares->workers[i].pid == MyProcPid)
 			memset(&shares->workers[i], 0, sizeof(Worker));

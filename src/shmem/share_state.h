@@ -65,7 +65,7 @@ extern void seckill_share_drop_database(Oid dbid);
 /* the share worker's side */
 extern bool seckill_share_claim(Oid dbid);
 extern void seckill_share_release(void);
-extern bool seckill_share_retire(void);
+extern bool seckill_share_retire(Oid items);
 extern bool seckill_share_begin_ask(Oid items, ShareAsk *ask, int64 *delay);
 extern void seckill_share_end_ask(Oid items, const ShareAsk *ask);
 

@@ -58,7 +58,7 @@ run_ask(void *arg)
 }
 
 static void
-serve(ShareAsk *ask)
+serve(Oid items, ShareAsk *ask)
 {
 	ErrorData  *error;
 
@@ -73,7 +73,7 @@ serve(ShareAsk *ask)
 				(errcode(error->sqlerrcode),
 				 errmsg("units of item " INT64_FORMAT " could not be exchanged with other nodes: %s",
 						ask->item_id, seckill_process_message(error))));
-	seckill_share_end_ask(seckill_catalog()->items, ask);
+	seckill_share_end_ask(items, ask);
 	MemoryContextReset(ask_context);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -85,19 +85,25 @@ find_items(void *arg)
 	*(Oid *) arg = seckill_catalog()->items;
 }
 
-/* Serve all asks that are due; return the time until the next one. */
+/*
+ * Serve all asks that are due; return the time until the next one.  Sets
+ * *items to the table of items, or to InvalidOid if the extension was dropped.
+ */
 static int64
-serve_all(void)
+serve_all(Oid *items)
 {
-	Oid			items = InvalidOid;
 	ShareAsk	ask;
 	int64		delay;
+	ErrorData  *error;
 
-	(void) seckill_process_run(find_items, &items, WAIT_MS);
-	while (seckill_share_begin_ask(items, &ask, &delay))
+	*items = InvalidOid;
+	error = seckill_process_try(find_items, items, WAIT_MS);
+	if (error != NULL && !seckill_process_is_transient(error))
+		return SECKILL_NEVER;
+	while (seckill_share_begin_ask(*items, &ask, &delay))
 	{
 		seckill_process_interrupts();
-		serve(&ask);
+		serve(*items, &ask);
 	}
 	return delay;
 }
@@ -119,13 +125,15 @@ seckill_share_worker_main(Datum arg)
 	used = seckill_clock();
 	for (;;)
 	{
+		Oid			items;
 		int64		delay;
 
 		seckill_process_interrupts();
-		delay = serve_all();
+		delay = serve_all(&items);
 		if (delay != SECKILL_NEVER)
 			used = seckill_clock();
-		else if (seckill_clock() - used >= IDLE_TIME && seckill_share_retire())
+		else if ((items == InvalidOid || seckill_clock() - used >= IDLE_TIME) &&
+				 seckill_share_retire(items))
 			proc_exit(0);
 		seckill_process_sleep(Min(delay, IDLE_TIME));
 	}
