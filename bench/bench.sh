@@ -74,7 +74,7 @@ all_contestants() {
             done
             ;;
         codes) echo insert_unit code_pool redis claim_queue claim_cache claim_auto numbered_queue ;;
-        envelopes) echo insert_unit redis claim_queue claim_cache claim_auto ;;
+        envelopes) echo insert_unit redis claim_queue claim_cache claim_auto claim_auto_hot ;;
         prizes) echo insert_unit odds redis claim_queue claim_cache ;;
         train | trains) echo insert_booking seats_skip_locked seats_line book_cache book_queue ;;
         full) echo select_1 book_full ;;

@@ -11,7 +11,8 @@
 #
 # Can be set: ROUNDS (5), SECONDS_EACH (3, the first of which does not count),
 # CLIENTS ("1 8 64"), CONTESTANTS (names of bench/scripts; sold_out is a refusal
-# in mode cache).
+# in mode cache), WORKLOAD (hot), SETTINGS_BEFORE and SETTINGS_AFTER (more lines of
+# the configuration of either server).
 #
 # The tables go to standard output, each measurement to
 # bench/quick/compare.csv or to OUTPUT/compare.csv.
@@ -27,6 +28,7 @@ rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-3}
 warm_up=1
 clients_each=${CLIENTS:-1 8 64}
+workload_of_all=${WORKLOAD:-hot}
 contestants=${CONTESTANTS:-optimistic retry pessimistic advisory cache queue auto submit buy_many sold_out}
 results=${OUTPUT:-bench/quick}/compare.csv
 units=0
@@ -34,18 +36,19 @@ expiring=0
 
 # Start the server of a build, and remember where it is.
 start_build() {
-    local build=$1
+    local build=$1 settings=SETTINGS_${1^^}
 
     PG_CONFIG=$2
     # Autovacuum of one build would disturb the other, and waits for the disk
     # would hide a difference.
-    start_server <<'CONF'
+    start_server <<CONF
 max_connections = 100
 shared_buffers = 512MB
 max_wal_size = 16GB
 autovacuum = off
 fsync = off
 seckill.queue_size = 65536
+${!settings:-}
 CONF
     workdir_of[$build]=$workdir
     bindir_of[$build]=$bindir
@@ -98,11 +101,11 @@ server_ticks() {
 # Measure a build and append a line to the results.  The rate is that of answers
 # for refusals, and of units sold for all else.
 measure_build() {
-    local build=$1 name=$2 clients=$3 round=$4 workload=hot script=$2 before after rate
+    local build=$1 name=$2 clients=$3 round=$4 workload=$workload_of_all script=$2 before after rate
 
     [ "$name" != sold_out ] || workload=storm script=cache
     use_build "$build"
-    fresh_tables "$script"
+    fresh_tables "$script" "$workload"
     before=$(server_ticks)
     run_pgbench "$workload" "$clients" "$script"
     after=$(server_ticks)

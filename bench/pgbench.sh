@@ -144,12 +144,14 @@ percentiles() {
 
 # Call a contestant's statement for the seconds of a run.
 run_pgbench() {
-    local workload=$1 clients=$2 name=$3
+    local workload=$1 clients=$2 name=$3 options=
 
+    # the setting for many small items
+    [[ $name != *_hot ]] || options='-c seckill.hot_rate=5'
     cat "bench/workloads/$workload.sql" "bench/scripts/$name.sql" > "$workdir/script.sql"
     rm -f "$workdir"/latency.*
     # -T does not end a call that still waits
-    timeout --foreground $((seconds + 120)) \
+    PGOPTIONS=$options timeout --foreground $((seconds + 120)) \
         pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
         --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
         -f "$workdir/script.sql" > "$workdir/out" 2>&1 ||

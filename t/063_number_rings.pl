@@ -199,7 +199,27 @@ $node->start;
 is(sql('SELECT seckill_recall(21) > 0'), 't', 'its lost lease is settled');
 is(sql('SELECT stock FROM seckill.items WHERE item_id = 21'), 1000, 'and all are on the row');
 check('a crash');
-unlike(slurp_file($node->logfile), qr/PANIC|TRAP|XX000|terminated by signal/, 'no error in the log');
 $session->quit;
+
+
+#
+# More rings than one purchase looks at, and more items than rings
+#
+
+sql('UPDATE seckill.items SET starts_at = NULL');
+$node->append_conf('postgresql.conf', "seckill.max_numbered_items = 100\nseckill.max_items = 300\n");
+$node->restart;
+sql('INSERT INTO seckill.items (item_id, stock, numbered) SELECT n, 10, true FROM generate_series(1001, 1110) n');
+is(sql('SELECT sum(seckill_prewarm(n, 2)) FROM generate_series(1001, 1100) n'), 200, 'each ring has an owner');
+is(sql(q{SELECT outcome FROM seckill_claim(1101, 1, 'cache')}), 'sold', 'an item without a ring sells');
+is(modes(1101), 'advisory', 'from its row');
+sql('SELECT seckill_recall(1050)');
+is(sql('SELECT seckill_prewarm(1102, 2)'), 2, 'a ring that is given up is found at once if an item is prewarmed');
+sql('SELECT seckill_recall(1020)');
+is(sql(q{SELECT count(*) FROM generate_series(1, 4) n, LATERAL (SELECT outcome FROM seckill_claim(1101, n, 'cache')) c WHERE outcome = 'sold'}),
+	4, 'and by one purchase of a few');
+is(modes(1101), 'advisory cache', 'which sells from the cache');
+check('many rings');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|XX000|terminated by signal/, 'no error in the log');
 $node->stop;
 done_testing();

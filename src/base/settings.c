@@ -21,7 +21,7 @@ bool		seckill_allow_unsafe = false;
 int			seckill_max_retries = 1000;
 int			seckill_lease_units = 1000;
 int			seckill_max_items = 1000;
-int			seckill_max_numbered_items = 250;
+int			seckill_max_numbered_items = 1000;
 bool		seckill_direct_writes = true;
 char	   *seckill_token_key = NULL;
 char	   *seckill_token_old_key = NULL;
@@ -64,7 +64,7 @@ define_sizes(void)
 	DefineCustomIntVariable("seckill.max_numbered_items",
 							"Number of items with numbered units that the stock cache can have units of at a time.",
 							"Further ones are sold from their rows.",
-							&seckill_max_numbered_items, 250, 1, 1000000,
+							&seckill_max_numbered_items, 1000, 1, 1000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("seckill.queue_size",
 							"Number of purchases that the queue of a database can have, including the decided ones that it remembers.",

@@ -64,7 +64,7 @@ has_no_room(Purchase *p, const ItemRow *row, int32 missing)
 {
 	return row->rules.numbered &&
 		(seckill_cache_number_room(p->entry) < missing ||
-		 !seckill_cache_add_ring(p->entry));
+		 !seckill_cache_add_ring(p->entry, false));
 }
 
 /*
@@ -224,6 +224,11 @@ seckill_refill_obtain(Purchase *p, TakenUnits *taken)
 			case UNITS_SOLD_OUT:
 				return false;
 			case UNITS_REFILL:
+				/* without a ring the row need not be locked here */
+				p->no_room = row.rules.numbered &&
+					!seckill_cache_add_ring(p->entry, false);
+				if (p->no_room)
+					return false;
 				if (refill_in_turn(p, taken))
 					return true;
 				if (p->no_room)

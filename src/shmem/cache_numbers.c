@@ -29,6 +29,12 @@
 #include "shmem/holders.h"
 #include "shmem/numbers.h"
 
+/*
+ * Rings that a purchase looks at: where more items are sold than there are
+ * rings, most find none, and all look under one lock.
+ */
+#define RINGS_SEARCHED	32
+
 /* in shared memory; NULL without preload */
 static OwnedRing *rings = NULL;
 
@@ -90,13 +96,13 @@ take_ring_back(OwnedRing *ring, bool check_holders)
 }
 
 /*
- * Find a ring without an owner, taking one from an idle entry if need be.
- * Returns its index, or -1.  The caller has the LWLock exclusively.
+ * Find a ring without an owner among the next n, taking one from an idle entry
+ * if need be.  Returns its index, or -1.  The caller has the LWLock exclusively.
  */
 static int
-find_ring(void)
+find_ring(int n)
 {
-	for (int i = 0; i < seckill_max_numbered_items; i++)
+	for (int i = 0; i < n; i++)
 	{
 		int			at = seckill_cache_state->ring_hand;
 
@@ -116,19 +122,21 @@ seckill_cache_is_numbered(CacheEntry *entry)
 
 /*
  * Give the entry, which is pinned, a number ring unless it has one.  Returns
- * false if all rings are in use.  Until the entry has units, the ring may be
- * taken away again.
+ * false if all rings are in use or, unless the search is to be thorough, the
+ * next few.  Until the entry has units, the ring may be taken away again.
  */
 bool
-seckill_cache_add_ring(CacheEntry *entry)
+seckill_cache_add_ring(CacheEntry *entry, bool thorough)
 {
+	int			n = thorough ? seckill_max_numbered_items :
+		Min(RINGS_SEARCHED, seckill_max_numbered_items);
 	int			at = -1;
 
 	if (seckill_cache_is_numbered(entry))
 		return true;
 	LWLockAcquire(seckill_cache_state->lock, LW_EXCLUSIVE);
 	if (entry->ring < 0)
-		at = find_ring();
+		at = find_ring(n);
 	if (at >= 0)
 	{
 		rings[at].owner = entry_number(entry);

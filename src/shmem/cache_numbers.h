@@ -8,7 +8,7 @@
 #include "seckill.h"
 
 extern bool seckill_cache_is_numbered(CacheEntry *entry);
-extern bool seckill_cache_add_ring(CacheEntry *entry);
+extern bool seckill_cache_add_ring(CacheEntry *entry, bool thorough);
 extern void seckill_cache_drop_ring(CacheEntry *entry);
 extern int32 seckill_cache_number_room(CacheEntry *entry);
 

@@ -397,7 +397,7 @@ seckill_hold_credit_numbers(CacheEntry *entry, int64 lease_id,
 	hold = get_hold(entry, lease_id);
 	hold->credit += units;
 	publish(hold);
-	while (!counted && seckill_cache_add_ring(entry))
+	while (!counted && seckill_cache_add_ring(entry, true))
 		counted = seckill_cache_hold_numbered(entry, lease_id, units);
 	if (counted)
 	{

@@ -1,0 +1,1 @@
+SELECT seckill_claim(:item, :user, 'auto');
