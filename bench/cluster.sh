@@ -14,30 +14,6 @@ nodes=4
 clients=${CLIENTS:-16}
 seconds=${SECONDS_EACH:-10}
 
-# Print the processor time in ms that a server has used, without its running backends.
-cpu() {
-    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13 + $14 + $15) * 1000 / hz }' \
-        "/proc/$(head -1 "$workdir/data$1/postmaster.pid")/stat"
-}
-
-# Wait until the backends of the clients have ended and are counted.
-settle() {
-    local i
-
-    for i in $(seq 0 $nodes); do
-        until [ "$(on "$i" -c "SELECT count(*) FROM pg_stat_activity
-            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")" = 0 ]; do
-            sleep 0.1
-        done
-    done
-}
-
-cpu_of_nodes() {
-    local i
-
-    for i in $(seq 1 $nodes); do cpu "$i"; done | awk '{ sum += $1 } END { print sum }'
-}
-
 # Run pgbench on a server; prints its transactions.
 run() {
     pgbench -n -M prepared -c "$2" -j 1 -T "$seconds" -f "$3" "$(server "$1")" 2> /dev/null |

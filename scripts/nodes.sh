@@ -86,3 +86,27 @@ join() {
     on 1 -c "SELECT seckill_router(ARRAY[$list])" > "$workdir/router.sql"
     on 0 -f "$workdir/router.sql"
 }
+
+# Print the processor time in ms that a server has used, without its running backends.
+cpu() {
+    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13 + $14 + $15) * 1000 / hz }' \
+        "/proc/$(head -1 "$workdir/data$1/postmaster.pid")/stat"
+}
+
+# Wait until the backends of the clients have ended and are counted.
+settle() {
+    local i
+
+    for i in $(seq 0 $nodes); do
+        until [ "$(on "$i" -c "SELECT count(*) FROM pg_stat_activity
+            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")" = 0 ]; do
+            sleep 0.1
+        done
+    done
+}
+
+cpu_of_nodes() {
+    local i
+
+    for i in $(seq 1 $nodes); do cpu "$i"; done | awk '{ sum += $1 } END { print sum }'
+}

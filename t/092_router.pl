@@ -256,5 +256,13 @@ routed('SELECT seckill_restock(201, 3)');
 is(routed(q{SELECT count(*) FROM generate_series(101, 110) u, seckill_buy(201, u, 'queue') b WHERE outcome = 'sold'}), 3, 'units put on sale at home');
 is(routed(q{SELECT string_agg(outcome::text, ' ') FROM seckill_submit_many(ARRAY_FILL(201::bigint, ARRAY[2]), ARRAY[111, 112])}) =~ s/queued|sold_out//gr, ' ', 'submissions');
 
+# Monitoring: each verdict has its metric.
+my ($query) = slurp_file("$FindBin::RealBin/../monitoring/seckill_router_exporter.yml") =~ /query: \|\n(.*)/s;
+my %items = map { split /\|/ } split /\n/, routed($query);
+is($items{'lost in a move'}, 1, 'the collector shows what the audit finds');
+my ($judge) = slurp_file("$FindBin::RealBin/../seckill_cluster--1.0.sql") =~ /CREATE FUNCTION seckill.judge\((.*?)COMMENT ON FUNCTION/s;
+my %verdicts = map { $_ => 1 } $judge =~ /(?:THEN|ELSE) '([a-z ]+)'/g;
+is_deeply([ sort keys %items ], [ sort keys %verdicts ], 'and knows all verdicts');
+
 $_->stop foreach $router, @nodes;
 done_testing();
