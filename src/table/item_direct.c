@@ -89,9 +89,15 @@ is_idle(const Trigger *trigger)
 		 TRIGGER_FOR_ROW(trigger->tgtype) && excepts_own(trigger->tgqual));
 }
 
+/*
+ * Do the triggers of the table do nothing then?  Works on a copy, as a look-up
+ * in the catalogs can have the cache entry made again.
+ */
 static bool
-has_idle_triggers(const TriggerDesc *triggers)
+has_idle_triggers(Relation items)
 {
+	const TriggerDesc *triggers = CopyTriggerDesc(items->trigdesc);
+
 	if (triggers == NULL)
 		return true;
 	if (triggers->trig_update_old_table || triggers->trig_update_new_table)
@@ -186,7 +192,7 @@ is_plain(Relation items)
 {
 	return items->rd_rel->relkind == RELKIND_RELATION &&
 		!items->rd_rel->relispartition && items->rd_rules == NULL &&
-		has_idle_triggers(items->trigdesc) && has_known_checks(items) &&
+		has_idle_triggers(items) && has_known_checks(items) &&
 		has_plain_columns(items) &&
 		seckill_direct_may(items, seckill_catalog()->owner,
 						   ACL_SELECT | ACL_UPDATE);
