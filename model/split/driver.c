@@ -166,15 +166,22 @@ idle(Proc *p, Node *x)
 		sleep_for(p, 5 * MS);
 }
 
-/* Restored: tell all peers an incarnation above all that they know. */
+/*
+ * Restored: tell all peers an incarnation above all that they know.  They may
+ * have forgotten some, so it is of the clock, too.
+ */
 static void
 say_hello(Proc *p, Node *x)
 {
+	int32		clock = (int32) (node_clock(x) / 1000);
+
 	p->known = x->t.incarnation;
 	for (int i = 0; i < sale.nodes; i++)
 		if (p->answers[i].known > p->known)
 			p->known = p->answers[i].known;
 	p->known++;
+	if (p->known < clock && mutation != INCARNATION_AGAIN)
+		p->known = clock;
 	call_peers(p, x, HELLO, p->known, 0, 0);
 	p->place = DRIVER_HELLO;
 }
@@ -196,8 +203,13 @@ go_on(Proc *p, Node *x)
 	switch (p->place)
 	{
 		case DRIVER_WAIT:
+			if (p->node == HOME && !try_row(x, p) &&
+				mutation != PROVE_UNLOCKED)
+				return;
 			if (p->node == HOME)
 				sync_prove(x, p);
+			if (x->m.row_owner == proc_number(p))
+				free_row(x);
 			p->place = DRIVER_IDLE;
 			break;
 		case DRIVER_ASK:
@@ -249,6 +261,8 @@ server_step(Proc *p)
 			return;
 		}
 		p->place = 1;
+		if (mutation == PROVE_UNLOCKED && p->call.wanted > 0)
+			x->m.home_until = 0;
 		if (mutation != NONE_WITH_CACHE)
 			(void) take_units(x, p, x->m.c.avail, x->m.c.avail);
 		return;
@@ -285,6 +299,9 @@ deliver_reply(const Msg *reply)
 		return;
 	p->answers[reply->from] = *reply;
 	p->answers[reply->from].ok = ok;
+	if (mutation == PROVE_BY_ANSWER && reply->kind == REPLY &&
+		!totals_agree(&x->t.channels[reply->from], reply))
+		p->answers[reply->from].ok = false;
 }
 
 /* A call reaches a node. */
@@ -315,7 +332,7 @@ deliver(int i)
 	Msg			reply;
 
 	if (x->up && x->m.row_owner != NOBODY &&
-		(msg.kind == REPLY || (msg.kind == CALL && sale.exploring)))
+		(msg.kind == REPLY || msg.kind == HELLO || (msg.kind == CALL && sale.exploring)))
 		return false;
 	drop_msg(i);
 	if (!x->up)

@@ -28,9 +28,12 @@ uint64		sale_seed;
 uint64		steps;
 uint64		sales;
 uint64		shortfalls;			/* units, at the end of sales */
+int64		fault_ms;			/* longest time between faults; 0: as drawn */
 
 static int64 next_client;
 static int64 next_fault;
+static int	last_fault;			/* its node */
+static int64 fault_interval;	/* the longest */
 static int64 client_interval;	/* the longest */
 
 static char trace[SHOWN][200];
@@ -110,19 +113,22 @@ ambush(void)
 }
 
 /*
- * A crash, often soon followed by another one; or an operator says that a node
+ * A crash, often soon followed by another one, perhaps of the same node; or an operator says that a node
  * was restored, though it was not.
  */
 static void
 random_fault(void)
 {
-	Node	   *x = &world.nodes[below(sale.nodes)];
+	Node	   *x = &world.nodes[last_fault];
 
-	if (one_in(10) && x->up)
+	if (!one_in(4))
+		x = &world.nodes[below(sale.nodes)];
+	last_fault = node_number(x);
+	if (one_in(5) && x->up)
 		x->t.recovering = true;
 	else
 		crash(x, one_in(3) ? 1 + below(2) : 0, (5 + below(145)) * MS);
-	next_fault = world.now + (one_in(4) ? below(150) : 50 + below(850)) * MS;
+	next_fault = world.now + below(one_in(4) ? 150 * MS : fault_interval);
 }
 
 
@@ -336,12 +342,17 @@ begin_sale(void)
 
 		x->ppm = below(60001) - 30000;
 		x->offset = below(1000000) * (int64) MS;
+		x->t.numbered_at = node_clock(x);
 		x->copy = before[i] = x->t;
 		add_drivers(i);
 	}
 	next_client = 0;
 	client_interval = (one_in(2) ? 10 : 30) * MS;
-	next_fault = (50 + below(850)) * MS;
+	fault_interval = (one_in(3) ? 200 : 1000) * MS;
+	if (fault_ms > 0)
+		fault_interval = fault_ms * MS;
+	next_fault = below(fault_interval);
+	last_fault = HOME;
 }
 
 /* A call in the calm; returns its outcome. */

@@ -23,7 +23,7 @@ change(Node *x)
 	if (!sale.exploring)
 	{
 		before[node_number(x)] = x->t;
-		if (maybe(6))
+		if (maybe(10))
 			x->copy = x->t;
 	}
 	return &x->t;
@@ -268,8 +268,9 @@ insert_order(Node *x, const Proc *p, NumberSet numbers)
 		return NULL;
 	order = &t->orders[t->norders++];
 	memset(order, 0, sizeof(Order));
-	order->id = (node_number(x) << 16) + ++t->next_id;
+	order->id = (node_number(x) << 24) + ++t->next_id;
 	order->state = LIVE;
+	t->numbered_at = sale.exploring ? 0 : node_clock(x);
 	order->units = p->quantity;
 	order->user = p->user;
 	order->request = p->request;

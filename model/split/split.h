@@ -23,7 +23,6 @@ typedef struct ItemRow
 #define PROCS		48
 #define CLIENTS		32			/* processes that are not of share workers */
 #define MSGS		40
-#define ORDERS_OF_LIFE 100		/* ids for each life of a node */
 #define USERS		6
 #define REQUESTS	12
 #define NOBODY		(-1)
@@ -38,12 +37,17 @@ typedef enum Mutation
 	NO_PROMISE,
 	IGNORE_HELD,
 	IGNORE_TRANSIT,
+	PROVE_BY_ANSWER,
+	PROVE_UNLOCKED,
+	VERDICT_FIRST,
 	OLD_INCARNATION,
 	NO_REJOIN,
 	GRANT_KEEPS_HOME,
 	HOME_UNBOUND,
 	SLOW_CLOCK,
 	REJOIN_ONCE,
+	REJOIN_TWICE,
+	REJOIN_STALE,
 	INCARNATION_EXACT,
 	NO_BOOT_WAIT,
 	GATE_OPEN,
@@ -55,6 +59,7 @@ typedef enum Mutation
 	MARK_AND_PROVE,
 	IDS_AGAIN,
 	IDS_FROM_COPY,
+	INCARNATION_AGAIN,
 	OWNER_UNCHECKED,
 	USER_UNLOCKED,
 	REQUEST_UNLOCKED,
@@ -68,6 +73,7 @@ typedef enum Mutation
 	SETTLE_WHOLE_ITEM,
 	REJOIN_KEEPS_NUMBERS,
 	REJOIN_BEFORE_HOME,
+	REJOIN_FORGETS_TRANSIT,
 	BURNT_NUMBER_RETURNS,
 	MUTATIONS
 } Mutation;
@@ -113,6 +119,7 @@ typedef struct Tables
 	int32		next_id;
 	int32		norders;
 	int32		recovering;
+	int64		numbered_at;	/* when an order got the last id */
 	NumberSet	free;			/* numbers on the row */
 	NumberSet	known;			/* home: all numbers of the item */
 	NumberSet	off_sale;		/* home: withdrawn numbers */
@@ -186,6 +193,7 @@ typedef struct Msg
 	int64		remaining;		/* nothing anywhere for so long */
 	NumberSet	transit;
 	NumberSet	numbers;
+	NumberSet	kept;			/* of numbers: sold or leased */
 	int64		at;				/* when it arrives */
 } Msg;
 

@@ -53,13 +53,18 @@ static const char *const mutations[MUTATIONS] = {
 	"a satellite without units makes no promise",
 	"a satellite judges without counting units on hold",
 	"home's proof ignores units in transit",
+	"home compares totals when an answer arrives, not at the end of the round",
+	"home proves without locking the row, and a grant ends the proof before its commit",
+	"a buyer on home looks at the row, and later whether everything is home",
 	"messages of a former life of a node are accepted",
 	"a restored node goes on with the totals of its copy",
 	"home gives units and still says that everything is home",
 	"home makes no promise with a certificate",
 	"a certificate is used longer than it lasts",
 	"a rejoin that did not end is not begun again",
-	"incarnations must be equal",
+	"two workers of a restored node both rejoin",
+	"a restored satellite rejoins by what a former life of home has told (rare)",
+	"incarnations must be equal (rare)",
 	"a node answers and sells right after its start",
 	"promises are made while a return is under way",
 	"the time of a certificate counts from its arrival",
@@ -69,7 +74,8 @@ static const char *const mutations[MUTATIONS] = {
 	"the maintenance worker's mark does not stop promises",
 	"the mark does not stop the promise that home makes with its proof",
 	"a restored node uses order ids again",
-	"a restored node skips order ids, counted from those of its copy",
+	"a restored node skips a fixed number of order ids",
+	"a restored node takes the incarnation after the last that is known (rare)",
 	"a node sells to users of other nodes",
 	"the lock on the user is not held",
 	"the lock on the request is not held",
@@ -77,12 +83,13 @@ static const char *const mutations[MUTATIONS] = {
 	"a satellite judges without counting units of the cache",
 	"a satellite judges without counting units of a lost lease",
 	"a recall closes a lease that has holders",
-	"a restored node rejoins while transactions hold units",
+	"a restored node rejoins while transactions hold units (rare)",
 	"numbers are given before the last ones have arrived",
 	"numbers are taken in without comparing totals",
 	"a settle takes numbers of other shares",
 	"a restored node keeps the numbers of its copy",
 	"a satellite rejoins at a home that is recovering",
+	"a restored home forgets numbers in transit",
 	"a number that a buyer knows is sold again",
 };
 
@@ -102,7 +109,11 @@ give_up_here(const char *law)
 	if (sale.exploring)
 		printf(" --explore --states %llu\n", (unsigned long long) max_states);
 	else
+	{
+		if (fault_ms > 0)
+			printf(" --faults %lld", (long long) fault_ms);
 		printf(" --seed %llu --steps 1\n", (unsigned long long) sale_seed);
+	}
 	exit(1);
 }
 
@@ -152,7 +163,7 @@ static void
 __attribute__((noreturn))
 usage(void)
 {
-	fprintf(stderr, "usage: split_model [--seed N] [--steps N] [--explore] [--states N] [--mutate 0..%d] [--list]\n",
+	fprintf(stderr, "usage: split_model [--seed N] [--steps N] [--faults MS] [--explore] [--states N] [--mutate 0..%d] [--list]\n",
 			MUTATIONS - 1);
 	exit(2);
 }
@@ -192,6 +203,8 @@ main(int argc, char **argv)
 			max_steps = number(value, 1, UINT64_MAX);
 		else if (strcmp(argv[i], "--states") == 0)
 			max_states = number(value, 1, UINT64_MAX);
+		else if (strcmp(argv[i], "--faults") == 0)
+			fault_ms = (int64) number(value, 1, 10000);
 		else if (strcmp(argv[i], "--mutate") == 0)
 			mutation = (Mutation) number(value, 0, MUTATIONS - 1);
 		else

@@ -47,6 +47,7 @@ make_call(Node *x, int peer, int kind)
 	call.sent = channel->sent;
 	call.received = channel->received;
 	call.transit = channel->transit;
+	call.known = channel->incarnation;
 	call.asked = node_clock(x);
 	call.had_nothing = nothing_here(x);
 	return call;
@@ -105,6 +106,14 @@ same_lives(Node *x, const Msg *msg)
 		return false;
 	}
 	return true;
+}
+
+/* The peer knows a higher incarnation of this node: a rejoin did not end. */
+static void
+hear_of_own(Tables *t, const Msg *msg)
+{
+	if (msg->known > t->incarnation && mutation != REJOIN_ONCE)
+		t->recovering = true;
 }
 
 /* Take in what the peer has sent, up to the total that the message tells. */
@@ -201,7 +210,8 @@ give(Node *x, const Msg *call, Msg *reply)
 		channel->numbers &= ~channel->transit;
 	channel->sent += units;
 	reply->given = units;
-	if (x == &world.nodes[HOME] && mutation != GRANT_KEEPS_HOME)
+	if (x == &world.nodes[HOME] && mutation != GRANT_KEEPS_HOME &&
+		mutation != PROVE_UNLOCKED)
 		x->m.home_until = 0;
 }
 
@@ -306,13 +316,12 @@ sync_apply(Node *x, const Msg *reply)
 	Tables	   *t;
 	int64		start = mutation == CERTIFICATE_FROM_ARRIVAL ?
 		node_clock(x) : reply->asked;
-	int			percent = mutation == SLOW_CLOCK ? 160 : sale.use_percent;
+	int			percent = mutation == SLOW_CLOCK ? 250 : sale.use_percent;
 
 	t = change(x);
 	if (!reply->ok)
 	{
-		if (reply->known > t->incarnation && mutation != REJOIN_ONCE)
-			t->recovering = true;	/* a rejoin that did not end */
+		hear_of_own(t, reply);
 		return false;
 	}
 	if (!same_lives(x, reply))
@@ -338,9 +347,18 @@ sync_apply(Node *x, const Msg *reply)
 	return true;
 }
 
+/* Do both ends of a channel say that nothing is in transit? */
+bool
+totals_agree(const Channel *channel, const Msg *answer)
+{
+	return channel->sent == answer->received &&
+		channel->received == answer->sent;
+}
+
 /*
  * The end of a round of home: is everything here?  The answers of all
- * satellites have been applied.
+ * satellites have been applied.  The row is locked, so that no grant is between
+ * its decision and its commit.
  */
 void
 sync_prove(Node *x, const Proc *driver)
@@ -355,8 +373,8 @@ sync_prove(Node *x, const Proc *driver)
 
 		if (!answer->ok || !answer->none)
 			return;
-		if ((channel->sent != answer->received ||
-			 channel->received != answer->sent) && mutation != IGNORE_TRANSIT)
+		if (!totals_agree(channel, answer) && mutation != IGNORE_TRANSIT &&
+			mutation != PROVE_BY_ANSWER)
 			return;
 	}
 	if (node_clock(x) >= until || x->t.recovering)
@@ -382,6 +400,7 @@ sync_hello(Node *x, const Msg *call, Msg *reply)
 
 	begin_reply(call, HELLO_REPLY, reply);
 	reply->known = channel->incarnation;
+	hear_of_own(t, call);
 	if (call->incarnation != 0)
 	{
 		if (call->incarnation < channel->incarnation)
@@ -394,6 +413,7 @@ sync_hello(Node *x, const Msg *call, Msg *reply)
 	reply->ok = true;
 	tell_totals(x, reply);
 	reply->numbers = channel->numbers;
+	reply->kept = channel->numbers & ~t->free;
 }
 
 /* Drop numbers that other nodes have from the orders of a restored node. */
@@ -405,45 +425,64 @@ drop_numbers(Tables *t, NumberSet others)
 }
 
 /*
+ * Home is restored: which numbers do its satellites have?  Those that answered
+ * while they were recovering themselves give way to the others, and to the
+ * orders and withdrawn numbers of home: they will ask home for their share.  Among them, what one has
+ * sold or leased goes before what another has on its row.
+ */
+static NumberSet
+numbers_of_satellites(Tables *t, const Proc *driver)
+{
+	NumberSet	others = 0;
+	NumberSet	own = kept_numbers(t) | t->off_sale;
+
+	for (int turn = 0; turn < 3; turn++)
+		for (int s = 1; s < sale.nodes; s++)
+		{
+			const Msg  *answer = &driver->answers[s];
+			Channel    *channel = &t->channels[s];
+
+			if (answer->recovering != (turn > 0))
+				continue;
+			if (turn == 0)
+				channel->numbers = answer->numbers;
+			else if (turn == 1)
+				channel->numbers = answer->kept & ~others & ~own;
+			else
+				channel->numbers |= answer->numbers & ~others & ~own;
+			if (answer->recovering || channel->sent <= answer->received ||
+				mutation == REJOIN_FORGETS_TRANSIT)
+				channel->transit = 0;
+			channel->numbers |= channel->transit;
+			others |= channel->numbers;
+		}
+	return others;
+}
+
+/*
  * The numbers of a restored node.  Those of a satellite are what home says;
- * those of home are all that no satellite has.  A satellite that is recovering
- * itself gives way, since it will ask home for its share.
+ * those of home are all that no satellite has.
  */
 static void
 rejoin_numbers(Node *x, const Proc *driver)
 {
 	Tables	   *t = &x->t;
-	NumberSet	others = 0;
+	const Msg  *answer = &driver->answers[HOME];
+	Channel    *channel = &t->channels[HOME];
+	NumberSet	others;
 
-	for (int recovering = 0; recovering < 2; recovering++)
-		for (int s = 1; s < sale.nodes && x == &world.nodes[HOME]; s++)
-		{
-			const Msg  *answer = &driver->answers[s];
-			Channel    *channel = &t->channels[s];
-			NumberSet	share = answer->numbers;
-
-			if (answer->recovering != (recovering == 1))
-				continue;
-			if (recovering || channel->sent <= answer->received)
-				channel->transit = 0;
-			if (recovering)
-				share &= ~others & ~kept_numbers(t);
-			share |= channel->transit;
-			channel->numbers = share;
-			others |= share;
-		}
-	if (x != &world.nodes[HOME])
+	if (x == &world.nodes[HOME])
 	{
-		const Msg  *answer = &driver->answers[HOME];
-		Channel    *channel = &t->channels[HOME];
-
+		others = numbers_of_satellites(t, driver);
+		t->known |= others;
+	}
+	else
+	{
 		if (channel->sent <= answer->received)
 			channel->transit = 0;
 		channel->numbers = answer->numbers & ~channel->transit;
 		others = ~channel->numbers;
 	}
-	else
-		t->known |= others;
 	drop_numbers(t, others);
 	t->free = share_numbers(x) & ~kept_numbers(t);
 	t->row.stock = set_count(t->free);
@@ -461,17 +500,34 @@ books_lack(const Tables *t)
 }
 
 /*
+ * Has home begun a new life since it answered the satellite?  A satellite that
+ * does so is no matter to home: it cannot rejoin before home has.
+ */
+static bool
+is_stale(const Tables *t, const Proc *driver)
+{
+	return driver->answers[HOME].ok &&
+		driver->answers[HOME].incarnation < t->channels[HOME].incarnation;
+}
+
+/*
  * A restored node adjusts its totals to what its peers know, in one
  * transaction, with the row locked.  False: other transactions still hold
- * units.
+ * units.  True: it has, or the driver has to begin again.
+ *
+ * Order ids that former lives have used since the last id in the copy, be they
+ * several lives, are fewer than the milliseconds since then.
  */
 bool
 sync_rejoin(Node *x, Proc *driver, int32 incarnation)
 {
 	Tables	   *t = change(x);
 
-	if (!t->recovering || incarnation <= t->incarnation)
+	if ((!t->recovering || incarnation <= t->incarnation) &&
+		mutation != REJOIN_TWICE)
 		return true;			/* another driver has done it */
+	if (is_stale(t, driver) && mutation != REJOIN_STALE)
+		return true;			/* to begin again */
 	(void) take_units(x, driver, x->m.c.avail, x->m.c.avail);
 	give_up_lease(x, driver);
 	if (x->m.c.held > 0 && mutation != REJOIN_WITH_HOLDERS)
@@ -496,8 +552,10 @@ sync_rejoin(Node *x, Proc *driver, int32 incarnation)
 	t->shortfall = books_lack(t);
 	t->incarnation = incarnation;
 	if (mutation != IDS_AGAIN)
-		t->next_id = mutation == IDS_FROM_COPY ? t->next_id + ORDERS_OF_LIFE :
-			max32(t->next_id, incarnation * ORDERS_OF_LIFE);
+		t->next_id += 100;
+	if (mutation != IDS_AGAIN && mutation != IDS_FROM_COPY)
+		t->next_id += (int32) ((node_clock(x) - t->numbered_at) / 1000);
+	t->numbered_at = sale.exploring ? 0 : node_clock(x);
 	t->recovering = false;
 	return true;
 }

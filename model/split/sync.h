@@ -20,6 +20,7 @@ extern Msg	make_call(Node *x, int peer, int kind);
 extern void sync_serve(Node *x, Proc *server, Msg *reply);
 extern void sync_hello(Node *x, const Msg *call, Msg *reply);
 extern bool sync_apply(Node *x, const Msg *reply);
+extern bool totals_agree(const Channel *channel, const Msg *answer);
 extern void sync_prove(Node *x, const Proc *driver);
 extern bool sync_rejoin(Node *x, Proc *driver, int32 incarnation);
 
