@@ -10,7 +10,7 @@ use Test::More;
 
 my $dir = "$FindBin::RealBin/../model";
 my $model = PostgreSQL::Test::Utils::tempdir() . '/split_model';
-my $steps = $ENV{SECKILL_STEPS} // 2_000_000;
+my $steps = $ENV{SECKILL_STEPS} // 1_000_000;
 
 foreach my $compiler ('clang', $ENV{CC} // 'cc')
 {
