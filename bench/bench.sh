@@ -76,7 +76,10 @@ all_contestants() {
         codes) echo insert_unit code_pool redis claim_queue claim_cache claim_auto numbered_queue ;;
         envelopes) echo insert_unit redis claim_queue claim_cache claim_auto claim_auto_hot ;;
         prizes) echo insert_unit odds redis claim_queue claim_cache ;;
-        train | trains) echo insert_booking seats_skip_locked seats_line book_cache book_queue ;;
+        train | trains)
+            echo insert_booking seats_skip_locked seats_skip_locked_call seats_skip_locked_steps \
+                seats_line redis book_cache book_queue
+            ;;
         full) echo select_1 book_full ;;
         counter) echo select_1 counter_update counter_call queue ;;
         *) die "no workload $1" ;;

@@ -64,8 +64,7 @@ trains() {
     sql "INSERT INTO seckill.items (item_id, stock, legs) SELECT n, 0, 20 FROM generate_series(5001, 5000 + $1) n;
         INSERT INTO seckill.seats (item_id, seat, block, car)
             SELECT n, s, s / 5, s / 50 FROM generate_series(5001, 5000 + $1) n, generate_series(1, 1000) s;
-        INSERT INTO rival.seats SELECT item_id, seat FROM seckill.seats;
-        SELECT setval('rival.booking', 0, false)" > /dev/null
+        INSERT INTO rival.seats SELECT item_id, seat FROM seckill.seats"
     sql 'VACUUM ANALYZE seckill.seats'
     sql 'VACUUM ANALYZE rival.seats'
 }
@@ -152,7 +151,8 @@ run_pgbench() {
     rm -f "$workdir"/latency.*
     # -T does not end a call that still waits
     PGOPTIONS=$options timeout --foreground $((seconds + 120)) \
-        pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 -D units="$units" \
+        pgbench -n -M prepared -c "$clients" -j 2 -T "$seconds" -P 1 \
+        -D units="$units" -D clients="$clients" -D n=0 \
         --log --sampling-rate=0.2 --log-prefix="$workdir/latency" \
         -f "$workdir/script.sql" > "$workdir/out" 2>&1 ||
         { head -n 20 "$workdir/out" >&2; die "$name failed"; }

@@ -76,6 +76,7 @@ redis_items() {
         codes) redis_lists 2001 2001 "$units"; echo 2001 ;;
         prizes) redis_lists 2002 2002 "$units"; echo 2002 ;;
         envelopes) redis_lists 3001 4000 300; echo envelope ;;
+        train | trains) echo "$1" ;;
         uniform) items_to_pick 0 | redis -x SET pick > /dev/null; echo any ;;
         zipf) items_to_pick 1.001 | redis -x SET pick > /dev/null; echo any ;;
         *) die "no Redis contestant in $1" ;;
@@ -100,6 +101,7 @@ measure_redis() {
     item=$(redis_items "$workload")
     case $workload in
         codes | prizes | envelopes) sha=$(redis -x SCRIPT LOAD < bench/redis_list.lua) ;;
+        train | trains) sha=$(redis -x SCRIPT LOAD < bench/redis_seats.lua) ;;
         *) sha=$(redis -x SCRIPT LOAD < bench/redis.lua) ;;
     esac
     # redis-benchmark takes a number of calls, not of seconds: the warm-up

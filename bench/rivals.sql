@@ -36,15 +36,13 @@ CREATE TABLE rival.prizes (
     PRIMARY KEY (item_id, prize)
 );
 
--- Seats of trains, and the number of the next booking, by which the workloads
--- go on to the next train.
+-- Seats of trains.
 CREATE TABLE rival.seats (
     item_id bigint NOT NULL,
     seat integer NOT NULL,
     taken bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (item_id, seat)
 ) WITH (fillfactor = 50);
-CREATE SEQUENCE rival.booking MINVALUE 0;
 
 -- Carts: a transaction inserts a row before it buys.  For the extension and for
 -- the rivals, with a foreign key to the items and without.
@@ -129,6 +127,27 @@ BEGIN
     SELECT seat INTO chosen FROM rival.seats
         WHERE item_id = item AND taken & legs = 0
         ORDER BY taken DESC LIMIT 1;
+    IF chosen IS NOT NULL THEN
+        UPDATE rival.seats SET taken = taken | legs WHERE item_id = item AND seat = chosen;
+        INSERT INTO rival.orders (item_id, user_id, quantity, mode, seats, seat_legs)
+            VALUES (item, buyer, 1, 'pessimistic', ARRAY[chosen], ARRAY[legs]);
+    END IF;
+    RETURN chosen;
+END
+$$;
+
+-- seats_skip_locked_call: one call that locks the fullest seat that is free for the
+-- trip and that nobody else has locked, takes it and writes the order
+CREATE FUNCTION rival.book_skip_locked(item bigint, buyer bigint, from_stop integer, to_stop integer)
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    legs bigint := (1::bigint << (to_stop - from_stop)) - 1 << from_stop;
+    chosen integer;
+BEGIN
+    SELECT seat INTO chosen FROM rival.seats
+        WHERE item_id = item AND taken & legs = 0
+        ORDER BY taken DESC LIMIT 1
+        FOR UPDATE SKIP LOCKED;
     IF chosen IS NOT NULL THEN
         UPDATE rival.seats SET taken = taken | legs WHERE item_id = item AND seat = chosen;
         INSERT INTO rival.orders (item_id, user_id, quantity, mode, seats, seat_legs)

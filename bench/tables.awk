@@ -64,7 +64,7 @@ BEGIN {
     title["trains"] = "Seats of 20 such trains at a time"
     title["full"] = "A train that is sold out"
     title["counter"] = "A counter without orders"
-    split("select_1 insert insert_booking seats_skip_locked seats_line insert_unit code_pool odds for_update_call redis", yardstick, " ")
+    split("select_1 insert insert_booking seats_skip_locked seats_skip_locked_call seats_skip_locked_steps seats_line insert_unit code_pool odds for_update_call redis", yardstick, " ")
 }
 /^#/ { print substr($0, 3) ". Medians; `=` where every call sold a unit."; next }
 $1 == "workload" { next }

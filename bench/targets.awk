@@ -76,6 +76,10 @@ END {
     for (i = 1; i in seats; i++) {
         of_workload(seats[i], seats[i] ": `book_cache` / `insert_booking`, sold", "book_cache", "insert_booking")
         of_workload(seats[i], seats[i] ": `book_cache` / `seats_skip_locked`, sold", "book_cache", "seats_skip_locked")
+        of_workload(seats[i], seats[i] ": `book_cache` / `seats_skip_locked_call`, sold", "book_cache", "seats_skip_locked_call")
+        of_workload(seats[i], seats[i] ": `book_cache` / `seats_skip_locked_steps`, sold", "book_cache", "seats_skip_locked_steps")
+        of_workload(seats[i], seats[i] ": `book_cache` / `redis`, sold", "book_cache", "redis")
+        of_workload(seats[i], seats[i] ": `book_queue` / `redis`, sold", "book_queue", "redis")
         of_workload(seats[i], seats[i] ": `book_cache` / `seats_line`, sold", "book_cache", "seats_line")
         of_workload(seats[i], seats[i] ": `book_queue` / `insert_booking`, sold", "book_queue", "insert_booking")
     }

@@ -1,4 +1,5 @@
 \set user random(1, 1000000)
 \set from random(0, 19)
 \set to random(:from + 1, 20)
-SELECT 5001 + nextval('rival.booking') / 2000 AS item \gset
+\set n :n + 1
+\set item 5001 + :n * :clients / 2000

@@ -16,31 +16,11 @@
 
 #include "base/catalog.h"
 #include "base/fault.h"
+#include "shmem/stat.h"
 #include "table/booking_insert.h"
 #include "table/new_orders.h"
+#include "table/order_direct.h"
 #include "table/plan.h"
-
-/* The seats of pieces as an array. */
-static Datum
-seats_array(const SeatPiece *pieces, int n)
-{
-	Datum	   *seats = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		seats[i] = Int32GetDatum(pieces[i].seat);
-	return seckill_plan_int4_array(seats, n);
-}
-
-/* The legs of pieces as an array. */
-static Datum
-legs_array(const SeatPiece *pieces, int n)
-{
-	Datum	   *legs = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		legs[i] = Int64GetDatum((int64) pieces[i].legs);
-	return seckill_plan_int8_array(legs, n);
-}
 
 static SqlPlan insert_one_plan = {
 	.sql = "INSERT INTO seckill.orders (" NEW_ORDER_COLUMNS ", seats, seat_legs)"
@@ -57,8 +37,8 @@ insert_one(const Purchase *p, const NewOrders *new)
 	char		nulls[NEW_ORDER_ARGS + 2];
 
 	seckill_new_order_args(p, new, args, nulls);
-	args[NEW_ORDER_ARGS] = seats_array(p->pieces, p->npieces);
-	args[NEW_ORDER_ARGS + 1] = legs_array(p->pieces, p->npieces);
+	args[NEW_ORDER_ARGS] = seckill_new_order_seats(p->pieces, p->npieces);
+	args[NEW_ORDER_ARGS + 1] = seckill_new_order_legs(p->pieces, p->npieces);
 	memset(nulls + NEW_ORDER_ARGS, ' ', 2);
 	return seckill_new_orders_run(&insert_one_plan, args, nulls, new);
 }
@@ -113,8 +93,8 @@ insert_many(Purchase **list, int n, const NewOrders *new)
 	char		nulls[NEW_ORDERS_ARGS + 4];
 
 	seckill_new_orders_args(list, n, new, args, nulls);
-	args[NEW_ORDERS_ARGS] = seats_array(pieces, npieces);
-	args[NEW_ORDERS_ARGS + 1] = legs_array(pieces, npieces);
+	args[NEW_ORDERS_ARGS] = seckill_new_order_seats(pieces, npieces);
+	args[NEW_ORDERS_ARGS + 1] = seckill_new_order_legs(pieces, npieces);
 	args[NEW_ORDERS_ARGS + 2] = seckill_plan_int4_array(first, n);
 	args[NEW_ORDERS_ARGS + 3] = seckill_plan_int4_array(last, n);
 	memset(nulls + NEW_ORDERS_ARGS, ' ', 4);
@@ -136,7 +116,14 @@ seckill_bookings_insert(Purchase **list, int n)
 	uint64		inserted;
 
 	seckill_new_orders_set_ids(list, n);
-	inserted = n == 1 ? insert_one(list[0], &new) : insert_many(list, n, &new);
+	if (seckill_orders_insert_direct(list, n, &new))
+		inserted = n;
+	else
+	{
+		inserted = n == 1 ? insert_one(list[0], &new) :
+			insert_many(list, n, &new);
+		seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+	}
 	seckill_new_orders_done(list, n, &new, inserted);
 	SECKILL_FAULT("bookings inserted");
 }

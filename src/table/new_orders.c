@@ -98,6 +98,28 @@ seckill_new_orders_args(Purchase **list, int n, const NewOrders *new,
 	args[10] = ObjectIdGetDatum(c->state[ORDER_PENDING]);
 }
 
+/* The seats of pieces as an array. */
+Datum
+seckill_new_order_seats(const SeatPiece *pieces, int n)
+{
+	Datum	   *seats = palloc(n * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		seats[i] = Int32GetDatum(pieces[i].seat);
+	return seckill_plan_int4_array(seats, n);
+}
+
+/* The legs of pieces as an array. */
+Datum
+seckill_new_order_legs(const SeatPiece *pieces, int n)
+{
+	Datum	   *legs = palloc(n * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		legs[i] = Int64GetDatum((int64) pieces[i].legs);
+	return seckill_plan_int8_array(legs, n);
+}
+
 /* Run an INSERT of orders as their owner; returns the number of rows. */
 uint64
 seckill_new_orders_run(SqlPlan *plan, Datum *args, const char *nulls,

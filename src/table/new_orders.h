@@ -63,6 +63,8 @@ extern void seckill_new_order_args(const Purchase *p, const NewOrders *new,
 extern void seckill_new_orders_args(Purchase **list, int n,
 									const NewOrders *new, Datum *args,
 									char *nulls);
+extern Datum seckill_new_order_seats(const SeatPiece *pieces, int n);
+extern Datum seckill_new_order_legs(const SeatPiece *pieces, int n);
 extern uint64 seckill_new_orders_run(SqlPlan *plan, Datum *args,
 									 const char *nulls, const NewOrders *new);
 extern void seckill_new_orders_set_ids(Purchase **list, int n);

@@ -38,7 +38,10 @@
 #include "table/plan.h"
 #include "table/relation.h"
 
-/* All columns up to this one are written; those after it are NULL. */
+/*
+ * All columns up to this one are written; those after it are NULL, but for the
+ * seats of a booking.
+ */
 #define LAST_WRITTEN	ORDER_UNIT
 
 /* Orders that are written at once. */
@@ -161,6 +164,12 @@ form_order(TupleTableSlot *slot, const Purchase *p, const NewOrders *new)
 	nulls[ORDER_PAY_BY - 1] = !pending;
 	values[ORDER_UNIT - 1] = Int32GetDatum(p->unit);
 	nulls[ORDER_UNIT - 1] = p->unit == 0;
+	if (p->npieces > 0)
+	{
+		values[ORDER_SEATS - 1] = seckill_new_order_seats(p->pieces, p->npieces);
+		values[ORDER_SEAT_LEGS - 1] = seckill_new_order_legs(p->pieces, p->npieces);
+		nulls[ORDER_SEATS - 1] = nulls[ORDER_SEAT_LEGS - 1] = false;
+	}
 	ExecStoreVirtualTuple(slot);
 }
 
