@@ -252,12 +252,17 @@ DECLARE
     low bigint := node_no::bigint << 40;
     high bigint := low + (1::bigint << 40) - 1;
     last bigint;
+    gap bigint := 1 << 20;
 BEGIN
     EXECUTE format('SELECT last_value FROM %s', sequence) INTO last;
+    -- two restores from one copy must not come to the same numbers
+    IF skip THEN
+        gap := gap + 65536 * greatest(extract(epoch FROM clock_timestamp() - (SELECT max(o.created_at) FROM seckill.orders o))::bigint, 0);
+    END IF;
     IF last NOT BETWEEN low AND high - (1 << 21) THEN
         last := low;
     ELSIF skip THEN
-        last := last + (1 << 20);
+        last := least(last + coalesce(gap, 1 << 20), high - (1 << 21));
     END IF;
     EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %s RESTART %s',
                    sequence, low, high, low + start, last + 1);
@@ -1014,7 +1019,8 @@ CREATE FUNCTION @extschema@.seckill_sync(
     peer_received bigint,
     wanted      integer,
     at_least    integer,
-    everything  boolean DEFAULT false,
+    everything  boolean,
+    known_incarnation bigint,
     OUT incarnation bigint,
     OUT known   bigint,
     OUT sent    bigint,
@@ -1063,8 +1069,8 @@ BEGIN
     IF seckill_sync.peer_incarnation < c.peer_incarnation THEN
         judgement := 'former life';
         RETURN;
-    ELSIF seckill_sync.peer_received > c.sent THEN
-        -- this node has forgotten what it has sent
+    ELSIF seckill_sync.peer_received > c.sent OR seckill_sync.known_incarnation > incarnation THEN
+        -- this node has forgotten what it has sent, or a life of its own
         PERFORM @extschema@.seckill_node_restored();
         judgement := 'restored';
         RETURN;
@@ -1125,7 +1131,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean) IS
+COMMENT ON FUNCTION @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean, bigint) IS
 'exchange units of a split item with another node, which calls it; for the share worker of that node';
 
 CREATE FUNCTION seckill.is_connected(connection text)
@@ -1152,9 +1158,9 @@ BEGIN
     END IF;
     SELECT * INTO c FROM seckill.channels x WHERE x.item_id = share_ask.item_id AND x.peer = share_ask.node_no;
     RETURN (SELECT r::jsonb || jsonb_build_object('node', share_ask.node_no) FROM seckill.remote(connection, format(
-        'SELECT to_jsonb(s) FROM seckill_sync(%s, %s, %s, %s, %s, %s, %s, %L) s', share_ask.item_id,
+        'SELECT to_jsonb(s) FROM seckill_sync(%s, %s, %s, %s, %s, %s, %s, %L, %s) s', share_ask.item_id,
         (SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.own_incarnation(), c.sent, c.received,
-        share_ask.wanted, share_ask.at_least, share_ask.everything)) r);
+        share_ask.wanted, share_ask.at_least, share_ask.everything, c.peer_incarnation)) r);
 EXCEPTION
     WHEN query_canceled THEN
         RAISE;
@@ -1685,14 +1691,16 @@ CREATE FUNCTION @extschema@.seckill_hello(
     OUT item_id bigint,
     OUT sent    bigint,
     OUT received bigint,
-    OUT split_over integer[])
+    OUT split_over integer[],
+    OUT incarnation bigint)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE seckill.channels c SET peer_incarnation = greatest(c.peer_incarnation, seckill_hello.new_incarnation)
     WHERE c.peer = seckill_hello.node_no
-    RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id)
+    RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id),
+        seckill.own_incarnation()
 $$;
 
 COMMENT ON FUNCTION @extschema@.seckill_hello(integer, bigint) IS
@@ -1730,7 +1738,8 @@ BEGIN
         life := greatest(life, (SELECT r::bigint FROM seckill.remote(format('seckill_rejoin %s', node),
             format('SELECT seckill_known_incarnation(%s)::text', this_node)) r));
     END LOOP;
-    life := life + 1;
+    -- by the clock, as another node may have been restored from a copy that knows less
+    life := greatest(life + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
     FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
         totals := totals || (SELECT coalesce(jsonb_agg(r::jsonb || jsonb_build_object('node', node)), '[]')
                              FROM seckill.remote(format('seckill_rejoin %s', node),
@@ -1768,6 +1777,20 @@ BEGIN
                 HINT = 'Restore seckill.channels, too.';
         END IF;
         SELECT * INTO share FROM @extschema@.seckill_share_lock(their.item_id);
+        IF NOT share.vacant THEN
+            RAISE object_in_use USING
+                MESSAGE = format('transactions that have begun before hold units of item %s', their.item_id),
+                HINT = 'Call seckill_rejoin() again.';
+        END IF;
+        PERFORM FROM seckill.channels c WHERE c.item_id = their.item_id FOR UPDATE;
+        IF EXISTS (SELECT FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, incarnation bigint)
+                       JOIN seckill.channels c ON c.item_id = t.item_id AND c.peer = t.node
+                   WHERE t.item_id = their.item_id AND t.incarnation < c.peer_incarnation)
+        THEN
+            RAISE serialization_failure USING
+                MESSAGE = 'another node has rejoined meanwhile',
+                HINT = 'Call seckill_rejoin() again.';
+        END IF;
         SELECT sum(greatest(t.sent - c.received, 0) - greatest(t.received - c.sent, 0)) INTO units
         FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
             JOIN seckill.channels c ON c.item_id = t.item_id AND c.peer = t.node
@@ -2930,7 +2953,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_share_keep(bigint, integer),
     seckill.own_incarnation(),
     seckill.share_receive(bigint, integer, bigint),
-    @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean),
+    @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean, bigint),
     seckill.is_connected(text),
     seckill.share_ask(bigint, integer, integer, integer, boolean),
     seckill.share_apply(bigint, jsonb),
