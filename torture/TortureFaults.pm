@@ -37,7 +37,7 @@ my $patience = 30;
 #
 
 # An installation of PostgreSQL beside the real one, for a build of its own: the
-# server finds its files from where its program is.
+# server finds its files from where its program is.  One serves all tests of a run.
 sub install_faulty
 {
 	my $dir = "$PostgreSQL::Test::Utils::tmp_check/faults";
@@ -45,10 +45,12 @@ sub install_faulty
 	my @dirs = map { chomp(my $path = `$pg_config --$_`); $path } qw(bindir pkglibdir sharedir);
 	my $make = "make -C $dir/source -s WITH_FAULTS=1 with_llvm=no PG_CONFIG=$pg_config";
 
+	return $dir . dirname($dirs[0]) if -e "$dir/complete";
 	mkdir $_ foreach $dir, "$dir/source";
 	system_or_bail('cp', '-r', '--parents', @dirs, $dir);
 	system_or_bail('cp', '-r', qw(Makefile seckill.c src), glob('*.control'), glob('*--1.0.sql'), "$dir/source");
 	system_or_bail("{ $make clean && $make && $make DESTDIR=$dir install; } >$dir/log 2>&1");
+	append_to_file("$dir/complete", '');
 	return $dir . dirname($dirs[0]);
 }
 

@@ -2,9 +2,10 @@
  * fault.c
  *		Fault injection, in builds made with "make WITH_FAULTS=1" only.
  *
- * One fault at a time is armed, in shared memory, for one process or for one
- * type of background worker.  It strikes when that process passes the named
- * step, or any step, for the n-th time.  A test that raises n from 1 until the
+ * One fault at a time is armed, in shared memory, for one process, for one
+ * type of background worker, or for sessions of one application_name.  It
+ * strikes when that process passes the named step, or any step, for the n-th
+ * time.  A test that raises n from 1 until the
  * fault no longer strikes has tried every pass of every step of a call.
  *
  * All fields are written and compared under the mutex.  action is read once
@@ -22,11 +23,13 @@
 #include "postmaster/bgworker.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "base/fault.h"
 #include "base/shmem.h"
 
 PG_FUNCTION_INFO_V1(seckill_fault_arm);
+PG_FUNCTION_INFO_V1(seckill_fault_pass);
 PG_FUNCTION_INFO_V1(seckill_fault_struck);
 PG_FUNCTION_INFO_V1(seckill_fault_disarm);
 
@@ -34,6 +37,9 @@ PG_FUNCTION_INFO_V1(seckill_fault_disarm);
 
 /* How long FAULT_LATE delays a process. */
 #define LATE_US		5000
+
+/* How often FAULT_WAIT looks whether it is over. */
+#define WAIT_US		1000
 
 #define ERRCODE_FAULT	MAKE_SQLSTATE('S','K','F','0','0')
 
@@ -44,18 +50,20 @@ typedef enum FaultAction
 	FAULT_FATAL,				/* end the session */
 	FAULT_KILL,					/* die at once, and with it the server */
 	FAULT_LATE,					/* sleep, so that others overtake it */
+	FAULT_WAIT,					/* wait until another fault is armed */
 	FAULT_SKIP					/* leave the step out */
 } FaultAction;
 
 static const char *const actions[] = {
-	"none", "error", "fatal", "kill", "late", "skip"
+	"none", "error", "fatal", "kill", "late", "wait", "skip"
 };
 
 typedef struct Fault
 {
 	slock_t		mutex;
 	FaultAction action;
-	char		victim[NAME_SIZE];	/* a pid, or a type of background worker */
+	char		victim[NAME_SIZE];	/* a pid, a type of background worker, or
+									 * an application_name */
 	char		step[NAME_SIZE];	/* "*": any */
 	int			pass;			/* 0: each; -n: one in n, at random */
 	int			passes;			/* since the fault was armed */
@@ -92,7 +100,9 @@ is_victim(void)
 	if (MyBgworkerEntry != NULL)
 		return strcmp(MyBgworkerEntry->bgw_type, fault->victim) == 0;
 	snprintf(pid, sizeof(pid), "%d", MyProcPid);
-	return strcmp(pid, fault->victim) == 0;
+	return strcmp(pid, fault->victim) == 0 ||
+		(application_name != NULL && application_name[0] != '\0' &&
+		 strcmp(application_name, fault->victim) == 0);
 }
 
 /* Does this pass of the step strike?  Under the mutex. */
@@ -121,6 +131,18 @@ strike(const char *step, FaultAction first, FaultAction last)
 	return fault->action;
 }
 
+/* Wait until the fault is over; may be cancelled where errors are allowed. */
+static void
+wait_for_others(bool may_raise)
+{
+	while (((volatile Fault *) fault)->action == FAULT_WAIT)
+	{
+		if (may_raise)
+			CHECK_FOR_INTERRUPTS();
+		pg_usleep(WAIT_US);
+	}
+}
+
 /*
  * The process has passed a step: do what is armed for it.  FAULT_ERROR and
  * FAULT_FATAL are ignored unless may_raise.
@@ -133,7 +155,7 @@ seckill_fault_step(const char *step, bool may_raise)
 	if (fault == NULL || fault->action == FAULT_NONE)
 		return;
 	SpinLockAcquire(&fault->mutex);
-	action = strike(step, may_raise ? FAULT_ERROR : FAULT_KILL, FAULT_LATE);
+	action = strike(step, may_raise ? FAULT_ERROR : FAULT_KILL, FAULT_WAIT);
 	SpinLockRelease(&fault->mutex);
 	switch (action)
 	{
@@ -150,6 +172,9 @@ seckill_fault_step(const char *step, bool may_raise)
 			break;
 		case FAULT_LATE:
 			pg_usleep(LATE_US);
+			break;
+		case FAULT_WAIT:
+			wait_for_others(may_raise);
 			break;
 	}
 }
@@ -197,6 +222,18 @@ seckill_fault_arm(PG_FUNCTION_ARGS)
 	fault->passes = 0;
 	fault->struck[0] = '\0';
 	SpinLockRelease(&fault->mutex);
+	PG_RETURN_VOID();
+}
+
+/*
+ * seckill_fault_pass(step text) returns void
+ *
+ * A step between two statements of a function that is not written in C.
+ */
+Datum
+seckill_fault_pass(PG_FUNCTION_ARGS)
+{
+	seckill_fault_step(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
 	PG_RETURN_VOID();
 }
 
