@@ -638,6 +638,15 @@ END;
 
 COMMENT ON FUNCTION seckill.disconnect(text) IS 'close a connection to another node, if it is open';
 
+CREATE FUNCTION seckill.is_connected(connection text)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT coalesce(connection = ANY (dblink_get_connections()), false);
+END;
+
+COMMENT ON FUNCTION seckill.is_connected(text) IS 'is this connection to another node open?';
+
 -- A connection to another node.
 CREATE FUNCTION seckill.connect(connection text, node_no integer)
 RETURNS void
@@ -2676,25 +2685,58 @@ $$;
 
 COMMENT ON FUNCTION seckill.on_citus(text) IS 'run a query of one text on every node of Citus';
 
--- Trigger on items of a node of Citus: a call that is not delegated runs where it was
--- made, and must not make an item there that calls never reach.
-CREATE FUNCTION seckill.check_route()
-RETURNS trigger
+-- The number of the node that Citus sends the calls on an item to.
+CREATE FUNCTION seckill.route_of(item_id bigint)
+RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    node_no integer;
+BEGIN
+    IF to_regclass('seckill.routes') IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'Citus does not route calls here',
+            HINT = 'SELECT seckill_distribute() on the coordinator.';
+    END IF;
+    EXECUTE 'SELECT p.groupid + 1 FROM pg_catalog.pg_dist_placement p
+             WHERE p.shardid = pg_catalog.get_shard_id_for_distribution_column(''seckill.routes'', $1)'
+    INTO node_no USING item_id;
+    RETURN node_no;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.route_of(bigint) IS
+'number of the node that Citus sends the calls on an item to';
+
+-- A call that is not delegated runs where it was made.  It must not make an item there
+-- that calls never reach, and must not call one unknown that is elsewhere.
+CREATE FUNCTION seckill.check_route_of(item_id bigint)
+RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     here integer;
-    there integer;
+    there integer := seckill.route_of(item_id);
 BEGIN
-    EXECUTE 'SELECT (SELECT groupid FROM pg_catalog.pg_dist_local_group), p.groupid
-             FROM pg_catalog.pg_dist_placement p
-             WHERE p.shardid = pg_catalog.get_shard_id_for_distribution_column(''seckill.routes'', $1)'
-    INTO here, there USING NEW.item_id;
+    EXECUTE 'SELECT groupid + 1 FROM pg_catalog.pg_dist_local_group' INTO here;
     IF here <> there THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('item %s belongs to node %s, and this is node %s', NEW.item_id, there + 1, here + 1),
-            HINT = 'Citus delegates a call that is alone in its statement and outside a transaction block: SELECT seckill_put_item($1, $2).';
+            MESSAGE = format('item %s belongs to node %s, and this is node %s', item_id, there, here),
+            HINT = 'Citus delegates a call that is alone in its statement and outside a transaction block. Lists: cluster_buy_items(), cluster_submit_many().';
     END IF;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.check_route_of(bigint) IS
+'on a node of Citus: raises an error if calls on the item go to another node';
+
+-- Trigger on items of a node of Citus.
+CREATE FUNCTION seckill.check_route()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM seckill.check_route_of(NEW.item_id);
     RETURN NEW;
 END
 $$;
@@ -2896,6 +2938,244 @@ $$;
 COMMENT ON FUNCTION @extschema@.cluster_audit(bigint) IS
 'on Citus: the audit of all nodes, a row for each item, with a verdict';
 
+--
+-- Calls that Citus cannot delegate, as they have no item of their own: lists of items, and
+-- tickets.  Each is made on its node, over a connection that the session keeps.
+--
+
+-- A value of a connection string.
+CREATE FUNCTION seckill.quote_conninfo(value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '''' || replace(replace(value, '\', '\\'), '''', '\''') || ''''
+$$;
+
+COMMENT ON FUNCTION seckill.quote_conninfo(text) IS 'a value, quoted for a connection string';
+
+-- Run a query of one column of text on a node of Citus, as the role of the caller, whom
+-- Citus would connect in the same way.
+CREATE FUNCTION seckill.on_node(node_no integer, query text)
+RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    role text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    connection text := format('seckill_node %s %s', node_no, role);
+    n record;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
+        EXECUTE 'SELECT d.nodename, d.nodeport FROM pg_catalog.pg_dist_node d
+                 WHERE d.groupid = $1 - 1 AND d.isactive AND d.noderole = ''primary''' INTO n USING node_no;
+    END IF;
+    IF n IS NULL THEN
+        RAISE undefined_object USING
+            MESSAGE = format('node %s is no node of Citus', node_no),
+            HINT = 'See pg_dist_node: a node is its groupid, plus 1.';
+    END IF;
+    IF NOT seckill.is_connected(connection) THEN
+        PERFORM seckill.remote_open(connection, format('host=%s port=%s dbname=%s user=%s',
+            seckill.quote_conninfo(n.nodename), n.nodeport, seckill.quote_conninfo(current_database()), seckill.quote_conninfo(role)));
+    END IF;
+    RETURN QUERY SELECT seckill.remote(connection, query);
+EXCEPTION WHEN connection_exception OR operator_intervention THEN
+    -- the next call connects again
+    PERFORM seckill.disconnect(connection);
+    RAISE;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.on_node(integer, text) IS 'run a query on a node of Citus, as the role of the caller';
+
+-- The name of a function of seckill.
+CREATE FUNCTION seckill.function_name(name text)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I.%I', s.nspname, name)
+    FROM pg_extension x JOIN pg_namespace s ON s.oid = x.extnamespace WHERE x.extname = 'seckill'
+$$;
+
+COMMENT ON FUNCTION seckill.function_name(text) IS 'a function of the extension seckill, with its schema';
+
+CREATE FUNCTION @extschema@.cluster_buy_items(
+    item_ids    bigint[],
+    user_ids    bigint[],
+    mode        seckill_mode DEFAULT 'auto',
+    quantities  bigint[] DEFAULT NULL,
+    request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
+    OUT item_id bigint,
+    OUT user_id bigint,
+    OUT outcome seckill_outcome,
+    OUT order_id bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    nodes integer[] := ARRAY(SELECT DISTINCT seckill.route_of(i) FROM unnest(item_ids) i WHERE i IS NOT NULL);
+    r record;
+BEGIN
+    IF cardinality(nodes) > 1 THEN
+        RAISE feature_not_supported USING
+            MESSAGE = 'the items are sold on several nodes',
+            DETAIL = format('Nodes: %s.', array_to_string(nodes, ', ')),
+            HINT = 'One call buys on one node, as it is one transaction. Make a call for the items of each node, with request_ids, and cancel what was bought if another one fails; or move the items to one node.';
+    END IF;
+    FOR r IN
+        SELECT j.* FROM seckill.on_node(coalesce(nodes[1], seckill.route_of(1)), format(
+                'SELECT to_jsonb(r) FROM %s(%L, %L, %L, %L, %L, %L) r', seckill.function_name('seckill_buy_items'),
+                item_ids, user_ids, mode, quantities, request_ids, tokens)) a,
+            jsonb_to_record(a::jsonb) AS j (item_id bigint, user_id bigint, outcome text, order_id bigint)
+    LOOP
+        item_id := r.item_id; user_id := r.user_id; outcome := r.outcome; order_id := r.order_id;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.cluster_buy_items(bigint[], bigint[], seckill_mode, bigint[], uuid[], text[]) IS
+'on Citus: seckill_buy_items() on the node of the items, in a transaction there; an error if they are on several nodes';
+
+CREATE FUNCTION @extschema@.cluster_submit_many(
+    item_ids    bigint[],
+    user_ids    bigint[],
+    quantities  bigint[] DEFAULT NULL,
+    request_ids uuid[] DEFAULT NULL,
+    tokens      text[] DEFAULT NULL,
+    OUT item_id bigint,
+    OUT user_id bigint,
+    OUT outcome seckill_outcome,
+    OUT ticket  bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n integer := cardinality(item_ids);
+    fit boolean := n > 0 AND array_position(item_ids, NULL) IS NULL AND cardinality(user_ids) = n
+        AND coalesce(cardinality(quantities), n) = n AND coalesce(cardinality(request_ids), n) = n
+        AND coalesce(cardinality(tokens), n) = n;
+    part record;
+    r record;
+    rows jsonb[];
+BEGIN
+    FOR part IN
+        -- a node says what is wrong with arrays that do not fit
+        SELECT seckill.route_of(1) AS node, NULL::integer[] AS places, item_ids AS i, user_ids AS u, quantities AS q,
+            request_ids AS k, tokens AS t
+        WHERE fit IS NOT TRUE
+        UNION ALL
+        SELECT seckill.route_of(item_ids[o]), array_agg(o ORDER BY o), array_agg(item_ids[o] ORDER BY o),
+            array_agg(user_ids[o] ORDER BY o), CASE WHEN quantities IS NOT NULL THEN array_agg(quantities[o] ORDER BY o) END,
+            CASE WHEN request_ids IS NOT NULL THEN array_agg(request_ids[o] ORDER BY o) END,
+            CASE WHEN tokens IS NOT NULL THEN array_agg(tokens[o] ORDER BY o) END
+        FROM generate_series(1, n) o WHERE fit GROUP BY 1
+        ORDER BY 1
+    LOOP
+        FOR r IN
+            SELECT part.places[a.ordinality] AS place, a.answer::jsonb
+            FROM seckill.on_node(part.node, format(
+                'SELECT to_jsonb(r) FROM %s(%L, %L, %L, %L, %L) r', seckill.function_name('seckill_submit_many'),
+                part.i, part.u, part.q, part.k, part.t)) WITH ORDINALITY a (answer, ordinality)
+        LOOP
+            rows[r.place] := r.answer;
+        END LOOP;
+    END LOOP;
+    FOR r IN
+        SELECT j.* FROM unnest(rows) a,
+            jsonb_to_record(a) AS j (item_id bigint, user_id bigint, outcome text, ticket bigint)
+    LOOP
+        item_id := r.item_id; user_id := r.user_id; outcome := r.outcome; ticket := r.ticket;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.cluster_submit_many(bigint[], bigint[], bigint[], uuid[], text[]) IS
+'on Citus: seckill_submit_many(), each element on the node of its item';
+
+CREATE FUNCTION @extschema@.cluster_result(
+    ticket      bigint,
+    wait        interval DEFAULT NULL,
+    OUT outcome seckill_outcome,
+    OUT order_id bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF ticket IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'ticket must not be null';
+    END IF;
+    SELECT j.* INTO outcome, order_id
+    FROM seckill.on_node((ticket >> 40)::integer, format(
+            'SELECT to_jsonb(r) FROM %s(%s, %L) r', seckill.function_name('seckill_result'), ticket, wait)) a,
+        jsonb_to_record(a::jsonb) AS j (outcome text, order_id bigint);
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.cluster_result(bigint, interval) IS
+'on Citus: seckill_result() on the node of the ticket';
+
+CREATE FUNCTION @extschema@.cluster_result_many(
+    tickets     bigint[],
+    wait        interval DEFAULT NULL,
+    OUT ticket  bigint,
+    OUT outcome seckill_outcome,
+    OUT order_id bigint,
+    OUT sqlstate text,
+    OUT message text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    until timestamptz := clock_timestamp() + wait;
+    several boolean := (SELECT count(DISTINCT t >> 40) > 1 FROM unnest(tickets) t);
+    slice interval := wait;
+    part record;
+    r record;
+    rows jsonb[];
+BEGIN
+    IF array_position(tickets, NULL) IS NOT NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'ticket must not be null';
+    END IF;
+    LOOP
+        -- each node waits for its own tickets: in turns, so that none is waited for in vain
+        IF several THEN
+            slice := greatest(least(until - clock_timestamp(), '20 ms'), '0');
+        END IF;
+        FOR part IN
+            SELECT (t >> 40)::integer AS node, array_agg(t ORDER BY o) AS tickets, array_agg(o::integer ORDER BY o) AS places
+            FROM unnest(tickets) WITH ORDINALITY u (t, o) GROUP BY 1 ORDER BY 1
+        LOOP
+            FOR r IN
+                SELECT part.places[a.ordinality] AS place, a.answer::jsonb
+                FROM seckill.on_node(part.node, format(
+                    'SELECT to_jsonb(r) FROM %s(%L, %L) r', seckill.function_name('seckill_result_many'),
+                    part.tickets, slice)) WITH ORDINALITY a (answer, ordinality)
+            LOOP
+                rows[r.place] := r.answer;
+            END LOOP;
+        END LOOP;
+        EXIT WHEN NOT coalesce(several, false) OR until IS NULL OR clock_timestamp() >= until
+            OR EXISTS (SELECT FROM unnest(rows) a WHERE a->>'outcome' IS DISTINCT FROM 'queued');
+    END LOOP;
+    FOR r IN
+        SELECT j.* FROM unnest(rows) a, jsonb_to_record(a)
+            AS j (ticket bigint, outcome text, order_id bigint, sqlstate text, message text)
+    LOOP
+        ticket := r.ticket; outcome := r.outcome; order_id := r.order_id; sqlstate := r.sqlstate; message := r.message;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.cluster_result_many(bigint[], interval) IS
+'on Citus: seckill_result_many(), each ticket on its node';
+
 REVOKE ALL ON FUNCTION
     @extschema@.seckill_set_place(bigint, text, text),
     @extschema@.seckill_lock_arrival(bigint),
@@ -2970,12 +3250,22 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_known_incarnation(integer),
     seckill.rejoin_shares(integer),
     seckill.on_citus(text),
+    seckill.route_of(bigint),
+    seckill.check_route_of(bigint),
     seckill.check_route(),
     seckill.shard_allowed(bigint, integer),
     @extschema@.seckill_stranded(),
     @extschema@.seckill_distribute(),
     seckill.cluster_rows(text),
-    @extschema@.cluster_audit(bigint)
+    @extschema@.cluster_audit(bigint),
+    seckill.quote_conninfo(text),
+    seckill.is_connected(text),
+    seckill.on_node(integer, text),
+    seckill.function_name(text),
+    @extschema@.cluster_buy_items(bigint[], bigint[], seckill_mode, bigint[], uuid[], text[]),
+    @extschema@.cluster_submit_many(bigint[], bigint[], bigint[], uuid[], text[]),
+    @extschema@.cluster_result(bigint, interval),
+    @extschema@.cluster_result_many(bigint[], interval)
 FROM PUBLIC;
 REVOKE ALL ON PROCEDURE
     @extschema@.seckill_move(bigint, integer),

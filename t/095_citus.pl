@@ -99,8 +99,26 @@ foreach (
 	"BEGIN; SELECT * FROM seckill_buy($item, 503); COMMIT",
 	"SELECT (SELECT outcome FROM seckill_buy($item, 504)), (SELECT outcome FROM seckill_buy($item, 505))")
 {
-	sql_fails($citus, $_, qr/item $item does not exist/, $_);
+	sql_fails($citus, $_, qr/item $item belongs to node 2, and this is node 1.*HINT:  Citus delegates/s, $_);
 }
+my @calls = split /\n/, sql(<<"EOC");
+SELECT format('SELECT * FROM %s(%s)', p.oid::regproc,
+	(SELECT string_agg(CASE
+		WHEN a.n = 1 THEN '$item'
+		WHEN a.name = 'from_stop' THEN '0'
+		WHEN format_type(a.type, NULL) LIKE '%[]' THEN format('ARRAY[1]::%s', format_type(a.type, NULL))
+		WHEN a.type = 'jsonb'::regtype THEN '''{"title": "x"}'''
+		WHEN a.type IN ('bigint'::regtype, 'integer'::regtype) THEN '1'
+		WHEN a.type = 'text'::regtype THEN '''x'''
+		ELSE 'DEFAULT' END, ', ' ORDER BY a.n)
+	 FROM unnest(p.proargtypes::oid[], p.proargnames) WITH ORDINALITY a (type, name, n)
+	 WHERE a.n <= greatest(p.pronargs - p.pronargdefaults, CASE p.proname WHEN 'seckill_add_units' THEN 2 ELSE 1 END)))
+FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	JOIN pg_extension x ON x.oid = d.refobjid
+WHERE x.extname = 'seckill' AND seckill.routing(p.oid) = 'item_id' AND p.proname NOT IN ('seckill_token', 'seckill_submit')
+EOC
+cmp_ok(scalar @calls, '>=', 20, 'calls on one item');
+sql_fails($citus, "BEGIN; $_; COMMIT", qr/item $item (?:belongs to node 2|does not exist)|of item $item does not exist/, "not delegated: $_") foreach @calls;
 my $other = sql(q{SELECT min(i) FROM generate_series(100, 200) i, pg_dist_placement p
 	WHERE p.shardid = get_shard_id_for_distribution_column('seckill.routes', i::bigint) AND p.groupid = 1});
 sql_fails($citus, qq{SELECT seckill_put_item(g, '{"stock": 1}') FROM generate_series($other, $other) g},
@@ -119,6 +137,74 @@ cmp_ok(sql(q{SELECT count(*) FROM pg_dist_placement p JOIN pg_dist_shard s USING
 	'>', 0, 'but shards without items have moved');
 is(sql("SELECT outcome FROM seckill_buy($item, 600)"), 'sold', 'and calls find their items');
 
+# Lists and tickets: the plain calls fail if the item is elsewhere, those of the cluster
+# are routed.
+my $mine = sql('SELECT min(i) FROM generate_series(600, 700) i WHERE seckill.route_of(i) = 3');
+sql(qq{SELECT seckill_put_item($mine, '{"stock": 100, "per_user_limit": 3}')});
+my ($nothing) = split /\n/, sql("SELECT i FROM generate_series(400, 500) i WHERE seckill.route_of(i) = 2 LIMIT 1");
+foreach (
+	[ "SELECT seckill_buy_items(ARRAY[$mine, $item], ARRAY[511, 511])", qr/item (?:$item|$mine) belongs to node [23].*HINT:.*cluster_buy_items/s ],
+	[ "SELECT seckill_submit_many(ARRAY[$mine, $item], ARRAY[512, 512])", qr/item (?:$item|$mine) belongs to node [23].*HINT:.*cluster_submit_many/s ],
+	[ "SELECT seckill_submit_many(ARRAY[$nothing], ARRAY[512])", qr/item $nothing belongs to node 2/ ],
+	[ "SELECT cluster_buy_items(ARRAY[$mine, $item], ARRAY[513, 513])", qr/sold on several nodes.*HINT:  One call buys on one node/s ],
+	[ "SELECT cluster_buy_items(ARRAY[$item, $item], ARRAY[513])", qr/elements|length/ ],
+	[ "SELECT cluster_submit_many(ARRAY[$item, $mine], ARRAY[513])", qr/elements|length/ ],
+	[ "SELECT cluster_submit_many(NULL, ARRAY[513])", qr/must not be null/ ],
+	[ "SELECT cluster_buy_items(ARRAY[NULL, $item], ARRAY[513, 513])", qr/must not be null/ ],
+	[ 'SELECT cluster_result(NULL)', qr/ticket must not be null/ ],
+	[ 'SELECT cluster_result(5)', qr/node 0 is no node of Citus.*HINT/s ],
+	[ 'SELECT cluster_result_many(ARRAY[5])', qr/node 0 is no node of Citus.*HINT/s ])
+{
+	my ($call, $message) = @$_;
+
+	sql_fails($citus, $call, $message, $call);
+}
+is(sql('SELECT count(*) FROM seckill.cluster_orders WHERE user_id BETWEEN 511 AND 513'), 0, 'nothing was bought');
+my $u = 5000;
+foreach my $node (@nodes)
+{
+	my $name = $node->name;
+	my $ask = sub { return $node->safe_psql('postgres', $_[0]) };
+
+	$u += 10;
+	foreach ([ $item, 2, $nothing ], [ $mine, 3, $mine ])
+	{
+		my ($i, $n, $unknown) = @$_;
+		my $bought = $ask->("SELECT string_agg(concat_ws(' ', item_id, user_id, outcome, order_id >> 40), ',')
+			FROM cluster_buy_items(ARRAY[$i, $unknown, $i], ARRAY[$u, $u, $u + 1], 'cache', ARRAY[1, 9, 9])");
+
+		is($bought, "$i $u sold $n,$unknown $u " . ($unknown == $i ? 'limit_reached' : 'unknown_item') . ",$i ${\($u + 1)} limit_reached",
+			"items of node $n from $name");
+		is($ask->("SELECT outcome, order_id >> 40 FROM cluster_buy_items(ARRAY[$i], ARRAY[$u + 9], request_ids => ARRAY[md5('$u')::uuid])"),
+			"sold|$n", "a request to node $n from $name") foreach 1, 2;
+	}
+	my @tickets = map { [ split /\|/ ] } split /\n/, $ask->("SELECT item_id, user_id, outcome, ticket >> 40, ticket
+		FROM cluster_submit_many(ARRAY[$item, $mine, $nothing, $item], ARRAY[$u + 2, $u + 3, 1, $u + 4], ARRAY[1, 1, 1, 9])");
+	is(join(',', map { join ' ', grep { defined } @$_[ 0 .. 3 ] } @tickets),
+		"$item ${\($u + 2)} queued 2,$mine ${\($u + 3)} queued 3,$nothing 1 unknown_item,$item ${\($u + 4)} queued 2",
+		"submitted from $name, in order");
+	my @numbers = map { $tickets[$_][4] } 0, 1, 3;
+	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[0], '10 s')"), 'sold|2', "a result from $name");
+	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[1], '10 s')"), 'sold|3', "of the other node from $name");
+	is($ask->("SELECT cluster_result($numbers[2], '10 s')"), '(limit_reached,)', "a refusal from $name");
+	is($ask->("SELECT string_agg(concat_ws(' ', ticket >> 40, outcome), ',') FROM cluster_result_many(ARRAY[${\join ',', @numbers}], '10 s')"),
+		'2 sold,3 sold,2 limit_reached', "results of two nodes from $name");
+	my $old = $numbers[0] + 1000000;
+	is($ask->("SELECT message FROM cluster_result_many(ARRAY[$old])"), "ticket $old is no longer remembered", "an old ticket from $name");
+	sql_fails($node, "SELECT cluster_result($old)", qr/is no longer remembered/, "which raises from $name");
+	sql_fails($citus, "SELECT seckill_result($numbers[0])", qr/ticket $numbers[0] is of node 2.*HINT:  /s, 'a ticket of another node');
+}
+is(sql('SELECT count(*) FROM seckill.cluster_orders WHERE user_id >= 5000'), 18, 'orders of lists and tickets');
+
+# They are made as the role of the caller.
+$_->safe_psql('postgres', 'DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN END $$') foreach @nodes;
+sql_fails($citus, "SET ROLE app; SELECT cluster_buy_items(ARRAY[$item], ARRAY[520])", qr/permission denied for function cluster_buy_items/, 'a role without grants');
+sql('GRANT EXECUTE ON FUNCTION cluster_buy_items TO app');
+$nodes[1]->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION seckill_buy_items FROM app');
+sql_fails($citus, "SET ROLE app; SELECT cluster_buy_items(ARRAY[$item], ARRAY[520])", qr/permission denied for function seckill_buy_items/, 'nor on the node');
+$nodes[1]->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION seckill_buy_items TO app');
+is(sql("SET ROLE app; SELECT outcome FROM cluster_buy_items(ARRAY[$item], ARRAY[520])"), 'sold', 'a role with both');
+
 # A shard is moved by force: its items are stranded, fail, and are moved.
 my ($shard) = sql("SELECT get_shard_id_for_distribution_column('seckill.routes', $item)");
 sql("SELECT citus_move_shard_placement($shard, '${\$nodes[1]->host}', ${\$nodes[1]->port}, '${\$nodes[2]->host}', ${\$nodes[2]->port}, 'block_writes')");
@@ -132,10 +218,16 @@ is(sql("SELECT outcome FROM seckill_buy($item, 601)"), 'sold', 'and to new buyer
 is(sql("SELECT DISTINCT verdict FROM cluster_audit()"), 'ok', 'audit after the move');
 
 # A node is lost, and comes back.
+my $session = $citus->background_psql('postgres', on_error_stop => 0);
+is($session->query("SELECT outcome FROM cluster_buy_items(ARRAY[$item], ARRAY[605])"), 'sold', 'a session has a connection to it');
 $nodes[2]->stop('immediate');
 sql_fails($citus, "SELECT seckill_buy($item, 602)", qr/connection|could not/i, 'a node is lost: its items fail');
 $nodes[2]->start;
 ok($citus->poll_query_until('postgres', "SELECT outcome = 'sold' FROM seckill_buy($item, 603)"), 'it is back');
+is(sql("SELECT outcome FROM cluster_buy_items(ARRAY[$item], ARRAY[604])"), 'sold', 'for lists, too');
+is($session->query("SELECT outcome FROM cluster_buy_items(ARRAY[$item], ARRAY[606])"), '', 'a connection that was lost fails once');
+is($session->query("SELECT outcome FROM cluster_buy_items(ARRAY[$item], ARRAY[606])"), 'sold', 'and is made again');
+$session->quit;
 is(sql("SELECT DISTINCT verdict FROM cluster_audit()"), 'ok', 'audit at the end');
 
 # A node without the library is refused.

@@ -34,6 +34,7 @@
 #include "shmem/rate.h"
 #include "shmem/seat_map.h"
 #include "table/item_row.h"
+#include "table/routes.h"
 #include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/seat_hold.h"
@@ -147,7 +148,10 @@ check_row(Purchase *p)
 		seckill_item_read_latest(p->item_id, &row);
 
 	if (!found)
+	{
+		seckill_routes_check(p->item_id);
 		return RULES_UNKNOWN_ITEM;
+	}
 	if (p->entry == NULL)
 		p->entry = seckill_entry_enter(p->item_id);
 	else
