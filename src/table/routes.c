@@ -27,7 +27,8 @@ has_routes(void)
 }
 
 static SqlPlan check_route = {
-	"SELECT seckill.check_route_of($1)", 1, {INT8OID}
+	.sql = "SELECT seckill.check_route_of($1)",
+	.nargs = 1,.types = {INT8OID}
 };
 
 /* An item is not here.  Raise an error if Citus sends its calls elsewhere. */
