@@ -638,15 +638,6 @@ END;
 
 COMMENT ON FUNCTION seckill.disconnect(text) IS 'close a connection to another node, if it is open';
 
-CREATE FUNCTION seckill.is_connected(connection text)
-RETURNS boolean
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT coalesce(connection = ANY (dblink_get_connections()), false);
-END;
-
-COMMENT ON FUNCTION seckill.is_connected(text) IS 'is this connection to another node open?';
-
 -- A connection to another node.
 CREATE FUNCTION seckill.connect(connection text, node_no integer)
 RETURNS void
@@ -3259,7 +3250,6 @@ REVOKE ALL ON FUNCTION
     seckill.cluster_rows(text),
     @extschema@.cluster_audit(bigint),
     seckill.quote_conninfo(text),
-    seckill.is_connected(text),
     seckill.on_node(integer, text),
     seckill.function_name(text),
     @extschema@.cluster_buy_items(bigint[], bigint[], seckill_mode, bigint[], uuid[], text[]),
