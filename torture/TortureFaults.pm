@@ -434,6 +434,26 @@ sub meetings
 	return @list;
 }
 
+# Calls on an item that is split over nodes, of which there is one.
+sub shares
+{
+	my $split = q{SELECT seckill_split_set($item, '{1}')};
+	my $order = q{SELECT seckill_buy($item, 1, 'retry', 3)};
+	my $bought = 'SELECT count(*) = 1 FROM seckill.orders WHERE item_id = $item AND user_id = 1';
+
+	return (
+		{ name => 'split', call => $split, done => q{SELECT split_over = '{1}' FROM seckill.items WHERE item_id = $item} },
+		{ name => 'lock of a share', before => [ $split, 'SELECT seckill_prewarm($item, 12)' ],
+			call => 'SELECT free FROM seckill_share_lock($item)' },
+		{ name => 'purchase of a share', before => [ $split, 'SELECT seckill_prewarm($item, 5)' ], done => $bought,
+			call => q{SELECT outcome FROM seckill_buy($item, 1, 'cache', 12)} },
+		{ name => 'short share', before => [$split], done => $bought,
+			call => q{SELECT outcome FROM seckill_buy($item, 1, 'cache', 13)} },
+		{ name => 'refund to a share', before => [ $split, $order ],
+			call => 'SELECT seckill_cancel($item, (SELECT order_id FROM seckill.orders WHERE item_id = $item), true)',
+			done => q{SELECT state = 'cancelled' FROM seckill.orders WHERE item_id = $item AND user_id = 1} });
+}
+
 # Calls of the queue, which are statements of their own.
 sub queued
 {
@@ -698,6 +718,7 @@ sub set_up
 	my ($self, $case) = @_;
 	my ($columns, @values) = ('');
 
+	$self->ask(q{SELECT seckill_split_set(item_id, '{}') FROM seckill.items WHERE split_over IS NOT NULL});
 	$self->ask('TRUNCATE seckill.items, seckill.orders, seckill.releases, seckill.seats, seckill.units, seckill.prizes, seckill.commitments') if ++$self->{item} % $items_kept == 0;
 	$self->ask(sprintf 'INSERT INTO seckill.items (item_id, stock, legs, numbered) VALUES ($item, %s, %s)',
 		$case->{legs} ? "0, $case->{legs}" : ($case->{stock} // $supply) . ', NULL', $case->{numbered} ? 'true' : 'false');
@@ -891,6 +912,8 @@ my %due = (
 	release => { name => 'release', victim => 'maintenance worker', more => 6,
 		act => sub { $_[0]->ask(q{INSERT INTO seckill.releases (item_id, release_at, units) SELECT $item, now(), n FROM generate_series(1, 3) n}) },
 		done => 'SELECT count(*) = 3 FROM seckill.releases WHERE item_id = $item AND done_at IS NOT NULL' },
+	ask => { name => 'ask', victim => 'share worker', before => [ q{SELECT seckill_split_set($item, '{1}')} ],
+		act => sub { $_[0]->ask(q{SELECT seckill_buy($item, 1, 'cache', 13)}) }, done => 'SELECT true' },
 	opening => { name => 'opening', victim => 'maintenance worker', may_fail => 1,
 		act => sub { $_[0]->ask(q{UPDATE seckill.items SET starts_at = now() + '60 s' WHERE item_id = $item}) },
 		done => 'SELECT leased > 0 FROM seckill.items WHERE item_id = $item' });
@@ -963,7 +986,7 @@ sub strike_processes
 	my ($self, $action) = @_;
 
 	@{ $self->{crowd} } = map { $self->open_session } 1 .. 5;
-	foreach my $name (qw(queue seats numbers expiry seat_expiry number_expiry release opening))
+	foreach my $name (qw(queue seats numbers expiry seat_expiry number_expiry release opening ask))
 	{
 		my $case = $due{$name};
 		my $victim = $case->{victim};
@@ -1055,7 +1078,7 @@ sub torture_faults
 				$self->strike_all($case, $context, $action);
 			}
 		}
-		$self->strike_all($_, 'top', $action) foreach queued();
+		$self->strike_all($_, 'top', $action) foreach queued(), shares();
 		$self->write_orders(0);
 		$self->strike_processes($action) unless $action eq 'kill';
 		diag(sprintf('%s: %d faults, %d s', $action, $self->{faults}, time - $started));
