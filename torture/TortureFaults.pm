@@ -18,6 +18,7 @@ use TortureParts qw(disturb_crowd seed);
 use TortureSession;
 
 our @EXPORT = qw(torture_faults torture_faults_at_random);
+our @EXPORT_OK = qw(install_faulty);
 
 my $supply = 12;
 
@@ -1085,7 +1086,8 @@ sub torture_faults
 	}
 	diag(sprintf('%-36s %6d', $_, $self->{struck}{$_})) foreach sort keys %{ $self->{struck} };
 	is(join("\n", @{ $self->{findings} }), '', 'everything is as if the call had not been');
-	is(join(', ', $self->untried_steps('seckill.c', glob('src/*.c src/*/*.c'))), '', 'every step was tried');
+	# those of split items need other nodes: TortureSplit.pm tries them
+	is(join(', ', $self->untried_steps('seckill.c', grep { !/share|exchange/ } glob('src/*.c src/*/*.c'))), '', 'every step was tried');
 	check_audit($node, 'after all faults');
 	$node->stop;
 	return;

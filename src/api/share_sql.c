@@ -15,6 +15,7 @@
 #include "base/catalog.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "sale/exchange.h"
 #include "sale/item.h"
 #include "sale/share.h"
@@ -157,6 +158,10 @@ seckill_share_add(PG_FUNCTION_ARGS)
 		seckill_share_set_proof(seckill_catalog()->items, PG_GETARG_INT64(0), 0);
 	seckill_table_begin(&caller);
 	seckill_item_exchange(PG_GETARG_INT64(0), PG_GETARG_INT32(1));
+	if (PG_GETARG_INT32(1) < 0)
+		SECKILL_FAULT("units given");
+	else
+		SECKILL_FAULT("answer applied");
 	seckill_table_end(&caller);
 	PG_RETURN_VOID();
 }
@@ -171,9 +176,13 @@ seckill_share_add(PG_FUNCTION_ARGS)
 Datum
 seckill_share_promise(PG_FUNCTION_ARGS)
 {
+	bool		promised;
+
 	seckill_share_check_preloaded();
-	PG_RETURN_BOOL(seckill_share_make_promise(seckill_catalog()->items, PG_GETARG_INT64(0),
-											  PG_GETARG_INT64(1) + SHARE_PROMISE));
+	promised = seckill_share_make_promise(seckill_catalog()->items, PG_GETARG_INT64(0),
+										  PG_GETARG_INT64(1) + SHARE_PROMISE);
+	SECKILL_FAULT("promise made");
+	PG_RETURN_BOOL(promised);
 }
 
 /*
