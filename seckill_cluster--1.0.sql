@@ -654,7 +654,9 @@ BEGIN
             HINT = 'Add it with seckill_add_node().';
     END IF;
     PERFORM seckill.disconnect(connection);
-    PERFORM seckill.remote_open(connection, server);
+    -- one that is frozen accepts connections, and says nothing
+    PERFORM seckill.remote_open(connection, CASE WHEN server LIKE '%=%' AND server NOT LIKE '%://%'
+                                                 THEN 'connect_timeout=5 ' || server ELSE server END);
     PERFORM seckill.remote_run(connection, 'SET statement_timeout = 0');
     PERFORM seckill.remote(connection,
         $q$SELECT set_config('search_path', quote_ident(n.nspname) || ', pg_catalog', false)
@@ -1143,38 +1145,111 @@ END;
 
 COMMENT ON FUNCTION seckill.is_connected(text) IS 'is a connection to another node open?';
 
+CREATE FUNCTION seckill.remote_send(connection text, query text)
+RETURNS integer
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT dblink_send_query(connection, query);
+END;
+
+COMMENT ON FUNCTION seckill.remote_send(text, text) IS 'send a query to another node';
+
+CREATE FUNCTION seckill.remote_is_busy(connection text)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT dblink_is_busy(connection) = 1;
+END;
+
+COMMENT ON FUNCTION seckill.remote_is_busy(text) IS 'has another node not answered the query that was sent?';
+
+CREATE FUNCTION seckill.remote_result(connection text)
+RETURNS SETOF text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT d.r FROM dblink_get_result(connection) AS d (r text);
+END;
+
+COMMENT ON FUNCTION seckill.remote_result(text) IS 'the answer to a query that was sent; to be called until it is empty';
+
 -- The connection stays open, for the next ask.
-CREATE FUNCTION seckill.share_ask(item_id bigint, node_no integer, wanted integer, at_least integer, everything boolean)
-RETURNS jsonb
+CREATE FUNCTION seckill.share_send(item_id bigint, node_no integer, wanted integer, at_least integer, everything boolean)
+RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     connection text := format('seckill_share %s', node_no);
     c seckill.channels;
 BEGIN
-    IF NOT seckill.is_connected(connection) THEN
-        PERFORM seckill.connect(connection, node_no);
-        PERFORM seckill.remote_run(connection, 'SET statement_timeout = 1000');
+    SELECT * INTO c FROM seckill.channels x WHERE x.item_id = share_send.item_id AND x.peer = share_send.node_no;
+    FOR i IN 1..2 LOOP
+        IF NOT seckill.is_connected(connection) THEN
+            PERFORM seckill.connect(connection, node_no);
+            PERFORM seckill.remote_run(connection, 'SET statement_timeout = 1000');
+        END IF;
+        IF seckill.remote_send(connection, format(
+            'SELECT to_jsonb(s) FROM seckill_sync(%s, %s, %s, %s, %s, %s, %s, %L, %s) s', share_send.item_id,
+            (SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.own_incarnation(), c.sent, c.received,
+            share_send.wanted, share_send.at_least, share_send.everything, c.peer_incarnation)) = 1
+        THEN
+            RETURN NULL;
+        END IF;
+        -- an ask that was interrupted has left an answer behind
+        PERFORM seckill.disconnect(connection);
+    END LOOP;
+    RETURN 'the connection is lost';
+EXCEPTION
+    WHEN query_canceled THEN
+        RAISE;
+    WHEN OTHERS THEN
+        PERFORM seckill.disconnect(connection);
+        RETURN SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_send(bigint, integer, integer, integer, boolean) IS
+'call seckill_sync() on another node, and do not wait for its answer; returns an error, or NULL';
+
+-- A node that is frozen does not answer, and must not hold up this one: the wait is
+-- bounded, and can be interrupted.
+CREATE FUNCTION seckill.share_answer(node_no integer, failed text)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    connection text := format('seckill_share %s', node_no);
+    answer jsonb;
+    patience integer := 1000;       -- ms, at least
+BEGIN
+    IF failed IS NOT NULL THEN
+        RETURN jsonb_build_object('node', share_answer.node_no, 'error', failed);
     END IF;
-    SELECT * INTO c FROM seckill.channels x WHERE x.item_id = share_ask.item_id AND x.peer = share_ask.node_no;
-    RETURN (SELECT r::jsonb || jsonb_build_object('node', share_ask.node_no) FROM seckill.remote(connection, format(
-        'SELECT to_jsonb(s) FROM seckill_sync(%s, %s, %s, %s, %s, %s, %s, %L, %s) s', share_ask.item_id,
-        (SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.own_incarnation(), c.sent, c.received,
-        share_ask.wanted, share_ask.at_least, share_ask.everything, c.peer_incarnation)) r);
+    WHILE seckill.remote_is_busy(connection) LOOP
+        IF patience = 0 THEN
+            PERFORM seckill.disconnect(connection);
+            RETURN jsonb_build_object('node', share_answer.node_no, 'error', 'no answer');
+        END IF;
+        patience := patience - 1;
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+    SELECT r::jsonb || jsonb_build_object('node', share_answer.node_no) INTO answer FROM seckill.remote_result(connection) r;
+    PERFORM seckill.remote_result(connection);
+    RETURN answer;
 EXCEPTION
     WHEN query_canceled THEN
         RAISE;
     WHEN OTHERS THEN
         IF SQLSTATE IN ('55P03', '40001', '40P01') THEN
-            RETURN jsonb_build_object('node', share_ask.node_no, 'judgement', 'locked');
+            PERFORM seckill.remote_result(connection);
+            RETURN jsonb_build_object('node', share_answer.node_no, 'judgement', 'locked');
         END IF;
         PERFORM seckill.disconnect(connection);
-        RETURN jsonb_build_object('node', share_ask.node_no, 'error', SQLERRM);
+        RETURN jsonb_build_object('node', share_answer.node_no, 'error', SQLERRM);
 END
 $$;
 
-COMMENT ON FUNCTION seckill.share_ask(bigint, integer, integer, integer, boolean) IS
-'call seckill_sync() on another node; returns its answer, or an error';
+COMMENT ON FUNCTION seckill.share_answer(integer, text) IS
+'the answer of another node to seckill_sync(), or an error';
 
 CREATE FUNCTION seckill.share_apply(item_id bigint, answer jsonb)
 RETURNS boolean
@@ -1213,7 +1288,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     began bigint := (SELECT s.now FROM @extschema@.seckill_share_state(item_id) s);
-    answers jsonb[] := ARRAY(SELECT seckill.share_ask(item_id, n, 0, 0, everything) FROM unnest(nodes[2:]) n);
+    errors text[] := ARRAY(SELECT seckill.share_send(item_id, n, 0, 0, everything) FROM unnest(nodes[2:]) n);
+    answers jsonb[] := ARRAY(SELECT seckill.share_answer(n, e) FROM unnest(nodes[2:], errors) u (n, e));
     answer jsonb;
     failed text;
     proved boolean := true;
@@ -1263,7 +1339,7 @@ BEGIN
     END IF;
     SELECT s.now INTO began FROM @extschema@.seckill_share_state(item_id) s;
     IF nodes[1] <> this.node_no THEN
-        answer := seckill.share_ask(item_id, nodes[1], wanted, at_least, false);
+        answer := seckill.share_answer(nodes[1], seckill.share_send(item_id, nodes[1], wanted, at_least, false));
         IF answer->>'error' IS NOT NULL THEN
             RAISE connection_exception USING
                 MESSAGE = format('node %s does not answer: %s', nodes[1], answer->>'error');
@@ -1483,6 +1559,7 @@ BEGIN
         END IF;
         PERFORM pg_catalog.pg_sleep(0.01);
     END LOOP;
+    PERFORM @extschema@.seckill_share_keep(item_id, 0);
 END
 $$;
 
@@ -3226,7 +3303,11 @@ REVOKE ALL ON FUNCTION
     seckill.share_receive(bigint, integer, bigint),
     @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean, bigint),
     seckill.is_connected(text),
-    seckill.share_ask(bigint, integer, integer, integer, boolean),
+    seckill.remote_send(text, text),
+    seckill.remote_is_busy(text),
+    seckill.remote_result(text),
+    seckill.share_send(bigint, integer, integer, integer, boolean),
+    seckill.share_answer(integer, text),
     seckill.share_apply(bigint, jsonb),
     seckill.share_round(bigint, integer[], boolean),
     seckill.share_work(bigint, integer, integer),

@@ -145,6 +145,24 @@ ok($two->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activit
 sleep 0.2;
 unlike(slurp_file($two->logfile, $log), qr/share worker.*exit code 1.*share worker.*exit code 1/s, 'and is not started again and again');
 
+my @frozen;
+END { kill CONT => @frozen }
+
+# A node that is frozen holds up neither the share worker nor its end.
+$item = split_item(3);
+is(buy(3, $item, 'cache', 1), 'sold', 'node 3 has a share');
+sql(1, "CALL seckill_gather($item, 1)");
+sql(2, "SELECT seckill_buy($item, $users{2}[0], 'retry')");
+my $postmaster = slurp_file($nodes[2]->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
+@frozen = ($postmaster, map { /(\d+)/ } `ps -o pid= --ppid $postmaster`);
+kill STOP => @frozen;
+is(sql(1, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, $users{1}[0])"), 'busy', 'it may have units');
+my $worker = sql(1, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'seckill share worker'});
+sql(1, "SELECT pg_terminate_backend($worker)");
+ok($nodes[0]->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $worker"), 'the share worker can be ended');
+kill CONT => @frozen;
+is(buy(1, $item, 'cache', 1), 'sold_out', 'until it goes on');
+
 # Home comes back from an older copy: what it had passed on from one node to another
 # is no shortfall.
 $item = split_item(10);
