@@ -115,7 +115,8 @@ WITH o AS (SELECT order_id, unit FROM seckill.orders WHERE item_id = 3 AND redee
 	back AS (SELECT u.code, seckill_release(3, o.order_id) AS state FROM o JOIN seckill.units u ON u.item_id = 3 AND u.unit = o.unit)
 INSERT INTO used SELECT code, -1 FROM back WHERE state IN ('pending', 'expired');
 SQL
-SELECT try_cancel(order_id) FROM seckill.orders WHERE item_id = 3 AND state IN ('pending', 'confirmed') ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+WITH o AS MATERIALIZED (SELECT order_id FROM seckill.orders WHERE item_id = 3 AND state IN ('pending', 'confirmed') ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+SELECT try_cancel(order_id) FROM o;
 SQL
 }
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM seckill.orders WHERE item_id = 3 AND state = 'pending'}),
