@@ -8,25 +8,12 @@ use ClusterTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
+use SplitTest;
 use Test::More;
 
 needs_contrib('dblink');
 
-my @nodes = map { cluster_node("node$_") } 1 .. 4;
-join_nodes(@nodes);
-
-sub sql
-{
-	my ($node, $sql) = @_;
-	return $nodes[ $node - 1 ]->safe_psql('postgres', $sql);
-}
-
-sub fails
-{
-	my ($node, $sql, $message, $name) = @_;
-	sql_fails($nodes[ $node - 1 ], $sql, $message, $name);
-	return;
-}
+my @nodes = start_nodes(4);
 
 is(sql(1, <<'EOC'), '', 'nobody may call anything unless it is granted');
 SELECT d.objid::regprocedure FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND d.deptype = 'e'
@@ -34,39 +21,9 @@ SELECT d.objid::regprocedure FROM pg_depend d JOIN pg_extension x ON x.oid = d.r
 WHERE x.extname = 'seckill_cluster' AND has_function_privilege('public', p.oid, 'EXECUTE')
 EOC
 
-# Users of each node, to be taken from the front.
-my %users;
-push @{ $users{ (split /\|/)[0] } }, (split /\|/)[1]
-  foreach split /\n/, sql(1, q{SELECT seckill_split_node('{1,2,3}', u), u FROM generate_series(1, 600) u});
-cmp_ok(scalar @{ $users{$_} }, '>', 120, "users of node $_") foreach 1 .. 3;
+cmp_ok(scalar @{ users($_) }, '>', 120, "users of node $_") foreach 1 .. 3;
 is(sql(1, q{SELECT seckill_split_node('{1,2,3}', 42) = 1 + get_byte(sha256(int8send(42)), 0) * 3 / 256}), 't',
 	'an application can compute the node of a user');
-
-# A purchase of a new user of a node.  "busy" says that it is not known yet.
-sub buy
-{
-	my ($node, $item, $mode, $quantity) = @_;
-	my $user = shift @{ $users{$node} };
-	my $outcome;
-
-	for (1 .. 20)
-	{
-		$outcome = sql($node, "SELECT outcome FROM seckill_buy($item, $user, '$mode', $quantity)");
-		last if $outcome ne 'busy';
-	}
-	return $outcome;
-}
-
-# The audit of the cluster, read as a router reads it.
-sub audit
-{
-	my ($item) = @_;
-	my @readings = map {
-		'[' . join(',', map { sql($_, "SELECT to_jsonb(a) FROM seckill_node_audit($item) a") || () } 1 .. 4) . ']'
-	} 1 .. 2;
-
-	return sql(1, "SELECT supplied, available, sold, difference, verdict FROM seckill.judge(\$\$$readings[0]\$\$, \$\$$readings[1]\$\$, '{1,2,3,4}')");
-}
 
 # What cannot be split
 sql(1, <<'EOC');
@@ -89,10 +46,10 @@ is(sql($_, 'SELECT split_over, stock, supplied FROM seckill.items WHERE item_id 
   foreach 1 .. 3;
 
 # Each user has a node.
-is(sql(1, "SELECT outcome FROM seckill_buy(1, $users{2}[0], '$_')"), 'moved', "another node's user: $_")
+is(sql(1, "SELECT outcome FROM seckill_buy(1, ${\users(2)->[0]}, '$_')"), 'moved', "another node's user: $_")
   foreach qw(optimistic retry pessimistic advisory cache queue auto);
-is(sql(2, "SELECT outcome FROM seckill_buy_many(1, ARRAY[$users{2}[0], $users{3}[0]]) ORDER BY 1"), "sold\nmoved", 'in a list');
-shift @{ $users{2} };
+is(sql(2, "SELECT outcome FROM seckill_buy_many(1, ARRAY[${\users(2)->[0]}, ${\users(3)->[0]}]) ORDER BY 1"), "sold\nmoved", 'in a list');
+shift @{ users(2) };
 
 # Each mode sells on each node what is elsewhere.
 foreach my $mode (qw(optimistic retry pessimistic advisory cache queue auto))
@@ -123,7 +80,7 @@ my $order = sql(2, 'SELECT order_id FROM seckill.orders WHERE item_id = 1 LIMIT 
 fails(1, "SELECT seckill_confirm(1, $order)", qr/order \d+ of item 1 is on another node/, 'an order of another node');
 
 # Limits and requests are those of one node.
-my $user = shift @{ $users{2} };
+my $user = shift @{ users(2) };
 sql(1, 'SELECT seckill_restock(1, 5)');
 my $request = '11111111-1111-1111-1111-111111111111';
 my $first = sql(2, "SELECT * FROM seckill_buy(1, $user, 'cache', 2, '$request')");
@@ -162,7 +119,7 @@ sql($_, 'SELECT seckill_recall(1); WITH gone AS (DELETE FROM seckill.orders WHER
 	. q{ SELECT seckill_write_off(1, (SELECT coalesce(sum(quantity), 0)::bigint FROM gone WHERE state IN ('pending', 'confirmed')))}) foreach 2, 3;
 sql(1, 'CALL seckill_unsplit(1)');
 is(sql($_, 'SELECT count(*) FROM seckill.items WHERE item_id = 1'), $_ == 1 ? 1 : 0, "item on node $_") foreach 1 .. 3;
-is(sql(1, "SELECT outcome FROM seckill_buy(1, $users{2}[0], 'cache')"), 'sold', 'it is sold at home alone');
+is(sql(1, "SELECT outcome FROM seckill_buy(1, ${\users(2)->[0]}, 'cache')"), 'sold', 'it is sold at home alone');
 check_audit($_, 'at the end') foreach @nodes;
 $_->stop foreach @nodes;
 done_testing();

@@ -9,55 +9,14 @@ use ClusterTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SeckillTest;
+use SplitTest;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
 needs_contrib('dblink');
 
-my @nodes = map { cluster_node("node$_") } 1 .. 3;
-join_nodes(@nodes);
+my @nodes = start_nodes(3);
 
-sub sql
-{
-	my ($node, $sql) = @_;
-	return $nodes[ $node - 1 ]->safe_psql('postgres', $sql);
-}
-
-sub fails
-{
-	my ($node, $sql, $message, $name) = @_;
-	sql_fails($nodes[ $node - 1 ], $sql, $message, $name);
-	return;
-}
-
-my %users;
-push @{ $users{ (split /\|/)[0] } }, (split /\|/)[1]
-  foreach split /\n/, sql(1, q{SELECT seckill_split_node('{1,2,3}', u), u FROM generate_series(1, 600) u});
-
-# A purchase of a new user of a node; "busy" says that it is not known yet.
-sub buy
-{
-	my ($node, $item, $mode, $quantity) = @_;
-	my $user = shift @{ $users{$node} };
-	my $answer;
-
-	for (1 .. 20)
-	{
-		$answer = sql($node, "SELECT outcome, order_id FROM seckill_buy($item, $user, '$mode', $quantity)");
-		last if $answer !~ /^busy/;
-	}
-	return wantarray ? split(/\|/, $answer) : $answer =~ s/\|.*//r;
-}
-
-sub audit
-{
-	my ($item) = @_;
-	my @readings = map {
-		'[' . join(',', map { sql($_, "SELECT to_jsonb(a) FROM seckill_node_audit($item) a") || () } 1 .. 3) . ']'
-	} 1 .. 2;
-
-	return sql(1, "SELECT supplied, available, sold, difference, verdict FROM seckill.judge(\$\$$readings[0]\$\$, \$\$$readings[1]\$\$, '{1,2,3}')");
-}
 
 my $next_item = 0;
 
@@ -110,7 +69,7 @@ $session->query_safe("BEGIN; SELECT seckill_cancel($item, $order);");
 sleep 0.3;
 foreach my $mode (qw(cache retry pessimistic queue))
 {
-	is(sql($_, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, $users{$_}[0], '$mode')"),
+	is(sql($_, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users($_)->[0]}, '$mode')"),
 		'busy', "a return is under way: node $_, $mode")
 	  foreach 1, 3;
 }
@@ -152,11 +111,11 @@ END { kill CONT => @frozen }
 $item = split_item(3);
 is(buy(3, $item, 'cache', 1), 'sold', 'node 3 has a share');
 sql(1, "CALL seckill_gather($item, 1)");
-sql(2, "SELECT seckill_buy($item, $users{2}[0], 'retry')");
+sql(2, "SELECT seckill_buy($item, ${\users(2)->[0]}, 'retry')");
 my $postmaster = slurp_file($nodes[2]->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
 @frozen = ($postmaster, map { /(\d+)/ } `ps -o pid= --ppid $postmaster`);
 kill STOP => @frozen;
-is(sql(1, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, $users{1}[0])"), 'busy', 'it may have units');
+is(sql(1, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users(1)->[0]})"), 'busy', 'it may have units');
 my $worker = sql(1, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'seckill share worker'});
 sql(1, "SELECT pg_terminate_backend($worker)");
 ok($nodes[0]->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $worker"), 'the share worker can be ended');

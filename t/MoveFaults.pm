@@ -94,13 +94,10 @@ EOC
 		$node->safe_psql('postgres', <<"EOC");
 UPDATE seckill.nodes SET server = server || ' application_name=$mover';
 CREATE UNLOGGED TABLE alive AS SELECT 1;
-CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
-	AS '\$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
 CREATE FUNCTION fault_pass(text) RETURNS void
 	AS '\$libdir/seckill', 'seckill_fault_pass' LANGUAGE C STRICT;
-CREATE FUNCTION fault_struck() RETURNS text
-	AS '\$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
 EOC
+		TortureFaults::make_fault_functions($node);
 		$node->safe_psql('postgres', <<'EOC');
 -- what is wrong with an item that is sold here, once all of it is sold
 CREATE FUNCTION wrong(item bigint, orders integer) RETURNS text LANGUAGE plpgsql AS $$

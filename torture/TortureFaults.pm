@@ -18,7 +18,7 @@ use TortureParts qw(disturb_crowd seed);
 use TortureSession;
 
 our @EXPORT = qw(torture_faults torture_faults_at_random);
-our @EXPORT_OK = qw(install_faulty);
+our @EXPORT_OK = qw(install_faulty make_fault_functions);
 
 my $supply = 12;
 
@@ -55,6 +55,22 @@ sub install_faulty
 	return $dir . dirname($dirs[0]);
 }
 
+# The functions that arm a fault on a server with that build.
+sub make_fault_functions
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', <<'EOC');
+CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
+	AS '$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
+CREATE FUNCTION fault_struck() RETURNS text
+	AS '$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
+CREATE FUNCTION fault_disarm() RETURNS text
+	AS '$libdir/seckill', 'seckill_fault_disarm' LANGUAGE C STRICT;
+EOC
+	return;
+}
+
 sub faulty_node
 {
 	my ($name, $conf) = @_;
@@ -70,14 +86,8 @@ seckill.open_ahead = 120s
 max_locks_per_transaction = 256
 EOC
 
+	make_fault_functions($node);
 	$node->safe_psql('postgres', <<'EOC');
-CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
-	AS '$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
-CREATE FUNCTION fault_struck() RETURNS text
-	AS '$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
-CREATE FUNCTION fault_disarm() RETURNS text
-	AS '$libdir/seckill', 'seckill_fault_disarm' LANGUAGE C STRICT;
-
 -- a call that is tried again when it fails
 CREATE FUNCTION tried(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

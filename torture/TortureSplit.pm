@@ -25,7 +25,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 use Time::HiRes qw(time sleep);
-use TortureFaults 'install_faulty';
+use TortureFaults qw(install_faulty make_fault_functions);
 use TortureParts 'seed';
 use TortureSession;
 
@@ -64,14 +64,7 @@ seckill.hot_rate = 20
 seckill.move_wait = '300ms'
 EOC
 
-	$node->safe_psql('postgres', <<'EOC');
-CREATE FUNCTION fault_arm(text, text, integer, text) RETURNS void
-	AS '$libdir/seckill', 'seckill_fault_arm' LANGUAGE C STRICT;
-CREATE FUNCTION fault_struck() RETURNS text
-	AS '$libdir/seckill', 'seckill_fault_struck' LANGUAGE C STRICT;
-CREATE FUNCTION fault_disarm() RETURNS text
-	AS '$libdir/seckill', 'seckill_fault_disarm' LANGUAGE C STRICT;
-EOC
+	make_fault_functions($node);
 	return $node;
 }
 
