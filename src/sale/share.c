@@ -135,18 +135,23 @@ seckill_share_keep_open(Purchase **list, int n, ClockTime made,
 						ClockTime began)
 {
 	ShareView	view;
-	bool		proved;
+	bool		proved = false;
+	bool		looked = false;
 	int			open = 0;
-
-	look(list[0]->item_id, &view);
-	proved = is_proved(&view, began);
 
 	for (int i = 0; i < n; i++)
 	{
 		Purchase   *p = list[i];
 
-		if (p->outcome != SECKILL_SOLD_OUT || proved ||
-			is_out_of_reach(&view, p, made))
+		if (p->outcome != SECKILL_SOLD_OUT)
+			continue;
+		if (!looked)
+		{
+			look(p->item_id, &view);
+			proved = is_proved(&view, began);
+			looked = true;
+		}
+		if (proved || is_out_of_reach(&view, p, made))
 			continue;
 		list[i] = list[open];
 		list[open++] = p;
