@@ -14,12 +14,6 @@ nodes=4
 clients=${CLIENTS:-16}
 seconds=${SECONDS_EACH:-10}
 
-# Run pgbench on a server; prints its transactions.
-run() {
-    pgbench -n -M prepared -c "$2" -j 1 -T "$seconds" -f "$3" "$(server "$1")" 2> /dev/null |
-        sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p'
-}
-
 # Run one kind over n nodes; prints calls a second, and processor time a call of
 # router and nodes in microseconds.
 measure() {
@@ -32,12 +26,12 @@ measure() {
         echo "\\set item random(1, $n)
 \\set u random(1, 1000000000)
 SELECT outcome FROM seckill_buy(:item, :u, '$mode');" > "$workdir/routed.sql"
-        calls=$(run 0 "$clients" "$workdir/routed.sql")
+        calls=$(run 0 "$clients" "$seconds" "$workdir/routed.sql")
     else
         for i in $(seq 1 "$n"); do
             echo "\\set u random(1, 1000000000)
 SELECT outcome FROM seckill_buy($i, :u, '$mode');" > "$workdir/direct$i.sql"
-            run "$i" $((clients / n)) "$workdir/direct$i.sql" > "$workdir/calls$i" &
+            run "$i" $((clients / n)) "$seconds" "$workdir/direct$i.sql" > "$workdir/calls$i" &
         done
         wait
         calls=$(for i in $(seq 1 "$n"); do cat "$workdir/calls$i"; done | awk '{ sum += $1 } END { print sum }')

@@ -38,8 +38,7 @@ crowd() {
     local n=$1 time=$2 i
 
     for i in $(seq 1 "$n"); do
-        pgbench -n -M prepared -c $((clients / n)) -j 1 -T "$time" -f "$workdir/buy$i.sql" "$(server "$i")" 2> /dev/null |
-            sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' > "$workdir/calls$i" &
+        run "$i" $((clients / n)) "$time" "$workdir/buy$i.sql" > "$workdir/calls$i" &
     done
     wait
     for i in $(seq 1 "$n"); do cat "$workdir/calls$i"; done | awk '{ sum += $1 } END { print sum }'

@@ -110,3 +110,10 @@ cpu_of_nodes() {
 
     for i in $(seq 1 $nodes); do cpu "$i"; done | awk '{ sum += $1 } END { print sum }'
 }
+
+# Let clients repeat a script on a server for some seconds, and print their calls:
+# number of the server, clients, seconds, script.
+run() {
+    pgbench -n -M prepared -c "$2" -j 1 -T "$3" -f "$4" "$(server "$1")" 2> /dev/null |
+        sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p'
+}
