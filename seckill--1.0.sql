@@ -1144,7 +1144,7 @@ COMMENT ON COLUMN seckill.stat_worker.failed IS 'purchases that were answered wi
 COMMENT ON COLUMN seckill.stat_worker.settles IS 'dead leases, of a lost cache or closed by a recall, that any process has settled';
 COMMENT ON COLUMN seckill.stat_worker.settled_units IS 'units that settles returned to their rows';
 COMMENT ON COLUMN seckill.stat_worker.refills IS 'refills of the stock cache by buyers';
-COMMENT ON COLUMN seckill.stat_worker.sql_writes IS 'times that orders were written, or rows of items locked or written, by SQL, because the tables have more than the extension made, or seckill.direct_writes is off';
+COMMENT ON COLUMN seckill.stat_worker.sql_writes IS 'times that orders were written, rows of items locked or written, or seats taken, by SQL, because the tables have more than the extension made, or seckill.direct_writes is off';
 COMMENT ON COLUMN seckill.stat_worker.expired_orders IS 'orders that expired';
 COMMENT ON COLUMN seckill.stat_worker.expiry_batches IS 'transactions in which orders expired';
 COMMENT ON COLUMN seckill.stat_worker.prewarms IS 'items prewarmed ahead of the opening of their sale';

@@ -299,25 +299,5 @@ sql("SELECT bt_index_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c O
 pass('all indexes have all orders and items');
 is(sql('SELECT difference FROM seckill_audit(1)'), 0, 'conservation');
 
-# orders of bookings
-sql('TRUNCATE seckill.items, seckill.orders; DROP TRIGGER IF EXISTS t ON seckill.orders;
-	INSERT INTO seckill.items (item_id, stock, legs) VALUES (2, 0, 1);
-	INSERT INTO seckill.seats (item_id, seat) SELECT 2, s FROM generate_series(1, 20) s');
-
-# Book by buyers and by the worker; return how many statements that took.
-sub book
-{
-	my $before = writes();
-
-	is(sql("SELECT outcome FROM seckill_book(2, 1, 0, 1, 2, '$_')"), 'sold', "book, $_") foreach qw(cache retry queue);
-	return writes() - $before;
-}
-is(book(), 0, 'bookings: directly');
-sql('CREATE TRIGGER t AFTER INSERT ON seckill.orders FOR EACH ROW EXECUTE FUNCTION see()');
-is(book(), 3, 'bookings with a trigger: by SQL');
-is(sql('SELECT count(*), min(array_length(seats, 1)), max(array_length(seats, 1)), sum(seat_legs[2]) FROM seckill.orders'),
-	'6|2|2|6', 'both write the seats');
-is(sql('SELECT * FROM seckill_audit_seats() WHERE sold_twice <> 0 OR different <> 0'), '', 'audit of seats');
-
 $node->stop;
 done_testing();

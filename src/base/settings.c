@@ -116,7 +116,7 @@ seckill_settings_define(void)
 							 NULL, &seckill_allow_unsafe, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("seckill.direct_writes",
-							 "Writes orders and items without SQL where the tables have nothing but what the extension made.",
+							 "Writes orders, items and seats without SQL where the tables have nothing but what the extension made.",
 							 "Off is slower and does the same.",
 							 &seckill_direct_writes, true,
 							 PGC_USERSET, 0, NULL, NULL, NULL);

@@ -1,8 +1,8 @@
 /*
  * index_scan.c
- *		Scans of a table by an index under the latest snapshot.
+ *		Scans of a table by an index, by default under the latest snapshot.
  *
- * A scan sees all committed rows and our own, at any isolation level.  It
+ * That sees all committed rows and our own, at any isolation level.  A scan
  * needs no SPI, checks no rights, and gives up its locks on table and index at
  * its end.
  */
@@ -20,9 +20,17 @@
 void
 seckill_scan_begin(TableScan *s, Relation table, Relation index, int nkeys)
 {
+	seckill_scan_begin_under(s, table, index, nkeys, GetLatestSnapshot());
+}
+
+/* The same under another snapshot. */
+void
+seckill_scan_begin_under(TableScan *s, Relation table, Relation index,
+						 int nkeys, Snapshot snapshot)
+{
 	s->table = table;
 	s->index = index;
-	s->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	s->snapshot = RegisterSnapshot(snapshot);
 	s->slot = table_slot_create(table, NULL);
 	s->scan = SeckillIndexBeginScan(table, index, s->snapshot, nkeys);
 }

@@ -1,6 +1,6 @@
 /*
  * index_scan.h
- *		Scans of a table by an index under the latest snapshot.
+ *		Scans of a table by an index.
  */
 #ifndef SECKILL_TABLE_INDEX_SCAN_H
 #define SECKILL_TABLE_INDEX_SCAN_H
@@ -21,6 +21,9 @@ typedef struct TableScan
 
 extern void seckill_scan_begin(TableScan *s, Relation table, Relation index,
 							   int nkeys);
+extern void seckill_scan_begin_under(TableScan *s, Relation table,
+									 Relation index, int nkeys,
+									 Snapshot snapshot);
 extern void seckill_scan_find(TableScan *s, ScanKeyData *keys, int nkeys);
 extern bool seckill_scan_next(TableScan *s);
 extern void seckill_scan_end(TableScan *s);

@@ -7,8 +7,10 @@
 #define SECKILL_TABLE_ITEM_DIRECT_H
 
 #include "nodes/lockoptions.h"
+#include "nodes/nodes.h"
 
 #include "seckill.h"
+#include "table/direct.h"
 
 #define ANY_VERSION		(-1)
 
@@ -27,13 +29,6 @@ typedef struct ItemChange
 	int64		version;		/* the row must have it, or ANY_VERSION */
 	bool		must_be_here;	/* the item is sold here */
 } ItemChange;
-
-typedef enum DirectResult
-{
-	DIRECT_NEEDS_SQL,			/* nothing was done; SQL knows what to do */
-	DIRECT_REFUSED,				/* there is no row, or it is in another state */
-	DIRECT_DONE
-} DirectResult;
 
 extern bool seckill_items_lock_direct(const int64 *item_ids, int n,
 									  LockWaitPolicy policy, ItemRow *rows,

@@ -14,8 +14,10 @@
 
 #include "base/catalog.h"
 #include "base/fault.h"
+#include "shmem/stat.h"
 #include "table/orders.h"
 #include "table/plan.h"
+#include "table/seat_direct.h"
 #include "table/seats.h"
 
 /* Pieces in one statement: it finds those of a seat by a search. */
@@ -111,7 +113,7 @@ static SqlPlan take_many_plan = {
 };
 
 /* Take one piece; see seckill_seats_take(). */
-static bool
+static int
 take_one(int64 item_id, const SeatPiece *piece, SeatPiece *row)
 {
 	Datum		args[] = {Int64GetDatum(item_id), Int32GetDatum(piece->seat),
@@ -121,24 +123,37 @@ take_one(int64 item_id, const SeatPiece *piece, SeatPiece *row)
 	taken = (int) seckill_plan_run_as(&take_one_plan, args,
 									  seckill_catalog()->seats_owner);
 	read_rows(row, taken);
-	return taken == 1;
+	return taken;
+}
+
+/* Take pieces by SQL; returns how many. */
+static int
+take_by_sql(int64 item_id, const SeatPiece *pieces, int n, SeatPiece *rows)
+{
+	seckill_stat_count(SECKILL_STAT_SQL_WRITES, 1);
+	return n == 1 ? take_one(item_id, pieces, rows) :
+		run_in_chunks(&take_many_plan, item_id, pieces, n, rows);
 }
 
 /*
  * The guard: take the legs of all pieces, if they are free, and set rows to
  * what is taken of their seats then.  Waits for other transactions that have
  * the rows locked.  Returns false if a leg is not free, or a seat is not
- * there; the caller then undoes what was done, and so releases the rows.
+ * there; the caller then undoes what was done, and so releases the rows.  The
+ * caller has called seckill_relation_lock_seats().
  */
 bool
 seckill_seats_take(int64 item_id, const SeatPiece *pieces, int n,
 				   SeatPiece *rows)
 {
-	bool		taken = n == 1 ? take_one(item_id, pieces, rows) :
-		run_in_chunks(&take_many_plan, item_id, pieces, n, rows) == n;
+	int			taken;
+	DirectResult result = seckill_seats_take_direct(item_id, pieces, n, rows,
+													&taken);
 
+	if (result == DIRECT_NEEDS_SQL)
+		taken += take_by_sql(item_id, pieces + taken, n - taken, rows + taken);
 	SECKILL_FAULT("seats taken");
-	return taken;
+	return taken == n;
 }
 
 static SqlPlan lock_plan = {
