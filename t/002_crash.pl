@@ -10,7 +10,7 @@ use SeckillTest;
 use Test::More;
 
 my $node = seckill_node('crash', conf => "fsync = on\nseckill.lease_units = 500\n");
-my $supply = 1_000_000;
+my $supply = 1_000_000_000;
 
 add_item($node, 1, $supply);
 foreach my $round (1 .. 3)

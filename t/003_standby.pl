@@ -10,7 +10,7 @@ use SeckillTest;
 use Test::More;
 
 my $primary = seckill_node('primary', streaming => 1);
-add_item($primary, 1, 1_000_000);
+add_item($primary, 1, 1_000_000_000);
 my $standby = seckill_standby($primary);
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
 $primary->reload;

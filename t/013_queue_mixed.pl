@@ -66,12 +66,13 @@ check_audit($node, 'after the crowd');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM answers WHERE outcome NOT IN ('sold', 'sold_out', 'queued', 'busy')}),
 	0, 'no other answers');
 
-# the last submission is decided last
+# with a full ring the answer would be "busy"
+await_queue($node);
 my $buy_rest = 0;
 foreach my $item (1 .. 4)
 {
 	my $answer = $node->safe_psql('postgres', "SELECT outcome FROM seckill_buy($item, -2, 'queue')");
-	like($answer, qr/^sold(_out)?$/, "item $item: the queue is empty");
+	like($answer, qr/^sold(_out)?$/, "item $item: the queue sells or is sold out");
 	$buy_rest += buy_rest($node, $item, $_) for 'advisory', 'cache', 'pessimistic';
 }
 note("$buy_rest units bought afterwards");

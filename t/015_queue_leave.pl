@@ -18,7 +18,7 @@ my %hold = (
 	row => 'SELECT FROM seckill.items WHERE item_id = 1 FOR UPDATE',
 	unit => q{SELECT seckill_prewarm(1); COMMIT; BEGIN; SELECT seckill_buy(1, 0, 'cache')});
 
-# Start buyers of the queue; returns them.
+# Start buyers of the queue, in their order; returns them.
 sub buyers
 {
 	my ($n, $settings) = @_;
@@ -34,8 +34,10 @@ SELECT outcome FROM seckill_buy(1, $user, 'queue');
 \\q
 EOC
 		push @buyers, $buyer;
+		# those with a timeout of their own may be gone by now
+		$node->poll_query_until('postgres', "SELECT backlog = $user FROM seckill.stat_worker") or die "buyer $user is not in the queue"
+		  if $settings eq '';
 	}
-	# those with a timeout of their own may be gone before
 	await_worker_lock($node, $n) if $settings eq '';
 	return @buyers;
 }

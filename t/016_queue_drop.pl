@@ -19,7 +19,7 @@ sub sale
 
 	$sessions[0]->query_until(qr/locked/, "BEGIN; SELECT 'locked' FROM seckill.items WHERE item_id = 1 FOR UPDATE;\n");
 	$sessions[$_]->query_until(qr/go/, <<"EOC") for 1 .. $n;
-SET statement_timeout = '60 s';
+SET statement_timeout = '10 min';
 \\echo go
 SELECT outcome FROM seckill_buy(1, $_, 'queue');
 \\q
@@ -90,9 +90,10 @@ SELECT ticket FROM seckill_submit(1, 4) \gset
 SELECT outcome FROM seckill_result(:ticket, '5 min');
 \q
 EOC
+	my $waiting = q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ '^SELECT outcome FROM seckill_(buy|result)'};
+	ok($node->poll_query_until('postgres', $waiting, 4), 'four callers wait');
 	$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE passing', 'DROP DATABASE passing';
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ '^SELECT outcome FROM seckill_(buy|result)'}),
-		4, 'a database is dropped while all of them wait');
+	is($node->safe_psql('postgres', $waiting), 4, 'a database is dropped while all of them wait');
 	is(grep({ /^sold$/m } end_sale($holder, @buyers, $waiter)), 4, 'and all are sold to');
 }
 

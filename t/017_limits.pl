@@ -90,6 +90,7 @@ EOC
 sql("SELECT seckill_buy(30, r, 'retry', 1, " . $request =~ s/:r::/r::/r . ') FROM generate_series(1, 40) r');
 is(sql('SELECT count(*), count(DISTINCT request_id), count(DISTINCT user_id) FROM seckill.orders WHERE item_id = 30'),
 	'40|40|40', 'one order for each request');
+await_queue($node);
 my $orders = sql('SELECT string_agg(order_id::text, $$ $$ ORDER BY user_id) FROM seckill.orders WHERE item_id = 30');
 check_audit($node, 'after the crowds');
 check_cache($node, 'after the crowds');

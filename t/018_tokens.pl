@@ -92,7 +92,7 @@ FROM (SELECT CASE n % 4
 	FROM generate_series(1, 2000) n OFFSET 0) t,
 	LATERAL seckill_buy(1, 7, 'cache', 1, NULL, t.token) b
 EOC
-my $short = sql("SELECT seckill_token(1, 7, '1 millisecond')");
+my $short = sql("SELECT seckill_token(1, 7, '1 microsecond')");
 is(buy(1, 7, $short), 'denied', 'expired');
 foreach my $interval (q{'0'}, q{'-1 s'}, 'NULL')
 {

@@ -12,6 +12,7 @@ use Test::More;
 my $node = seckill_node('stats', conf => <<'EOC');
 seckill.lease_units = 50
 seckill.queue_size = 100
+seckill.queue_idle_time = 10min
 seckill.allow_unsafe = on
 seckill.token_key = 'secret'
 EOC

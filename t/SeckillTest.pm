@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(compile_library seckill_node clock_node preload_clock set_clock add_item crowd start_crowd buy_rest
-  worker_pid await_worker_lock await_releases check_audit check_cache check_numbers check_seats seckill_standby);
+  worker_pid await_worker_lock await_queue await_releases check_audit check_cache check_numbers check_seats seckill_standby);
 
 # Attempts of a transaction of concurrent clients that fails by a deadlock or a
 # serialization failure.  Single purchases never do.
@@ -195,6 +195,14 @@ SELECT count(*) > 0 FROM pg_stat_activity
 WHERE backend_type = 'seckill queue worker' AND wait_event_type = 'Lock'
 	AND query = 'deciding $n purchases'
 EOC
+	return;
+}
+
+# Wait until the queue has decided what was submitted to it.
+sub await_queue
+{
+	my ($node, $message) = @_;
+	ok($node->poll_query_until('postgres', 'SELECT backlog = 0 FROM seckill.stat_worker'), $message // 'the queue is empty');
 	return;
 }
 
