@@ -72,6 +72,16 @@ LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.seckill_count(int8multirange) IS
 'how many numbers a set has';
 
+CREATE FUNCTION @extschema@.seckill_own_numbers(
+    item_id     bigint,
+    split_over  integer[],
+    known       bigint)
+RETURNS int8multirange AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_own_numbers(bigint, integer[], bigint) IS
+'for audits: the numbers that this node has of an item, whose row has so many; all of them, unless the item is split over nodes';
+
 CREATE FUNCTION @extschema@.seckill_check_numbers(
     numbered    boolean,
     numbers     int8multirange,
@@ -1219,9 +1229,9 @@ BEGIN ATOMIC
                     AS twice,
                 i.numbers OPERATOR(pg_catalog.+) i.off_sale
                     OPERATOR(pg_catalog.+) s.numbers AS found,
-                pg_catalog.int8multirange(pg_catalog.int8range(1, 1 OPERATOR(pg_catalog.+)
-                    greatest(i.supplied OPERATOR(pg_catalog.+)
-                        @extschema@.seckill_count(i.off_sale), 0))) AS universe,
+                @extschema@.seckill_own_numbers(i.item_id, i.split_over,
+                    i.supplied OPERATOR(pg_catalog.+)
+                        @extschema@.seckill_count(i.off_sale)) AS universe,
                 s.double_sold
             FROM (
                 SELECT coalesce(pg_catalog.range_agg(pg_catalog.int8range(
@@ -1332,6 +1342,11 @@ BEGIN ATOMIC
             OPERATOR(pg_catalog.+) v.closed_amount)
     FROM seckill.items i
         CROSS JOIN LATERAL (
+            SELECT @extschema@.seckill_own_numbers(i.item_id, i.split_over,
+                    i.supplied OPERATOR(pg_catalog.+)
+                        @extschema@.seckill_count(i.off_sale)) AS numbers
+            OFFSET 0) d
+        CROSS JOIN LATERAL (
             SELECT coalesce(s.prize, p.prize) AS prize,
                 p.quantity AS promised,
                 coalesce(s.units, 0) AS units,
@@ -1363,19 +1378,20 @@ BEGIN ATOMIC
                             AS live,
                         n.on_row, n.off,
                         NOT n.on_row AND NOT n.off AND o.unit IS NULL
-                            AND u.unit OPERATOR(pg_catalog.<=)
-                                (i.supplied OPERATOR(pg_catalog.+)
-                                 @extschema@.seckill_count(i.off_sale)) AS leased
+                            AND n.own AS leased
                     FROM seckill.units u
                         CROSS JOIN LATERAL (
                             SELECT i.numbers OPERATOR(pg_catalog.@>)
                                     u.unit::pg_catalog.int8 AS on_row,
                                 i.off_sale OPERATOR(pg_catalog.@>)
-                                    u.unit::pg_catalog.int8 AS off) n
+                                    u.unit::pg_catalog.int8 AS off,
+                                d.numbers OPERATOR(pg_catalog.@>)
+                                    u.unit::pg_catalog.int8 AS own) n
                         LEFT JOIN seckill.orders o
                             ON o.item_id OPERATOR(pg_catalog.=) u.item_id
                             AND o.unit OPERATOR(pg_catalog.=) u.unit
-                    WHERE u.item_id OPERATOR(pg_catalog.=) i.item_id) w
+                    WHERE u.item_id OPERATOR(pg_catalog.=) i.item_id
+                        AND (n.own OR i.split_over IS NULL)) w
                 GROUP BY w.prize) s
                 FULL JOIN (
                     SELECT q.prize, q.quantity
@@ -1389,12 +1405,16 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION @extschema@.seckill_audit_values(bigint) IS
-'check of the values of units, one row per item and prize (a prize of NULL: units without one; item NULL: all items): units and their amounts = those of live orders (given) + kept by dead orders because their code was told (burnt) + not sold (unsold) + off sale (closed); difference and amount_difference must be 0; promised is the quantity of seckill.prizes';
+'check of the values of units, one row per item and prize (a prize of NULL: units without one; item NULL: all items): units and their amounts = those of live orders (given) + kept by dead orders because their code was told (burnt) + not sold (unsold) + off sale (closed); difference and amount_difference must be 0; promised is the quantity of seckill.prizes.  Of an item that is split over nodes: the units that this node has';
 
 CREATE VIEW seckill.envelopes AS
-SELECT i.item_id, s.total::pg_catalog.int8 AS total, s.shares, s.taken,
+SELECT i.item_id,
+    CASE WHEN i.split_over IS NULL THEN s.total::pg_catalog.int8 END AS total,
+    CASE WHEN i.split_over IS NULL THEN s.shares END AS shares,
+    s.taken,
     s.given::pg_catalog.int8 AS given,
-    s.left_amount::pg_catalog.int8 AS left_amount,
+    CASE WHEN i.split_over IS NULL THEN s.left_amount::pg_catalog.int8 END
+        AS left_amount,
     OPERATOR(pg_catalog.-) s.best[2] AS best_order_id,
     coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) i.ends_at,
              false) AS ended
@@ -1423,11 +1443,11 @@ WHERE i.numbered AND s.shares OPERATOR(pg_catalog.>) 0;
 
 COMMENT ON VIEW seckill.envelopes IS 'items whose units have amounts: what was taken, what is left, who has the best share';
 COMMENT ON COLUMN seckill.envelopes.item_id IS 'the item';
-COMMENT ON COLUMN seckill.envelopes.total IS 'sum of all shares';
-COMMENT ON COLUMN seckill.envelopes.shares IS 'number of shares';
+COMMENT ON COLUMN seckill.envelopes.total IS 'sum of all shares; NULL: the item is split over nodes, and this one has some of them';
+COMMENT ON COLUMN seckill.envelopes.shares IS 'number of shares; NULL likewise';
 COMMENT ON COLUMN seckill.envelopes.taken IS 'shares of live orders';
 COMMENT ON COLUMN seckill.envelopes.given IS 'sum of these shares';
-COMMENT ON COLUMN seckill.envelopes.left_amount IS 'sum of the shares that are not sold; 0 after seckill_close()';
+COMMENT ON COLUMN seckill.envelopes.left_amount IS 'sum of the shares that are not sold; 0 after seckill_close(); NULL likewise';
 COMMENT ON COLUMN seckill.envelopes.best_order_id IS 'live order of the largest share, the first of equal ones; NULL: none is taken';
 COMMENT ON COLUMN seckill.envelopes.ended IS 'is the sale over?';
 
@@ -1492,6 +1512,7 @@ COMMENT ON FUNCTION @extschema@.seckill_make_codes(integer, text) IS
 
 REVOKE ALL ON FUNCTION
     @extschema@.seckill_count(int8multirange),
+    @extschema@.seckill_own_numbers(bigint, integer[], bigint),
     @extschema@.seckill_items_changed(),
     @extschema@.seckill_items_delete(),
     @extschema@.seckill_orders_guard(),

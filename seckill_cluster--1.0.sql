@@ -56,12 +56,19 @@ COMMENT ON COLUMN seckill.moves.changed_at IS 'time of the last change of state'
 -- One row on each of the two nodes for each item that is split over them.  The totals
 -- only grow, so that a message may be lost, late or repeated: what was sent and not
 -- received is on its way.  The rows stay when the item is gone.
+--
+-- If units have numbers, a total is a position in a stream of them: transit are the last
+-- of those that were sent, until the other node tells that it has them.  Only then others
+-- are sent, so a message has either nothing new or exactly these.  Each number is at home,
+-- unless it is among the numbers of one of the channels there.
 CREATE TABLE seckill.channels (
     item_id     bigint  NOT NULL,
     peer        integer NOT NULL,
     sent        bigint  NOT NULL DEFAULT 0,
     received    bigint  NOT NULL DEFAULT 0,
     peer_incarnation bigint NOT NULL DEFAULT 0,
+    transit int8multirange NOT NULL DEFAULT '{}',
+    numbers int8multirange NOT NULL DEFAULT '{}',
     PRIMARY KEY (item_id, peer)
 );
 
@@ -71,6 +78,8 @@ COMMENT ON COLUMN seckill.channels.peer IS 'number of the other node';
 COMMENT ON COLUMN seckill.channels.sent IS 'units ever sent to it';
 COMMENT ON COLUMN seckill.channels.received IS 'units ever received from it';
 COMMENT ON COLUMN seckill.channels.peer_incarnation IS 'incarnation of the other node, as far as it is known here';
+COMMENT ON COLUMN seckill.channels.transit IS 'of units with numbers: those sent last, until the other node tells that it has them';
+COMMENT ON COLUMN seckill.channels.numbers IS 'of units with numbers: at home, those that the other node has, sold ones included, and those on their way to it and from it; on another node, those that this node has';
 
 -- Raised whenever this node comes back from an older copy, so that other nodes
 -- can tell its former lives.
@@ -175,12 +184,15 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.seckill_share_lock(bigint) IS
 'for the steps of an exchange: lock a share and put its units on the row; their number, and whether no transaction holds others';
 
-CREATE FUNCTION @extschema@.seckill_share_add(item_id bigint, units integer)
-RETURNS void AS 'MODULE_PATHNAME'
+CREATE FUNCTION @extschema@.seckill_share_add(
+    item_id     bigint,
+    units       integer,
+    numbers     int8multirange DEFAULT '{}')
+RETURNS int8multirange AS 'MODULE_PATHNAME'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.seckill_share_add(bigint, integer) IS
-'for the steps of an exchange: add units to a locked share; a negative number takes them';
+COMMENT ON FUNCTION @extschema@.seckill_share_add(bigint, integer, int8multirange) IS
+'for the steps of an exchange: add units to a locked share, with their numbers if they have some; a negative number takes units, and their numbers are returned';
 
 CREATE FUNCTION @extschema@.seckill_share_promise(item_id bigint, from_time bigint)
 RETURNS boolean AS 'MODULE_PATHNAME'
@@ -988,28 +1000,89 @@ $$;
 
 COMMENT ON FUNCTION seckill.own_incarnation() IS 'incarnation of this node';
 
-CREATE FUNCTION seckill.share_receive(item_id bigint, peer integer, peer_sent bigint)
-RETURNS integer
+-- What numbers are worth travels with them: codes are secrets, and a node has those that
+-- it may have to tell.  They are in answers only, never in the text of a query.
+CREATE FUNCTION seckill.unit_values(item_id bigint, numbers int8multirange)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_agg(jsonb_build_array(u.unit, u.code, u.prize, u.amount))
+    FROM unnest(numbers) r
+        JOIN seckill.units u ON u.item_id = unit_values.item_id AND u.unit >= lower(r) AND u.unit < upper(r)
+$$;
+
+COMMENT ON FUNCTION seckill.unit_values(bigint, int8multirange) IS
+'what numbers of an item are worth, for another node';
+
+CREATE FUNCTION seckill.keep_values(item_id bigint, units jsonb)
+RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    units integer;
 BEGIN
-    UPDATE seckill.channels c SET received = share_receive.peer_sent
-    FROM (SELECT o.received FROM seckill.channels o
-          WHERE o.item_id = share_receive.item_id AND o.peer = share_receive.peer FOR UPDATE) old
-    WHERE c.item_id = share_receive.item_id AND c.peer = share_receive.peer
-        AND c.received < share_receive.peer_sent
-    RETURNING share_receive.peer_sent - old.received INTO units;
-    IF units > 0 THEN
-        PERFORM @extschema@.seckill_share_add(item_id, units);
+    -- a number that has been here before has left its value behind
+    INSERT INTO seckill.units (item_id, unit, code, prize, amount)
+    SELECT keep_values.item_id, (v->>0)::integer, v->>1, (v->>2)::integer, (v->>3)::bigint
+    FROM jsonb_array_elements(units) v
+    ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM jsonb_array_elements(units) v
+                   LEFT JOIN seckill.units u ON u.item_id = keep_values.item_id AND u.unit = (v->>0)::integer
+               WHERE (u.unit, u.code, u.prize, u.amount)
+                     IS DISTINCT FROM ((v->>0)::integer, v->>1, (v->>2)::integer, (v->>3)::bigint))
+    THEN
+        RAISE data_corrupted USING
+            MESSAGE = format('values of units of item %s are not the same on two nodes', item_id),
+            HINT = 'Values of a split item are added on its home, with seckill_add_units().';
     END IF;
-    RETURN coalesce(units, 0);
 END
 $$;
 
-COMMENT ON FUNCTION seckill.share_receive(bigint, integer, bigint) IS
-'take into a locked share what another node has sent, by its total; returns the number of units';
+COMMENT ON FUNCTION seckill.keep_values(bigint, jsonb) IS
+'write what numbers are worth that have come from another node';
+
+CREATE FUNCTION seckill.share_receive(
+    item_id     bigint,
+    peer        integer,
+    peer_sent   bigint,
+    numbers     int8multirange,
+    units       jsonb)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    item record;
+    n bigint;
+BEGIN
+    SELECT share_receive.peer_sent - c.received INTO n FROM seckill.channels c
+    WHERE c.item_id = share_receive.item_id AND c.peer = share_receive.peer FOR UPDATE;
+    IF n IS NULL OR n <= 0 THEN
+        RETURN 0;
+    END IF;
+    SELECT i.numbered, i.split_over[1] <> share_receive.peer AS home INTO item
+    FROM seckill.items i WHERE i.item_id = share_receive.item_id;
+    IF NOT item.numbered THEN
+        UPDATE seckill.channels c SET received = share_receive.peer_sent
+        WHERE c.item_id = share_receive.item_id AND c.peer = share_receive.peer;
+        PERFORM @extschema@.seckill_share_add(share_receive.item_id, n::integer);
+        RETURN n;
+    ELSIF share_receive.numbers IS NULL THEN
+        -- a call does not say which: ask for them
+        PERFORM @extschema@.seckill_share_want(share_receive.item_id, 1);
+        RETURN 0;
+    END IF;
+    UPDATE seckill.channels c SET received = share_receive.peer_sent,
+        numbers = CASE WHEN item.home THEN c.numbers - share_receive.numbers ELSE c.numbers + share_receive.numbers END
+    WHERE c.item_id = share_receive.item_id AND c.peer = share_receive.peer;
+    IF share_receive.units IS NOT NULL THEN
+        PERFORM seckill.keep_values(share_receive.item_id, share_receive.units);
+    END IF;
+    PERFORM @extschema@.seckill_share_add(share_receive.item_id, n::integer, share_receive.numbers);
+    RETURN n;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_receive(bigint, integer, bigint, int8multirange, jsonb) IS
+'take into a locked share what another node has sent, by its total; numbers and units: which they are and what they are worth, NULL: not told; returns the number of units';
 
 -- One call between two nodes, on the one that gives.  It answers with totals, and is
 -- the same whether the caller gets the answer or not.
@@ -1029,7 +1102,9 @@ CREATE FUNCTION @extschema@.seckill_sync(
     OUT received bigint,
     OUT judgement text,
     OUT length  bigint,
-    OUT reach   integer)
+    OUT reach   integer,
+    OUT numbers int8multirange,
+    OUT units   jsonb)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
 AS $$
@@ -1038,10 +1113,13 @@ DECLARE
     this record;
     c seckill.channels;
     nodes integer[];
+    numbered boolean;
     share record;
     state record;
     given integer := 0;
+    at_once integer;
     lacking bigint;
+    taken integer;
 BEGIN
     SELECT * INTO this FROM @extschema@.seckill_node();
     SELECT * INTO state FROM @extschema@.seckill_share_state(seckill_sync.item_id);
@@ -1060,7 +1138,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO share FROM @extschema@.seckill_share_lock(seckill_sync.item_id);
-    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
+    SELECT i.split_over, i.numbered INTO nodes, numbered FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
     SELECT * INTO c FROM seckill.channels x
     WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer FOR UPDATE;
     IF NOT FOUND THEN
@@ -1080,33 +1158,50 @@ BEGIN
     UPDATE seckill.channels x SET peer_incarnation = seckill_sync.peer_incarnation
     WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer
         AND x.peer_incarnation < seckill_sync.peer_incarnation;
-    share.free := share.free + seckill.share_receive(seckill_sync.item_id, seckill_sync.peer, seckill_sync.peer_sent);
+    taken := seckill.share_receive(seckill_sync.item_id, seckill_sync.peer, seckill_sync.peer_sent, NULL, NULL);
+    share.free := share.free + taken;
     sent := c.sent;
-    received := greatest(c.received, seckill_sync.peer_sent);
+    received := c.received + taken;
+    numbers := c.transit;
+    IF seckill_sync.peer_received = c.sent THEN
+        numbers := '{}';
+        UPDATE seckill.channels x SET transit = '{}'
+        WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer AND x.transit <> '{}';
+    END IF;
 
     -- Give.  A unit leaves home only for a buyer for whom there are enough: what the other
     -- node lacks, or a part of what is left if that is more.  It leaves another node only if
-    -- no buyer there can use it: half of them, so that the last one goes, too.
+    -- no buyer there can use it: half of them, so that the last one goes, too.  Units with
+    -- numbers: only once the last ones have arrived, and not too many, as they take a place
+    -- in the message.
     lacking := seckill_sync.peer_received + seckill_sync.wanted - sent;
-    IF nodes[1] = this.node_no THEN
+    at_once := CASE WHEN numbered THEN 2000 ELSE 2147483647 END;
+    IF numbered AND seckill_sync.peer_received <> c.sent THEN
+        NULL;
+    ELSIF nodes[1] = this.node_no THEN
         IF seckill_sync.wanted > 0 AND lacking > 0 AND state.grants THEN
             IF share.free >= lacking THEN
-                given := greatest(lacking, share.free / (2 * cardinality(nodes)));
+                given := greatest(lacking, least(share.free / (2 * cardinality(nodes)), at_once));
             ELSIF share.free > 0 AND share.free >= seckill_sync.peer_received + seckill_sync.at_least - sent THEN
                 given := share.free;
             END IF;
         END IF;
     ELSIF seckill_sync.everything THEN
-        given := share.free;
+        given := least(share.free, at_once);
     ELSIF state.smallest = 0 OR share.free < state.smallest THEN
-        given := (share.free + 1) / 2;
+        given := least((share.free + 1) / 2, at_once);
     END IF;
     IF given > 0 THEN
         sent := sent + given;
-        UPDATE seckill.channels x SET sent = c.sent + given
+        numbers := coalesce(@extschema@.seckill_share_add(seckill_sync.item_id, -given), '{}');
+        UPDATE seckill.channels x SET sent = c.sent + given, transit = seckill_sync.numbers,
+            numbers = CASE WHEN nodes[1] = this.node_no THEN x.numbers + seckill_sync.numbers
+                ELSE x.numbers - seckill_sync.numbers END
         WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
-        PERFORM @extschema@.seckill_share_add(seckill_sync.item_id, -given);
         share.free := share.free - given;
+    END IF;
+    IF numbered THEN
+        units := seckill.unit_values(seckill_sync.item_id, numbers);
     END IF;
 
     -- judge
@@ -1260,7 +1355,7 @@ DECLARE
     a record;
 BEGIN
     SELECT * INTO a FROM jsonb_to_record(answer) AS j (node integer, error text, incarnation bigint, known bigint,
-        sent bigint, received bigint, judgement text);
+        sent bigint, received bigint, judgement text, numbers int8multirange, units jsonb);
     SELECT * INTO c FROM seckill.channels x
     WHERE x.item_id = share_apply.item_id AND x.peer = a.node FOR UPDATE;
     IF a.incarnation IS NULL OR a.judgement = 'restored' OR a.incarnation < c.peer_incarnation THEN
@@ -1272,7 +1367,11 @@ BEGIN
     END IF;
     UPDATE seckill.channels x SET peer_incarnation = a.incarnation
     WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.peer_incarnation < a.incarnation;
-    PERFORM seckill.share_receive(item_id, a.node, a.sent);
+    IF a.received = c.sent THEN
+        UPDATE seckill.channels x SET transit = '{}'
+        WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.transit <> '{}';
+    END IF;
+    PERFORM seckill.share_receive(item_id, a.node, a.sent, coalesce(a.numbers, '{}'), a.units);
     RETURN true;
 END
 $$;
@@ -1441,6 +1540,9 @@ BEGIN
     SELECT p.* FROM jsonb_populate_record(NULL::seckill.items, item || '{"stock": 0, "seal": null}') p;
     PERFORM @extschema@.seckill_split_set(id, nodes);
     INSERT INTO seckill.channels (item_id, peer) VALUES (id, nodes[1]) ON CONFLICT DO NOTHING;
+    INSERT INTO seckill.prizes
+    SELECT p.* FROM jsonb_populate_recordset(NULL::seckill.prizes, item->'prizes') p
+    ON CONFLICT DO NOTHING;
 END
 $$;
 
@@ -1492,6 +1594,18 @@ $$;
 COMMENT ON FUNCTION seckill.split_here(bigint, integer[]) IS
 'for seckill_split(), on home: split an item whose sale has stopped, and go on with its sale';
 
+-- Prizes go along, for people; what numbers are worth comes with the numbers.
+CREATE FUNCTION seckill.share_of(item_id bigint)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r::jsonb || jsonb_build_object('prizes',
+        (SELECT coalesce(jsonb_agg(p::jsonb), '[]') FROM seckill.item_rows('seckill.prizes', share_of.item_id) p))
+    FROM seckill.item_rows('seckill.items', share_of.item_id) r
+$$;
+
+COMMENT ON FUNCTION seckill.share_of(bigint) IS 'an item with its prizes, for seckill_split_accept() on another node';
+
 CREATE PROCEDURE @extschema@.seckill_split(item_id bigint, nodes integer[])
 LANGUAGE plpgsql
 AS $$
@@ -1511,7 +1625,7 @@ BEGIN
     FOREACH node IN ARRAY nodes[2:] LOOP
         PERFORM seckill.connect('seckill_split', node);
         PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_accept(%L, %L)::text',
-            (SELECT r FROM seckill.item_rows('seckill.items', seckill_split.item_id) r), nodes));
+            (SELECT seckill.share_of(seckill_split.item_id)), nodes));
         PERFORM seckill.disconnect('seckill_split');
     END LOOP;
     IF item.split_over OPERATOR(pg_catalog.=) nodes THEN
@@ -1634,6 +1748,7 @@ BEGIN
     PERFORM @extschema@.seckill_split_set(item_id, '{}');
     PERFORM @extschema@.seckill_set_place(item_id, 'here', 'gone');
     PERFORM seckill.delete_item_rows(item_id);
+    UPDATE seckill.channels c SET transit = '{}', numbers = '{}' WHERE c.item_id = seckill_split_drop.item_id;
 END
 $$;
 
@@ -1657,6 +1772,9 @@ BEGIN
     END LOOP;
     PERFORM @extschema@.seckill_share_lock(item_id);
     PERFORM @extschema@.seckill_split_set(item_id, '{}');
+    -- numbers of orders that were deleted on the other nodes are off sale here now
+    UPDATE seckill.channels c SET transit = '{}', numbers = '{}'
+    WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id;
 END
 $$;
 
@@ -1769,7 +1887,8 @@ CREATE FUNCTION @extschema@.seckill_hello(
     OUT sent    bigint,
     OUT received bigint,
     OUT split_over integer[],
-    OUT incarnation bigint)
+    OUT incarnation bigint,
+    OUT numbered boolean)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1777,7 +1896,7 @@ AS $$
     UPDATE seckill.channels c SET peer_incarnation = greatest(c.peer_incarnation, seckill_hello.new_incarnation)
     WHERE c.peer = seckill_hello.node_no
     RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id),
-        seckill.own_incarnation()
+        seckill.own_incarnation(), (SELECT i.numbered FROM seckill.items i WHERE i.item_id = c.item_id)
 $$;
 
 COMMENT ON FUNCTION @extschema@.seckill_hello(integer, bigint) IS
@@ -1824,10 +1943,16 @@ BEGIN
     END LOOP;
     -- item by item: what one node has got may have come from another one
     FOR their IN
-        SELECT t.item_id, max(t.split_over) AS split_over, array_agg(t.node) AS nodes
-        FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, split_over integer[])
+        SELECT t.item_id, max(t.split_over) AS split_over, array_agg(t.node) AS nodes,
+            bool_or(t.numbered AND t.split_over IS NOT NULL) AS numbered
+        FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, split_over integer[], numbered boolean)
         GROUP BY t.item_id ORDER BY t.item_id
     LOOP
+        IF their.numbered THEN
+            RAISE feature_not_supported USING
+                MESSAGE = format('units of item %s, which is split over nodes, have numbers', their.item_id),
+                DETAIL = 'After a restore it is not known which of them this node has.';
+        END IF;
         SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = their.item_id;
         IF NOT FOUND THEN
             -- split since the copy was made: as if all that was sent had come before
@@ -1969,7 +2094,8 @@ CREATE FUNCTION @extschema@.seckill_node_audit(
     OUT difference  bigint,
     OUT moves       jsonb,
     OUT split_over  integer[],
-    OUT channels    jsonb)
+    OUT channels    jsonb,
+    OUT astray      bigint)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1982,8 +2108,10 @@ BEGIN ATOMIC
                     ORDER BY m.hop)
                   FROM seckill.moves m WHERE m.item_id = k.item_id), '[]'),
         i.split_over,
-        coalesce((SELECT jsonb_agg(jsonb_build_object('peer', c.peer, 'sent', c.sent, 'received', c.received) ORDER BY c.peer)
-                  FROM seckill.channels c WHERE c.item_id = k.item_id), '[]')
+        coalesce((SELECT jsonb_agg(jsonb_build_object('peer', c.peer, 'sent', c.sent, 'received', c.received,
+                    'transit', c.transit, 'numbers', c.numbers) ORDER BY c.peer)
+                  FROM seckill.channels c WHERE c.item_id = k.item_id), '[]'),
+        seckill_count(a.twice) + abs(a.missing) + seckill_count(a.foreign_numbers) + a.double_sold
     FROM @extschema@.seckill_node() n
         CROSS JOIN (
             SELECT x.item_id FROM seckill.items x WHERE item IS NULL OR x.item_id = item
@@ -2013,11 +2141,11 @@ AS $judge$
     WITH a AS (
         SELECT 1 AS reading, r.* FROM jsonb_to_recordset(first) AS r (node_no integer, item_id bigint, place text, hop integer,
             supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb,
-            split_over integer[], channels jsonb)
+            split_over integer[], channels jsonb, astray bigint)
         UNION ALL
         SELECT 2, r.* FROM jsonb_to_recordset(second) AS r (node_no integer, item_id bigint, place text, hop integer,
             supplied bigint, stock bigint, unsold bigint, sold bigint, difference bigint, moves jsonb,
-            split_over integer[], channels jsonb)
+            split_over integer[], channels jsonb, astray bigint)
     ), sellers AS (
         SELECT a.item_id, a.node_no, a.hop, count(*) = 2 AS both
         FROM a WHERE a.place IN ('here', 'moving') GROUP BY 1, 2, 3
@@ -2042,16 +2170,22 @@ AS $judge$
     ), sums AS (
         SELECT h.reading, h.item_id, h.node_no, sum(a.supplied)::bigint AS supplied, sum(a.stock + a.unsold)::bigint AS available,
             sum(a.sold)::bigint AS sold, sum(a.difference)::bigint AS difference,
-            count(a.item_id) = cardinality(h.over) AS whole, bool_or(a.difference <> 0) AS wrong
+            count(a.item_id) = cardinality(h.over) AS whole, bool_or(a.difference <> 0) AS wrong,
+            coalesce(sum(a.astray), 0) > 0 AS astray
         FROM split h LEFT JOIN a ON a.item_id = h.item_id AND a.reading = h.reading
             AND a.node_no = ANY (h.over) AND a.split_over = h.over
         GROUP BY 1, 2, 3, h.over
     ), links AS (       -- from one node to another
-        SELECT a.reading, a.item_id, a.node_no AS node, c.peer, c.sent, c.received
-        FROM a, jsonb_to_recordset(a.channels) AS c (peer integer, sent bigint, received bigint)
+        SELECT a.reading, a.item_id, a.node_no AS node, c.peer, c.sent, c.received, c.transit, c.numbers,
+            a.split_over[1] = a.node_no AS home
+        FROM a, jsonb_to_recordset(a.channels) AS c (peer integer, sent bigint, received bigint,
+            transit int8multirange, numbers int8multirange)
     ), transit AS (
         SELECT g.item_id, sum(g.sent - coalesce(t.received, 0))::bigint AS units,
-            bool_or(t1.received > g.sent) AS made, bool_or(g1.sent <> g.sent OR t1.received <> t.received) AS moving
+            bool_or(t1.received > g.sent) AS made, bool_or(g1.sent <> g.sent OR t1.received <> t.received) AS moving,
+            -- home knows the numbers of the other node, and those on their way
+            bool_or(g.home AND g.numbers <> t.numbers + CASE WHEN g.sent > t.received THEN g.transit ELSE '{}' END
+                                            + CASE WHEN t.sent > g.received THEN t.transit ELSE '{}' END) AS differ
         FROM links g
             LEFT JOIN links t ON t.reading = 2 AND t.item_id = g.item_id AND t.node = g.peer AND t.peer = g.node
             LEFT JOIN links g1 ON g1.reading = 1 AND g1.item_id = g.item_id AND g1.node = g.node AND g1.peer = g.peer
@@ -2063,6 +2197,7 @@ AS $judge$
             WHEN NOT z.whole THEN 'a share is missing'
             WHEN z.wrong OR t.made OR f.wrong THEN 'units made or lost'
             WHEN t.moving OR f.sold <> z.sold THEN 'moving'
+            WHEN z.astray OR t.differ THEN 'numbers differ'
             WHEN t.units > 0 THEN 'in transit'
             ELSE 'ok'
         END
@@ -2077,6 +2212,7 @@ AS $judge$
             WHEN EXISTS (SELECT FROM a d WHERE d.item_id = k.item_id AND d.difference <> 0) THEN 'units made or lost'
             WHEN s.node_no IS NULL OR s.place = 'moving'
                 OR (SELECT count(*) FROM sellers v WHERE v.item_id = k.item_id) > 1 THEN 'moving'
+            WHEN s.astray > 0 THEN 'numbers differ'
             ELSE 'ok'
         END
     FROM (SELECT DISTINCT a.item_id FROM a WHERE a.item_id NOT IN (SELECT h.item_id FROM split h)) k
@@ -2102,7 +2238,7 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN p.prorettype = 'trigger'::regtype
-            OR p.proname IN ('seckill_mode', 'seckill_is_own', 'seckill_count') OR p.proname LIKE 'seckill\_check\_%' THEN NULL
+            OR p.proname IN ('seckill_mode', 'seckill_is_own', 'seckill_count', 'seckill_own_numbers') OR p.proname LIKE 'seckill\_check\_%' THEN NULL
         WHEN p.pronargs > 0 AND p.proargnames[1] IN ('item_id', 'item_ids', 'ticket', 'tickets') THEN p.proargnames[1]
         WHEN p.provolatile = 'i' OR p.proname = 'seckill_make_codes' THEN 'any'
         ELSE 'none'
@@ -2675,7 +2811,7 @@ $f$,
     RETURN script || $f$
 CREATE FUNCTION seckill_remote.node_audit(integer, bigint)
 RETURNS TABLE (node_no integer, item_id bigint, place text, hop integer, supplied bigint, stock bigint, unsold bigint,
-    sold bigint, difference bigint, moves jsonb, split_over integer[], channels jsonb) LANGUAGE plproxy AS $$
+    sold bigint, difference bigint, moves jsonb, split_over integer[], channels jsonb, astray bigint) LANGUAGE plproxy AS $$
     CLUSTER 'seckill';
     RUN ON $1;
     SELECT * FROM seckill_node_audit($2);
@@ -3293,14 +3429,16 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_split_set(bigint, integer[]),
     @extschema@.seckill_share_state(bigint),
     @extschema@.seckill_share_lock(bigint),
-    @extschema@.seckill_share_add(bigint, integer),
+    @extschema@.seckill_share_add(bigint, integer, int8multirange),
     @extschema@.seckill_share_promise(bigint, bigint),
     @extschema@.seckill_share_prove(bigint, bigint),
     @extschema@.seckill_share_certify(bigint, bigint, bigint),
     @extschema@.seckill_share_want(bigint, integer),
     @extschema@.seckill_share_keep(bigint, integer),
     seckill.own_incarnation(),
-    seckill.share_receive(bigint, integer, bigint),
+    seckill.unit_values(bigint, int8multirange),
+    seckill.keep_values(bigint, jsonb),
+    seckill.share_receive(bigint, integer, bigint, int8multirange, jsonb),
     @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean, bigint),
     seckill.is_connected(text),
     seckill.remote_send(text, text),
@@ -3315,6 +3453,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_split_accept(jsonb, integer[]),
     seckill.await_transactions(interval),
     seckill.split_here(bigint, integer[]),
+    seckill.share_of(bigint),
     seckill.gather_here(bigint, integer[], integer),
     seckill.check_truncate(),
     @extschema@.seckill_split_drop(bigint),

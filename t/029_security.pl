@@ -489,7 +489,7 @@ SELECT format('%s(%s)', oid::regproc, (SELECT string_agg('NULL', ', ') FROM unne
 FROM pg_proc WHERE proname LIKE 'seckill\_%' AND proname NOT IN ('seckill_mode', 'seckill_is_own',
 	'seckill_count', 'seckill_check_numbers') ORDER BY 1
 EOC
-is(scalar @functions, 49, 'functions of the extension');
+is(scalar @functions, 50, 'functions of the extension');
 my @refused = ((map { "SELECT $_" } @functions), 'SELECT seckill_count($${[1,3)}$$)',
 	'TABLE seckill.stock', 'TABLE seckill.releases', 'TABLE seckill.units', 'TABLE seckill.seats', 'TABLE seckill.prizes', 'TABLE seckill.commitments',
 	'TABLE seckill.public_commitments', 'TABLE seckill.envelopes', 'TABLE seckill.stat_items', 'TABLE seckill.stat_worker',

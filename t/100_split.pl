@@ -28,11 +28,9 @@ is(sql(1, q{SELECT seckill_split_node('{1,2,3}', 42) = 1 + get_byte(sha256(int8s
 # What cannot be split
 sql(1, <<'EOC');
 SELECT seckill_put_item(1, '{"stock": 30, "per_user_limit": 2, "pay_within": "1 hour"}');
-SELECT seckill_put_item(2, '{"stock": 5, "numbered": true}');
 SELECT seckill_put_item(3, '{"stock": 0, "legs": 3}');
 SELECT seckill_put_item(4, '{"stock": 5}'); SELECT seckill_buy(4, 1);
 EOC
-fails(1, 'CALL seckill_split(2, ARRAY[1, 2])', qr/item 2 cannot be split over nodes/, 'numbers');
 fails(1, 'CALL seckill_split(3, ARRAY[1, 2])', qr/item 3 cannot be split over nodes/, 'seats');
 fails(1, 'CALL seckill_split(4, ARRAY[1, 2])', qr/item 4 has orders/, 'orders');
 fails(1, 'CALL seckill_split(5, ARRAY[1, 2])', qr/item 5 does not exist/, 'no item');

@@ -32,7 +32,7 @@ sub split_item
 
 # What is not for one share alone
 my $item = split_item(10);
-fails(2, $_, qr/cannot have numbers or seats/, $_)
+fails(2, $_, qr/split over nodes, cannot have seats/, $_)
   foreach qq{SELECT seckill_put_item($item, '{"legs": 3}')}, "UPDATE seckill.items SET legs = 3 WHERE item_id = $item";
 fails(2, "INSERT INTO seckill.releases (item_id, release_at, units) VALUES ($item, now(), 5)", qr/this is not its home/, 'a release');
 sql(1, "INSERT INTO seckill.releases (item_id, release_at, units) VALUES ($item, now(), 2)");

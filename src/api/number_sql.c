@@ -1,16 +1,21 @@
 /*
  * number_sql.c
- *		Sets of unit numbers: how many numbers one has, and whether the sets of
- *		an item agree with its stock.
+ *		Sets of unit numbers: how many numbers one has, whether the sets of an
+ *		item agree with its stock, and which numbers a node has of a split item.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 
 #include "base/number_set.h"
+#include "seckill.h"
+#include "table/item_row.h"
+#include "table/plan.h"
+#include "table/shares.h"
 
 PG_FUNCTION_INFO_V1(seckill_count);
 PG_FUNCTION_INFO_V1(seckill_check_numbers);
+PG_FUNCTION_INFO_V1(seckill_own_numbers);
 
 /*
  * seckill_count(numbers int8multirange) returns bigint
@@ -55,4 +60,37 @@ seckill_check_numbers(PG_FUNCTION_ARGS)
 						   PG_GETARG_INT32(3), count),
 				 errhint("Use seckill_restock(), seckill_add_units() or seckill_close().")));
 	PG_RETURN_BOOL(true);
+}
+
+/*
+ * seckill_own_numbers(item_id bigint, split_over integer[], known bigint)
+ *		returns int8multirange
+ *
+ * The numbers that this node has of an item with numbers: on the row, off sale,
+ * leased or in orders.  known is how many the row has, which is supplied plus
+ * the numbers off sale.
+ */
+Datum
+seckill_own_numbers(PG_FUNCTION_ARGS)
+{
+	NumberSet  *all = seckill_numbers_make();
+	SplitNodes	split = {0};
+	TableCaller caller;
+	Datum		numbers;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(1))
+		seckill_item_read_split(PG_GETARG_ARRAYTYPE_P(1), &split);
+	if (split.n > 0)
+	{
+		seckill_table_begin(&caller);
+		numbers = seckill_shares_numbers(PG_GETARG_INT64(0), &split,
+										 PG_GETARG_INT64(2), false);
+		seckill_table_end(&caller);
+		return numbers;
+	}
+	if (PG_GETARG_INT64(2) > 0)
+		seckill_numbers_append(all, 1, (int32) PG_GETARG_INT64(2));
+	PG_RETURN_DATUM(seckill_numbers_datum(all));
 }

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "sale/exchange.h"
 #include "sale/item.h"
 #include "sale/share.h"
@@ -141,29 +142,45 @@ seckill_share_lock(PG_FUNCTION_ARGS)
 }
 
 /*
- * seckill_share_add(item_id bigint, units integer) returns void
+ * seckill_share_add(item_id bigint, units integer, numbers int8multirange)
+ *		returns int8multirange
  *
  * Adds units that another node has sent to a locked share; a negative number
  * takes units that are sent to another node.  What home sends ends the proof
- * that all units are at home.
+ * that all units are at home.  If the units have numbers, those that have come
+ * are given, and those that are taken are returned, the empty set if none are;
+ * NULL if the units are alike.
  */
 Datum
 seckill_share_add(PG_FUNCTION_ARGS)
 {
 	TableCaller caller;
+	NumberSet  *received = seckill_numbers_read(PG_GETARG_DATUM(2));
+	NumberSet  *sent;
+	Datum		result = (Datum) 0;
+	MemoryContext caller_context = CurrentMemoryContext;
 
 	seckill_check_writable("seckill_share_add()");
 	seckill_share_check_preloaded();
 	if (PG_GETARG_INT32(1) < 0)
 		seckill_share_set_proof(seckill_catalog()->items, PG_GETARG_INT64(0), 0);
 	seckill_table_begin(&caller);
-	seckill_item_exchange(PG_GETARG_INT64(0), PG_GETARG_INT32(1));
+	sent = seckill_exchange_add(PG_GETARG_INT64(0), PG_GETARG_INT32(1), received);
+	if (sent != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller_context);
+
+		result = seckill_numbers_datum(sent);
+		MemoryContextSwitchTo(old);
+	}
 	if (PG_GETARG_INT32(1) < 0)
 		SECKILL_FAULT("units given");
 	else
 		SECKILL_FAULT("answer applied");
 	seckill_table_end(&caller);
-	PG_RETURN_VOID();
+	if (sent == NULL)
+		PG_RETURN_NULL();
+	return result;
 }
 
 /*

@@ -226,8 +226,8 @@ add_supply(int64 item_id, int64 units)
 }
 
 /*
- * Units of an item that is split over nodes are alike, and are added at its
- * home, and after what this node has promised.
+ * Units of an item that is split over nodes are added at its home, and after
+ * what this node has promised.
  */
 static void
 check_share(int64 item_id, int64 units)
@@ -236,10 +236,10 @@ check_share(int64 item_id, int64 units)
 
 	if (!seckill_item_read_latest(item_id, &row) || row.rules.split.n == 0)
 		return;
-	if (row.rules.numbered || row.rules.legs > 0)
+	if (row.rules.legs > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("units of item " INT64_FORMAT ", which is split over nodes, cannot have numbers or seats",
+				 errmsg("item " INT64_FORMAT ", which is split over nodes, cannot have seats",
 						item_id)));
 	if (units != 0)
 		seckill_share_check_home(item_id, &row.rules);

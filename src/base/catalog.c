@@ -257,6 +257,20 @@ table_owner(Oid table)
 	return owner;
 }
 
+/* Return the owner of a table of seckill_cluster, which may be missing. */
+Oid
+seckill_catalog_cluster_owner(const char *name)
+{
+	Oid			table = get_relname_relid(name, get_namespace_oid("seckill", false));
+
+	if (!OidIsValid(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"seckill.%s\" does not exist", name),
+				 errhint("Create the extension in this database: CREATE EXTENSION seckill_cluster.")));
+	return table_owner(table);
+}
+
 /* Look up the OIDs of the labels of an enum type. */
 static void
 look_up_values(Oid type, const char *const *names, int n, Oid *values)

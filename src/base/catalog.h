@@ -47,6 +47,7 @@ typedef struct SeckillCatalog
 
 extern int	seckill_catalog_column(Oid table, const char *name);
 extern const SeckillCatalog *seckill_catalog(void);
+extern Oid	seckill_catalog_cluster_owner(const char *name);
 extern SeckillMode seckill_catalog_mode(Oid value);
 extern Oid	seckill_catalog_find_mode(const char *label, size_t length);
 extern void seckill_catalog_init(void);

@@ -125,6 +125,18 @@ seckill_order_elsewhere(int64 item_id, int64 order_id)
 					 seckill_node_of(order_id))));
 }
 
+/* Raise: another node sells the item, which is split over nodes, to the user. */
+void
+seckill_user_elsewhere(int64 item_id, int64 user_id, int node)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ITEM_MOVED),
+			 errmsg("item " INT64_FORMAT " is sold to user " INT64_FORMAT " on another node",
+					item_id, user_id),
+			 errhint("Calls of this user on the item, which is split over nodes, belong to node %d.",
+					 node)));
+}
+
 /*
  * Raise: the request_id of a single purchase has been used for another
  * purchase.

@@ -19,6 +19,8 @@ SECKILL_NORETURN extern void seckill_has_units(int64 item_id);
 SECKILL_NORETURN extern void seckill_has_seats(int64 item_id);
 SECKILL_NORETURN extern void seckill_item_elsewhere(int64 item_id,
 													ItemPlace place);
+SECKILL_NORETURN extern void seckill_user_elsewhere(int64 item_id,
+													int64 user_id, int node);
 SECKILL_NORETURN extern void seckill_order_elsewhere(int64 item_id,
 													 int64 order_id);
 SECKILL_NORETURN extern void seckill_request_reused(void);

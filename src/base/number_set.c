@@ -243,6 +243,21 @@ seckill_numbers_without(const NumberSet *set, const int32 *numbers, int n)
 	return left;
 }
 
+/* Return the numbers of the set as an array of seckill_numbers_count(). */
+int32 *
+seckill_numbers_array(const NumberSet *set)
+{
+	int32	   *numbers = palloc_extended(Max(seckill_numbers_count(set), 1) * sizeof(int32),
+										  MCXT_ALLOC_HUGE);
+	int64		n = 0;
+
+	for (int i = 0; i < set->n; i++)
+		for (int64 number = set->ranges[i].first;
+			 number <= set->ranges[i].last; number++)
+			numbers[n++] = (int32) number;
+	return numbers;
+}
+
 /* Make an int8multirange of the n numbers of an array, which are distinct. */
 Datum
 seckill_numbers_array_datum(const int32 *numbers, int n)

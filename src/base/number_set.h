@@ -32,5 +32,6 @@ extern NumberSet *seckill_numbers_without(const NumberSet *set,
 										  const int32 *numbers, int n);
 extern void seckill_numbers_merge(NumberSet *set, const NumberSet *other);
 extern NumberSet *seckill_numbers_of_array(const int32 *numbers, int n);
+extern int32 *seckill_numbers_array(const NumberSet *set);
 
 #endif							/* SECKILL_BASE_NUMBER_SET_H */

@@ -7,8 +7,11 @@
  */
 #include "postgres.h"
 
+#include "base/catalog.h"
 #include "base/fault.h"
+#include "base/number_set.h"
 #include "sale/exchange.h"
+#include "sale/item.h"
 #include "sale/item_lock.h"
 #include "sale/settle.h"
 #include "seckill.h"
@@ -16,7 +19,10 @@
 #include "shmem/cache_counters.h"
 #include "shmem/share_state.h"
 #include "table/items.h"
+#include "table/numbered_items.h"
 #include "table/row_lock.h"
+#include "table/shares.h"
+#include "xact/changes.h"
 #include "xact/entry.h"
 #include "xact/hold.h"
 
@@ -48,7 +54,10 @@ seckill_exchange_lock(int64 item_id, LockedShare *share)
 	{
 		if (row.leased > 0 && seckill_hold_take_all(p.entry, &taken))
 		{
-			seckill_item_unlease(item_id, taken.units);
+			if (taken.numbers != NULL)
+				seckill_numbered_unlease(item_id, taken.numbers, taken.units);
+			else
+				seckill_item_unlease(item_id, taken.units);
 			share->free += taken.units;
 		}
 		seckill_hold_own_units(p.entry, &own);
@@ -56,6 +65,82 @@ seckill_exchange_lock(int64 item_id, LockedShare *share)
 	}
 	seckill_cache_unpin(p.entry);
 	SECKILL_FAULT("share locked");
+}
+
+/* Take the n lowest numbers of the row. */
+static NumberSet *
+lowest_numbers(const ItemRow *row, int32 n)
+{
+	int32	   *numbers = palloc_extended(Max(n, 1) * sizeof(int32),
+										  MCXT_ALLOC_HUGE);
+
+	seckill_numbers_take(row->numbers, numbers, n);
+	return seckill_numbers_of_array(numbers, n);
+}
+
+/*
+ * Move numbers into the locked row or out of it.  Meanwhile they are in no
+ * place that a trigger would see which settles the item.
+ */
+static void
+move_numbers(int64 item_id, const NumberSet *received, const NumberSet *sent)
+{
+	const NumberSet *moved = received->n > 0 ? received : sent;
+
+	seckill_change_begin_work(item_id);
+	seckill_change_note_moving(item_id, seckill_numbers_array(moved),
+							   (int) seckill_numbers_count(moved));
+	seckill_numbered_exchange(item_id, received, sent);
+	seckill_change_end_work(1);
+}
+
+/*
+ * Add units that another node has sent to the locked row of a share; a negative
+ * number sends some.  received has the numbers of units that have come, if they
+ * have some.  Returns the numbers of those that are sent, which are the lowest;
+ * NULL if units are alike.
+ */
+NumberSet *
+seckill_exchange_add(int64 item_id, int32 units, const NumberSet *received)
+{
+	ItemRow		row;
+	NumberSet  *sent;
+
+	seckill_item_lock_row_anywhere(item_id, &row);
+	if (!row.rules.numbered)
+	{
+		seckill_item_exchange(item_id, units);
+		return NULL;
+	}
+	if (received->n > 0 ? seckill_numbers_count(received) != units :
+		units > 0 || units < -row.stock)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("numbers of item " INT64_FORMAT " do not agree with the units that were exchanged",
+						item_id),
+				 errdetail("%d units have come or gone, with " INT64_FORMAT " numbers.",
+						   units, seckill_numbers_count(received))));
+	sent = units < 0 ? lowest_numbers(&row, -units) : seckill_numbers_make();
+	if (units != 0)
+		move_numbers(item_id, received, sent);
+	return sent;
+}
+
+/*
+ * An item is sold at home alone again.  Numbers that other nodes still have are
+ * those of orders that were deleted there, and are off sale.
+ */
+static void
+keep_off_sale(int64 item_id, const ItemRow *row)
+{
+	NumberSet  *numbers;
+
+	if (!row->rules.numbered || row->rules.split.n == 0 ||
+		row->rules.split.node[0] != seckill_catalog()->node)
+		return;
+	numbers = seckill_shares_elsewhere(item_id);
+	if (numbers->n > 0)
+		seckill_numbered_hide(item_id, numbers);
 }
 
 /*
@@ -69,13 +154,15 @@ seckill_exchange_set_split(int64 item_id, const SplitNodes *split)
 
 	seckill_item_lock_acquire(item_id);
 	seckill_item_lock_row_anywhere(item_id, &row);
-	if (row.rules.numbered || row.rules.legs > 0)
+	if (row.rules.legs > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("item " INT64_FORMAT " cannot be split over nodes",
 						item_id),
-				 errdetail("Its units are not alike."),
+				 errdetail("It has seats."),
 				 errhint("Sell several items, each on a node of its own.")));
+	if (split->n == 0)
+		keep_off_sale(item_id, &row);
 	seckill_item_set_split(item_id, split);
 	SECKILL_FAULT("split written");
 }

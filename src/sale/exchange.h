@@ -5,6 +5,7 @@
 #ifndef SECKILL_SALE_EXCHANGE_H
 #define SECKILL_SALE_EXCHANGE_H
 
+#include "base/number_set.h"
 #include "seckill.h"
 
 /* A locked share. */
@@ -15,6 +16,8 @@ typedef struct LockedShare
 } LockedShare;
 
 extern void seckill_exchange_lock(int64 item_id, LockedShare *share);
+extern NumberSet *seckill_exchange_add(int64 item_id, int32 units,
+									   const NumberSet *received);
 extern void seckill_exchange_set_split(int64 item_id, const SplitNodes *split);
 
 #endif							/* SECKILL_SALE_EXCHANGE_H */

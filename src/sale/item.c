@@ -217,7 +217,7 @@ supply(int64 item_id, int32 to_row, int32 from_lease)
 static int32
 next_number(int64 item_id, const ItemRow *row, int32 units)
 {
-	int64		last = row->supplied + seckill_numbers_count(row->off_sale);
+	int64		last = seckill_share_last_number(item_id, row);
 
 	if (last > PG_INT32_MAX - units)
 		seckill_item_too_many_supplied(item_id);
@@ -318,8 +318,8 @@ remove_units(Purchase *p, ItemRow *row, int32 units)
 }
 
 /*
- * Add units that another node has sent to the locked row of a share; a negative
- * number sends some.
+ * Add units, which are alike, that another node has sent to the locked row of a
+ * share; a negative number sends some.
  */
 void
 seckill_item_exchange(int64 item_id, int32 units)
@@ -384,9 +384,11 @@ int32
 seckill_item_hide_numbers(int64 item_id, const ItemRow *row, int32 units)
 {
 	int32		first = next_number(item_id, row, units);
+	NumberSet  *set = seckill_numbers_make();
 
+	seckill_numbers_append(set, first, first + units - 1);
 	seckill_commitments_check_secret(item_id);
-	seckill_numbered_hide(item_id, first, units);
+	seckill_numbered_hide(item_id, set);
 	SECKILL_FAULT("numbers hidden");
 	return first;
 }

@@ -8,10 +8,10 @@
  * with holders is never given up.  So under the row lock the units of orders
  * that carry the lease are counted, and the others return to the row.
  *
- * Where units have numbers, the numbers to return are all that are nowhere
- * else: not on the row, not off sale, with no order, and not on their way in a
- * call of this session whose statement has fired the trigger that settles.
- * Their count must agree with the count of units.
+ * Where units have numbers, the numbers to return are all of this node's that
+ * are nowhere else: not on the row, not off sale, with no order, and not on
+ * their way in a call of this session whose statement has fired the trigger
+ * that settles.  Their count must agree with the count of units.
  *
  * Everything here runs under the lock of the item's row.
  */
@@ -22,6 +22,7 @@
 #include "base/fault.h"
 #include "base/number_set.h"
 #include "sale/settle.h"
+#include "sale/share.h"
 #include "seckill.h"
 #include "shmem/cache_counters.h"
 #include "shmem/stat.h"
@@ -57,13 +58,14 @@ set_moving(uint8 *bits, int64 n, int64 item_id)
 }
 
 /*
- * The numbers of an item that are neither on its locked row nor off sale, that
- * no order has, and that are not on their way.
+ * The numbers that this node has of an item, and that are neither on its locked
+ * row nor off sale, that no order has, and that are not on their way.
  */
 static NumberSet *
 numbers_elsewhere(int64 item_id, const ItemRow *row)
 {
-	int64		n = row->supplied + seckill_numbers_count(row->off_sale);
+	NumberSet  *own = seckill_share_numbers(item_id, row);
+	int64		n = own->n > 0 ? own->ranges[own->n - 1].last : 0;
 	uint8	   *bits = palloc_extended(n / 8 + 1,
 									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	NumberSet  *set = seckill_numbers_make();
@@ -72,9 +74,11 @@ numbers_elsewhere(int64 item_id, const ItemRow *row)
 	set_bits(bits, n, row->off_sale);
 	seckill_unit_scan_ordered(item_id, bits, n);
 	set_moving(bits, n, item_id);
-	for (int64 number = 1; number <= n; number++)
-		if ((bits[number / 8] & 1 << number % 8) == 0)
-			seckill_numbers_append(set, (int32) number, (int32) number);
+	for (int i = 0; i < own->n; i++)
+		for (int64 number = own->ranges[i].first;
+			 number <= own->ranges[i].last; number++)
+			if ((bits[number / 8] & 1 << number % 8) == 0)
+				seckill_numbers_append(set, (int32) number, (int32) number);
 	pfree(bits);
 	return set;
 }

@@ -42,6 +42,7 @@
 #include "shmem/cache_counters.h"
 #include "shmem/share_state.h"
 #include "table/item_row.h"
+#include "table/shares.h"
 #include "xact/changes.h"
 #include "xact/lock.h"
 
@@ -81,6 +82,17 @@ seckill_share_is_elsewhere(const Purchase *p)
 {
 	return unlikely(p->rules.split.n > 0) &&
 		seckill_share_node_of(&p->rules.split, p->user_id) != seckill_catalog()->node;
+}
+
+/* Raise an error if another node sells the item to this user. */
+void
+seckill_share_check_user(int64 item_id, const SplitNodes *split,
+						 int64 user_id)
+{
+	if (split->n > 0 &&
+		seckill_share_node_of(split, user_id) != seckill_catalog()->node)
+		seckill_user_elsewhere(item_id, user_id,
+							   seckill_share_node_of(split, user_id));
 }
 
 
@@ -391,4 +403,49 @@ seckill_share_check_gathered(int64 item_id, const SaleRules *rules)
 				 errmsg("units of item " INT64_FORMAT " may be on other nodes",
 						item_id),
 				 errhint("CALL seckill_gather(), which brings all units home and can set their number.")));
+}
+
+
+/*
+ * Numbers
+ */
+
+/* How many numbers this node has of an item, as its row says. */
+static int64
+count_numbers(const ItemRow *row)
+{
+	return row->supplied + seckill_numbers_count(row->off_sale);
+}
+
+/*
+ * The numbers that this node has of an item: on the locked row, off sale,
+ * leased or in orders.  If one node sells the item, these are all.
+ */
+NumberSet *
+seckill_share_numbers(int64 item_id, const ItemRow *row)
+{
+	int64		n = count_numbers(row);
+	NumberSet  *all;
+
+	if (row->rules.split.n > 0)
+		return seckill_numbers_read(seckill_shares_numbers(item_id, &row->rules.split,
+														   n, true));
+	all = seckill_numbers_make();
+	if (n > 0)
+		seckill_numbers_append(all, 1, (int32) n);
+	return all;
+}
+
+/*
+ * The highest number of an item whose numbers are put on sale here; its row is
+ * locked.
+ */
+int64
+seckill_share_last_number(int64 item_id, const ItemRow *row)
+{
+	int64		n = count_numbers(row);
+
+	if (row->rules.split.n > 0)
+		n += seckill_numbers_count(seckill_shares_elsewhere(item_id));
+	return n;
 }

@@ -6,10 +6,13 @@
 #define SECKILL_SALE_SHARE_H
 
 #include "base/clock.h"
+#include "base/number_set.h"
 #include "seckill.h"
 
 extern int	seckill_share_node_of(const SplitNodes *split, int64 user_id);
 extern bool seckill_share_is_elsewhere(const Purchase *p);
+extern void seckill_share_check_user(int64 item_id, const SplitNodes *split,
+									 int64 user_id);
 extern bool seckill_share_is_sold_out(CacheEntry *entry);
 extern bool seckill_share_may_sell(int64 item_id, CacheEntry *entry);
 extern bool seckill_share_await_silence(const Purchase *p, ClockTime until);
@@ -23,5 +26,7 @@ extern void seckill_share_check_sold_out(const Purchase *p, ClockTime made,
 extern void seckill_share_await_promises(int64 item_id, const SaleRules *rules);
 extern void seckill_share_check_home(int64 item_id, const SaleRules *rules);
 extern void seckill_share_check_gathered(int64 item_id, const SaleRules *rules);
+extern NumberSet *seckill_share_numbers(int64 item_id, const ItemRow *row);
+extern int64 seckill_share_last_number(int64 item_id, const ItemRow *row);
 
 #endif							/* SECKILL_SALE_SHARE_H */

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "sale/rules.h"
+#include "sale/share.h"
 #include "scenario/coupon.h"
 #include "seckill.h"
 #include "table/coupons.h"
@@ -69,6 +70,7 @@ seckill_coupon_try(int64 item_id, const text *code, int64 user_id,
 	int32		unit;
 
 	read_rules(item_id, &rules);
+	seckill_share_check_user(item_id, &rules.split, user_id);
 	if (!keeps_rate(item_id, user_id, &rules))
 		return REDEEM_RATE_LIMITED;
 	unit = seckill_unit_scan_find(item_id, code);

@@ -216,6 +216,19 @@ seckill_values_add(int64 item_id, const UnitValue *values, int n,
  * Closing
  */
 
+/* Raise an error if other nodes sell the item, too. */
+static void
+check_not_split(int64 item_id, const ItemRow *row, const char *what)
+{
+	if (row->rules.split.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("item " INT64_FORMAT " is split over nodes, and cannot be %s",
+						item_id, what),
+				 errhint("CALL seckill_gather(" INT64_FORMAT ", 0) on its home takes all units that are left off sale. When its sale is over, CALL seckill_unsplit(" INT64_FORMAT ").",
+						 item_id, item_id)));
+}
+
 /*
  * End the sale of an item, take all units that are left off sale, and cancel
  * releases that are not done; those of numbers are of units that are left, too.
@@ -230,6 +243,7 @@ seckill_values_close(int64 item_id, int64 *amount)
 	NumberSet  *left;
 
 	seckill_item_lock_numbered(&p, item_id, &row);
+	check_not_split(item_id, &row, "closed");
 	seckill_item_end_sale(item_id, GetCurrentTimestamp());
 	SECKILL_FAULT("sale ended");
 	left = seckill_item_withdraw_all(&p, &row);
@@ -287,6 +301,7 @@ seckill_values_reveal(int64 item_id, Commitment **commitments,
 	int			n;
 
 	seckill_item_lock_numbered(&p, item_id, &row);
+	check_not_split(item_id, &row, "revealed");
 	if (!seckill_commitments_revealed(item_id))
 		check_over(item_id, &row);
 	n = seckill_commitments_read(item_id, commitments);

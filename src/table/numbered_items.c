@@ -255,17 +255,40 @@ static SqlPlan hide_plan = {
 	.types = {INT8OID, INT8MULTIRANGEOID}
 };
 
-/* Add new units, numbered from first on, to a locked row, but not on sale. */
+/* Add numbers to a locked row, but not on sale. */
 void
-seckill_numbered_hide(int64 item_id, int32 first, int32 units)
+seckill_numbered_hide(int64 item_id, const NumberSet *set)
 {
-	NumberSet  *set = seckill_numbers_make();
-	Datum		args[2];
+	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(set)};
 
-	seckill_numbers_append(set, first, first + units - 1);
-	args[0] = Int64GetDatum(item_id);
-	args[1] = seckill_numbers_datum(set);
 	seckill_item_update_locked(&hide_plan, args);
+}
+
+static SqlPlan exchange_plan = {
+	.sql = "UPDATE seckill.items SET stock = stock" PLUS "$2,"
+	" numbers = numbers" PLUS "$3" MINUS "$4, supplied = supplied" PLUS "$2,"
+	" version = version" PLUS "1,"
+	" seal = seal" XOR "supplied" XOR "(supplied" PLUS "$2)"
+	" WHERE item_id" EQ "$1 AND numbers" CONTAINS "$4",
+	.nargs = 4,
+	.types = {INT8OID, INT4OID, INT8MULTIRANGEOID, INT8MULTIRANGEOID}
+};
+
+/*
+ * Add numbers that another node has sent to a locked row, and take out those
+ * that are sent to another node.
+ */
+void
+seckill_numbered_exchange(int64 item_id, const NumberSet *received,
+						  const NumberSet *sent)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+		Int32GetDatum((int32) (seckill_numbers_count(received) -
+							   seckill_numbers_count(sent))),
+		seckill_numbers_datum(received), seckill_numbers_datum(sent)};
+
+	seckill_item_update_locked(&exchange_plan, args);
+	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
 static SqlPlan release_plan = {

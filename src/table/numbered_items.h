@@ -26,7 +26,9 @@ extern void seckill_numbered_add_stock(int64 item_id, const int32 *numbers,
 extern void seckill_numbered_close_lease(int64 item_id, const NumberSet *set);
 extern void seckill_numbered_supply(int64 item_id, const ItemRow *row,
 									int32 first, int32 units);
-extern void seckill_numbered_hide(int64 item_id, int32 first, int32 units);
+extern void seckill_numbered_hide(int64 item_id, const NumberSet *set);
+extern void seckill_numbered_exchange(int64 item_id, const NumberSet *received,
+									  const NumberSet *sent);
 extern void seckill_numbered_release(int64 item_id, const ItemRow *row,
 									 const NumberSet *set);
 extern void seckill_numbered_withdraw(int64 item_id, const ItemRow *row,

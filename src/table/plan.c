@@ -361,6 +361,27 @@ seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner)
 	return SPI_processed;
 }
 
+/*
+ * Run a SELECT, as the owner of its table, under the snapshot of the statement
+ * that runs.  Returns the number of rows.
+ */
+uint64
+seckill_plan_run_as_of_statement(SqlPlan *plan, Datum *args, Oid owner)
+{
+	TableCaller caller;
+	int			nest;
+	int			rc;
+
+	seckill_table_switch_user(owner, &caller);
+	nest = seckill_plan_begin_generic();
+	rc = SPI_execute_plan(seckill_plan_get(plan), args, NULL, true, 0);
+	seckill_plan_end_generic(nest);
+	seckill_table_restore_user(&caller);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
 
 /*
  * Results

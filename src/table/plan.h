@@ -61,6 +61,8 @@ extern void seckill_plan_end_generic(int nest);
 extern uint64 seckill_plan_run_many(SqlPlan *plan, Datum *args);
 extern uint64 seckill_plan_run(SqlPlan *plan, Datum *args);
 extern uint64 seckill_plan_run_as(SqlPlan *plan, Datum *args, Oid owner);
+extern uint64 seckill_plan_run_as_of_statement(SqlPlan *plan, Datum *args,
+											   Oid owner);
 extern uint64 seckill_plan_run_latest(SqlPlan *plan, Datum *args, Oid owner);
 extern Datum seckill_plan_result_column(uint64 i, int number, Datum if_null);
 extern Datum seckill_plan_int8_array(Datum *values, int n);

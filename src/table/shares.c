@@ -1,6 +1,7 @@
 /*
  * shares.c
- *		Exchanges of units between nodes, of the extension seckill_cluster.
+ *		Exchanges of units between nodes, and which numbers other nodes have; of
+ *		the extension seckill_cluster.
  *
  * As with moves (open_moves.c), the steps are functions of that extension.
  */
@@ -9,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 
+#include "base/catalog.h"
 #include "table/plan.h"
 #include "table/shares.h"
 
@@ -32,4 +34,72 @@ seckill_shares_exchange(int64 item_id, int64 wanted, int32 smallest)
 	reach = DatumGetInt32(seckill_plan_result_column(0, 1, Int32GetDatum(-1)));
 	SPI_freetuptable(SPI_tuptable);
 	return reach;
+}
+
+
+/*
+ * Numbers
+ *
+ * Of an item whose units have numbers, seckill.channels has at home the numbers
+ * of each other node, and there those of this node.
+ */
+
+/* $2 is the home of a share, 0 at home, and $3 how many numbers home has. */
+static SqlPlan numbers_plan = {
+	.sql = "SELECT CASE WHEN $2" EQ "0 THEN pg_catalog.int8multirange("
+	"pg_catalog.int8range(1, 1" PLUS "$3" PLUS "coalesce(s.n, 0)))"
+	MINUS "coalesce(s.numbers, '{}') ELSE coalesce(s.numbers, '{}') END"
+	" FROM (SELECT pg_catalog.range_agg(r) AS numbers, pg_catalog.sum("
+	"pg_catalog.upper(r)" MINUS "pg_catalog.lower(r))::pg_catalog.int8 AS n"
+	" FROM seckill.channels c, pg_catalog.unnest(c.numbers) r"
+	" WHERE c.item_id" EQ "$1 AND ($2" EQ "0 OR c.peer" EQ "$2)) s",
+	.nargs = 3,
+	.types = {INT8OID, INT4OID, INT8OID}
+};
+
+/*
+ * The numbers of a split item that this node has, an int8multirange in the
+ * caller's memory; n is how many there are, if it is the home.  latest: as of
+ * now, otherwise as of the snapshot of the statement that runs.
+ */
+Datum
+seckill_shares_numbers(int64 item_id, const SplitNodes *split, int64 n,
+					   bool latest)
+{
+	int			home = split->node[0];
+	Datum		args[] = {Int64GetDatum(item_id),
+		Int32GetDatum(home == seckill_catalog()->node ? 0 : home),
+	Int64GetDatum(n)};
+	Oid			owner = seckill_catalog_cluster_owner("channels");
+	Datum		numbers;
+	bool		isnull;
+
+	if (latest)
+		(void) seckill_plan_run_latest(&numbers_plan, args, owner);
+	else
+		(void) seckill_plan_run_as_of_statement(&numbers_plan, args, owner);
+	seckill_plan_copy_columns(&numbers, &isnull);
+	return numbers;
+}
+
+static SqlPlan elsewhere_plan = {
+	.sql = "SELECT coalesce(pg_catalog.range_agg(r), '{}')"
+	" FROM seckill.channels c, pg_catalog.unnest(c.numbers) r"
+	" WHERE c.item_id" EQ "$1",
+	.nargs = 1,
+	.types = {INT8OID}
+};
+
+/* At home: the numbers of an item that other nodes have. */
+NumberSet *
+seckill_shares_elsewhere(int64 item_id)
+{
+	Datum		args[] = {Int64GetDatum(item_id)};
+	Datum		numbers;
+	bool		isnull;
+
+	(void) seckill_plan_run_latest(&elsewhere_plan, args,
+								   seckill_catalog_cluster_owner("channels"));
+	seckill_plan_copy_columns(&numbers, &isnull);
+	return seckill_numbers_read(numbers);
 }
