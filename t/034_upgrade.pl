@@ -235,8 +235,7 @@ is(join("\n", sort keys %upgraded), '', 'no object differs from a new database')
 $new->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION seckill_buy TO buyer');
 $new->append_conf('postgresql.conf', q{shared_preload_libraries = 'seckill'});
 $new->restart;
-ok($new->log_contains('background worker process "seckill launcher"'),
-	'our processes run again');
+$new->wait_for_log(qr/background worker process "seckill launcher"/);
 
 # the leases of the old cluster are not those of a cache entry
 is($new->safe_psql('postgres', 'SELECT count(*) FROM seckill_cache() WHERE cached > 0'),

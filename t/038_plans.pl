@@ -94,7 +94,7 @@ INSERT INTO seckill.items (item_id, stock, pay_within, per_user_limit)
 SELECT seckill_submit(n, 1, 1, gen_random_uuid()) FROM generate_series(2, 9) n, generate_series(1, 2);
 DO $$
 BEGIN
-	FOR i IN 1 .. 3000 LOOP
+	FOR i IN 1 .. 18000 LOOP
 		EXIT WHEN (SELECT count(*) FILTER (WHERE state = 'expired') = 10 AND count(*) = 16
 			FROM seckill.orders WHERE item_id BETWEEN 2 AND 9);
 		PERFORM pg_sleep(0.01);

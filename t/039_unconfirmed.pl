@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-my $primary = seckill_node('primary', streaming => 1, conf => "seckill.queue_idle_time = '1min'\n");
+my $primary = seckill_node('primary', streaming => 1, conf => "autovacuum = off\nseckill.queue_idle_time = '1h'\n");
 add_item($primary, $_, 100) foreach 1 .. 3;
 my $standby = seckill_standby($primary);
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");

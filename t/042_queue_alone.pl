@@ -131,15 +131,16 @@ check('statement with an id', 0, "SELECT pg_current_xact_id(), seckill_buy(1, 1,
 check('statement with an id, FROM', 0, "SELECT * FROM pg_current_xact_id(), LATERAL seckill_buy(1, 1, 'queue')");
 
 # pipelines: several statements, one Sync
+my $patience = $PostgreSQL::Test::Utils::timeout_default;
 my $session = TortureSession->open($node);
-$session->wait(10) or die 'no session';
+$session->wait($patience) or die 'no session';
 
 sub pipeline
 {
 	my ($name, $error, $orders, @statements) = @_;
 
 	$session->pipeline(@statements);
-	ok($session->wait(10), "$name: answered");
+	ok($session->wait($patience), "$name: answered");
 	is($session->{error}, $error, "$name: what it is told");
 	$made += $orders;
 	is(orders(), $made, "$name: $orders orders");
