@@ -13,8 +13,10 @@ use Test::More;
 
 needs_contrib('dblink');
 
-my $one = cluster_node('one');
-my $two = cluster_node('two');
+# steps by hand may take longer than a driver needs
+my $conf = "seckill.move_timeout = '10min'\nseckill.naptime = 1s\n";
+my $one = cluster_node('one', conf => $conf);
+my $two = cluster_node('two', conf => $conf);
 join_nodes($one, $two);
 
 sub sql
@@ -87,13 +89,20 @@ is(sql($two, 'SELECT seckill_confirm(item_id, order_id) FROM seckill.orders WHER
 check_audit($_, 'after the moves') foreach $one, $two;
 check_moves('three items', $one, $two);
 
-# An order that is due after the move expires where the item is.
+# An order that is due after the move expires where the item is; here it does not, while
+# others do.
 sql($one, <<'EOC');
-SELECT seckill_put_item(3, '{"stock": 2, "pay_within": "2 s"}');
+SELECT seckill_put_item(3, '{"stock": 2, "pay_within": "1 hour"}');
 SELECT seckill_buy(3, 1, 'cache');
 EOC
 sql($two, 'CALL seckill_move(3, 1)');
+sql($_, 'SET session_replication_role = replica; UPDATE seckill.orders SET pay_by = now() WHERE item_id = 3') foreach $one, $two;
 ok($two->poll_query_until('postgres', "SELECT state = 'expired' FROM seckill.orders WHERE item_id = 3"), 'it expires there');
+sql($one, <<'EOC');
+SELECT seckill_put_item(9, '{"stock": 2, "pay_within": "1 ms"}');
+SELECT seckill_buy(9, 1, 'cache');
+EOC
+ok($one->poll_query_until('postgres', "SELECT state = 'expired' FROM seckill.orders WHERE item_id = 9"), 'another one expires here');
 is(sql($one, 'SELECT state FROM seckill.orders WHERE item_id = 3'), 'pending', 'and not here');
 
 # Every call on an item that is gone answers so, in every mode.

@@ -6,9 +6,10 @@ use strict;
 use warnings;
 use Exporter 'import';
 use ClusterTest;
+use PostgreSQL::Test::Utils;
 use SeckillTest;
 
-our @EXPORT = qw(start_nodes sql fails users buy audit);
+our @EXPORT = qw(start_nodes sql answer fails users buy audit);
 
 my @nodes;
 my %users;
@@ -47,19 +48,28 @@ sub users
 	return $users{$node};
 }
 
-# A purchase of a new user of a node; "busy" says that the answer is not known yet.
-# Returns the outcome, or outcome and order_id.
+# Run a statement on a node, and again as long as the answer is not known yet: then it is
+# "busy", or an error that says so.  Returns the answer, or the error.
+sub answer
+{
+	my ($node, $sql) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+	my ($out, $error);
+
+	do
+	{
+		(undef, $out, $error) = $nodes[ $node - 1 ]->psql('postgres', $sql);
+	} while (($out =~ /^busy/m || $error =~ /Retry in a moment/) && time < $end);
+	return $error =~ /ERROR|FATAL/ ? $error : $out;
+}
+
+# A purchase of a new user of a node.  Returns the outcome, or outcome and order_id.
 sub buy
 {
 	my ($node, $item, $mode, $quantity) = @_;
 	my $user = shift @{ $users{$node} };
-	my $answer;
+	my $answer = answer($node, "SELECT outcome, order_id FROM seckill_buy($item, $user, '$mode', $quantity)");
 
-	for (1 .. 20)
-	{
-		$answer = sql($node, "SELECT outcome, order_id FROM seckill_buy($item, $user, '$mode', $quantity)");
-		last if $answer !~ /^busy/;
-	}
 	return wantarray ? split(/\|/, $answer) : $answer =~ s/\|.*//r;
 }
 
