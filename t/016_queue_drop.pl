@@ -24,11 +24,7 @@ SET statement_timeout = '10 min';
 SELECT outcome FROM seckill_buy(1, $_, 'queue');
 \\q
 EOC
-	ok($node->poll_query_until($db, <<"EOC"), "$n purchases wait");
-SELECT count(*) = 1 FROM pg_stat_activity
-WHERE backend_type = 'seckill queue worker' AND datname = '$db'
-	AND wait_event_type = 'Lock' AND query = 'deciding $n purchases'
-EOC
+	await_worker_lock($node, $n, $db);
 	return @sessions;
 }
 
@@ -61,8 +57,8 @@ foreach my $round (1 .. 2)
 		ok( $node->poll_query_until('postgres',
 				q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Lock'}),
 			'and who wants the tables');
-		ok( $node->poll_query_until('postgres',
-				q{SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE backend_type = 'seckill queue worker' AND NOT granted AND locktype = 'relation'}),
+		await_moment($node,
+			q{SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE backend_type = 'seckill queue worker' AND NOT granted AND locktype = 'relation'},
 			'and the worker, behind him');
 		my @answers = end_sale($holder, @buyers);
 		is(grep(/ERROR:  (item 1 does not exist|relation .* does not exist|could not open relation)/, @answers),

@@ -38,12 +38,12 @@ EOC
 	return;
 }
 
-# The answer of a statement, and the time that it took.
+# The answer of a statement, or the SQLSTATE of its error.
 sub call
 {
 	my ($sql) = @_;
 	my ($rc, $out, $err) = $node->psql('postgres',
-		"\\set VERBOSITY verbose\nSET statement_timeout = '5s'; SET lock_timeout = '1s';\n$sql");
+		"\\set VERBOSITY verbose\nSET statement_timeout = '2min'; SET lock_timeout = '1min';\n$sql");
 
 	return $err =~ /(?:ERROR|FATAL):\s+(\S+):/ ? $1 : $out;
 }

@@ -208,7 +208,7 @@ is(buy(), 0, 'not published: directly');
 
 # what is refused by SQL is refused
 sql('TRUNCATE seckill.items, seckill.orders');
-sql('INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000000)');
+sql('INSERT INTO seckill.items (item_id, stock) VALUES (1, 1000000000)');
 sql('ALTER TABLE seckill.orders ALTER request_id SET NOT NULL');
 like(($node->psql('postgres', "SELECT seckill_buy(1, 1, 'cache')"))[2], qr/null value in column "request_id"/,
 	'a column that must not be NULL');
@@ -260,7 +260,8 @@ my $script = SeckillTest::script_file($node, <<'EOC');
 \set mode random(1, 5)
 SELECT seckill_buy(1, :user, (ARRAY['cache','retry','pessimistic','advisory','queue']::seckill_mode[])[:mode]);
 EOC
-my $crowd = IPC::Run::start([ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 10, '-h', $node->host, '-p', $node->port,
+local $ENV{PGAPPNAME} = 'crowd';
+my $crowd = IPC::Run::start([ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 600, '-h', $node->host, '-p', $node->port,
 		'-f', $script, 'postgres' ], '>', \$out, '2>', \$err);
 sql('TRUNCATE seen');
 my $first = sql('BEGIN; LOCK seckill.orders IN SHARE ROW EXCLUSIVE MODE;
@@ -277,7 +278,7 @@ foreach my $round (1 .. 3)
 	sql("CREATE UNIQUE INDEX CONCURRENTLY last_$round ON seckill.orders (order_id, item_id)");
 	sql("ALTER TABLE seckill.orders DROP late_$round");
 }
-$node->poll_query_until('postgres', "SELECT count(*) > 100 FROM moved");
+ok($node->poll_query_until('postgres', "SELECT count(*) > 100 FROM moved"), 'rows are changed');
 is(sql('BEGIN; LOCK seckill.items IN ACCESS EXCLUSIVE MODE; DROP TRIGGER t ON seckill.items;
 	SELECT stock + (SELECT sum(units) FROM moved) FROM seckill.items; COMMIT'),
 	$stock, 'the trigger has seen every change of the row since it was made');
@@ -288,8 +289,10 @@ foreach my $round (1 .. 3)
 	sql("CREATE INDEX CONCURRENTLY items_last_$round ON seckill.items (version)");
 	sql("ALTER TABLE seckill.items DROP late_$round");
 }
-$node->poll_query_until('postgres', "SELECT count(*) > 100 FROM seen");
+ok($node->poll_query_until('postgres', "SELECT count(*) > 100 FROM seen"), 'orders are made');
+sql(q{SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'crowd' AND pid <> pg_backend_pid()});
 $crowd->finish;
+await_queue($node);
 unlike($err, qr/ERROR/, 'no call of the crowd has failed');
 is(sql("SELECT count(*) FROM seckill.orders WHERE order_id > $first"), sql('SELECT count(*) FROM seen'),
 	'the trigger has seen every order since it was made');

@@ -17,6 +17,7 @@ use TortureSession;
 my $clients = 200;
 my $numbers = 1000;
 my @modes = qw(optimistic retry pessimistic advisory cache auto);
+my $patience = $PostgreSQL::Test::Utils::timeout_default;
 my $node = seckill_node(
 	'numbers',
 	streaming => 1,
@@ -57,7 +58,7 @@ sub new_item
 
 sub open_sessions
 {
-	my $end = time + 60;
+	my $end = time + $patience;
 
 	@sessions = grep { !$_->{lost} } @sessions;
 	while (@sessions < $clients)
@@ -65,7 +66,7 @@ sub open_sessions
 		my $session = TortureSession->open($node);
 
 		die "the server does not answer\n" if time > $end;
-		push @sessions, $session if $session && $session->wait(30) && !$session->{error};
+		push @sessions, $session if $session && $session->wait($patience) && !$session->{error};
 		sleep 0.02 unless $session;
 	}
 	return;
@@ -144,11 +145,14 @@ sub next_action
 		sub { $cancelled{$order} = 'yes' unless $_[0]{lost} || $_[0]{error} } ];
 }
 
-# Let the clients work until so many purchases were told, or a time is over.
+my ($sold_out, $answered) = (0, 0);
+
+# Let the clients work until so many purchases were told, or the sale is over.
 sub work
 {
 	my ($until) = @_;
-	my $end = time + 120;
+	my $answers = 0;
+	my $end;
 
 	while ($sold < $until)
 	{
@@ -162,12 +166,14 @@ sub work
 		}
 		receive() or last;
 		last if sql_sold_out();
+		# as long as answers come it goes on
+		$end = time + $patience if $answered != $answers || !$end;
+		$answers = $answered;
 		die "the sale is stuck\n" if time > $end;
 	}
 	return;
 }
 
-my $sold_out = 0;
 sub sql_sold_out { return $sold_out > 2000 }
 
 # Read the answers that have arrived; false if all sessions are lost.
@@ -183,6 +189,7 @@ sub receive
 		$session->receive;
 		next if $session->{busy} && !$session->{lost};
 		my $done = delete $session->{done} or next;
+		$answered++;
 		$errors{"$session->{error} $session->{message}"}++ if $session->{error};
 		$sold_out++ if grep { ($_->[0] // '') eq 'sold_out' } @{ $session->{rows} };
 		$done->($session);
@@ -192,7 +199,7 @@ sub receive
 
 sub finish
 {
-	my $end = time + 60;
+	my $end = time + $patience;
 
 	while (grep { $_->{busy} && !$_->{lost} } @sessions)
 	{
@@ -208,13 +215,13 @@ sub ask_again
 	my $control = TortureSession->open($node);
 	my @open = splice @unknown;
 
-	$control->wait(30);
+	$control->wait($patience);
 	foreach my $request (@open)
 	{
 		my ($user) = map { hex } $request =~ /(\w+)$/;
 
 		$control->query(claim('cache', $user, $request));
-		ok(0, 'no answer') unless $control->wait(60);
+		ok(0, 'no answer') unless $control->wait($patience);
 		$control->{answers} = [ $control->{rows} ];
 		claimed($control);
 	}
@@ -295,7 +302,7 @@ foreach my $part (1 .. 6)
 	{
 		$node->stop('immediate');
 	}
-	my $end = time + 60;
+	my $end = time + $patience;
 	receive() while (grep { !$_->{lost} } @sessions) && time < $end;
 	@sessions = ();
 	$node->start if $part % 3 == 0;
@@ -318,7 +325,7 @@ $sold_out = 0;
 open_sessions();
 work(300);
 $node->stop('immediate');
-my $end = time + 60;
+my $end = time + $patience;
 receive() while (grep { !$_->{lost} } @sessions) && time < $end;
 @sessions = ();
 $standby->promote;

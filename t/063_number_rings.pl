@@ -18,6 +18,7 @@ log_min_error_statement = panic
 seckill.max_numbered_items = 1
 seckill.max_items = 10
 seckill.queue_idle_time = 200
+seckill.open_ahead = 1h
 EOC
 
 sub sql
@@ -189,7 +190,7 @@ sql(q{SELECT FROM seckill_claim(21, 5, 'queue')});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM seckill.orders WHERE item_id = 21 AND user_id = 5 AND state = 'expired' AND unit IS NULL}),
 	'an order of it expires');
 sql('SELECT seckill_recall(21)');
-sql(q{UPDATE seckill.items SET starts_at = now() + '4 s' WHERE item_id = 21});
+sql(q{UPDATE seckill.items SET starts_at = now() + '50 min' WHERE item_id = 21});
 ok($node->poll_query_until('postgres', 'SELECT leased > 0 FROM seckill.items WHERE item_id = 21'), 'its opening is prepared');
 check('scattered numbers');
 

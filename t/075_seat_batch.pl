@@ -50,7 +50,7 @@ foreach my $end (qw(COMMIT ROLLBACK))
 
 	# now it has the item and waits for the seat
 	$clerk->query_safe('COMMIT');
-	ok($node->poll_query_until('postgres', <<'EOC'), 'the worker waits for the seat');
+	await_moment($node, <<'EOC', 'the worker waits for the seat');
 SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE a.backend_type = 'seckill queue worker' AND l.locktype = 'transactionid' AND NOT l.granted
 	AND EXISTS (SELECT FROM pg_locks i WHERE i.pid = l.pid AND i.relation = 'seckill.seats'::regclass)

@@ -96,7 +96,7 @@ is(sql('SELECT item_id, sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 1'
 # a server that is killed in the middle: whole calls, or nothing of them
 sql(<<'EOC');
 TRUNCATE seckill.items, seckill.orders, seckill.units;
-INSERT INTO seckill.items (item_id, stock) SELECT n, 1000000 FROM generate_series(1, 5) n;
+INSERT INTO seckill.items (item_id, stock) SELECT n, 1000000000 FROM generate_series(1, 5) n;
 EOC
 my $wait = start_crowd($node, 8, map { <<"EOC" } qw(cache retry));
 SELECT count(*) FROM seckill_buy_items('{5,4,3,2,1}', array_fill((random() * 1e15)::bigint, ARRAY[5]), '$_', '{1,2,3,1,2}');

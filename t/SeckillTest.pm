@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(compile_library seckill_node clock_node preload_clock set_clock add_item crowd start_crowd buy_rest
-  worker_pid await_worker_lock await_queue await_releases check_audit check_cache check_numbers check_seats seckill_standby);
+  worker_pid await_moment await_worker_lock await_queue await_releases check_audit check_cache check_numbers check_seats seckill_standby);
 
 # Attempts of a transaction of concurrent clients that fails by a deadlock or a
 # serialization failure.  Single purchases never do.
@@ -186,13 +186,38 @@ sub worker_pid
 	return $node->safe_psql('postgres', "SELECT pid $one");
 }
 
-# Wait until the worker waits for a lock with n purchases before it.
+# Wait until a query about the activity of others is true, which may be so for moments
+# only, with pauses of seconds: one session looks all the time.
+sub await_moment
+{
+	my ($node, $query, $message) = @_;
+	my $times = 100 * $PostgreSQL::Test::Utils::timeout_default;
+	my (undef, undef, $error) = $node->psql('postgres', <<"EOC");
+DO \$\$
+BEGIN
+	FOR i IN 1 .. $times LOOP
+		PERFORM pg_stat_clear_snapshot();
+		IF ($query) THEN
+			RETURN;
+		END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RAISE 'the moment has not come';
+END
+\$\$
+EOC
+	is($error, '', $message);
+	return;
+}
+
+# Wait until the worker of a database waits for a lock with n purchases before it.
 sub await_worker_lock
 {
-	my ($node, $n) = @_;
-	ok( $node->poll_query_until('postgres', <<"EOC"), "the worker waits with $n purchases");
+	my ($node, $n, $db) = @_;
+	$db //= 'postgres';
+	await_moment($node, <<"EOC", "the worker waits with $n purchases");
 SELECT count(*) > 0 FROM pg_stat_activity
-WHERE backend_type = 'seckill queue worker' AND wait_event_type = 'Lock'
+WHERE backend_type = 'seckill queue worker' AND datname = '$db' AND wait_event_type = 'Lock'
 	AND query = 'deciding $n purchases'
 EOC
 	return;
