@@ -34,12 +34,14 @@ EOC
 		'-h', $node->host, '-p', $node->port);
 	foreach my $mode (qw(cache cache retry queue))
 	{
+		# also a fast crowd takes some time
 		my $file = $node->basedir . "/book.$item.$mode." . int(rand(1e9));
 
 		append_to_file($file, <<"EOC");
 \\set f random(0, 5)
 \\set t random(:f + 1, 6)
 SELECT outcome FROM seckill_book($item, :client_id, :f, :t, mode => '$mode') \\gset
+\\sleep 2 ms
 INSERT INTO refused SELECT $item, :f, :t, '$mode' WHERE :outcome = 'sold_out';
 EOC
 		push @cmd, '-f', $file;

@@ -23,23 +23,27 @@ sub findings_of
 	my ($set, $where) = @_;
 	my $load = TortureLoad->new($node, clients => 16, seats => 1);
 	my $end = time + 2;
+	my $count = $load->{count};
 	my $next = 0;
+	# a slow machine needs longer
+	my $enough = sub { time > $end && ($count->{calls} > 500 || time > $end + 300) };
 
 	$load->control->ask('SET session_replication_role = replica');
 	$load->open_sessions;
 	$load->work(sub {
-		return time > $end if time < $next;
+		return $enough->() if time < $next;
 		$next = time + 0.02;
 		$load->control->ask(<<"EOC");
 UPDATE seckill.seats s SET taken = $set
 FROM (SELECT item_id, seat FROM seckill.seats WHERE $where ORDER BY random() LIMIT 2 FOR UPDATE SKIP LOCKED) r
 WHERE s.item_id = r.item_id AND s.seat = r.seat
 EOC
-		return time > $end;
+		return $enough->();
 	});
-	$load->finish(30);
+	$load->finish(120);
 	$load->check;
 	$node->safe_psql('postgres', 'DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE EXTENSION seckill');
+	note(join ', ', map { "$_: $count->{$_}" } sort keys %$count);
 	return join("\n", @{ $load->{findings} });
 }
 

@@ -96,11 +96,11 @@ foreach my $round (1 .. 3)
 		"${\($u + 21)} sold,1 limit_reached,${\($u + 22)} sold", "many in round $round");
 	is(routed("SELECT string_agg(outcome::text, ',') FROM seckill_buy_items(ARRAY[$one, $one], ARRAY[$u + 23, 1], 'cache', ARRAY[1, 2])"),
 		'sold,limit_reached', "items in round $round");
-	is(routed("SELECT r.outcome FROM seckill_submit($one, $u + 24) s, seckill_result(s.ticket, '10 s') r"), 'sold', "a ticket in round $round");
+	is(routed("SELECT r.outcome FROM seckill_submit($one, $u + 24) s, seckill_result(s.ticket, '60 s') r"), 'sold', "a ticket in round $round");
 	is(routed("SELECT string_agg(item_id || ' ' || outcome, ',') FROM seckill_submit_many(ARRAY[$two, $one, 404, $two], ARRAY[$u + 1, $u + 25, 1, $u + 2])"),
 		"$two queued,$one queued,404 unknown_item,$two queued", "submissions in their order in round $round");
 	is(routed("SELECT string_agg(r.outcome::text, ',') FROM seckill_result_many((SELECT array_agg(s.ticket)
-			FROM seckill_submit_many(ARRAY[$two, $one], ARRAY[$u + 3, $u + 26]) s), '10 s') r") =~ /sold/, 1,
+			FROM seckill_submit_many(ARRAY[$two, $one], ARRAY[$u + 3, $u + 26]) s), '60 s') r") =~ /sold/, 1,
 		"results of two nodes in round $round");
 	my $order = routed("SELECT order_id FROM seckill.cluster_orders WHERE item_id = $one AND user_id = $u + 1");
 	is(routed("SELECT seckill_confirm($one, $order)"), 'confirmed', "paid in round $round");
@@ -233,7 +233,14 @@ is(routed("SELECT verdict FROM cluster_audit($item)"), 'a move has changed it', 
 $peer->safe_psql('postgres', "DELETE FROM seckill.moves WHERE item_id = $item");
 is(routed("SELECT verdict FROM cluster_audit($item)"), 'lost in a move', 'an item that never arrived');
 
-# A split item: each user and each order meets its node, and lists are taken apart.
+# A split item: each user and each order meets its node, and lists are taken apart.  Units of
+# the other node are waited for.
+foreach my $node (@nodes)
+{
+	$node->safe_psql('postgres', q{ALTER SYSTEM SET seckill.move_wait = '60s'});
+	$node->reload;
+	$node->poll_query_until('postgres', q{SELECT current_setting('seckill.move_wait') = '1min'}) or die 'move_wait is not set';
+}
 routed(q{SELECT seckill_put_item(200, '{"stock": 40, "per_user_limit": 1, "pay_within": "1 hour"}')});
 my $home = node_of(200);
 is(routed("SELECT outcome FROM seckill_submit(200, 1)"), 'queued', 'the router knows where it is');

@@ -28,10 +28,14 @@ my $next_item = 0;
 
 # Let the source cancel moves that take longer than this; the maintenance worker looks
 # at those that are open now.
+my $patience = '';
+
 sub set_patience
 {
 	my ($time) = @_;
 
+	return if $time eq $patience;
+	$patience = $time;
 	foreach my $node (@nodes)
 	{
 		$node->safe_psql('postgres', "ALTER SYSTEM SET seckill.move_timeout = '$time'");
@@ -167,7 +171,7 @@ sub start_buyers
 	my $connstr = $node->connstr('postgres');
 
 	append_to_file($script, <<"EOC");
-for round in \$(seq 400); do
+for round in \$(seq 4000); do
 	[ ! -e $log.stop ] || exit 0
 	for i in 1 2 3 4 5 6 7 8; do
 		u=\$((RANDOM % 500)); q=\$(cat /proc/sys/kernel/random/uuid)
@@ -192,13 +196,14 @@ sub move_under_load
 	}
 	return;
 }
-set_patience('3s');
 start_buyers($nodes[$_], $logs[$_]) foreach 0, 1;
 foreach my $i (1 .. 24)
 {
 	my $at = $two->safe_psql('postgres', "SELECT count(*) FROM seckill.items WHERE item_id = $hot AND place IS NULL") ? 1 : 0;
 	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
+	# only a move without a driver is to be given up
+	set_patience($i % 3 ? '5min' : '1s');
 	$i % 3
 	  ? move_under_load($nodes[ 1 - $at ], $at + 1)
 	  : kill_while_moving($nodes[$at], $nodes[ 1 - $at ], $hot, $kills[ ($i / 3) % @kills ]);

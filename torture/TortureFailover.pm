@@ -64,7 +64,7 @@ sub make_standby
 sub await
 {
 	my ($session, $what, $sql) = @_;
-	my $end = time + 60;
+	my $end = time + 120;
 
 	until ($session->value($sql) eq 't')
 	{
@@ -95,7 +95,7 @@ sub set_synchronous
 sub note_end
 {
 	my ($node, $pid) = @_;
-	my $end = time + 30;
+	my $end = time + 120;
 
 	while (kill(0, $pid))
 	{
@@ -190,11 +190,11 @@ sub fail_over
 	if ($end ne 'alive' && rand() < 0.5)
 	{
 		promote($standby, $times);
-		$load->lose(30);
+		$load->lose(120);
 	}
 	else
 	{
-		$load->lose(30);
+		$load->lose(120);
 		promote($standby, $times) unless $end eq 'alive';
 	}
 	note_end($old, $pid);

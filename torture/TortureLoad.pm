@@ -30,6 +30,10 @@ my %items = (
 my $deep = 6;
 my $first_numbered = 7;
 
+# Seconds in which what is due must have been done: less than seckill.naptime, when it
+# would be found without an announcement.
+my $soon = 45;
+
 # clients: number of sessions; timeouts: do they set short timeouts?  seats: the share
 # of bookings in what they do.
 sub new
@@ -61,7 +65,7 @@ sub finding
 sub connect
 {
 	my ($self) = @_;
-	my $end = time + 60;
+	my $end = time + 120;
 
 	while (time < $end)
 	{
@@ -916,7 +920,7 @@ sub ask_again
 		my $action = $self->buy($mode, $buyer);
 
 		$control->query($action->{sql});
-		if (!$control->wait(30))
+		if (!$control->wait(120))
 		{
 			$self->finding("no answer to request $buyer->{request} in mode $mode");
 			last;
@@ -939,13 +943,13 @@ sub check_life
 {
 	my ($self) = @_;
 	my $control = $self->control;
-	my $end = time + 20;
+	my $end = time + $soon;
 
 	TortureShop::settle_doubts($self);
 	my ($now) = $control->value('SELECT clock_timestamp()');
 
 	$control->query("SELECT outcome FROM seckill_buy($deep, 999, 'queue')");
-	if (!$control->wait(20))
+	if (!$control->wait($soon))
 	{
 		$self->finding('the queue does not answer');
 		$self->{control} = $self->connect;
@@ -971,7 +975,7 @@ sub check_life
 sub await_zero
 {
 	my ($self, $what, $sql) = @_;
-	my $end = time + 20 + ($self->{deferral} // 0);
+	my $end = time + $soon + ($self->{deferral} // 0);
 	my $n;
 
 	while ($n = $self->control->value($sql))

@@ -125,7 +125,7 @@ sub choose_victim
 sub start_again
 {
 	my ($load, $postmaster) = @_;
-	my $end = time + 30;
+	my $end = time + 120;
 
 	while (time < $end)
 	{
@@ -157,11 +157,11 @@ sub crash_cycle
 	{
 		$end = time + 0.2;
 		$load->work(sub { time > $end });
-		$load->finish(30);
+		$load->finish(120);
 	}
 	else
 	{
-		$load->lose(30);
+		$load->lose(120);
 		$load->{control}{lost} = 1;
 		start_again($load, $pid) if $kind =~ /postmaster|immediate/;
 	}
@@ -255,7 +255,7 @@ sub disturb_crowd
 				$sent += $disturb->($load, \%done);
 				return $sent >= $part;
 			}, 1);
-		$load->finish(30);
+		$load->finish(120);
 		$calm->($load, \%done) if $calm;
 		$load->check;
 		$load->ask_again(200);
