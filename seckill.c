@@ -50,10 +50,14 @@
 
 #include <limits.h>
 
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 
 #include "base/catalog.h"
 #include "base/fault.h"
@@ -69,6 +73,7 @@
 #include "shmem/seat_map.h"
 #include "shmem/share_state.h"
 #include "shmem/stat.h"
+#include "table/item_search.h"
 #include "worker/launcher.h"
 #include "xact/changes.h"
 
@@ -76,9 +81,39 @@ PG_MODULE_MAGIC;
 
 static object_access_hook_type prev_object_access = NULL;
 
+/* The table of items, if dropping an object drops it or the nodes of its items. */
+static Oid
+items_of(Oid classid, Oid objectid)
+{
+	Oid			schema = get_namespace_oid("seckill", true);
+	Oid			items = OidIsValid(schema) ? get_relname_relid("items", schema) : InvalidOid;
+
+	if (classid == RelationRelationId)
+		return objectid == items ? items : InvalidOid;
+	return objectid == get_extension_oid("seckill_cluster", true) ? items : InvalidOid;
+}
+
 /*
- * Note a dropped table or database.  Its cache entries are dropped when the
- * transaction commits.
+ * Raise an error if an object is dropped that items need that are split over
+ * nodes: their units on other nodes would come back no more.
+ */
+static void
+check_drop(Oid classid, Oid objectid)
+{
+	Oid			items = items_of(classid, objectid);
+
+	if (OidIsValid(items) && seckill_items_any_split(items))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot drop %s while items are split over nodes",
+						classid == RelationRelationId ? "seckill.items" : "extension seckill_cluster"),
+				 errdetail("Their units on other nodes could not be brought home any more."),
+				 errhint("CALL seckill_unsplit() on the home of each item: SELECT item_id, split_over FROM seckill.items WHERE split_over IS NOT NULL.")));
+}
+
+/*
+ * Refuse what would strand the units of split items.  Note a dropped table or
+ * database: its cache entries are dropped when the transaction commits.
  */
 static void
 on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
@@ -88,6 +123,8 @@ on_object_access(ObjectAccessType access, Oid classid, Oid objectid,
 		prev_object_access(access, classid, objectid, subid, arg);
 	if (access != OAT_DROP || subid != 0)
 		return;
+	if (classid == ExtensionRelationId || classid == RelationRelationId)
+		check_drop(classid, objectid);
 	if (classid == DatabaseRelationId)
 		seckill_change_note_drop_database(objectid);
 	else if (classid == RelationRelationId &&

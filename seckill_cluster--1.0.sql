@@ -69,6 +69,8 @@ CREATE TABLE seckill.channels (
     peer_incarnation bigint NOT NULL DEFAULT 0,
     transit int8multirange NOT NULL DEFAULT '{}',
     numbers int8multirange NOT NULL DEFAULT '{}',
+    state       text    NOT NULL DEFAULT 'open'
+        CHECK (state OPERATOR(pg_catalog.=) ANY ('{open,closing,closed,left out}')),
     PRIMARY KEY (item_id, peer)
 );
 
@@ -80,6 +82,7 @@ COMMENT ON COLUMN seckill.channels.received IS 'units ever received from it';
 COMMENT ON COLUMN seckill.channels.peer_incarnation IS 'incarnation of the other node, as far as it is known here';
 COMMENT ON COLUMN seckill.channels.transit IS 'of units with numbers: those sent last, until the other node tells that it has them';
 COMMENT ON COLUMN seckill.channels.numbers IS 'of units with numbers: at home, those that the other node has, sold ones included, and those on their way to it and from it; on another node, those that this node has';
+COMMENT ON COLUMN seckill.channels.state IS 'on home: open; closing: the other node gets no more units, by seckill_unsplit(); closed: it has no share any more; left out: by seckill_split_without()';
 
 -- Raised whenever this node comes back from an older copy, so that other nodes
 -- can tell its former lives.
@@ -1104,7 +1107,8 @@ CREATE FUNCTION @extschema@.seckill_sync(
     OUT length  bigint,
     OUT reach   integer,
     OUT numbers int8multirange,
-    OUT units   jsonb)
+    OUT units   jsonb,
+    OUT nodes   integer[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
 AS $$
@@ -1112,7 +1116,7 @@ AS $$
 DECLARE
     this record;
     c seckill.channels;
-    nodes integer[];
+    over integer[];
     numbered boolean;
     share record;
     state record;
@@ -1137,8 +1141,16 @@ BEGIN
         FROM seckill.channels x WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
         RETURN;
     END IF;
+    SELECT i.split_over INTO over FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
+    IF over IS NULL AND EXISTS (SELECT FROM seckill.channels x WHERE x.item_id = seckill_sync.item_id
+                                    AND x.peer = seckill_sync.peer AND x.state = 'left out')
+    THEN
+        -- not split any more: a node that was left out has come back
+        nodes := ARRAY[this.node_no];
+        RETURN;
+    END IF;
     SELECT * INTO share FROM @extschema@.seckill_share_lock(seckill_sync.item_id);
-    SELECT i.split_over, i.numbered INTO nodes, numbered FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
+    SELECT i.split_over, i.numbered INTO over, numbered FROM seckill.items i WHERE i.item_id = seckill_sync.item_id;
     SELECT * INTO c FROM seckill.channels x
     WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer FOR UPDATE;
     IF NOT FOUND THEN
@@ -1158,6 +1170,25 @@ BEGIN
     UPDATE seckill.channels x SET peer_incarnation = seckill_sync.peer_incarnation
     WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer
         AND x.peer_incarnation < seckill_sync.peer_incarnation;
+    IF over[1] = this.node_no THEN
+        nodes := over;
+        IF c.state = 'left out' THEN
+            UPDATE seckill.channels x SET state = 'open'
+            WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
+        END IF;
+        -- units of a node that was not asked come in when what was proved without it is over
+        IF seckill_sync.peer_sent > c.received
+            AND (SELECT s.proved_until > s.now FROM @extschema@.seckill_share_state(seckill_sync.item_id) s)
+        THEN
+            sent := c.sent;
+            received := c.received;
+            IF numbered THEN
+                numbers := c.transit;
+                units := seckill.unit_values(seckill_sync.item_id, numbers);
+            END IF;
+            RETURN;
+        END IF;
+    END IF;
     taken := seckill.share_receive(seckill_sync.item_id, seckill_sync.peer, seckill_sync.peer_sent, NULL, NULL);
     share.free := share.free + taken;
     sent := c.sent;
@@ -1178,10 +1209,12 @@ BEGIN
     at_once := CASE WHEN numbered THEN 2000 ELSE 2147483647 END;
     IF numbered AND seckill_sync.peer_received <> c.sent THEN
         NULL;
-    ELSIF nodes[1] = this.node_no THEN
-        IF seckill_sync.wanted > 0 AND lacking > 0 AND state.grants THEN
+    ELSIF over[1] = this.node_no THEN
+        IF seckill_sync.wanted > 0 AND lacking > 0 AND state.grants
+            AND c.state = 'open' AND seckill_sync.peer = ANY (over)
+        THEN
             IF share.free >= lacking THEN
-                given := greatest(lacking, least(share.free / (2 * cardinality(nodes)), at_once));
+                given := greatest(lacking, least(share.free / (2 * cardinality(over)), at_once));
             ELSIF share.free > 0 AND share.free >= seckill_sync.peer_received + seckill_sync.at_least - sent THEN
                 given := share.free;
             END IF;
@@ -1195,7 +1228,7 @@ BEGIN
         sent := sent + given;
         numbers := coalesce(@extschema@.seckill_share_add(seckill_sync.item_id, -given), '{}');
         UPDATE seckill.channels x SET sent = c.sent + given, transit = seckill_sync.numbers,
-            numbers = CASE WHEN nodes[1] = this.node_no THEN x.numbers + seckill_sync.numbers
+            numbers = CASE WHEN over[1] = this.node_no THEN x.numbers + seckill_sync.numbers
                 ELSE x.numbers - seckill_sync.numbers END
         WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
         share.free := share.free - given;
@@ -1205,7 +1238,7 @@ BEGIN
     END IF;
 
     -- judge
-    IF nodes[1] <> this.node_no THEN
+    IF over[1] <> this.node_no THEN
         IF share.free = 0 AND share.vacant AND @extschema@.seckill_share_promise(seckill_sync.item_id, state.now) THEN
             judgement := 'none';
         END IF;
@@ -1353,12 +1386,21 @@ AS $$
 DECLARE
     c seckill.channels;
     a record;
+    over integer[];
 BEGIN
     SELECT * INTO a FROM jsonb_to_record(answer) AS j (node integer, error text, incarnation bigint, known bigint,
-        sent bigint, received bigint, judgement text, numbers int8multirange, units jsonb);
+        sent bigint, received bigint, judgement text, numbers int8multirange, units jsonb, nodes integer[]);
     SELECT * INTO c FROM seckill.channels x
     WHERE x.item_id = share_apply.item_id AND x.peer = a.node FOR UPDATE;
     IF a.incarnation IS NULL OR a.judgement = 'restored' OR a.incarnation < c.peer_incarnation THEN
+        RETURN false;
+    END IF;
+    -- home decides over which nodes the item is split, and which users they have
+    SELECT i.split_over INTO over FROM seckill.items i WHERE i.item_id = share_apply.item_id;
+    IF a.nodes IS NOT NULL AND over[1] = a.node AND over <> a.nodes THEN
+        PERFORM @extschema@.seckill_split_set(item_id, a.nodes);
+    END IF;
+    IF a.sent IS NULL THEN
         RETURN false;
     ELSIF a.known > seckill.own_incarnation() OR a.received > c.sent THEN
         -- the other node knows more of this one than it does itself
@@ -1367,6 +1409,12 @@ BEGIN
     END IF;
     UPDATE seckill.channels x SET peer_incarnation = a.incarnation
     WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.peer_incarnation < a.incarnation;
+    -- as in seckill_sync(): units of a node that was left out
+    IF a.nodes IS NULL AND a.sent > c.received
+        AND (SELECT s.proved_until > s.now FROM @extschema@.seckill_share_state(share_apply.item_id) s)
+    THEN
+        RETURN false;
+    END IF;
     IF a.received = c.sent THEN
         UPDATE seckill.channels x SET transit = '{}'
         WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.transit <> '{}';
@@ -1378,6 +1426,18 @@ $$;
 
 COMMENT ON FUNCTION seckill.share_apply(bigint, jsonb) IS
 'apply an answer of seckill_sync() to a locked share; false if it is of no use';
+
+CREATE FUNCTION seckill.share_nodes(item_id bigint)
+RETURNS integer[]
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT n.node_no || ARRAY(SELECT c.peer FROM seckill.channels c
+                              WHERE c.item_id = share_nodes.item_id AND c.state IN ('open', 'closing') ORDER BY c.peer)
+    FROM @extschema@.seckill_node() n
+$$;
+
+COMMENT ON FUNCTION seckill.share_nodes(bigint) IS
+'on home: this node, and the nodes that may have units of a split item, but for those that were left out';
 
 -- On home.  All nodes are asked before the share is locked: no node waits for another
 -- while it keeps a lock.
@@ -1405,7 +1465,7 @@ BEGIN
             proved := false;
         END IF;
     END LOOP;
-    IF proved THEN
+    IF proved AND seckill.share_nodes(item_id) = nodes THEN
         PERFORM @extschema@.seckill_share_prove(item_id, began);
         -- it is worth nothing if the round has taken too long
         RETURN (SELECT s.proved_until > s.now FROM @extschema@.seckill_share_state(item_id) s);
@@ -1444,6 +1504,10 @@ BEGIN
                 MESSAGE = format('node %s does not answer: %s', nodes[1], answer->>'error');
         END IF;
         IF answer->>'incarnation' IS NULL THEN
+            IF wanted = 0 THEN
+                RAISE lock_not_available USING
+                    MESSAGE = format('node %s could not answer now: %s', nodes[1], answer->>'judgement');
+            END IF;
             RETURN NULL;
         END IF;
         PERFORM @extschema@.seckill_share_lock(item_id);
@@ -1455,7 +1519,8 @@ BEGIN
         END IF;
         RETURN (answer->>'reach')::integer;
     END IF;
-    IF NOT seckill.share_round(item_id, nodes, false) THEN
+    -- home that has just started has nothing to ask for
+    IF wanted = 0 OR NOT seckill.share_round(item_id, seckill.share_nodes(item_id), false) THEN
         RETURN NULL;
     END IF;
     SELECT * INTO share FROM @extschema@.seckill_share_lock(item_id);
@@ -1585,7 +1650,8 @@ BEGIN
     PERFORM seckill.await_transactions('10 s');
     PERFORM seckill.check_split(item_id, nodes);
     INSERT INTO seckill.channels (item_id, peer)
-    SELECT split_here.item_id, n FROM unnest(nodes[2:]) n ON CONFLICT DO NOTHING;
+    SELECT split_here.item_id, n FROM unnest(nodes[2:]) n
+    ON CONFLICT ON CONSTRAINT channels_pkey DO UPDATE SET state = 'open';
     PERFORM @extschema@.seckill_set_place(item_id, 'moving', 'here');
     PERFORM @extschema@.seckill_split_set(item_id, nodes);
 END
@@ -1617,19 +1683,26 @@ BEGIN
     SELECT * INTO item FROM seckill.items i WHERE i.item_id OPERATOR(pg_catalog.=) seckill_split.item_id;
     IF item.split_over IS NULL THEN
         PERFORM seckill.check_split(item_id, nodes);
+        UPDATE seckill.channels c SET state = 'open'
+        WHERE c.item_id OPERATOR(pg_catalog.=) seckill_split.item_id AND c.peer OPERATOR(pg_catalog.=) ANY (nodes[2:]);
+        COMMIT;
     ELSIF item.split_over OPERATOR(pg_catalog.<>) nodes THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = pg_catalog.format('item %s is split over the nodes %s', item_id, item.split_over),
             HINT = 'The nodes of a split item stay as they are. CALL seckill_unsplit() once its sale is over.';
     END IF;
     FOREACH node IN ARRAY nodes[2:] LOOP
+        CONTINUE WHEN node OPERATOR(pg_catalog.=) nodes[1];     -- in the place of one that was left out
         PERFORM seckill.connect('seckill_split', node);
         PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_accept(%L, %L)::text',
             (SELECT seckill.share_of(seckill_split.item_id)), nodes));
         PERFORM seckill.disconnect('seckill_split');
     END LOOP;
     IF item.split_over OPERATOR(pg_catalog.=) nodes THEN
-        RETURN;     -- a node had lost its share
+        -- a node had lost its share, or seckill_unsplit() has not ended
+        UPDATE seckill.channels c SET state = 'open'
+        WHERE c.item_id OPERATOR(pg_catalog.=) seckill_split.item_id AND c.state OPERATOR(pg_catalog.=) 'closing';
+        RETURN;
     END IF;
     PERFORM @extschema@.seckill_set_place(item_id, coalesce(item.place, 'here'), 'moving');
     COMMIT;
@@ -1661,9 +1734,11 @@ BEGIN
             MESSAGE = pg_catalog.format('this is not the home of item %s', item_id),
             HINT = 'items.split_over names the nodes of an item that is split, its home first.';
     END IF;
+    -- those that were left out may be back
+    PERFORM seckill.ask_again(item_id);
     LOOP
         PERFORM @extschema@.seckill_share_keep(item_id, 1000);
-        gathered := seckill.gather_here(item_id, nodes, available);
+        gathered := seckill.gather_here(item_id, seckill.share_nodes(item_id), available);
         COMMIT;
         EXIT WHEN gathered;
         IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) until THEN
@@ -1697,6 +1772,86 @@ $$;
 
 COMMENT ON FUNCTION seckill.gather_here(bigint, integer[], integer) IS
 'for seckill_gather(): bring units home, and set their number if all are here; returns whether they are';
+
+-- Does another node answer?
+CREATE FUNCTION seckill.answers(node_no integer)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM seckill.connect('seckill_answers', node_no);
+    PERFORM seckill.disconnect('seckill_answers');
+    RETURN true;
+EXCEPTION
+    WHEN query_canceled THEN
+        RAISE;
+    WHEN OTHERS THEN
+        PERFORM seckill.disconnect('seckill_answers');
+        RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.answers(integer) IS 'does another node answer, with its number?';
+
+CREATE FUNCTION seckill.ask_again(item_id bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    node integer;
+BEGIN
+    FOR node IN SELECT c.peer FROM seckill.channels c WHERE c.item_id = ask_again.item_id AND c.state = 'left out' LOOP
+        IF seckill.answers(node) THEN
+            UPDATE seckill.channels c SET state = 'open' WHERE c.item_id = ask_again.item_id AND c.peer = node;
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.ask_again(bigint) IS
+'for seckill_gather(), on home: ask the nodes again that were left out, if they answer';
+
+-- The units of the node stay in its channel: they were sold there, or are there, or on
+-- their way, and nobody can tell.  Its users are those of home from now on.
+CREATE FUNCTION @extschema@.seckill_split_without(item_id bigint, node_no integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+AS $$
+DECLARE
+    nodes integer[] := (SELECT i.split_over FROM seckill.items i WHERE i.item_id = seckill_split_without.item_id);
+    c seckill.channels;
+BEGIN
+    IF nodes IS NULL OR nodes[1] IS DISTINCT FROM (SELECT n.node_no FROM @extschema@.seckill_node() n WHERE n.state = 'open') THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('this is not the home of item %s', item_id),
+            HINT = 'items.split_over names the nodes of an item that is split, its home first. A home that is lost is restored: no other node knows what it has.';
+    END IF;
+    SELECT * INTO c FROM seckill.channels x
+    WHERE x.item_id = seckill_split_without.item_id AND x.peer = seckill_split_without.node_no;
+    IF c.state IS NULL OR c.state = 'closed' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('node %s has no share of item %s', node_no, item_id);
+    ELSIF c.state = 'left out' THEN
+        RETURN c.sent - c.received;
+    ELSIF seckill.answers(node_no) THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('node %s answers', node_no),
+            DETAIL = 'It sells its share of the item, and its users would be those of two nodes.',
+            HINT = 'Only a node that is lost is left out. Stop it first, and make sure that it does not start again.';
+    END IF;
+    PERFORM @extschema@.seckill_share_lock(item_id);
+    UPDATE seckill.channels x SET state = 'left out'
+    WHERE x.item_id = seckill_split_without.item_id AND x.peer = seckill_split_without.node_no
+    RETURNING x.* INTO c;
+    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = seckill_split_without.item_id;
+    PERFORM @extschema@.seckill_split_set(item_id, array_replace(nodes, node_no, nodes[1]));
+    RETURN c.sent - c.received;
+END
+$$;
+
+COMMENT ON FUNCTION @extschema@.seckill_split_without(bigint, integer) IS
+'on the home of a split item, when another of its nodes is lost for good: go on without it; home gets its users; returns how many units it has had, sold ones among them, which stay off sale';
 
 -- TRUNCATE would leave the totals of units that are not there any more.
 CREATE FUNCTION seckill.check_truncate()
@@ -1755,26 +1910,82 @@ $$;
 COMMENT ON FUNCTION @extschema@.seckill_split_drop(bigint) IS
 'for seckill_unsplit(), on another node than home: delete a share that has no units and no orders';
 
+-- For seckill_unsplit(), on home: if all units are here, none leaves any more.  A server
+-- that is restarted knows that, too.
+CREATE FUNCTION seckill.close_shares(item_id bigint)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT seckill.share_round(item_id, seckill.share_nodes(item_id), true) THEN
+        RETURN false;
+    END IF;
+    UPDATE seckill.channels c SET state = 'closing' WHERE c.item_id = close_shares.item_id AND c.state = 'open';
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.close_shares(bigint) IS
+'for seckill_unsplit(), on home: send no units to other nodes any more, if all are here; returns whether they are';
+
+CREATE FUNCTION seckill.drop_share(item_id bigint, node_no integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM seckill.connect('seckill_split', node_no);
+    PERFORM seckill.remote('seckill_split', format('SELECT seckill_split_drop(%s)::text', item_id));
+    PERFORM seckill.disconnect('seckill_split');
+END
+$$;
+
+COMMENT ON FUNCTION seckill.drop_share(bigint, integer) IS
+'for seckill_unsplit(), on home: delete the share of another node';
+
 CREATE PROCEDURE @extschema@.seckill_unsplit(item_id bigint)
 LANGUAGE plpgsql
 AS $$
 DECLARE
     node integer;
-    nodes integer[];
+    dropped integer[] := '{}';
+    closed boolean;
+    failed text;
 BEGIN
     CALL @extschema@.seckill_gather(item_id);
-    PERFORM @extschema@.seckill_share_keep(item_id, 60000);
-    SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id;
-    FOREACH node IN ARRAY nodes[2:] LOOP
-        PERFORM seckill.connect('seckill_split', node);
-        PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_drop(%s)::text', item_id));
-        PERFORM seckill.disconnect('seckill_split');
+    FOR i IN 1..100 LOOP
+        PERFORM @extschema@.seckill_share_keep(item_id, 1000);
+        closed := seckill.close_shares(item_id);
+        COMMIT;
+        EXIT WHEN closed;
+        PERFORM pg_catalog.pg_sleep(0.01);
     END LOOP;
+    IF NOT closed THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = pg_catalog.format('not all units of item %s could be brought home', item_id),
+            HINT = 'Nothing is lost. The log says which node does not answer; call it again.';
+    END IF;
+    FOR node IN SELECT c.peer FROM seckill.channels c
+                WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id AND c.state OPERATOR(pg_catalog.=) 'closing'
+    LOOP
+        failed := seckill.try_step(pg_catalog.format('SELECT seckill.drop_share(%s, %s)', item_id, node));
+        EXIT WHEN failed IS NOT NULL;
+        dropped := dropped OPERATOR(pg_catalog.||) node;
+    END LOOP;
+    IF failed IS NOT NULL THEN
+        -- the sale goes on, on the nodes that have a share
+        UPDATE seckill.channels c SET state = 'open'
+        WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id AND c.state OPERATOR(pg_catalog.=) 'closing'
+            AND c.peer OPERATOR(pg_catalog.<>) ALL (dropped);
+        COMMIT;
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = failed,
+            HINT = 'Move its orders on the other nodes to an archive, with seckill_write_off(), and call seckill_unsplit() again. Or CALL seckill_split() with the same nodes, to sell it there again.';
+    END IF;
     PERFORM @extschema@.seckill_share_lock(item_id);
     PERFORM @extschema@.seckill_split_set(item_id, '{}');
     -- numbers of orders that were deleted on the other nodes are off sale here now
-    UPDATE seckill.channels c SET transit = '{}', numbers = '{}'
-    WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id;
+    UPDATE seckill.channels c SET state = 'closed', transit = '{}', numbers = '{}'
+    WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id AND c.state OPERATOR(pg_catalog.=) 'closing';
 END
 $$;
 
@@ -1893,7 +2104,8 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    UPDATE seckill.channels c SET peer_incarnation = greatest(c.peer_incarnation, seckill_hello.new_incarnation)
+    UPDATE seckill.channels c SET peer_incarnation = greatest(c.peer_incarnation, seckill_hello.new_incarnation),
+        state = CASE WHEN c.state = 'left out' THEN 'open' ELSE c.state END
     WHERE c.peer = seckill_hello.node_no
     RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id),
         seckill.own_incarnation(), (SELECT i.numbered FROM seckill.items i WHERE i.item_id = c.item_id)
@@ -1961,7 +2173,7 @@ BEGIN
             FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, received bigint, split_over integer[])
             WHERE t.item_id = their.item_id AND t.split_over IS NOT NULL
             ON CONFLICT DO NOTHING;
-            IF FOUND THEN
+            IF FOUND AND this_node = ANY (their.split_over) THEN
                 RETURN NEXT their.item_id;
             END IF;
             CONTINUE;
@@ -2007,6 +2219,9 @@ BEGIN
         UPDATE seckill.channels c SET sent = greatest(c.sent, t.received), received = greatest(c.received, t.sent)
         FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
         WHERE t.item_id = their.item_id AND c.item_id = t.item_id AND c.peer = t.node;
+        IF nodes[1] <> this_node AND nodes <> their.split_over THEN
+            PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);     -- as home says
+        END IF;
     END LOOP;
     UPDATE seckill.incarnation i SET incarnation = life;
 END
@@ -2170,10 +2385,10 @@ AS $judge$
     ), sums AS (
         SELECT h.reading, h.item_id, h.node_no, sum(a.supplied)::bigint AS supplied, sum(a.stock + a.unsold)::bigint AS available,
             sum(a.sold)::bigint AS sold, sum(a.difference)::bigint AS difference,
-            count(a.item_id) = cardinality(h.over) AS whole, bool_or(a.difference <> 0) AS wrong,
+            count(a.item_id) FILTER (WHERE a.node_no = ANY (h.over)) = (SELECT count(DISTINCT o) FROM unnest(h.over) o) AS whole,
+            bool_or(a.difference <> 0) AS wrong,
             coalesce(sum(a.astray), 0) > 0 AS astray
-        FROM split h LEFT JOIN a ON a.item_id = h.item_id AND a.reading = h.reading
-            AND a.node_no = ANY (h.over) AND a.split_over = h.over
+        FROM split h LEFT JOIN a ON a.item_id = h.item_id AND a.reading = h.reading AND a.split_over[1] = h.node_no
         GROUP BY 1, 2, 3, h.over
     ), links AS (       -- from one node to another
         SELECT a.reading, a.item_id, a.node_no AS node, c.peer, c.sent, c.received, c.transit, c.numbers,
@@ -2181,7 +2396,8 @@ AS $judge$
         FROM a, jsonb_to_recordset(a.channels) AS c (peer integer, sent bigint, received bigint,
             transit int8multirange, numbers int8multirange)
     ), transit AS (
-        SELECT g.item_id, sum(g.sent - coalesce(t.received, 0))::bigint AS units,
+        SELECT g.item_id, coalesce(sum(g.sent - t.received), 0)::bigint AS units,
+            coalesce(sum(g.sent - g.received) FILTER (WHERE t.node IS NULL), 0)::bigint AS stranded,
             bool_or(t1.received > g.sent) AS made, bool_or(g1.sent <> g.sent OR t1.received <> t.received) AS moving,
             -- home knows the numbers of the other node, and those on their way
             bool_or(g.home AND g.numbers <> t.numbers + CASE WHEN g.sent > t.received THEN g.transit ELSE '{}' END
@@ -2192,13 +2408,14 @@ AS $judge$
             LEFT JOIN links t1 ON t1.reading = 1 AND t1.item_id = g.item_id AND t1.node = g.peer AND t1.peer = g.node
         WHERE g.reading = 2 GROUP BY 1
     )
-    SELECT z.item_id, z.node_no, z.supplied + t.units, z.available + t.units, z.sold, z.difference,
+    SELECT z.item_id, z.node_no, z.supplied + t.units + t.stranded, z.available + t.units, z.sold, z.difference,
         CASE
             WHEN NOT z.whole THEN 'a share is missing'
             WHEN z.wrong OR t.made OR f.wrong THEN 'units made or lost'
             WHEN t.moving OR f.sold <> z.sold THEN 'moving'
             WHEN z.astray OR t.differ THEN 'numbers differ'
             WHEN t.units > 0 THEN 'in transit'
+            WHEN t.stranded > 0 THEN 'stranded'
             ELSE 'ok'
         END
     FROM sums z JOIN transit t USING (item_id) JOIN sums f ON f.reading = 1 AND f.item_id = z.item_id
@@ -2709,16 +2926,19 @@ BEGIN
                 RAISE 'node %% says that it is node %%', n, r.node_no;
             END IF;
             -- of two that have had it, the one that it came to last
-            rank := CASE r.place WHEN 'here' THEN 1000000002 WHEN 'moving' THEN 1000000001
-                WHEN 'arriving' THEN 2 * r.hop + 1 WHEN 'gone' THEN 2 * r.hop END;
+            rank := CASE WHEN r.split_over IS NOT NULL THEN -1 WHEN r.place = 'here' THEN 1000000002
+                WHEN r.place = 'moving' THEN 1000000001
+                WHEN r.place = 'arriving' THEN 2 * r.hop + 1 WHEN r.place = 'gone' THEN 2 * r.hop END;
             IF rank > best_rank THEN
+                split := NULL;
                 best_rank := rank;
                 best := CASE r.place WHEN 'gone' THEN r.peer ELSE n END;
             END IF;
-            IF r.split_over IS NOT NULL THEN
-                split := r.split_over;      -- any of its nodes knows; the first is its home
+            IF r.split_over IS NOT NULL AND (r.split_over[1] = n OR best_rank < 1000000001) THEN
+                -- any of its nodes knows; the first is its home, which knows best
+                split := r.split_over;
                 best := split[1];
-                best_rank := 1000000002;
+                best_rank := CASE best WHEN n THEN 1000000002 ELSE 1000000001 END;
             END IF;
         EXCEPTION WHEN OTHERS THEN
             silent := format('node %%s: %%s', n, SQLERRM);
@@ -2768,7 +2988,8 @@ CREATE FUNCTION seckill.node_of_order(item bigint, order_id bigint) RETURNS inte
 DECLARE
     n integer := seckill.node_of(item);
 BEGIN
-    RETURN CASE WHEN order_id >> 40 = ANY ((SELECT p.split_over FROM seckill.placement p WHERE p.item_id = item)::integer[])
+    RETURN CASE WHEN EXISTS (SELECT FROM seckill.placement p WHERE p.item_id = item AND p.split_over IS NOT NULL)
+            AND order_id >> 40 IN (SELECT o.node_no FROM seckill.nodes o)
         THEN order_id >> 40 ELSE n END;
 END
 $$;
@@ -3447,6 +3668,7 @@ REVOKE ALL ON FUNCTION
     seckill.share_send(bigint, integer, integer, integer, boolean),
     seckill.share_answer(integer, text),
     seckill.share_apply(bigint, jsonb),
+    seckill.share_nodes(bigint),
     seckill.share_round(bigint, integer[], boolean),
     seckill.share_work(bigint, integer, integer),
     seckill.check_split(bigint, integer[]),
@@ -3455,8 +3677,13 @@ REVOKE ALL ON FUNCTION
     seckill.split_here(bigint, integer[]),
     seckill.share_of(bigint),
     seckill.gather_here(bigint, integer[], integer),
+    seckill.answers(integer),
+    seckill.ask_again(bigint),
+    @extschema@.seckill_split_without(bigint, integer),
     seckill.check_truncate(),
     @extschema@.seckill_split_drop(bigint),
+    seckill.close_shares(bigint),
+    seckill.drop_share(bigint, integer),
     @extschema@.seckill_hello(integer, bigint),
     @extschema@.seckill_known_incarnation(integer),
     seckill.rejoin_shares(integer),

@@ -88,6 +88,7 @@ $one->safe_psql('two', q{CALL seckill_split(1, '{1,2}')});
 my $other = $one->safe_psql('two', q{SELECT u FROM generate_series(1, 100) u WHERE seckill_split_node('{1,2}', u) = 2 LIMIT 1});
 ok($two->poll_query_until('two', "SELECT outcome = 'sold' FROM seckill_buy(1, $other)"), 'a second database has items of its own');
 my $log = -s $two->logfile;
+$two->safe_psql('two', q{SELECT seckill_split_set(1, '{}')});
 $two->safe_psql('two', 'DROP EXTENSION seckill CASCADE');
 $two->safe_psql('two', q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'seckill share worker' AND datname = 'two'});
 ok($two->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'seckill share worker' AND datname = 'two'}),
@@ -107,7 +108,7 @@ my $postmaster = slurp_file($nodes[2]->data_dir . '/postmaster.pid') =~ /^(\d+)/
 @frozen = ($postmaster, map { /(\d+)/ } `ps -o pid= --ppid $postmaster`);
 kill STOP => @frozen;
 is(sql(1, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users(1)->[0]})"), 'busy', 'it may have units');
-my $worker = sql(1, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'seckill share worker'});
+my $worker = sql(1, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'seckill share worker' AND datname = 'postgres'});
 sql(1, "SELECT pg_terminate_backend($worker)");
 ok($nodes[0]->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $worker"), 'the share worker can be ended');
 kill CONT => @frozen;

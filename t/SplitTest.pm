@@ -73,13 +73,14 @@ sub buy
 	return wantarray ? split(/\|/, $answer) : $answer =~ s/\|.*//r;
 }
 
-# The audit of the cluster, read as a router reads it.
+# The audit of the cluster, read as a router of these nodes reads it, or of all.
 sub audit
 {
-	my ($item) = @_;
-	my $numbers = join ',', 1 .. @nodes;
+	my ($item, @of) = @_;
+	@of = 1 .. @nodes unless @of;
+	my $numbers = join ',', @of;
 	my @readings = map {
-		'[' . join(',', map { sql($_, "SELECT to_jsonb(a) FROM seckill_node_audit($item) a") || () } 1 .. @nodes) . ']'
+		'[' . join(',', map { sql($_, "SELECT to_jsonb(a) FROM seckill_node_audit($item) a") || () } @of) . ']'
 	} 1 .. 2;
 
 	return sql(1, "SELECT supplied, available, sold, difference, verdict FROM seckill.judge(\$\$$readings[0]\$\$, \$\$$readings[1]\$\$, '{$numbers}')");

@@ -84,14 +84,26 @@ within_limit(const Proc *p, const Tables *t)
 	return p->user == 0 || sale.limit == 0 || units <= sale.limit;
 }
 
+/* Is the node, as far as it knows, that of the buyer? */
+static bool
+is_mine(const Proc *p, const Node *x)
+{
+	int			node = sale.slots[p->user];
+
+	if (p->node != HOME && x->t.channels[HOME].no_users)
+		return false;
+	if (p->user == 0 || node == p->node)
+		return true;
+	return p->node == HOME && x->t.channels[node].no_users;
+}
+
 /* The checks before the units: owner of the user, request, limit. */
 static void
 admit(Proc *p, Node *x)
 {
 	if (!serves(x))
 		return;
-	if (p->user != 0 && sale.slots[p->user] != p->node &&
-		mutation != OWNER_UNCHECKED)
+	if (!is_mine(p, x) && mutation != OWNER_UNCHECKED)
 		answer(p, MOVED);
 	else if (is_locked(p))
 		return;

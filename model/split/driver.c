@@ -51,6 +51,12 @@ call_peers(Proc *p, Node *x, int kind, int32 incarnation, int32 wanted,
 	{
 		Msg			call = make_call(x, peer, kind);
 
+		if (kind == CALL && x->t.channels[peer].left_out)
+		{
+			p->answers[peer].kind = REPLY;
+			p->answers[peer].ok = p->answers[peer].unasked = true;
+			continue;
+		}
 		if (kind == HELLO)
 			call.incarnation = incarnation;
 		call.driver = (uint8) proc_number(p);

@@ -4,7 +4,9 @@
  *
  * sold_out: at some moment of the call there were fewer units than it wanted,
  * counting free units, units on hold and in transit, also on nodes that are
- * down; a restored node counts from when it opens.
+ * down; a restored node counts from when it opens, one that was left out from
+ * when nothing counts any more that was proved without it.  Of the orders of
+ * such a node nothing is known elsewhere, so its users and requests begin anew.
  */
 #include "laws.h"
 #include "share.h"
@@ -20,11 +22,11 @@ offered(void)
 	{
 		const Node *x = &world.nodes[i];
 
-		if (x->hidden)
+		if (x->hidden || x->out)
 			continue;
 		units += unsold(&x->t);
 		for (int k = 0; k < sale.nodes; k++)
-			if (!world.nodes[k].hidden)
+			if (!world.nodes[k].hidden && !world.nodes[k].out)
 				units += x->t.channels[k].sent -
 					world.nodes[k].t.channels[i].received;
 	}
@@ -37,7 +39,7 @@ note_sold(const Proc *p, int32 order)
 {
 	int32	   *told = &world.answers[p->request];
 
-	if (p->request == 0)
+	if (p->request == 0 || has_no_users(p->node))
 		return;
 	if (*told != 0 && *told != order)
 		broken("a request has made two orders", &world.nodes[p->node]);
@@ -50,7 +52,8 @@ note_sold_out(const Proc *p)
 	if (!p->fewer_seen)
 		broken("sold_out, and there were units all the time",
 			   &world.nodes[p->node]);
-	if (p->request != 0 && world.answers[p->request] != 0)
+	if (p->request != 0 && world.answers[p->request] != 0 &&
+		!has_no_users(p->node))
 		broken("the retry of a request that has an order is refused",
 			   &world.nodes[p->node]);
 }
@@ -159,7 +162,7 @@ check_orders(void)
 	{
 		const Tables *t = &world.nodes[i].t;
 
-		for (int k = 0; k < t->norders; k++)
+		for (int k = 0; k < t->norders && !has_no_users(i); k++)
 		{
 			const Order *order = &t->orders[k];
 

@@ -1,6 +1,7 @@
 /*
  * nodes.c
- *		Nodes that start, crash, and are restored from an older copy.
+ *		Nodes that start, crash, are restored from an older copy, or are left
+ *		out.
  */
 #include <string.h>
 
@@ -101,4 +102,19 @@ stop_node(Node *x, const Tables *copy)
 	x->copy = x->t;
 	before[node_number(x)] = x->t;
 	x->hidden = true;
+}
+
+/*
+ * Home goes on without a satellite that is lost, and has its users.  Its units
+ * stay in the channel.
+ */
+void
+leave_out(Node *home, int satellite)
+{
+	Channel    *channel = &change(home)->channels[satellite];
+
+	channel->left_out = channel->no_users = 1;
+	for (int r = 1; r < REQUESTS; r++)
+		if (sale.slots[1 + r % (USERS - 1)] == satellite)
+			world.answers[r] = 0;
 }

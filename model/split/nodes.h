@@ -1,6 +1,7 @@
 /*
  * nodes.h
- *		Nodes that start, crash, and are restored from an older copy.
+ *		Nodes that start, crash, are restored from an older copy, or are left
+ *		out.
  */
 #ifndef SPLIT_NODES_H
 #define SPLIT_NODES_H
@@ -13,5 +14,6 @@ extern uint64 lost_orders;
 extern void make_node(int node, int32 units, int32 total);
 extern void start_node(Node *x);
 extern void stop_node(Node *x, const Tables *copy);
+extern void leave_out(Node *home, int satellite);
 
 #endif							/* SPLIT_NODES_H */

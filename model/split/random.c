@@ -28,6 +28,7 @@ uint64		sale_seed;
 uint64		steps;
 uint64		sales;
 uint64		shortfalls;			/* units, at the end of sales */
+uint64		given_up;			/* nodes that were left out */
 int64		fault_ms;			/* longest time between faults; 0: as drawn */
 
 static int64 next_client;
@@ -98,6 +99,19 @@ come_up(Node *x)
 		sleep_for(p, below(30 * MS));
 }
 
+/* The operator gives up a node that is down; it may come back all the same. */
+static void
+give_up_node(Node *x)
+{
+	Node	   *home = &world.nodes[HOME];
+
+	if (x == home || x->up || !serves(home) || home->m.row_owner != NOBODY)
+		return;
+	leave_out(home, node_number(x));
+	x->back_at += below(800 * MS);
+	given_up++;
+}
+
 /* Aim at the moment after a node has given units, or promised to have none. */
 static void
 ambush(void)
@@ -107,7 +121,11 @@ ambush(void)
 	if (served.node == NOBODY || !faults)
 		return;
 	if (served.given && one_in(10))
+	{
 		crash(x, one_in(4) ? 0 : 1 + below(2), (1 + below(9)) * MS);
+		if (!one_in(3))
+			give_up_node(x);
+	}
 	else if (served.promised && one_in(40))
 		crash(x, 0, (1 + below(9)) * MS);
 }
@@ -127,7 +145,11 @@ random_fault(void)
 	if (one_in(5) && x->up)
 		x->t.recovering = true;
 	else
+	{
 		crash(x, one_in(3) ? 1 + below(2) : 0, (5 + below(145)) * MS);
+		if (one_in(4))
+			give_up_node(x);
+	}
 	next_fault = world.now + below(one_in(4) ? 150 * MS : fault_interval);
 }
 
@@ -168,7 +190,11 @@ buy(void)
 		user = 1 + request % (USERS - 1);
 		quantity = request % 6 == 0 ? 2 : 1;
 	}
-	node = one_in(10) ? below(sale.nodes) : sale.slots[user];
+	node = sale.slots[user];
+	if (has_no_users(node) && !one_in(4))
+		node = HOME;
+	if (one_in(10))
+		node = below(sale.nodes);
 	(void) add_buyer(node, quantity, user, request, PATIENCE);
 	if (request != 0 && one_in(3))
 		(void) add_buyer(node, quantity, user, request, PATIENCE);
@@ -226,13 +252,23 @@ run_proc(Proc *p)
 		p->at = world.now + pause();
 }
 
-/* A restored node counts from when it opens. */
+/*
+ * A restored node counts from when it opens; one that was left out, from when
+ * what was proved without it is over.
+ */
 static void
 open_nodes(void)
 {
 	for (int i = 0; i < sale.nodes; i++)
-		if (world.nodes[i].hidden && serves(&world.nodes[i]))
-			world.nodes[i].hidden = false;
+	{
+		Node	   *x = &world.nodes[i];
+
+		if (x->hidden && serves(x))
+			x->hidden = false;
+		if (world.nodes[HOME].t.channels[i].left_out)
+			x->out_until = world.now + sale.promise * 11 / 10;
+		x->out = world.now < x->out_until;
+	}
 }
 
 /* Is this event the next one? */
@@ -373,11 +409,18 @@ static void
 sell_the_rest(void)
 {
 	int			told = 0;
+	int			all = 0;
 
-	while (told != (1 << sale.nodes) - 1)
+	for (int i = 0; i < sale.nodes; i++)
+		all |= has_no_users(i) ? 0 : 1 << i;
+	while (told != all)
 	{
 		int			node = below(sale.nodes);
-		Outcome		outcome = call_and_wait(node);
+		Outcome		outcome;
+
+		if (has_no_users(node))
+			continue;
+		outcome = call_and_wait(node);
 
 		if (outcome == BUSY)
 			broken("busy, and all nodes are up", &world.nodes[node]);
@@ -453,6 +496,10 @@ check_end(void)
 
 		if (!serves(x))
 			broken("a node does not serve again", x);
+		if (x->out)
+			broken("a node that is back is still left out", x);
+		if (i != HOME && has_no_users(i) != (x->t.channels[HOME].no_users != 0))
+			broken("home and a node both have its users, or none", x);
 		shortfalls += x->t.shortfall > 0 ? (uint64) x->t.shortfall : 0;
 		for (int k = 0; k < sale.nodes; k++)
 			if (x->t.channels[k].sent !=
@@ -474,7 +521,7 @@ play_sale(void)
 	check_end();
 	sell_the_rest();
 	return_while_asked();
-	if (sale.nodes > 2)
+	if (sale.nodes > 2 && !has_no_users(1) && !has_no_users(2))
 		two_for_two();
 	sales++;
 }

@@ -11,6 +11,7 @@ extern uint64 sale_seed;
 extern uint64 steps;
 extern uint64 sales;
 extern uint64 shortfalls;
+extern uint64 given_up;
 extern int64 fault_ms;
 extern void play_sale(void);
 extern void print_trace(void);

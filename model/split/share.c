@@ -335,3 +335,10 @@ has_gate(const Node *x)
 			return true;
 	return false;
 }
+
+/* Does home sell to the users of the node, as it was left out once? */
+bool
+has_no_users(int node)
+{
+	return node != HOME && world.nodes[HOME].t.channels[node].no_users != 0;
+}

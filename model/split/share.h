@@ -27,5 +27,6 @@ extern Order *insert_order(Node *x, const Proc *p, NumberSet numbers);
 extern void end_order(Node *x, int32 order);
 extern bool nothing_here(const Node *x);
 extern bool has_gate(const Node *x);
+extern bool has_no_users(int node);
 
 #endif							/* SPLIT_SHARE_H */

@@ -75,6 +75,8 @@ typedef enum Mutation
 	REJOIN_BEFORE_HOME,
 	REJOIN_FORGETS_TRANSIT,
 	BURNT_NUMBER_RETURNS,
+	TAKE_FROM_LEFT_OUT,
+	LEFT_OUT_FOR_EVER,
 	MUTATIONS
 } Mutation;
 
@@ -102,7 +104,9 @@ typedef struct Channel
 	int32		sent;			/* totals, which only grow */
 	int32		received;
 	int32		incarnation;	/* highest of the peer that is known */
-	int32		unused;
+	uint8		left_out;		/* home: the satellite is lost, and not asked */
+	uint8		no_users;		/* both ends: home has those of the satellite */
+	uint8		unused[2];
 
 	/* for a numbered item only */
 	NumberSet	transit;		/* given last, until the peer tells it has it */
@@ -154,6 +158,8 @@ typedef struct Node
 	int32		ppm;			/* deviation of its clock */
 	bool		up;
 	bool		hidden;			/* restored and not open yet */
+	bool		out;			/* left out, or back and not counted yet */
+	int64		out_until;		/* true time from which it counts again */
 	Tables		t;
 	Tables		copy;			/* an older copy of t */
 } Node;
@@ -179,6 +185,8 @@ typedef struct Msg
 	bool		had_nothing;	/* the caller, when it asked */
 	bool		mute;			/* the reply will be lost */
 	bool		slow;			/* the reply will be late */
+	bool		unasked;		/* stands for a reply of a node left out */
+	bool		no_users;		/* of home: it has the satellite's users */
 	int32		serial;			/* of the call or round */
 	int32		incarnation;	/* of the sender */
 	int32		sent;

@@ -14,7 +14,7 @@
  * split_model.c	arguments, report
  * random.c			sales with random steps, clocks and faults
  * explore.c		all orders of steps of tiny sales
- * nodes.c			nodes that start, crash, and are restored
+ * nodes.c			nodes that start, crash, are restored or left out
  * buyer.c			purchases
  * returns.c		cancels, restocks, seckill_set_available()
  * driver.c			share workers, and the calls that they make
@@ -91,6 +91,8 @@ static const char *const mutations[MUTATIONS] = {
 	"a satellite rejoins at a home that is recovering",
 	"a restored home forgets numbers in transit",
 	"a number that a buyer knows is sold again",
+	"units of a node that was left out are taken in while a proof without it counts (rare)",
+	"a node that was left out and is back is not asked for its units",
 };
 
 static uint64 max_steps = 1000000;
@@ -136,6 +138,7 @@ run_random(void)
 	print_count("transfers", transfers);
 	print_count("crashes", crashes);
 	print_count("restores", restores);
+	print_count("left out", given_up);
 	print_count("sold", outcomes[SOLD]);
 	print_count("sold_out", outcomes[SOLD_OUT]);
 	print_count("remembered", remembered);

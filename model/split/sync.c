@@ -79,6 +79,19 @@ tell_totals(const Node *x, Msg *reply)
 	reply->received = channel->received;
 	reply->transit = channel->transit;
 	reply->recovering = x->t.recovering != 0;
+	reply->no_users = x == &world.nodes[HOME] && channel->no_users;
+}
+
+/*
+ * Does a message bring units to home while it has proved that all are there?
+ * Then its sender was left out.  They come in when the proof is over.
+ */
+static bool
+is_too_early(const Node *x, const Msg *msg)
+{
+	return x == &world.nodes[HOME] && node_clock(x) < x->m.home_until &&
+		msg->sent > x->t.channels[msg->from].received &&
+		mutation != TAKE_FROM_LEFT_OUT;
 }
 
 /*
@@ -185,7 +198,7 @@ units_to_give(const Node *x, const Msg *call)
 		return 0;
 	if (x != &world.nodes[HOME])
 		return serves_own(x) ? 0 : (stock + 1) / 2;
-	if (call->wanted == 0 || lacks <= 0 || is_gathering())
+	if (call->wanted == 0 || lacks <= 0 || is_gathering() || channel->no_users)
 		return 0;
 	if (stock >= lacks)
 		return lacks > spare ? lacks : spare;
@@ -292,6 +305,14 @@ sync_serve(Node *x, Proc *server, Msg *reply)
 		reply->known = channel->incarnation;
 		return;
 	}
+	if (mutation != LEFT_OUT_FOR_EVER)
+		channel->left_out = 0;	/* it is back */
+	if (is_too_early(x, call))
+	{
+		reply->ok = true;
+		tell_totals(x, reply);
+		return;
+	}
 	take_in(x, call);
 	give(x, call, reply);
 	if (x == &world.nodes[HOME])
@@ -324,11 +345,12 @@ sync_apply(Node *x, const Msg *reply)
 		hear_of_own(t, reply);
 		return false;
 	}
-	if (!same_lives(x, reply))
+	if (!same_lives(x, reply) || is_too_early(x, reply))
 		return false;
 	take_in(x, reply);
 	if (x == &world.nodes[HOME])
 		return true;
+	t->channels[HOME].no_users = reply->no_users;
 	if (reply->remaining > 0)
 	{
 		m->certificate = max64(m->certificate,
@@ -371,6 +393,8 @@ sync_prove(Node *x, const Proc *driver)
 		const Msg  *answer = &driver->answers[s];
 		const Channel *channel = &x->t.channels[s];
 
+		if (answer->unasked && channel->left_out)
+			continue;
 		if (!answer->ok || !answer->none)
 			return;
 		if (!totals_agree(channel, answer) && mutation != IGNORE_TRANSIT &&
@@ -409,6 +433,8 @@ sync_hello(Node *x, const Msg *call, Msg *reply)
 			mutation != REJOIN_BEFORE_HOME)
 			return;				/* home does not know yet whose they are */
 		channel->incarnation = call->incarnation;
+		if (mutation != LEFT_OUT_FOR_EVER)
+			channel->left_out = 0;
 	}
 	reply->ok = true;
 	tell_totals(x, reply);
@@ -546,6 +572,8 @@ sync_rejoin(Node *x, Proc *driver, int32 incarnation)
 		t->row.stock += max32(answer->sent - channel->received, 0);
 		channel->received = max32(channel->received, answer->sent);
 	}
+	if (x != &world.nodes[HOME])
+		t->channels[HOME].no_users = driver->answers[HOME].no_users;
 	if (sale.numbered && mutation != REJOIN_KEEPS_NUMBERS)
 		rejoin_numbers(x, driver);
 	t->row.stock = max32(t->row.stock, 0);

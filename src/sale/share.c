@@ -177,8 +177,8 @@ seckill_share_keep_open(Purchase **list, int n, ClockTime made,
  */
 
 /*
- * May this node sell the item, or has it started too recently?  An entry
- * remembers that it may.
+ * May this node sell the item, or has it started too recently, or not heard of
+ * home since?  An entry remembers that it may.
  */
 bool
 seckill_share_may_sell(int64 item_id, CacheEntry *entry)
@@ -188,7 +188,7 @@ seckill_share_may_sell(int64 item_id, CacheEntry *entry)
 	if (entry != NULL && seckill_cache_certified_until(entry) > 0)
 		return true;
 	look(item_id, &view);
-	if (seckill_clock() < view.silent_until)
+	if (seckill_clock() < view.silent_until || !view.greeted)
 		return false;
 	if (entry != NULL)
 		seckill_cache_set_certified(entry, LOOKED_AT);
@@ -202,14 +202,51 @@ seckill_share_may_sell(int64 item_id, CacheEntry *entry)
 bool
 seckill_share_await_silence(const Purchase *p, ClockTime until)
 {
-	ShareView	view;
+	while (!seckill_share_may_sell(p->item_id, p->entry))
+	{
+		ShareView	view;
+		ClockTime	now = seckill_clock();
 
-	if (seckill_share_may_sell(p->item_id, p->entry))
-		return true;
-	look(p->item_id, &view);
-	(void) seckill_share_await(seckill_catalog()->items, p->item_id,
-							   PG_UINT64_MAX, Min(until, view.silent_until));
-	return seckill_share_may_sell(p->item_id, p->entry);
+		if (now >= until)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		look(p->item_id, &view);
+		if (now < view.silent_until)
+			(void) seckill_share_await(seckill_catalog()->items, p->item_id,
+									   PG_UINT64_MAX, Min(until, view.silent_until));
+		else
+			(void) seckill_share_await(seckill_catalog()->items, p->item_id,
+									   view.answered + 1, until);
+	}
+	return true;
+}
+
+/*
+ * The purchases have waited: move those that still belong to this node, by the
+ * latest row of the item, to the front; return their number.
+ */
+int
+seckill_share_keep_own(Purchase **list, int n)
+{
+	ItemRow		row;
+	int			own = 0;
+
+	if (!seckill_item_read_latest(list[0]->item_id, &row))
+		seckill_unknown_item(list[0]->item_id);
+	for (int i = 0; i < n; i++)
+	{
+		Purchase   *p = list[i];
+
+		p->rules.split = row.rules.split;
+		if (seckill_share_is_elsewhere(p))
+		{
+			p->outcome = SECKILL_MOVED;
+			continue;
+		}
+		list[i] = list[own];
+		list[own++] = p;
+	}
+	return own;
 }
 
 /* Does this transaction have a lock that the share worker needs? */
@@ -368,6 +405,20 @@ seckill_share_await_promises(int64 item_id, const SaleRules *rules)
 								   PG_UINT64_MAX, view.bound_until);
 	}
 	SECKILL_FAULT("promises are over");
+}
+
+/* Would whoever returns units of an item have to wait for a promise? */
+bool
+seckill_share_is_bound(int64 item_id)
+{
+	ItemRow		row;
+	ShareView	view;
+
+	if (seckill_catalog()->node == 0 ||
+		!seckill_item_read_latest(item_id, &row) || row.rules.split.n == 0)
+		return false;
+	look(item_id, &view);
+	return seckill_clock() < view.bound_until;
 }
 
 /* Raise an error if units of the item are put on sale on another node. */

@@ -31,6 +31,19 @@ set_busy(Purchase **list, int n)
 		list[i]->outcome = SECKILL_BUSY;
 }
 
+/*
+ * As seckill_share_keep_own().  The first purchase of the list has the entry.
+ */
+static int
+keep_own(Purchase **list, int n)
+{
+	CacheEntry *entry = list[0]->entry;
+
+	n = seckill_share_keep_own(list, n);
+	list[0]->entry = entry;
+	return n;
+}
+
 /* Serve purchases of a split item; reorders the list. */
 static void
 run(Purchase **list, int n)
@@ -38,10 +51,15 @@ run(Purchase **list, int n)
 	ClockTime	made = seckill_clock();
 	ClockTime	until = made + USECS(seckill_move_wait);
 
-	if (!seckill_share_await_silence(list[0], until))
+	if (!seckill_share_may_sell(list[0]->item_id, list[0]->entry))
 	{
-		set_busy(list, n);
-		return;
+		bool		may_sell = seckill_share_await_silence(list[0], until);
+
+		n = keep_own(list, n);
+		if (!may_sell)
+			set_busy(list, n);
+		if (!may_sell || n == 0)
+			return;
 	}
 	if (locks_first(list[0]->mode))
 		seckill_share_fetch(list[0]);
@@ -62,6 +80,9 @@ run(Purchase **list, int n)
 			set_busy(list, n);
 			return;
 		}
+		n = keep_own(list, n);
+		if (n == 0)
+			return;
 	}
 }
 

@@ -15,12 +15,17 @@
  * begins; who is still short then wants it again.  So nothing is left behind
  * by a buyer that is gone.
  *
- * Everything is under one LWLock: it is used only where a share is short.
- * Nothing here raises but seckill_share_check_preloaded() and the waits.
+ * A share that is new here also has the worker ask, though nobody wants units,
+ * and sells nothing before the answer: home may go on without this node
+ * (seckill_split_without()), and says so.  If home does not answer, it sells.
+ *
+ * Everything is under one LWLock, shared by readers: it is used only where a
+ * share is short.  Nothing here raises but seckill_share_check_preloaded() and the waits.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -48,7 +53,7 @@ typedef struct Share
 	Oid			dbid;			/* InvalidOid: not in use */
 	Oid			items;			/* OID of seckill.items */
 	int64		item_id;
-	ClockTime	used;			/* the one used least recently is replaced */
+	pg_atomic_uint64 used;		/* the one used least recently is replaced */
 	ShareView	view;
 	uint64		asked;			/* number of the last ask that has begun */
 	int64		wanted;			/* by buyers, for the next ask */
@@ -86,6 +91,8 @@ static void
 init(void)
 {
 	memset(shares, 0, sizeof(Shares));
+	for (int i = 0; i < SHARES; i++)
+		pg_atomic_init_u64(&shares->shares[i].used, 0);
 	shares->lock = seckill_shmem_lock(&seckill_share_shmem);
 	ConditionVariableInit(&shares->answered);
 }
@@ -112,25 +119,34 @@ seckill_share_check_preloaded(void)
  * Elements
  */
 
+static bool wake_worker(void);
+
+/* Make the element an unused one. */
+static void
+forget(Share *share)
+{
+	memset(share, 0, sizeof(*share));
+	pg_atomic_init_u64(&share->used, 0);
+}
+
 /* Make the element that of a share about which nothing is known. */
 static void
 reset(Share *share, Oid items, int64 item_id, ClockTime now)
 {
-	memset(share, 0, sizeof(*share));
+	forget(share);
+	pg_atomic_write_u64(&share->used, now);
 	share->dbid = MyDatabaseId;
 	share->items = items;
 	share->item_id = item_id;
 	share->view.silent_until = now + SILENCE;
 	share->view.bound_until = now + SILENCE;
+	share->view.greeted = !wake_worker();
 }
 
-/* Return the element of an item.  Under the lock, exclusively. */
+/* Return the element of an item, or NULL.  Under the lock. */
 static Share *
-get(Oid items, int64 item_id)
+find(Oid items, int64 item_id)
 {
-	ClockTime	now = seckill_clock();
-	Share	   *oldest = &shares->shares[0];
-
 	for (int i = 0; i < SHARES; i++)
 	{
 		Share	   *share = &shares->shares[i];
@@ -138,23 +154,48 @@ get(Oid items, int64 item_id)
 		if (share->item_id == item_id && share->items == items &&
 			share->dbid == MyDatabaseId)
 		{
-			share->used = now;
+			pg_atomic_write_u64(&share->used, seckill_clock());
 			return share;
 		}
-		if (share->used < oldest->used)
-			oldest = share;
 	}
-	reset(oldest, items, item_id, now);
-	oldest->used = now;
-	return oldest;
+	return NULL;
+}
+
+/*
+ * Return the element of an item, a new one if it has none.  Under the lock,
+ * exclusively.
+ */
+static Share *
+get(Oid items, int64 item_id)
+{
+	Share	   *share = find(items, item_id);
+
+	if (share != NULL)
+		return share;
+	share = &shares->shares[0];
+	for (int i = 1; i < SHARES; i++)
+		if (pg_atomic_read_u64(&shares->shares[i].used) <
+			pg_atomic_read_u64(&share->used))
+			share = &shares->shares[i];
+	reset(share, items, item_id, seckill_clock());
+	return share;
 }
 
 /* Copy what is known of a share. */
 void
 seckill_share_read(Oid items, int64 item_id, ShareView *view)
 {
-	LWLockAcquire(shares->lock, LW_EXCLUSIVE);
-	*view = get(items, item_id)->view;
+	Share	   *share;
+
+	LWLockAcquire(shares->lock, LW_SHARED);
+	share = find(items, item_id);
+	if (share == NULL)
+	{
+		LWLockRelease(shares->lock);
+		LWLockAcquire(shares->lock, LW_EXCLUSIVE);
+		share = get(items, item_id);
+	}
+	*view = share->view;
 	LWLockRelease(shares->lock);
 }
 
@@ -167,7 +208,7 @@ seckill_share_drop_database(Oid dbid)
 	LWLockAcquire(shares->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < SHARES; i++)
 		if (shares->shares[i].dbid == dbid)
-			memset(&shares->shares[i], 0, sizeof(Share));
+			forget(&shares->shares[i]);
 	for (int i = 0; i < WORKERS; i++)
 		if (shares->workers[i].dbid == dbid)
 			memset(&shares->workers[i], 0, sizeof(Worker));
@@ -259,14 +300,17 @@ find_worker(void)
 	return i < 0 ? NULL : &workers[i];
 }
 
-/* Wake the worker of this database, or ask the postmaster for one. */
-static void
+/*
+ * Wake the worker of this database, or ask the postmaster for one; false if
+ * none can be had.
+ */
+static bool
 wake_worker(void)
 {
 	Worker	   *worker = find_worker();
 
 	if (worker == NULL)
-		return;
+		return false;
 	if (worker->pid != 0)
 		SetLatch(worker->latch);
 	else if (!worker->started)
@@ -275,6 +319,7 @@ wake_worker(void)
 													"seckill_share_worker_main");
 		worker->dbid = worker->started ? MyDatabaseId : InvalidOid;
 	}
+	return worker->started;
 }
 
 /*
@@ -293,7 +338,7 @@ seckill_share_add_want(Oid items, int64 item_id, int64 units, int32 smallest)
 		share->smallest = smallest;
 	share->wanted += units;
 	number = share->asked + 1;
-	wake_worker();
+	(void) wake_worker();
 	LWLockRelease(shares->lock);
 	return number;
 }
@@ -302,12 +347,12 @@ seckill_share_add_want(Oid items, int64 item_id, int64 units, int32 smallest)
 int32
 seckill_share_smallest(Oid items, int64 item_id)
 {
-	Share	   *share;
+	const Share *share;
 	int32		smallest;
 
-	LWLockAcquire(shares->lock, LW_EXCLUSIVE);
-	share = get(items, item_id);
-	smallest = share->wanted > 0 ? share->smallest : 0;
+	LWLockAcquire(shares->lock, LW_SHARED);
+	share = find(items, item_id);
+	smallest = share != NULL && share->wanted > 0 ? share->smallest : 0;
 	LWLockRelease(shares->lock);
 	return smallest;
 }
@@ -377,12 +422,15 @@ seckill_share_release(void)
 	LWLockRelease(shares->lock);
 }
 
-/* Is the element of a share of this database that somebody wants units of? */
+/*
+ * Is the element of a share of this database that somebody wants units of, or
+ * that is new?
+ */
 static bool
 is_wanted(const Share *share, Oid items)
 {
 	return share->dbid == MyDatabaseId && share->items == items &&
-		share->wanted > 0;
+		(share->wanted > 0 || !share->view.greeted);
 }
 
 /* The idle worker wants to end; false if somebody wants units by now. */
@@ -427,7 +475,7 @@ seckill_share_begin_ask(Oid items, ShareAsk *ask, int64 *delay)
 		ask->number = ++first->asked;
 		ask->began = now;
 		ask->wanted = first->wanted;
-		ask->smallest = first->smallest;
+		ask->smallest = first->wanted > 0 ? first->smallest : 0;
 		first->wanted = 0;
 	}
 	LWLockRelease(shares->lock);
@@ -456,6 +504,7 @@ seckill_share_end_ask(Oid items, const ShareAsk *ask)
 	share->view.answered = ask->number;
 	share->asked = Max(share->asked, ask->number);
 	share->view.failed = ask->failed;
+	share->view.greeted |= !ask->vague;
 	if (ask->reach >= 0)
 	{
 		share->view.reach_since = ask->began;

@@ -27,6 +27,7 @@
 typedef struct ShareView
 {
 	ClockTime	silent_until;	/* this node may not sell before */
+	bool		greeted;		/* nor before an ask has ended */
 	ClockTime	bound_until;	/* no unit may appear here before */
 	ClockTime	proved_since;	/* all units are at home, as was proved then */
 	ClockTime	proved_until;	/* and it counts until then */
@@ -47,6 +48,7 @@ typedef struct ShareAsk
 	int64		wanted;			/* units that buyers wait for */
 	int32		smallest;		/* the fewest that one of them waits for */
 	bool		failed;
+	bool		vague;			/* it has to be repeated: a lock was missing */
 	int32		reach;			/* units on all nodes; -1: not known */
 } ShareAsk;
 

@@ -3,16 +3,22 @@
  *		Statements on seckill.items that look for items: with leases, with
  *		numbers, elsewhere, about to open.
  *
- * All functions run between seckill_table_begin() and seckill_table_end().
+ * All functions but the last run between seckill_table_begin() and
+ * seckill_table_end().
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/snapmgr.h"
 
 #include "base/catalog.h"
+#include "base/columns.h"
 #include "table/item_search.h"
 #include "table/plan.h"
+#include "table/relation.h"
 
 static SqlPlan any_lease_plan = {
 	.sql = "SELECT 1 FROM seckill.items WHERE leased" GT "0 LIMIT 1"
@@ -109,4 +115,27 @@ seckill_items_elsewhere(int64 *item_ids, int max)
 		item_ids[i] = DatumGetInt64(seckill_plan_result_column(i, 1, 0));
 	SPI_freetuptable(SPI_tuptable);
 	return n;
+}
+
+/*
+ * Is any item of a table split over nodes?  This is for DROP, when other
+ * tables of the extension may be gone already, so it looks up nothing.
+ */
+bool
+seckill_items_any_split(Oid items)
+{
+	Relation	table = seckill_relation_open_dropped(items);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
+	bool		found = false;
+
+	while (!found && RelationGetNumberOfAttributes(table) >= ITEM_SPLIT_OVER &&
+		   table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		found = !slot_attisnull(slot, ITEM_SPLIT_OVER);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(table, AccessShareLock);
+	return found;
 }

@@ -14,5 +14,6 @@ extern int	seckill_items_opening(TimestampTz after, TimestampTz until,
 								  int64 *item_ids, int max);
 extern TimestampTz seckill_items_next_opening(TimestampTz after);
 extern int	seckill_items_elsewhere(int64 *item_ids, int max);
+extern bool seckill_items_any_split(Oid items);
 
 #endif							/* SECKILL_TABLE_ITEM_SEARCH_H */

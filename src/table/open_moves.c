@@ -3,12 +3,14 @@
  *		Moves of items between nodes, of the extension seckill_cluster.
  *
  * The steps of a move are functions of that extension, as they are statements
- * on two servers.  This one is its part in the maintenance worker.
+ * on two servers.  This one is its part in the maintenance worker, and runs as
+ * the user of its session: the owner of the tables may not be allowed to.
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/lsyscache.h"
 
 #include "table/item_search.h"
@@ -34,12 +36,15 @@ seckill_moves_tend(void)
 {
 	int64		item_id;
 	int			open;
+	TableCaller caller;
 
 	if (seckill_items_elsewhere(&item_id, 1) == 0 || !has_moves())
 		return 0;
+	seckill_table_switch_user(GetSessionUserId(), &caller);
 	if (SPI_execute("SELECT seckill.tend_moves()", false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "moves could not be looked at");
 	open = DatumGetInt32(seckill_plan_result_column(0, 1, Int32GetDatum(0)));
 	SPI_freetuptable(SPI_tuptable);
+	seckill_table_restore_user(&caller);
 	return open;
 }

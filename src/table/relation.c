@@ -53,6 +53,13 @@ seckill_relation_open_items_to_write(void)
 	return table_open(seckill_catalog()->items, RowExclusiveLock);
 }
 
+/* Open seckill.items for reading while it, or what depends on it, is dropped. */
+Relation
+seckill_relation_open_dropped(Oid items)
+{
+	return table_open(items, AccessShareLock);
+}
+
 /* Open the primary key of seckill.items for reading. */
 Relation
 seckill_relation_open_items_key(void)

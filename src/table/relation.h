@@ -10,6 +10,7 @@
 extern Relation seckill_relation_open_items(void);
 extern Relation seckill_relation_open_items_to_lock(void);
 extern Relation seckill_relation_open_items_to_write(void);
+extern Relation seckill_relation_open_dropped(Oid items);
 extern Relation seckill_relation_open_items_key(void);
 extern Relation seckill_relation_open_orders(void);
 extern Relation seckill_relation_open_orders_to_write(void);

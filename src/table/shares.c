@@ -3,12 +3,15 @@
  *		Exchanges of units between nodes, and which numbers other nodes have; of
  *		the extension seckill_cluster.
  *
- * As with moves (open_moves.c), the steps are functions of that extension.
+ * As with moves (open_moves.c), the steps are functions of that extension.  They
+ * run as the user of the worker's session: the owner of the tables may not be
+ * allowed to call them.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 
 #include "base/catalog.h"
 #include "table/plan.h"
@@ -27,12 +30,15 @@ seckill_shares_exchange(int64 item_id, int64 wanted, int32 smallest)
 		Int32GetDatum((int32) Min(wanted, PG_INT32_MAX)),
 	Int32GetDatum(smallest)};
 	int32		reach;
+	TableCaller caller;
 
+	seckill_table_switch_user(GetSessionUserId(), &caller);
 	if (SPI_execute_with_args("SELECT seckill.share_work($1, $2, $3)", 3, types,
 							  args, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "units could not be exchanged");
 	reach = DatumGetInt32(seckill_plan_result_column(0, 1, Int32GetDatum(-1)));
 	SPI_freetuptable(SPI_tuptable);
+	seckill_table_restore_user(&caller);
 	return reach;
 }
 

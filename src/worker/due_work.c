@@ -30,6 +30,7 @@
 #include "base/fault.h"
 #include "sale/item_lock.h"
 #include "sale/place.h"
+#include "sale/share.h"
 #include "seckill.h"
 #include "shmem/schedule.h"
 #include "table/item_search.h"
@@ -277,7 +278,8 @@ lock_first(const DueKind *kind, int64 item_id)
 }
 
 /*
- * Process the rows of all items that are not locked, and skip the other items.
+ * Process the rows of all items that are not locked, and skip the other items,
+ * and those that may not get units for a while, as they are split over nodes.
  * Units are moved last, to hold the locks of items for a short time.
  */
 static void
@@ -301,7 +303,7 @@ process_unlocked(Batch *batch)
 		while (batch->rows[next].item_id != ids[i])
 			next++;
 		if (unlocked[i] && seckill_place_try_enter(ids[i]) &&
-			lock_first(batch->kind, ids[i]))
+			!seckill_share_is_bound(ids[i]) && lock_first(batch->kind, ids[i]))
 			next = process_item(batch, next, &moved[i]);
 		else
 			note_locked(batch, ids[i]);

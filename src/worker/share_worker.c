@@ -65,7 +65,8 @@ serve(Oid items, ShareAsk *ask)
 	pgstat_report_activity(STATE_RUNNING, "exchanging units with other nodes");
 	ask->reach = -1;
 	error = seckill_process_try(run_ask, ask, WAIT_MS);
-	ask->failed = error != NULL && !seckill_process_is_transient(error);
+	ask->vague = error != NULL && seckill_process_is_transient(error);
+	ask->failed = error != NULL && !ask->vague;
 	if (error != NULL)
 		ask->reach = -1;
 	if (ask->failed && seckill_process_may_log(&failures, MAX_MESSAGES))

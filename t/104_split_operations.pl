@@ -1,0 +1,158 @@
+# What an operator does with split items: go on without a node that is lost, end a split
+# whose home is restarted meanwhile, drop the extension.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use ClusterTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SeckillTest;
+use SplitTest;
+use Test::More;
+
+needs_contrib('dblink');
+
+my @nodes = start_nodes(3);
+my $item = 0;
+my $last = 0;
+
+sub split_item
+{
+	my ($stock) = @_;
+
+	$item = ++$last;
+	sql(1, qq{SELECT seckill_put_item($item, '{"stock": $stock, "pay_within": "1 hour"}')});
+	sql(1, "CALL seckill_split($item, '{1,2,3}')");
+	return $item;
+}
+
+# A purchase of a user of one node on another; "busy" says that it is not known yet.
+sub buy_for
+{
+	my ($node, $of, $quantity, $of_item) = @_;
+	my $outcome = 'busy';
+
+	for (1 .. 20)
+	{
+		$outcome = sql($node, sprintf q{SELECT outcome FROM seckill_buy(%s, %s, 'auto', %s)}, $of_item // $item, users($of)->[0], $quantity // 1);
+		last if $outcome ne 'busy';
+	}
+	shift @{ users($of) } if $outcome eq 'sold';
+	return $outcome;
+}
+
+sub is_left_out
+{
+	my ($node, $of_item, $name) = @_;
+	ok($nodes[ $node - 1 ]->poll_query_until('postgres', "SELECT split_over = '{1,2,1}' FROM seckill.items WHERE item_id = $of_item"), $name);
+	return;
+}
+
+# A node is lost.
+my ($sold_there, $rejoined, $unsplit) = map { split_item(30) } 1 .. 3;
+$item = $sold_there;
+my (undef, $order) = buy(3, $sold_there, 'cache', 2);
+ok($order, 'node 3 has a share');
+is(buy(3, $rejoined, 'cache', 2), 'sold', 'and one of another item');
+is(buy(3, $unsplit, 'cache', 2), 'sold', 'and one of a third');
+fails(2, "SELECT seckill_split_without($item, 3)", qr/this is not the home of item $item/, 'not elsewhere than at home');
+fails(1, "SELECT seckill_split_without($item, $_)", qr/node $_ has no share of item $item/, "not node $_") foreach 1, 4;
+fails(1, "SELECT seckill_split_without(99, 3)", qr/this is not the home of item 99/, 'no such item');
+fails(1, "SELECT seckill_split_without($item, 3)", qr/node 3 answers.*HINT:  Only a node that is lost/s, 'not one that answers');
+is(sql(1, "SELECT split_over FROM seckill.items WHERE item_id = $item"), '{1,2,3}', 'nothing has changed');
+$nodes[2]->stop('immediate');
+my $out = sql(1, "SELECT sent - received FROM seckill.channels WHERE item_id = $item AND peer = 3");
+cmp_ok($out, '>', 2, 'units are there');
+is(buy(2, $item, 'cache', 30 - $out), 'sold', 'the others sell what they have');
+is(sql($_, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users($_)->[0]})"), 'busy', "then node $_ is busy") foreach 1, 2;
+is(sql(1, "SELECT seckill_split_without($item, 3)"), $out, 'home goes on without the node');
+is(sql(1, "SELECT seckill_split_without($item, 3)"), $out, 'which can be repeated');
+is(sql(1, "SELECT split_over FROM seckill.items WHERE item_id = $item"), '{1,2,1}', 'home has its users');
+is(buy($_, $item, $_ == 1 ? 'queue' : 'cache', 1), 'sold_out', "sold out within reach: node $_") foreach 1, 2;
+is(buy_for(1, 3), 'sold_out', 'for users of the node that is lost, too');
+is(audit($item, 1, 2), '30|0|' . (30 - $out) . '|0|stranded', 'the audit shows its units');
+is_left_out(2, $item, 'the other nodes get to know it');
+sql(1, "SELECT seckill_restock($item, 1)");
+is(buy_for(1, 3), 'sold', 'its users buy at home');
+is(sql(1, "SELECT seckill_split_without($_, 3) > 0"), 't', "item $_ goes on without it, too") foreach $rejoined, $unsplit;
+sql(1, "CALL seckill_unsplit($unsplit)");
+like(audit($unsplit, 1, 2), qr/^(\d+)\|\1\|0\|0\|ok$/, 'an item is sold at home alone');
+
+# The routers are made again without the node.
+SKIP:
+{
+	chomp(my $share = `${\($ENV{PG_CONFIG} // 'pg_config')} --sharedir`);
+	skip 'plproxy is not installed', 1 unless -e "$share/extension/plproxy.control";
+	my $router = make_router(@nodes[ 0, 1 ]);
+
+	is($router->safe_psql('postgres', "SELECT outcome FROM seckill_buy($rejoined, ${\users($_)->[0]})"), 'sold', "a router serves users of node $_")
+	  foreach 1 .. 3;
+	is($router->safe_psql('postgres', "SELECT verdict FROM cluster_audit($rejoined)"), 'stranded', 'and shows what is stranded');
+	$router->stop;
+}
+
+# It comes back, and sells nothing.
+$nodes[2]->start;
+is(buy_for(3, 3), 'moved', 'the node comes back, and has no users any more');
+is_left_out(3, $item, 'as home says');
+is(buy_for(3, 3, 1, $unsplit), 'moved', 'nor of an item that is split no more');
+is(sql(3, "SELECT split_over FROM seckill.items WHERE item_id = $unsplit"), '{1}', 'which home alone sells');
+is(sql(3, "SELECT seckill_confirm($item, $order)"), 'confirmed', 'its orders are there');
+sql(1, "CALL seckill_gather($item)");
+is(audit($item), '31|' . ($out - 2) . '|' . (33 - $out) . '|0|ok', 'its units come home');
+is(sql(3, "SELECT stock + unsold FROM seckill_audit($item)"), '0', 'all of them');
+is(buy_for(1, 3, $out - 2), 'sold', 'and are sold');
+is(buy($_, $item, 'cache', 1), 'sold_out', "all are sold: node $_") foreach 1, 2;
+sql(3, 'SELECT seckill_node_restored()');
+is(buy_for(3, 3, 1, $rejoined), 'busy', 'one that is restored is closed');
+sql(3, 'CALL seckill_rejoin()');
+is_left_out(3, $rejoined, 'and learns from home when it rejoins');
+is(buy_for(3, 3, 1, $rejoined), 'moved', 'so it does not sell either');
+sql(1, "CALL seckill_gather($rejoined)");
+like(audit($rejoined), qr/^30\|\d+\|\d+\|0\|ok$/, 'its units come home, too');
+
+# All others are lost.
+split_item(6);
+is(buy($_, $item, 'cache', 1), 'sold', "node $_ has a share") foreach 2, 3;
+my $reach = sql(1, "SELECT stock + unsold FROM seckill_audit($item)");
+$_->stop('immediate') foreach @nodes[ 1, 2 ];
+sql(1, "SELECT seckill_split_without($item, $_)") foreach 2, 3;
+is(sql(1, "SELECT split_over FROM seckill.items WHERE item_id = $item"), '{1,1,1}', 'home is alone');
+is(buy_for(1, 1 + $_ % 3), 'sold', 'and sells to all users') foreach 1 .. $reach;
+is(buy_for(1, $_), 'sold_out', "until it is sold out: users of node $_") foreach 1 .. 3;
+$_->start foreach @nodes[ 1, 2 ];
+sql(1, "CALL seckill_gather($item)");
+like(audit($item), qr/^6\|\d+\|\d+\|0\|ok$/, 'they come back: units of both come home');
+
+# The end of a split: a restart of home does not forget that no unit may leave it.
+split_item(5);
+is(buy(2, $item, 'cache', 1), 'sold', 'node 2 has a share');
+sql(1, "CALL seckill_gather($item)");
+my $sent = sql(1, "SELECT sent FROM seckill.channels WHERE item_id = $item AND peer = 2");
+ok($nodes[0]->poll_query_until('postgres', "SELECT seckill_share_keep($item, 1000) IS NOT NULL AND seckill.close_shares($item)"), 'the shares are about to be dropped');
+$nodes[0]->restart;
+is(sql(2, "SET seckill.move_wait = '500ms'; SELECT outcome FROM seckill_buy($item, ${\users(2)->[0]})"), 'busy', 'home keeps its units');
+is(sql(1, "SELECT sent FROM seckill.channels WHERE item_id = $item AND peer = 2"), $sent, 'and sends none');
+fails(1, "CALL seckill_unsplit($item)", qr/node 2 still has orders or units of item $item/, 'node 2 has an order');
+is(buy(2, $item, 'cache', 1), 'sold', 'so the sale goes on');
+$nodes[0]->poll_query_until('postgres', "SELECT seckill_share_keep($item, 1000) IS NOT NULL AND seckill.close_shares($item)") or die;
+sql(1, "CALL seckill_split($item, '{1,2,3}')");
+is(buy(3, $item, 'cache', 1), 'sold', 'or by seckill_split()');
+
+# What is split is not dropped, by whatever way.
+foreach my $drop ('DROP EXTENSION seckill_cluster', 'DROP EXTENSION seckill_cluster CASCADE', 'DROP EXTENSION seckill CASCADE',
+	'DROP EXTENSION dblink CASCADE', 'DROP SCHEMA seckill CASCADE', 'DROP SCHEMA public CASCADE')
+{
+	fails(2, $drop, qr/cannot drop (?:extension seckill_cluster|seckill.items) while items are split over nodes|because extension seckill requires it/, "$drop is refused");
+}
+my (undef, undef, $error) = $nodes[0]->psql('postgres', "\\set VERBOSITY verbose\nDROP EXTENSION seckill_cluster");
+like($error, qr/55000: cannot drop.*DETAIL:.*HINT:  CALL seckill_unsplit\(\)/s, 'with a hint');
+sql(2, 'CREATE SCHEMA s CREATE TABLE items (); DROP SCHEMA s CASCADE; CREATE TEMP TABLE items ()');
+$nodes[1]->safe_psql('postgres', 'CREATE DATABASE two');
+$nodes[1]->safe_psql('two', 'CREATE EXTENSION seckill_cluster CASCADE; DROP EXTENSION seckill_cluster; DROP EXTENSION seckill; CREATE EXTENSION seckill_cluster CASCADE; DROP EXTENSION seckill CASCADE');
+is(buy(2, $item, 'cache', 1), 'sold', 'the sale goes on');
+
+check_audit($_, 'at the end') foreach @nodes;
+$_->stop('immediate') foreach @nodes;
+done_testing();
