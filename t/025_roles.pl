@@ -57,10 +57,10 @@ my @buying = (
 	"SELECT seckill_buy(1, 1, 'cache'::text)",
 	'SELECT * FROM seckill_buy_many(1, ARRAY[1, 2])',
 	'SELECT * FROM seckill_buy_items(ARRAY[1, 404], ARRAY[1, 2])',
-	"SELECT r.* FROM seckill_submit_many(ARRAY[1], ARRAY[2]) s, seckill_result_many(ARRAY[s.ticket], '10 s') r",
+	"SELECT r.* FROM seckill_submit_many(ARRAY[1], ARRAY[2]) s, seckill_result_many(ARRAY[s.ticket], '60 s') r",
 	(map { "SELECT seckill_book(7, 1, 0, 1, 1, '$_')" }
 		qw(optimistic retry pessimistic advisory cache queue auto)),
-	"SELECT seckill_result(ticket, '10 s') FROM seckill_submit(1, 1)");
+	"SELECT seckill_result(ticket, '60 s') FROM seckill_submit(1, 1)");
 my @looking = ('SELECT * FROM seckill_free_seats(7)', 'SELECT * FROM seckill_seat_map(7)',
 	'SELECT * FROM seckill_item(1)', 'SELECT seckill_order(1, 1)');
 my @operating = (

@@ -110,7 +110,7 @@ unlike(slurp_file($_), qr/SPI_(?:prepare|execute|exec|cursor_open)\w*\s*\(/,
 #
 
 my $node = seckill_node('security',
-	conf => "seckill.token_key = 'sesame'\nseckill.queue_idle_time = 100\n");
+	conf => "seckill.token_key = 'sesame'\nseckill.queue_idle_time = 100\nseckill.open_ahead = 1h\n");
 
 # Plant the traps in a schema of shop.  Operators of types given by name.
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
@@ -235,10 +235,10 @@ SELECT $ext.seckill_buy(3, 7, 'queue');
 SELECT outcome FROM $ext.seckill_buy(4, 7, token => $ext.seckill_token(4, 7));
 SELECT $ext.seckill_buy(4, 7);
 SELECT ticket FROM $ext.seckill_submit(2, 7) \\gset
-SELECT $ext.seckill_result(:ticket, '10 s');
+SELECT $ext.seckill_result(:ticket, '60 s');
 SELECT $ext.seckill_buy_items(ARRAY[2, 1, 2], ARRAY[8, 8, 9], 'cache', ARRAY[1, 2, 1]);
 SELECT ticket FROM $ext.seckill_submit_many(ARRAY[2], ARRAY[7]) \\gset
-SELECT $ext.seckill_result_many(ARRAY[:ticket], '10 s');
+SELECT $ext.seckill_result_many(ARRAY[:ticket], '60 s');
 SELECT $ext.seckill_confirm(item_id, order_id), $ext.seckill_cancel(item_id, order_id, true)
 	FROM seckill.orders WHERE item_id OPERATOR(pg_catalog.=) 1;
 SELECT $ext.seckill_prewarm(2, 10);
@@ -292,7 +292,7 @@ sub processes
 	$node->safe_psql('shop', <<"EOC");
 $hostile
 INSERT INTO seckill.items (item_id, stock, pay_within) VALUES (5, 100, '1 ms'), (6, 100, NULL), (7, 100, NULL);
-UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 min'
+UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 day'
 	WHERE item_id OPERATOR(pg_catalog.=) 7;
 SELECT $ext.seckill_buy(5, 7, 'queue');
 SELECT $ext.seckill_submit(5, 7) FROM pg_catalog.generate_series(1, 20);
@@ -300,10 +300,10 @@ SELECT $ext.seckill_submit(6, 8, 1, pg_catalog.gen_random_uuid()) FROM pg_catalo
 SELECT $ext.seckill_buy(6, 8, 'queue');
 INSERT INTO seckill.releases (item_id, release_at, units) VALUES (6, pg_catalog.now(), 1);
 EOC
-	# a shorter way to the opening than its five seconds
+	# soon enough for a lease, and too far off for the sale to open meanwhile
 	$node->safe_psql('shop', <<"EOC");
 $hostile
-UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '4 s'
+UPDATE seckill.items SET starts_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '50 min'
 	WHERE item_id OPERATOR(pg_catalog.=) 7;
 EOC
 	ok( $node->poll_query_until('shop', <<"EOC"), "$ext: the queue worker has sold, the maintenance worker has expired, prewarmed and released");

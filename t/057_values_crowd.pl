@@ -138,7 +138,7 @@ SQL
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO seckill.items (item_id, stock, numbered) VALUES (4, 0, true);
 INSERT INTO seckill.prizes (item_id, prize, title, quantity) VALUES (4, 1, 'a car', 1), (4, 2, 'a cup', 40);
-SELECT seckill_add_units(4, prizes => seckill_deal_prizes(1000, '{1,40}', seed => sha256('a pool of prizes')), seed => sha256('a pool of prizes'));
+SELECT seckill_add_units(4, prizes => seckill_deal_prizes(20000, '{1,40}', seed => sha256('a pool of prizes')), seed => sha256('a pool of prizes'));
 SQL
 my $pool = start_crowd($node, 30, map { "SELECT outcome FROM seckill_claim_many(4, array_fill(:client_id::bigint, '{3}'), '$_') WHERE outcome = 'sold';" } @modes);
 ok($node->poll_query_until('postgres', 'SELECT count(*) > 100 FROM seckill.orders WHERE item_id = 4'), 'draws are made');
@@ -146,7 +146,7 @@ $node->stop('immediate');
 $pool->();
 $node->start;
 laws('after a crash');
-$node->safe_psql('postgres', q{SELECT count(*) FROM seckill_claim_many(4, array_fill(1, '{1000}'), 'cache') WHERE outcome = 'sold'});
+$node->safe_psql('postgres', q{SELECT count(*) FROM seckill_claim_many(4, array_fill(1, '{20000}'), 'cache') WHERE outcome = 'sold'});
 laws('all draws made');
 is($node->safe_psql('postgres', 'SELECT prize, promised, units, given FROM seckill_audit_values(4) ORDER BY 1'),
 	"1|1|1|1\n2|40|40|40", 'prizes are exact');

@@ -42,8 +42,10 @@ EOC
 
 # a crowd plays all the time, in a game of seconds
 my $seconds = $recipe =~ s/\b3 minutes/250 ms/r =~ s/VALUES \(1, 'prize', 0, 1\)/VALUES (1, 'prize', 0, NULL)/r;
+my ($prizes, $moments) = split /(?=INSERT INTO seckill\.releases)/, $seconds;
+sql($prizes);
 my $stop = start_crowd($node, 32, map { "\\set u random(1, 100000)\nSELECT outcome FROM seckill_buy(1, :u, '$_');\n" } @modes);
-sql($seconds);
+sql($moments);
 ok($node->poll_query_until('postgres', 'SELECT sold = 20 FROM seckill_audit(1)'), 'all prizes are given');
 is(sql(<<'EOC'), '0', 'none before its moment');
 WITH won AS (

@@ -53,8 +53,8 @@ my %ticket = map {
 } $one, $two;
 is($ticket{$one} >> 40, 1, 'tickets of node 1');
 is($ticket{$two} >> 40, 2, 'tickets of node 2');
-is($one->safe_psql('postgres', "SELECT outcome FROM seckill_result($ticket{$one}, '10 s')"), 'sold', 'node 1 answers its ticket');
-is($one->safe_psql('postgres', "SELECT outcome FROM seckill_result($old_ticket, '10 s')"), 'sold',
+is($one->safe_psql('postgres', "SELECT outcome FROM seckill_result($ticket{$one}, '60 s')"), 'sold', 'node 1 answers its ticket');
+is($one->safe_psql('postgres', "SELECT outcome FROM seckill_result($old_ticket, '60 s')"), 'sold',
 	'and one from before it joined');
 sql_fails($one, "SELECT seckill_result($ticket{$two})", qr/ticket $ticket{$two} is of node 2/, 'but no other');
 is($one->safe_psql('postgres', "SELECT sqlstate, message FROM seckill_result_many(ARRAY[$ticket{$two}])"),

@@ -184,10 +184,10 @@ foreach my $node (@nodes)
 		"$item ${\($u + 2)} queued 2,$mine ${\($u + 3)} queued 3,$nothing 1 unknown_item,$item ${\($u + 4)} queued 2",
 		"submitted from $name, in order");
 	my @numbers = map { $tickets[$_][4] } 0, 1, 3;
-	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[0], '10 s')"), 'sold|2', "a result from $name");
-	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[1], '10 s')"), 'sold|3', "of the other node from $name");
-	is($ask->("SELECT cluster_result($numbers[2], '10 s')"), '(limit_reached,)', "a refusal from $name");
-	is($ask->("SELECT string_agg(concat_ws(' ', ticket >> 40, outcome), ',') FROM cluster_result_many(ARRAY[${\join ',', @numbers}], '10 s')"),
+	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[0], '60 s')"), 'sold|2', "a result from $name");
+	is($ask->("SELECT outcome, order_id >> 40 FROM cluster_result($numbers[1], '60 s')"), 'sold|3', "of the other node from $name");
+	is($ask->("SELECT cluster_result($numbers[2], '60 s')"), '(limit_reached,)', "a refusal from $name");
+	is($ask->("SELECT string_agg(concat_ws(' ', ticket >> 40, outcome), ',') FROM cluster_result_many(ARRAY[${\join ',', @numbers}], '60 s')"),
 		'2 sold,3 sold,2 limit_reached', "results of two nodes from $name");
 	my $old = $numbers[0] + 1000000;
 	is($ask->("SELECT message FROM cluster_result_many(ARRAY[$old])"), "ticket $old is no longer remembered", "an old ticket from $name");

@@ -7,6 +7,7 @@ use lib $FindBin::RealBin;
 use ClusterTest;
 use IPC::Run;
 use MoveFaults;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -23,8 +24,9 @@ sub send_to_router
 	my ($out, $err) = ('', '');
 	my $client = IPC::Run::start([ 'psql', '-XAtq', '-d', $router->connstr('postgres') . ' application_name=client', '-c', $sql ],
 		'>', \$out, '2>', \$err);
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	foreach (1 .. 500)
+	while (time < $end)
 	{
 		$client->pump_nb if $client->pumpable;
 		last if !$client->pumpable || $router->safe_psql('postgres',

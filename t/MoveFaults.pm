@@ -153,8 +153,9 @@ sub arm
 sub has_struck
 {
 	my ($node, $query) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	foreach (1 .. 600)
+	while (time < $end)
 	{
 		my ($ret, $out) = eval { $node->psql('postgres', "SELECT fault_struck() IS NOT NULL, ($query)") };
 
@@ -170,8 +171,9 @@ sub has_struck
 sub disarm
 {
 	my ($node, $action) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	foreach (1 .. 300)
+	while (time < $end)
 	{
 		# the server may go down at any moment
 		my ($ret, $out) = eval { $node->psql('postgres', "SELECT CASE WHEN EXISTS (SELECT FROM alive) THEN fault_struck() ELSE 'a crash' END") };
@@ -264,9 +266,10 @@ sub check_sales
 	my ($name) = @_;
 	my $list = join ',', map { $_->{sale} } @noted;
 	my $places = "SELECT i, place FROM unnest(ARRAY[$list]) i, seckill_whereis(i)";
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	my (@places, @wrong, @stuck);
 
-	foreach (1 .. 600)
+	while (time < $end)
 	{
 		@places = map { +{ by_item($_, $places) } } @nodes;
 		@stuck = grep { my $sale = $_->{sale}; 1 != grep { ($_->{$sale} // '') eq 'here' } @places } @noted;
