@@ -40,6 +40,9 @@ sql($two, 'CALL seckill_move(3, 1)');
 sql($one, 'CALL seckill_move(3, 2)');
 sql($one, 'CALL seckill_move(6, 2)');
 sql($two, 'CALL seckill_move(6, 1)');
+# and it has a share of another one
+sql($two, q{SELECT seckill_put_item(7, '{"stock": 10}')});
+sql($two, 'CALL seckill_split(7, ARRAY[2, 1])');
 my $standby = seckill_standby($one);
 $one->wait_for_catchup($standby, 'replay', $one->lsn('write'));
 $standby->stop;
@@ -55,7 +58,12 @@ sql($one, 'CALL seckill_move(1, 2)');
 my $address = sql($two, 'SELECT server FROM seckill.nodes WHERE node_no = 1');
 $one->stop('immediate');
 $standby->start;
+# What it is asked before the promotion is no part of the silence that follows.
+my $silence = 'SELECT silent FROM (SELECT pg_sleep(0.3)) s, LATERAL seckill_share_state(7)';
+is(sql($standby, $silence), 't', 'a standby is silent') for 1 .. 2;
 $standby->promote;
+is(sql($standby, 'SELECT silent FROM seckill_share_state(7)'), 't', 'a promoted standby is silent');
+is(sql($standby, $silence), 'f', 'for a while');
 sql($two, "UPDATE seckill.nodes SET server = \$\$${\$standby->connstr('postgres')}\$\$ WHERE node_no = 1");
 
 is(join(' ', map { place($standby, $_) } 1 .. 3), 'here here here', 'it thinks that it has what has gone');
@@ -80,7 +88,7 @@ is(sql($two, 'SELECT count(*) FROM seckill.orders WHERE item_id = 2 AND user_id 
 is(sql($standby, 'SELECT count(*) FROM seckill.orders WHERE item_id = 4 AND user_id = 2'), 0, 'one that was lost is lost, as on one server');
 check_audit($_, 'after the rejoin') foreach $standby, $two;
 my $rows = join ' || ', map { "\$\$" . sql($_, 'SELECT jsonb_agg(to_jsonb(a)) FROM seckill_node_audit() a') . "\$\$::jsonb" } $standby, $two;
-is(sql($two, "SELECT count(*), string_agg(DISTINCT verdict, ',') FROM seckill.judge($rows, $rows, '{1,2}')"), '6|ok', 'audit of both nodes');
+is(sql($two, "SELECT count(*), string_agg(DISTINCT verdict, ',') FROM seckill.judge($rows, $rows, '{1,2}')"), '7|ok', 'audit of both nodes');
 
 # The other node is restored to an old copy of its disk, on the same timeline.
 sql($two, 'SELECT seckill_node_restored()');

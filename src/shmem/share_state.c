@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -181,12 +182,21 @@ get(Oid items, int64 item_id)
 	return share;
 }
 
-/* Copy what is known of a share. */
+/*
+ * Copy what is known of a share.  A standby keeps nothing of it, as its silence
+ * begins with its promotion: until then its primary makes promises.
+ */
 void
 seckill_share_read(Oid items, int64 item_id, ShareView *view)
 {
 	Share	   *share;
 
+	if (RecoveryInProgress())
+	{
+		memset(view, 0, sizeof(*view));
+		view->silent_until = view->bound_until = seckill_clock() + SILENCE;
+		return;
+	}
 	LWLockAcquire(shares->lock, LW_SHARED);
 	share = find(items, item_id);
 	if (share == NULL)
