@@ -2,23 +2,32 @@
 # Four nodes and a router on this machine: the classic sale through the router, once
 # for each mode, then a sale whose item moves to another node twice meanwhile, and one
 # whose item is split over all nodes.
+# SPLIT_ATTEMPTS (10000) and SPLIT_CLIENTS (200) are those of the last sale; more than 200
+# clients come through pgbouncer, with POOL (50) connections to the router.  Each answer
+# counts as an attempt, also "busy".
 # KEEP=1 leaves the servers up; PG_CONFIG chooses the PostgreSQL.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 . scripts/nodes.sh
+. scripts/pgbouncer.sh
 
 nodes=4
 users=200
 units=100
+split_clients=${SPLIT_CLIENTS:-$users}
+split_attempts=${SPLIT_ATTEMPTS:-10000}
+pooled_port=6432
 
 # Run a script through the router: clients, calls of each, script.
 crowd() {
-    local out=$workdir/crowd.out
+    local out=$workdir/crowd.out target
 
+    target=$(server 0)
+    [ "$1" -le $users ] || target="host=$workdir port=$pooled_port user=postgres dbname=postgres"
     echo "$3" > "$workdir/crowd.sql"
-    pgbench -n -c "$1" -j 2 -t "$2" -f "$workdir/crowd.sql" "$(server 0)" > "$out" 2>&1 ||
-        { cat "$out" >&2; die "the crowd failed"; }
+    pgbench -n -c "$1" -j 2 -t "$2" -f "$workdir/crowd.sql" "$target" > "$out" 2>&1 ||
+        { head -n 20 "$out" >&2; die "the crowd failed"; }
     sed -n "s/^tps = \([0-9.]*\).*/\1/p" "$out" | awk "{ print $1 * $2 / \$1 }"
 }
 
@@ -26,9 +35,10 @@ call() {
     echo "INSERT INTO told SELECT $1, $2, q, b.outcome, b.order_id FROM gen_random_uuid() q, seckill_buy($1, $2, '$3', 1, q) b;"
 }
 
-# Print a row of the table: item, name, seconds.
+# Print a row of the table: item, name, seconds, limit of a user.
 report() {
-    local item=$1 seconds=$3 node orders sold left audit told twice lost verdict
+    local item=$1 seconds=$3 limit=${4:-2147483647}
+    local node orders sold left audit told twice lost verdict over
 
     IFS='|' read -r node sold left audit < <(on 0 -c \
         "SELECT node_no, sold, available, verdict FROM cluster_audit($item)")
@@ -40,10 +50,14 @@ report() {
         FROM told t LEFT JOIN seckill.cluster_orders o
             ON (o.item_id, o.order_id, o.user_id, o.request_id) = (t.item_id, t.order_id, t.user_id, t.request_id)
         WHERE t.item_id = $item")
+    over=$(on 0 -c "SELECT count(*) FROM (SELECT FROM seckill.cluster_orders WHERE item_id = $item
+        GROUP BY user_id HAVING sum(quantity) > $limit) u")
     if [ "$audit" != ok ]; then
         verdict="WRONG: $audit"
     elif [ "$twice" != 0 ] || [ "$lost" != 0 ] || [ "$told" != "$orders" ]; then
         verdict="WRONG: $told told, $orders orders, $lost lost, $twice double"
+    elif [ "$over" != 0 ]; then
+        verdict="WRONG: $over users over their limit"
     elif [ "$orders" != "$sold" ]; then
         verdict="WRONG: $orders orders, $sold sold"
     elif [ "$left" = 0 ]; then
@@ -71,9 +85,12 @@ move_at() {
 }
 
 ensure_packages
+[ "$split_clients" -le $users ] || ensure_packages pgbouncer
 ensure_plproxy
 build_and_install
 start_servers
+trap 'stop_pgbouncer; stop_servers' EXIT
+ulimit -n 8192 2> /dev/null || true
 join
 # what each buyer was told
 on 0 -c 'CREATE TABLE told (item_id bigint, user_id bigint, request_id uuid, outcome text, order_id bigint)'
@@ -99,20 +116,25 @@ mover=$!
 seconds=$(crowd 64 $((units * 2 / 64)) "\\set u random(1, 1000000)
 $(call 100 :u auto)")
 wait $mover || die "a move failed"
-report 100 moves "$seconds"
+report 100 moves "$seconds" 2
 
-# 100 units, and a crowd of which each node serves its part
+# 100 units, and a crowd of which each node serves its part.  A user is as many clients as
+# come to the same number, so limits matter.
 units=100
 on 0 -c "SELECT seckill_put_item(101, '{\"title\": \"split\", \"stock\": $units, \"per_user_limit\": 2}')" > /dev/null
 home=$(on 0 -c "SELECT node_no FROM seckill.placement WHERE item_id = 101")
 all=$(on 0 -c "SELECT array_agg(n ORDER BY n <> $home, n) FROM generate_series(1, $nodes) n")
 on "$home" -c "CALL seckill_split(101, '$all')"
-report 101 split "$(crowd $users "$((${SPLIT_ATTEMPTS:-10000} / users))" "\\set u random(1, 1000000)
-$(call 101 :u auto)")"
+[ "$split_clients" -le $users ] || start_pgbouncer $pooled_port "$split_clients" "${POOL:-50}" $first_port
+seconds=$(crowd "$split_clients" $((split_attempts / split_clients)) "\\set u random(1, $users)
+$(call 101 :u auto)")
+report 101 split "$seconds" 2
 echo
 sed 's/^/moves: /' "$workdir/moves"
 on 0 -c "SELECT 'split: ' || string_agg(n || ' sold by node ' || node_no, ', ' ORDER BY node_no)
     FROM (SELECT node_no, count(*) AS n FROM seckill.cluster_orders WHERE item_id = 101 GROUP BY 1) o"
 on 0 -c "SELECT 'split: ' || string_agg(n || ' ' || outcome, ', ' ORDER BY outcome)
     FROM (SELECT outcome, count(*) AS n FROM told WHERE item_id = 101 GROUP BY 1) t"
+on 0 -c "SELECT 'split: ' || count(*) || ' attempts answered, by $split_clients clients, for ' || count(DISTINCT user_id) || ' users'
+    FROM told WHERE item_id = 101"
 echo

@@ -7,37 +7,13 @@
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
+. scripts/pgbouncer.sh
 
 clients=${CLIENTS:-1000}
 attempts=${ATTEMPTS:-1000000}
 units=${UNITS:-100}
 pool=${POOL:-50}
 modes='optimistic retry pessimistic advisory cache queue auto'
-
-start_pgbouncer() {
-    cat > "$workdir/pgbouncer.ini" <<CONF
-[databases]
-postgres = host=$workdir port=5432 user=postgres
-
-[pgbouncer]
-listen_port = 6432
-unix_socket_dir = $workdir
-auth_type = any
-pool_mode = transaction
-default_pool_size = $pool
-max_client_conn = $((clients + 10))
-pidfile = $workdir/pgbouncer.pid
-logfile = $workdir/pgbouncer.log
-CONF
-    # whoever becomes another user may get another limit of open files
-    (cd "$workdir" && as_server_user bash -c \
-        'ulimit -n 8192 2> /dev/null; exec pgbouncer -d -q pgbouncer.ini') ||
-        die 'pgbouncer does not start'
-}
-
-stop_pgbouncer() {
-    [ ! -f "$workdir/pgbouncer.pid" ] || as_root kill "$(cat "$workdir/pgbouncer.pid")"
-}
 
 # Let the crowd at an item, by the scripts of the modes named; sets answered.
 crowd() {
@@ -78,7 +54,7 @@ max_connections = $((pool + 20))
 CONF
 trap 'stop_pgbouncer; stop_server' EXIT
 ulimit -n 8192 2> /dev/null || true
-start_pgbouncer
+start_pgbouncer 6432 "$clients" "$pool" 5432
 sql 'CREATE EXTENSION seckill'
 
 echo
