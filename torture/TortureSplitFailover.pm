@@ -68,7 +68,7 @@ sub set_synchronous
 sub await
 {
 	my ($self, $primary, $state) = @_;
-	my $end = time + 60;
+	my $end = time + 120;
 
 	for (;;)
 	{
@@ -120,7 +120,7 @@ sub end_primary
 {
 	my ($self, $v, $end) = @_;
 	my $node = $v->{old};
-	my $until = time + 60;
+	my $until = time + 120;
 	my @pids;
 
 	# a process that has crashed may be starting the server anew
@@ -181,7 +181,7 @@ sub tell_addresses
 	{
 		foreach my $j (grep { $_ != $i && ($i == $n || $_ == $n) } 1 .. 3)
 		{
-			my $end = time + 30;
+			my $end = time + 120;
 
 			until ($self->on_node($nodes[ $i - 1 ],
 					"UPDATE seckill.nodes SET server = \$\$${\$nodes[ $j - 1 ]->connstr('postgres')}\$\$ WHERE node_no = $j RETURNING 1"))
@@ -201,7 +201,7 @@ sub open_node
 {
 	my ($self, $v, $how) = @_;
 	my $node = $self->{nodes}[ $v->{n} - 1 ];
-	my $end = time + 30;
+	my $end = time + 120;
 
 	until ($self->on_node($node, $how))
 	{
@@ -301,7 +301,7 @@ sub read_shortfalls
 
 	foreach my $node (@{ $self->{nodes} })
 	{
-		my $end = time + 30;
+		my $end = time + 120;
 		my $rows;
 
 		until ($rows = $self->on_node($node, 'SELECT item_id, units FROM seckill.shortfalls'))

@@ -1,12 +1,13 @@
 #!/bin/bash
-# Run the long tests: crashes, interrupts, bookings of seats, a sale split over
+# Run the long tests: crashes, interrupts, bookings of seats, sales split over
 # nodes, injected faults, failovers, numbers, crowds, bad input and constant load.
 # Each checks that the laws hold.  PARTS names the parts, which are the files beside
 # this one.  Their lengths are CYCLES (crash), INTERRUPTS (interrupts), SEAT_CALLS
 # (seats), SPLIT_SECONDS (split), SPLIT_FAILOVERS (split-failover), FAULTS (faults),
-# FAILOVERS (failover), LIVES and CODES (numbers), ATTEMPTS (crowd), CALLS (bad_input), MINUTES (sqlsmith) and
-# SOAK_MINUTES (soak).  SEED repeats the random numbers of a run.  SHOP limits the
-# load to these kinds of actions of torture/TortureShop.pm.
+# FAILOVERS (failover), LIVES and CODES (numbers), ATTEMPTS (crowd), CALLS
+# (bad_input), MINUTES (sqlsmith) and SOAK_MINUTES (soak).  SEED repeats the random
+# numbers of a run.  SHOP limits the load to these kinds of actions of
+# torture/TortureShop.pm.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
