@@ -9,7 +9,7 @@ SELECT m.mode, b.outcome FROM (VALUES ('optimistic'::seckill_mode), ('retry'),
     LATERAL seckill_buy(1, 7, m.mode) b;
 SELECT outcome FROM seckill_buy(1, 7, 'queue');
 SELECT user_id, outcome FROM seckill_buy_many(1, ARRAY[8, 9], 'cache');
-SELECT s.outcome, r.outcome FROM seckill_submit(1, 10) s, LATERAL seckill_result(s.ticket, '10 s') r;
+SELECT s.outcome, r.outcome FROM seckill_submit(1, 10) s, LATERAL seckill_result(s.ticket, '60 s') r;
 SELECT outcome FROM seckill_buy(2, 7);
 SELECT outcome FROM seckill_buy(3, 7);
 SELECT item_id, state, pay_by - created_at BETWEEN pay_within AND pay_within + '1 minute' AS in_time, count(*)

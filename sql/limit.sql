@@ -53,7 +53,7 @@ FROM unnest(ARRAY[8, 9, 8, 9, 9, 7, 10]) WITH ORDINALITY u(id, n),
     LATERAL seckill_submit(7, u.id) s \gset
 SELECT string_agg(r.outcome::text, ', ' ORDER BY n)
 FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY s(ticket, n),
-    LATERAL seckill_result(s.ticket, '10 s') r;
+    LATERAL seckill_result(s.ticket, '60 s') r;
 
 -- REPEATABLE READ counts purchases of other transactions
 BEGIN ISOLATION LEVEL REPEATABLE READ;

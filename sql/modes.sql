@@ -78,7 +78,7 @@ SELECT outcome FROM seckill_buy(1, 3, 'auto');
 SELECT outcome FROM seckill_buy(1, 4, 'pessimistic');
 RESET seckill.default_mode;
 -- hot: by the rate of calls, or by a prewarm; mode auto never chooses the queue
-SET seckill.hot_rate = 2;
+SET seckill.hot_rate = 1;
 SELECT outcome FROM seckill_buy(1, 5);
 SELECT auto_mode FROM seckill.stock;
 SELECT outcome FROM seckill_buy(1, 6);

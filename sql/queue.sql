@@ -31,12 +31,12 @@ SELECT outcome FROM seckill_buy(5, 7, 'queue');
 UPDATE seckill.items SET stock = stock + 2 WHERE item_id = 1;
 SELECT outcome, ticket IS NOT NULL AS has_ticket, ticket AS t FROM seckill_submit(1, 10) \gset
 \echo :outcome :has_ticket
-SELECT outcome, order_id AS o FROM seckill_result(:t, '10 s') \gset
+SELECT outcome, order_id AS o FROM seckill_result(:t, '60 s') \gset
 SELECT :'outcome' AS outcome, user_id, mode FROM seckill.orders WHERE item_id = 1 AND order_id = :o;
 SELECT outcome, order_id = :o AS same FROM seckill_result(:t);
 SELECT outcome, ticket AS t2 FROM seckill_submit(1, 11, 3) \gset
 \echo :outcome
-SELECT outcome, order_id FROM seckill_result(:t2, '10 s');
+SELECT outcome, order_id FROM seckill_result(:t2, '60 s');
 SELECT :t2 - :t AS apart;
 SELECT outcome, ticket FROM seckill_submit(2, 1);
 SELECT outcome, ticket FROM seckill_submit(4, 1);
@@ -47,7 +47,7 @@ SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM generate_series(1, 600) n, LATERAL seckill_submit(6, n) s \gset
 SELECT r.outcome, count(*), min(n), max(n)
 FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY s(ticket, n),
-    LATERAL seckill_result(s.ticket, '10 s') r
+    LATERAL seckill_result(s.ticket, '60 s') r
 GROUP BY 1 ORDER BY 1;
 SELECT count(*), bool_and(ok) FROM (
     SELECT user_id = row_number() OVER (ORDER BY order_id) AS ok
@@ -116,9 +116,9 @@ SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM unnest(ARRAY[1, 666, 2, 3]) WITH ORDINALITY x(u, n), LATERAL seckill_submit(6, u) s \gset
 SELECT n, r.outcome
 FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY s(ticket, n),
-    LATERAL seckill_result(s.ticket, '10 s') r
+    LATERAL seckill_result(s.ticket, '60 s') r
 WHERE n <> 2 ORDER BY n;
-SELECT seckill_result((:'tickets'::bigint[])[2], '10 s');
+SELECT seckill_result((:'tickets'::bigint[])[2], '60 s');
 \echo :LAST_ERROR_SQLSTATE
 DROP TRIGGER poison ON seckill.orders;
 DROP FUNCTION poison();

@@ -21,12 +21,12 @@ FROM seckill.stat_items ORDER BY 1, 2;
 UPDATE seckill.items SET stock = 6 WHERE item_id = 1;
 SELECT array_agg(ticket) AS tickets, max(ticket) AS last
 FROM seckill_submit_many(array_fill(1::bigint, ARRAY[6]), ARRAY[21, 22, 23, 24, 25, 26], ARRAY[2, 9, 2, 1, 2, 1]) \gset
-SELECT outcome FROM seckill_result(:last, '10 s');
+SELECT outcome FROM seckill_result(:last, '60 s');
 SELECT r.n, r.outcome, o.user_id, o.quantity, r.sqlstate, r.message
 FROM seckill_result_many(:'tickets') WITH ORDINALITY r(ticket, outcome, order_id, sqlstate, message, n)
     LEFT JOIN seckill.orders o ON o.item_id = 1 AND o.order_id = r.order_id
 ORDER BY r.n;
-SELECT ticket = :last AS last, outcome FROM seckill_result_many(ARRAY[:last, :last], '10 s');
+SELECT ticket = :last AS last, outcome FROM seckill_result_many(ARRAY[:last, :last], '60 s');
 SELECT count(*) FROM seckill_result_many('{}', '1 hour');
 SELECT count(*) FROM seckill_submit_many('{}', '{}');
 
@@ -36,13 +36,13 @@ SELECT array_agg(ticket) AS tickets, max(ticket) AS last, array_agg(DISTINCT out
 FROM seckill_submit_many(array_fill(1::bigint, ARRAY[5]), ARRAY[31, 32, 31, 31, 33], ARRAY[1, 1, 2, 1, 1],
     array_fill('00000000-0000-0000-0000-000000000001'::uuid, ARRAY[4]) || ARRAY[NULL::uuid]) \gset
 \echo :outcomes
-SELECT outcome FROM seckill_result(:last, '10 s');
+SELECT outcome FROM seckill_result(:last, '60 s');
 SELECT outcome, order_id = first_value(order_id) OVER () AS as_first, sqlstate FROM seckill_result_many(:'tickets');
 -- submitted again as a whole
 SELECT array_agg(ticket) AS tickets, max(ticket) AS last
 FROM seckill_submit_many(array_fill(1::bigint, ARRAY[4]), ARRAY[31, 32, 31, 31], ARRAY[1, 1, 2, 1],
     array_fill('00000000-0000-0000-0000-000000000001'::uuid, ARRAY[4])) \gset
-SELECT outcome FROM seckill_result(:last, '10 s');
+SELECT outcome FROM seckill_result(:last, '60 s');
 SELECT array_agg(outcome) FROM seckill_result_many(:'tickets');
 SELECT user_id, quantity FROM seckill.orders WHERE user_id BETWEEN 31 AND 33 ORDER BY order_id;
 
@@ -55,8 +55,8 @@ $$;
 CREATE TRIGGER poison BEFORE INSERT ON seckill.orders FOR EACH ROW WHEN (NEW.user_id = 666) EXECUTE FUNCTION poison();
 SELECT array_agg(ticket) AS tickets, max(ticket) AS last
 FROM seckill_submit_many('{1,1,1}', '{41,666,42}') \gset
-SELECT outcome FROM seckill_result(:last, '10 s');
-SELECT sqlstate FROM seckill_result_many((:'tickets'::bigint[])[2:2], '10 s');
+SELECT outcome FROM seckill_result(:last, '60 s');
+SELECT sqlstate FROM seckill_result_many((:'tickets'::bigint[])[2:2], '60 s');
 SELECT outcome, order_id IS NOT NULL AS has_order, sqlstate, message
 FROM seckill_result_many(:'tickets' || '{-1,5,9223372036854775807}'::bigint[]);
 DROP FUNCTION poison() CASCADE;

@@ -18,7 +18,7 @@ SELECT item_id, count(*), sum(quantity) FROM seckill.orders GROUP BY 1 ORDER BY 
 SELECT m.mode, b.outcome, b.order_id = :o AS same
 FROM modes m CROSS JOIN LATERAL seckill_buy(7, 7, m.mode, 1, :r1) b ORDER BY m.mode;
 SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
-SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
+SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '60 s');
 
 -- the answer stays when the item is sold out or its sale has ended
 SELECT outcome FROM seckill_buy(7, 8, 'queue', 2);
@@ -27,7 +27,7 @@ SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'cache', 1, :r1);
 UPDATE seckill.items SET ends_at = '-infinity' WHERE item_id = 7;
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'queue', 1, :r1);
 SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 1, :r1) \gset
-SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '10 s');
+SELECT outcome, order_id = :o AS same FROM seckill_result(:t, '60 s');
 SELECT outcome FROM seckill_buy(7, 7, 'queue', 1, :r2);
 
 -- a refusal makes no order: the same request_id can retry
@@ -56,7 +56,7 @@ SELECT array_agg(s.ticket ORDER BY n) AS tickets
 FROM unnest(ARRAY[:r2, :r2, :r1]::uuid[]) WITH ORDINALITY u(r, n),
     LATERAL seckill_submit(4, 7, 1, u.r) s \gset
 SELECT r.outcome, count(*), count(DISTINCT r.order_id)
-FROM unnest(:'tickets'::bigint[]) s(ticket), LATERAL seckill_result(s.ticket, '10 s') r
+FROM unnest(:'tickets'::bigint[]) s(ticket), LATERAL seckill_result(s.ticket, '60 s') r
 GROUP BY 1;
 SELECT count(*) FROM seckill.orders WHERE item_id = 4;
 
@@ -84,7 +84,7 @@ SELECT outcome FROM seckill_buy(7, 7, 'queue', 2, :r1);
 SELECT outcome FROM seckill_buy(7, 8, 'queue', 1, :r1);
 \echo :LAST_ERROR_SQLSTATE
 SELECT outcome, ticket AS t FROM seckill_submit(7, 7, 2, :r1) \gset
-SELECT outcome FROM seckill_result(:t, '10 s');
+SELECT outcome FROM seckill_result(:t, '60 s');
 \echo :LAST_ERROR_SQLSTATE
 -- another token or mode does not make it another purchase
 SELECT outcome, order_id = :o AS same FROM seckill_buy(7, 7, 'retry', 1, :r1, 'any');
@@ -116,7 +116,7 @@ FROM unnest(ARRAY[31, 32, 31, 33], ARRAY[1, 1, 2, 1],
         array_fill('00000000-0000-0000-0000-000000000004'::uuid, ARRAY[3]) || ARRAY[NULL::uuid])
         WITH ORDINALITY u(user_id, quantity, r, n),
     LATERAL seckill_submit(2, u.user_id, u.quantity, u.r) s \gset
-SELECT n, error_of(format('SELECT outcome FROM seckill_result(%s, ''10 s'')', t)) AS answer
+SELECT n, error_of(format('SELECT outcome FROM seckill_result(%s, ''60 s'')', t)) AS answer
 FROM unnest(:'tickets'::bigint[]) WITH ORDINALITY u(t, n);
 SELECT user_id, quantity FROM seckill.orders WHERE item_id = 2 AND user_id > 30 ORDER BY user_id;
 DROP FUNCTION error_of(text);

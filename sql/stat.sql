@@ -8,7 +8,7 @@ SELECT item_id, mode, calls,
 FROM seckill.stat_items s;
 -- a decision of the worker is counted before it is visible
 CREATE FUNCTION decided(ticket bigint) RETURNS seckill_outcome LANGUAGE sql AS
-$$SELECT outcome FROM seckill_result(ticket, '10 s')$$;
+$$SELECT outcome FROM seckill_result(ticket, '60 s')$$;
 INSERT INTO seckill.items (item_id, stock) VALUES (1, 100);
 SELECT seckill_stat_reset();
 SELECT * FROM counted;
