@@ -34,13 +34,10 @@ sub split_item
 sub until_known
 {
 	my ($run) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	my $outcome = 'busy';
 
-	for (1 .. 20)
-	{
-		$outcome = $run->();
-		last if $outcome !~ /busy/;
-	}
+	$outcome = $run->() while $outcome =~ /busy/ && time < $end;
 	return $outcome;
 }
 
@@ -56,8 +53,9 @@ sub settled
 {
 	my ($numbers, $name) = @_;
 	my $audit = '';
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	for (1 .. 50)
+	while (time < $end)
 	{
 		last if ($audit = audit($item)) =~ /^\Q$numbers\E\|0\|(?:ok|in transit)$/;
 	}
@@ -72,7 +70,12 @@ my $n = 0;
 foreach my $mode (@row_modes)
 {
 	my $user = user(2);
-	my $sold = until_known(sub { sql(2, "BEGIN; SELECT outcome FROM seckill_buy($item, $user, '$mode', 2); PREPARE TRANSACTION 'p'") =~ s/\n.*//sr });
+	my $sold = until_known(sub {
+		my $outcome = sql(2, "BEGIN; SELECT outcome FROM seckill_buy($item, $user, '$mode', 2); PREPARE TRANSACTION 'p'") =~ s/\n.*//sr;
+
+		sql(2, "ROLLBACK PREPARED 'p'") if $outcome eq 'busy';
+		return $outcome;
+	});
 
 	is($sold, 'sold', "$mode with units of another node, prepared");
 	if ($sold ne 'sold') { sql(2, "ROLLBACK PREPARED 'p'"); next; }
