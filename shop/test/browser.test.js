@@ -53,7 +53,7 @@ async function visit({ lang = 'en', init, expected = /^$/, ...options } = {}) {
   page.on('pageerror', (error) => complain(String(error)));
   return {
     context, page, lang,
-    view: (name, timeout = 15000) => page.waitForFunction((wanted) => (
+    view: (name, timeout = 60000) => page.waitForFunction((wanted) => (
       wanted.includes(document.body.dataset.view)), [name].flat(), { timeout }),
     open: (item) => page.goto(`${front}/${lang}/items/${item}/`),
     async logIn(name = lang === 'zh' ? '小明' : 'Ann') {
@@ -296,7 +296,7 @@ for (const lang of ['en', 'zh']) {
     await ann.view('expired');
     await sql('SELECT seckill_buy($1, 1000000, token => seckill_token($1, 1000000))', [item]);
     await ann.page.waitForFunction((text) => document.getElementById('status').textContent.includes(text),
-      lang === 'zh' ? '退回' : 'sent back', { timeout: 20000 });
+      lang === 'zh' ? '退回' : 'sent back', { timeout: 60000 });
     await ann.look('refund');
     await ann.close();
   });

