@@ -102,6 +102,34 @@ SELECT outcome, seats FROM seckill_book(4, 9, 0, 2);
 ROLLBACK;
 SELECT outcome FROM seckill_book(4, 9, 0, 2);
 
+-- one look at the table proves every trip that is sold out, for any party; a
+-- return ends that
+INSERT INTO seckill.items (item_id, stock, legs) VALUES (9, 0, 3);
+INSERT INTO seckill.seats (item_id, seat) SELECT 9, s FROM generate_series(1, 2) s;
+SELECT outcome FROM seckill_book(9, 1, 1, 3, 2);
+CREATE FUNCTION looks() RETURNS bigint LANGUAGE sql
+    AS $$SELECT pg_stat_get_xact_numscans('seckill.seats_pkey'::regclass)$$;
+SELECT looks() AS before, (seckill_book(9, 2, 0, 3)).outcome, looks() AS behind \gset
+SELECT :'outcome', :behind > :before AS has_looked;
+SELECT looks() AS before, (seckill_book(9, 2, 1, 2)).outcome AS shorter,
+    (seckill_book(9, 2, 1, 3, 2)).outcome AS party,
+    (seckill_book(9, 2, 0, 3, max_changes => 2)).outcome AS changes, looks() AS behind \gset
+SELECT :'shorter', :'party', :'changes', :behind > :before AS has_looked;
+SELECT outcome FROM seckill_book(9, 3, 0, 1, 2);
+SELECT seckill_cancel(9, order_id, refund => true) FROM seckill.orders WHERE item_id = 9 AND user_id = 1;
+SELECT outcome FROM seckill_book(9, 4, 1, 2, 2);
+DROP FUNCTION looks();
+-- what only this transaction sees is no proof; the first call loads the map
+INSERT INTO seckill.seats (item_id, seat) VALUES (9, 3);
+SELECT outcome FROM seckill_book(9, 5, 1, 2, 2);
+BEGIN;
+DELETE FROM seckill.seats WHERE item_id = 9 AND seat = 3;
+SELECT outcome FROM seckill_book(9, 5, 0, 3);
+ROLLBACK;
+SELECT outcome FROM seckill_book(9, 5, 0, 3);
+DELETE FROM seckill.orders WHERE item_id = 9;
+DELETE FROM seckill.items WHERE item_id = 9;
+
 -- staff takes seats off sale and puts them back
 SELECT outcome, order_id AS block FROM seckill_block_seats(1, '{13,14}', 3, 5) \gset
 SELECT :'outcome';

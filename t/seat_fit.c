@@ -291,6 +291,30 @@ check_party(SeatView view, int from, int to, int q)
 		expect(n == q, "no change without need");
 }
 
+/* From each leg on, one seat at a time: the first leg on which it is busy. */
+static void
+check_reaches(SeatView view)
+{
+	uint8_t		reach[MAX_LEGS];
+
+	seat_reaches(&map, view, reach);
+	for (int from = 0; from < map.nlegs; from++)
+	{
+		int			farthest = from;
+
+		for (int i = 0; i < map.nseats; i++)
+		{
+			int			stop = from;
+
+			while (stop < map.nlegs && (busy_of(view, i) >> stop & 1) == 0)
+				stop++;
+			if (stop > farthest)
+				farthest = stop;
+		}
+		expect(reach[from] == farthest, "where a seat is free to");
+	}
+}
+
 static void
 check(int n)
 {
@@ -312,6 +336,8 @@ check(int n)
 			before = before * 31 + map.taken[j];
 		check_one(view, from, to);
 		check_party(view, from, to, 2 + pick(5));
+		if (view != SEATS_QUIET)
+			check_reaches(view);
 		for (int j = 0; j < map.nwords * nlegs; j++)
 			after = after * 31 + map.taken[j];
 		expect(before == after, "the map was changed");

@@ -1,1 +1,1 @@
-SELECT outcome FROM seckill_book(:item, :user, :from, :to, mode => 'cache');
+SELECT seckill_book(:item, :user, :from, :to, mode => 'cache');

@@ -1,1 +1,1 @@
-SELECT outcome FROM seckill_book(:item, :user, :from, :to, mode => 'queue');
+SELECT seckill_book(:item, :user, :from, :to, mode => 'queue');

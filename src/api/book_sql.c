@@ -68,24 +68,33 @@ read_stops(FunctionCallInfo fcinfo, int i, SeatTrip *trip)
 				 errdetail("They are %d and %d.", trip->from, trip->to)));
 }
 
+/* Is a text this word? */
+static bool
+is_text(const text *t, const char *word)
+{
+	size_t		length = VARSIZE_ANY_EXHDR(t);
+
+	return length == strlen(word) && memcmp(VARDATA_ANY(t), word, length) == 0;
+}
+
 /* Read argument i as how close the seats must be. */
 static SeatTogether
 read_together(FunctionCallInfo fcinfo, int i)
 {
-	const char *together;
+	const text *together;
 
 	seckill_check_argument(PG_ARGISNULL(i), "together");
-	together = text_to_cstring(PG_GETARG_TEXT_PP(i));
-	if (strcmp(together, "prefer") == 0)
+	together = PG_GETARG_TEXT_PP(i);
+	if (is_text(together, "prefer"))
 		return TOGETHER_PREFER;
-	if (strcmp(together, "need") == 0)
+	if (is_text(together, "need"))
 		return TOGETHER_NEED;
-	if (strcmp(together, "any") == 0)
+	if (is_text(together, "any"))
 		return TOGETHER_ANY;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("together must be need, prefer or any"),
-			 errdetail("It is \"%s\".", together)));
+			 errdetail("It is \"%s\".", text_to_cstring(together))));
 }
 
 static int
@@ -224,25 +233,24 @@ read_pieces(Purchase *p)
 	seckill_table_end(&caller);
 }
 
-/* Make the result row (outcome, order_id, seats, seat_legs). */
+/* Make the result row (outcome, order_id, seats, seat_legs) of a sold one. */
 static Datum
 result_row(FunctionCallInfo fcinfo, const Purchase *p)
 {
-	bool		sold = p->outcome == SECKILL_SOLD;
 	Datum	   *seats = palloc(p->npieces * sizeof(Datum));
 	Datum	   *legs = palloc(p->npieces * sizeof(Datum));
 	Datum		values[4];
-	bool		nulls[4] = {false, !sold, !sold, !sold};
+	bool		nulls[4] = {false, false, false, false};
 
-	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
-	values[1] = Int64GetDatum(p->order_id);
-	for (int i = 0; sold && i < p->npieces; i++)
+	for (int i = 0; i < p->npieces; i++)
 	{
 		seats[i] = Int32GetDatum(p->pieces[i].seat);
 		legs[i] = Int64GetDatum((int64) p->pieces[i].legs);
 	}
-	values[2] = seckill_plan_int4_array(seats, sold ? p->npieces : 0);
-	values[3] = seckill_plan_int8_array(legs, sold ? p->npieces : 0);
+	values[0] = ObjectIdGetDatum(seckill_catalog()->outcome[p->outcome]);
+	values[1] = Int64GetDatum(p->order_id);
+	values[2] = seckill_plan_int4_array(seats, p->npieces);
+	values[3] = seckill_plan_int8_array(legs, p->npieces);
 	return seckill_result_row(fcinfo, values, nulls);
 }
 
@@ -280,9 +288,11 @@ seckill_book(PG_FUNCTION_ARGS)
 	seckill_stat_begin(&call);
 	read_arguments(fcinfo, &p);
 	seckill_buy_serve(&p, &call);
-	if (p.outcome == SECKILL_SOLD && p.npieces == 0)
-		read_pieces(&p);
 	SECKILL_FAULT("booking served");
+	if (p.outcome != SECKILL_SOLD)
+		return seckill_result_refusal(fcinfo, p.outcome);
+	if (p.npieces == 0)
+		read_pieces(&p);
 	return result_row(fcinfo, &p);
 }
 

@@ -87,6 +87,8 @@ seckill_claim(PG_FUNCTION_ARGS)
 	seckill_args_read(fcinfo, "seckill_claim()", 0, 3, &p);
 	p.wants_value = true;
 	seckill_buy_serve(&p, &call);
+	if (p.outcome != SECKILL_SOLD)
+		return seckill_result_refusal(fcinfo, p.outcome);
 	seckill_unit_values(&p, 1, &value);
 	SECKILL_FAULT("value read");
 	put_claim(&p, &value, values, nulls);

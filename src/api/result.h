@@ -11,6 +11,8 @@
 
 extern Datum seckill_result_row(FunctionCallInfo fcinfo, Datum *values,
 								bool *nulls);
+extern Datum seckill_result_refusal(FunctionCallInfo fcinfo,
+									SeckillOutcome outcome);
 extern Datum seckill_result_outcome(FunctionCallInfo fcinfo,
 									SeckillOutcome outcome, bool has_number,
 									int64 number);

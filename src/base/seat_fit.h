@@ -563,4 +563,26 @@ seat_count_pairs(const SeatMap *map, SeatView view, int32_t *counts)
 		}
 }
 
+/*
+ * The stop that a free seat reaches from each leg on; the leg itself if it is
+ * taken on all seats.  A trip from that leg to a later stop is sold out.
+ */
+static inline void
+seat_reaches(const SeatMap *map, SeatView view, uint8_t *reach)
+{
+	for (int from = 0; from < map->nlegs; from++)
+		reach[from] = (uint8_t) from;
+	for (int word = 0; word < map->nwords; word++)
+		for (int from = 0; from < map->nlegs; from++)
+		{
+			uint64_t	seats = ~seat_busy(map, view, from, word);
+			int			stop = from;
+
+			while (seats != 0 && ++stop < map->nlegs)
+				seats &= ~seat_busy(map, view, stop, word);
+			if (stop > reach[from])
+				reach[from] = (uint8_t) stop;
+		}
+}
+
 #endif							/* SECKILL_BASE_SEAT_FIT_H */

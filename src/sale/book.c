@@ -194,18 +194,18 @@ choose_at_random(SeatMap *map, Purchase *p)
 }
 
 /*
- * The trip is sold out, as the table says that was read after the generation
- * of the map.  If this transaction has taken or returned seats of the item,
- * it is so for itself only.
+ * The trip is sold out, as the table says that was read into a map after the
+ * generation of the shared one.  If this transaction has taken, returned or
+ * changed seats of the item, it is so for itself only.
  */
 static void
-note_sold_out(Purchase *p, uint64 generation)
+note_sold_out(Purchase *p, uint64 generation, const SeatMap *read)
 {
 	p->outcome = SECKILL_SOLD_OUT;
-	if (generation != 0 && p->quantity == 1 && p->trip.max_changes == 0 &&
-		!seckill_seat_hold_has(p->item_id))
+	if (generation != 0 && !seckill_seat_hold_has(p->item_id) &&
+		!seckill_change_changed_row(p->item_id))
 		seckill_seat_map_prove(seckill_catalog()->items, p->item_id,
-							   generation, &p->trip);
+							   generation, read);
 }
 
 /* What was chosen from the table. */
@@ -263,9 +263,9 @@ read_and_choose(Purchase *p)
 		TableChoice choice = choose_from_table(p, map);
 
 		CHECK_FOR_INTERRUPTS();
-		free_map(map);
 		if (choice == CHOSE_NONE)
-			note_sold_out(p, generation);
+			note_sold_out(p, generation, map);
+		free_map(map);
 		if (choice != CHOSE_HELD ||
 			p->selling_mode == SECKILL_MODE_OPTIMISTIC ||
 			!seckill_seat_hold_await(p->item_id, p->pieces, p->npieces))

@@ -36,6 +36,7 @@
 #include "table/relation.h"
 #include "table/seat_scan.h"
 #include "table/seats.h"
+#include "xact/changes.h"
 #include "xact/seat_hold.h"
 
 /* How often a booking of a batch chooses. */
@@ -63,7 +64,7 @@ typedef struct BookBatch
 /*
  * Read the table, and mark what others hold.  This batch has written no row of
  * the item yet, so the table says what is sold whatever becomes of it: if the
- * trip of p is sold out, callers are told so from memory.
+ * trip of p is sold out, callers are told from memory which trips are.
  */
 static void
 read_table(BookBatch *batch, const Purchase *p)
@@ -78,10 +79,11 @@ read_table(BookBatch *batch, const Purchase *p)
 		(void) seckill_seat_map_install(seckill_catalog()->items, p->item_id,
 										batch->map);
 	}
-	else if (seat_fit_one(batch->map, SEATS_UNSOLD, p->trip.from,
+	else if (!seckill_change_changed_row(p->item_id) &&
+			 seat_fit_one(batch->map, SEATS_UNSOLD, p->trip.from,
 						  p->trip.to) < 0)
 		seckill_seat_map_prove(seckill_catalog()->items, p->item_id,
-							   generation, &p->trip);
+							   generation, batch->map);
 	(void) seckill_seat_map_look(seckill_catalog()->items, p->item_id,
 								 batch->map, true);
 }
@@ -132,7 +134,7 @@ choose(BookBatch *batch, Purchase *p)
 	if (answer != RULES_PASSED)
 		return seckill_rules_refusal(answer);
 	if (seckill_seat_map_is_sold_out(seckill_catalog()->items, p->item_id,
-									 &p->trip, p->quantity, batch->now))
+									 &p->trip, batch->now))
 		return SECKILL_SOLD_OUT;
 	if (p->pieces == NULL)
 		p->pieces = palloc(seat_max_pieces(&p->trip, p->quantity) *

@@ -233,7 +233,7 @@ is_trip_sold_out(const Purchase *p)
 {
 	return p->named_seats == NULL && !seckill_seat_hold_has(p->item_id) &&
 		seckill_seat_map_is_sold_out(seckill_catalog()->items, p->item_id,
-									 &p->trip, p->quantity, p->called_at);
+									 &p->trip, p->called_at);
 }
 
 /* Check the rules as seckill_rules_check() does, but not check_suits(). */

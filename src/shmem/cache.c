@@ -89,8 +89,12 @@ static int	npins = 0;
 static int	pin_level[PINS_PER_BACKEND];
 static bool pin_joined[PINS_PER_BACKEND];
 
-/* The entry that this backend used last: most sessions buy one item. */
-static CacheEntry *last_entry = NULL;
+/*
+ * The entries that this backend used last, by the lowest bits of their items.
+ * An entry may belong to another item by now.
+ */
+#define HINTS	64
+static CacheEntry *hints[HINTS];
 
 
 /*
@@ -289,22 +293,32 @@ has_key(CacheEntry *entry, const CacheKey *key)
 	return memcmp(&entry->key, key, sizeof(CacheKey)) == 0;
 }
 
+/* The hint for an item. */
+static inline CacheEntry **
+hint_of(const CacheKey *key)
+{
+	return &hints[key->item_id & (HINTS - 1)];
+}
+
 /*
- * Pin the entry that this backend used last, if it is still the entry of key.
+ * Pin the entry that the hint names, if it is still the entry of key; NULL if
+ * not.
  *
  * live is read again after the pin, see seckill_cache_evict().
  */
-static bool
-pin_last(const CacheKey *key)
+static CacheEntry *
+pin_hinted(const CacheKey *key)
 {
-	if (last_entry == NULL || !has_key(last_entry, key))
-		return false;
-	seckill_cache_pin(last_entry);
+	CacheEntry *entry = *hint_of(key);
+
+	if (entry == NULL || !has_key(entry, key))
+		return NULL;
+	seckill_cache_pin(entry);
 	SECKILL_CRASH("entry pinned again");
-	if (has_key(last_entry, key))
-		return true;
-	seckill_cache_unpin(last_entry);
-	return false;
+	if (has_key(entry, key))
+		return entry;
+	seckill_cache_unpin(entry);
+	return NULL;
 }
 
 /*
@@ -329,20 +343,23 @@ seckill_cache_check_nesting(void)
 static CacheEntry *
 find_entry(const CacheKey *key)
 {
+	CacheEntry *entry = pin_hinted(key);
 	CacheSlot  *slot;
 
-	if (pin_last(key))
-		return last_entry;
+	if (entry != NULL)
+		return entry;
 
 	LWLockAcquire(seckill_cache_state->lock, LW_SHARED);
 	slot = hash_search(seckill_cache_directory, key, HASH_FIND, NULL);
 	if (slot != NULL)
 	{
-		last_entry = &seckill_cache_entries[slot->index].entry;
-		seckill_cache_pin(last_entry);
+		entry = &seckill_cache_entries[slot->index].entry;
+		seckill_cache_pin(entry);
 	}
 	LWLockRelease(seckill_cache_state->lock);
-	return slot != NULL ? last_entry : NULL;
+	if (entry != NULL)
+		*hint_of(key) = entry;
+	return entry;
 }
 
 /*
@@ -404,9 +421,9 @@ is_idle(CacheEntry *entry)
 
 /*
  * Evict the entry, unless it is in use.  The caller has the LWLock
- * exclusively, so only pin_last() can pin the entry meanwhile.
+ * exclusively, so only pin_hinted() can pin the entry meanwhile.
  *
- * pin_last() sets its pin and then reads live; we clear live and then read the
+ * pin_hinted() sets its pin and then reads live; we clear live and then read the
  * pins.  So at least one of the two sees what the other has written.
  * is_idle() is called again after that, because its answer is final only when
  * no backend has a pin: one that had a pin before may have left a hold or the
@@ -529,7 +546,8 @@ seckill_cache_enter(Oid items, int64 item_id)
 		seckill_cache_pin(entry);
 	LWLockRelease(seckill_cache_state->lock);
 
-	last_entry = entry;
+	if (entry != NULL)
+		*hint_of(&key) = entry;
 	return entry;
 }
 

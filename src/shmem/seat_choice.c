@@ -2,8 +2,9 @@
  * seat_choice.c
  *		What is asked of a seat map, and what it is told.
  *
- * All is done under the lock of the map's slot.  Nothing here raises an error.
- * See seat_map.c.
+ * All is done under the lock of the map's slot, but for the question whether a
+ * trip is sold out, which is most of what is asked of a train that is full.
+ * Nothing here raises an error.  See seat_map.c.
  */
 #include "postgres.h"
 
@@ -278,51 +279,101 @@ seckill_seat_map_generation(Oid items, int64 item_id)
 }
 
 /*
- * Was a trip of q passengers proved to be sold out a short time before now?  A
- * clock that was set back ends the proof.
+ * Is a trip sold out, given what was proved, whatever the number of
+ * passengers?  If passengers may change seats, one leg must be.
  */
-bool
-seckill_seat_map_is_sold_out(Oid items, int64 item_id, const SeatTrip *trip,
-							 int q, TimestampTz now)
+static bool
+is_beyond(const uint8 *reach, const SeatTrip *trip)
 {
-	MapSlot    *slot;
-	bool		proved;
+	if (trip->max_changes == 0)
+		return trip->to > reach[trip->from];
+	for (int leg = trip->from; leg < trip->to; leg++)
+		if (reach[leg] <= leg)
+			return true;
+	return false;
+}
 
-	if (q != 1 || trip->max_changes > 0)
-		return false;
-	slot = seckill_seat_slot_lock(items, item_id, LW_SHARED);
-	if (slot == NULL)
-		return false;
-	proved = (slot->proved[trip->from] >> (trip->to - 1) & 1) != 0 &&
-		now >= slot->proved_since && now < slot->proved_since + PROOF_LASTS;
-	seckill_seat_slot_unlock(slot);
-	return proved;
+/* Has what was proved at a time expired, or the clock been set back? */
+static bool
+has_expired(TimestampTz since, TimestampTz now)
+{
+	return now < since || now >= since + PROOF_LASTS;
 }
 
 /*
- * The trip is sold out, as the table says that was read after the generation:
- * later calls are told so without a look at the table, unless seats have been
- * returned since.
+ * Read without a lock whether a trip is sold out.  Returns false if that cannot
+ * be done, because the slot is of another item or is being changed.
+ */
+static bool
+read_proof(const MapSlot *slot, Oid items, int64 item_id,
+		   const SeatTrip *trip, TimestampTz now, bool *sold_out)
+{
+	uint32		seq = pg_atomic_read_u32((pg_atomic_uint32 *) &slot->seq);
+	bool		is_of;
+
+	pg_read_barrier();
+	is_of = seckill_seat_slot_is_of(slot, items, item_id);
+	*sold_out = is_beyond(slot->reach, trip) &&
+		!has_expired(slot->proved_since, now);
+	pg_read_barrier();
+	return is_of && (seq & 1) == 0 &&
+		pg_atomic_read_u32((pg_atomic_uint32 *) &slot->seq) == seq;
+}
+
+/*
+ * Was a trip proved to be sold out a short time before now, for any number of
+ * passengers?  A clock that was set back ends the proof.
+ */
+bool
+seckill_seat_map_is_sold_out(Oid items, int64 item_id, const SeatTrip *trip,
+							 TimestampTz now)
+{
+	MapSlot    *slot;
+	bool		sold_out;
+
+	if (!seckill_seat_map_ready())
+		return false;
+	if (read_proof(seckill_seat_slot_hint(item_id), items, item_id, trip, now,
+				   &sold_out))
+		return sold_out;
+	slot = seckill_seat_slot_lock(items, item_id, LW_SHARED);
+	if (slot == NULL)
+		return false;
+	sold_out = is_beyond(slot->reach, trip) &&
+		!has_expired(slot->proved_since, now);
+	seckill_seat_slot_unlock(slot);
+	return sold_out;
+}
+
+/*
+ * A map was read from the table after the generation: later calls are told
+ * without a look at the table which trips it has no seat for, unless seats have
+ * been returned since.
  */
 void
 seckill_seat_map_prove(Oid items, int64 item_id, uint64 generation,
-					   const SeatTrip *trip)
+					   const SeatMap *read)
 {
-	MapSlot    *slot = seckill_seat_slot_lock(items, item_id, LW_EXCLUSIVE);
+	MapSlot    *slot;
 	TimestampTz now;
+	uint8		reach[SEAT_MAX_LEGS];
 
+	seat_reaches(read, SEATS_UNSOLD, reach);
+	slot = seckill_seat_slot_lock(items, item_id, LW_EXCLUSIVE);
 	if (slot == NULL)
 		return;
 	now = GetCurrentTimestamp();
-	if (slot->generation == generation && trip->to <= slot->nlegs)
+	if (slot->generation == generation && slot->nlegs == read->nlegs)
 	{
-		if (now < slot->proved_since ||
-			now >= slot->proved_since + PROOF_LASTS)
+		seat_slot_begin(slot);
+		if (has_expired(slot->proved_since, now))
 		{
-			memset(slot->proved, 0, sizeof(slot->proved));
+			memset(slot->reach, REACHES_ALL, sizeof(slot->reach));
 			slot->proved_since = now;
 		}
-		slot->proved[trip->from] |= (uint64) 1 << (trip->to - 1);
+		for (int leg = 0; leg < slot->nlegs; leg++)
+			slot->reach[leg] = Min(slot->reach[leg], reach[leg]);
+		seat_slot_end(slot);
 	}
 	seckill_seat_slot_unlock(slot);
 }

@@ -15,7 +15,7 @@
  *	install		enter a map that was read from the table
  *	count		count what is free
  *	look		copy what is held to a map that was read from the table
- *	prove		note that a trip was proved to be sold out
+ *	prove		note which trips were proved to be sold out
  *	drop		forget a map, because its seats have changed
  *
  * Memory is one arena of seckill.seat_memory.  A slot says where in it the map
@@ -25,7 +25,8 @@
  * Locks.  Slots are given to items and taken from them under the directory's
  * lock, exclusively, and the lock of the slot.  All else of a slot and its map
  * is under the lock of the slot.  Several slots share a lock.  The directory's
- * lock is taken first.  Nothing here raises an error, and note(), drop() and
+ * lock is taken first.  Which trips are sold out is also read without a lock,
+ * by a sequence lock.  Nothing here raises an error, and note(), drop() and
  * drop_table() may run at the end of a transaction.
  */
 #include "postgres.h"
@@ -94,7 +95,10 @@ init(void)
 	pg_atomic_init_u64(&seckill_seat_directory->generation, 0);
 	pg_atomic_init_u32(&seckill_seat_directory->nmaps, 0);
 	for (int i = 0; i < nslots(); i++)
+	{
 		slots[i].dbid = InvalidOid;
+		pg_atomic_init_u32(&slots[i].seq, 0);
+	}
 }
 
 const SeckillShmem seckill_seat_map_shmem = {
@@ -122,8 +126,9 @@ lock_of(int i)
 	return seckill_seat_directory->slot_locks[i % SLOT_LOCKS];
 }
 
-static bool
-is_of(const MapSlot *slot, Oid items, int64 item_id)
+/* Is this the slot of the item?  Under its lock or that of the directory. */
+bool
+seckill_seat_slot_is_of(const MapSlot *slot, Oid items, int64 item_id)
 {
 	return slot->item_id == item_id && slot->items == items &&
 		slot->dbid == MyDatabaseId;
@@ -134,9 +139,16 @@ static int
 find_slot(Oid items, int64 item_id)
 {
 	for (int i = 0; i < nslots(); i++)
-		if (is_of(&slots[i], items, item_id))
+		if (seckill_seat_slot_is_of(&slots[i], items, item_id))
 			return i;
 	return -1;
+}
+
+/* The slot that the item had last, not locked: it may have it no more. */
+MapSlot *
+seckill_seat_slot_hint(int64 item_id)
+{
+	return &slots[hints[item_id & (HINTS - 1)]];
 }
 
 /* Lock the slot that the item had last; NULL if it has it no more. */
@@ -146,7 +158,7 @@ lock_hinted(Oid items, int64 item_id, LWLockMode mode)
 	int			i = hints[item_id & (HINTS - 1)];
 
 	LWLockAcquire(lock_of(i), mode);
-	if (is_of(&slots[i], items, item_id))
+	if (seckill_seat_slot_is_of(&slots[i], items, item_id))
 		return &slots[i];
 	LWLockRelease(lock_of(i));
 	return NULL;
@@ -204,8 +216,10 @@ seckill_seat_slot_lock_map(Oid items, int64 item_id, SeatMap *map)
 void
 seckill_seat_forget_proofs(MapSlot *slot)
 {
-	memset(slot->proved, 0, sizeof(slot->proved));
+	seat_slot_begin(slot);
+	memset(slot->reach, REACHES_ALL, sizeof(slot->reach));
 	slot->proved_since = 0;
+	seat_slot_end(slot);
 	slot->generation =
 		pg_atomic_add_fetch_u64(&seckill_seat_directory->generation, 1);
 }
@@ -245,7 +259,9 @@ static void
 free_slot(int i)
 {
 	LWLockAcquire(lock_of(i), LW_EXCLUSIVE);
+	seat_slot_begin(&slots[i]);
 	slots[i].dbid = InvalidOid;
+	seat_slot_end(&slots[i]);
 	LWLockRelease(lock_of(i));
 	pg_atomic_fetch_sub_u32(&seckill_seat_directory->nmaps, 1);
 }
@@ -306,9 +322,11 @@ seckill_seat_map_install(Oid items, int64 item_id, const SeatMap *map)
 		slots[i].nlegs = map->nlegs;
 		slots[i].used = pg_atomic_fetch_add_u64(&seckill_seat_directory->tick, 1);
 		seckill_seat_forget_proofs(&slots[i]);
+		seat_slot_begin(&slots[i]);
 		slots[i].item_id = item_id;
 		slots[i].items = items;
 		slots[i].dbid = MyDatabaseId;
+		seat_slot_end(&slots[i]);
 		LWLockRelease(lock_of(i));
 		pg_atomic_fetch_add_u32(&seckill_seat_directory->nmaps, 1);
 	}

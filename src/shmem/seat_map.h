@@ -49,11 +49,11 @@ extern bool seckill_seat_map_look(Oid items, int64 item_id, SeatMap *map,
 extern bool seckill_seat_map_count(Oid items, int64 item_id, int nlegs,
 								   int32 *counts);
 extern bool seckill_seat_map_is_sold_out(Oid items, int64 item_id,
-										 const SeatTrip *trip, int q,
+										 const SeatTrip *trip,
 										 TimestampTz now);
 extern uint64 seckill_seat_map_generation(Oid items, int64 item_id);
 extern void seckill_seat_map_prove(Oid items, int64 item_id,
-								   uint64 generation, const SeatTrip *trip);
+								   uint64 generation, const SeatMap *read);
 extern void seckill_seat_map_drop(Oid items, int64 item_id);
 extern void seckill_seat_map_drop_table(Oid dbid, Oid items);
 

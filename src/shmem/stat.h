@@ -78,7 +78,8 @@ typedef struct StatCall
 
 #define STAT_STRIPES	4
 
-typedef pg_atomic_uint64 StatLine[CALL_STATS];
+/* The counters of a mode, padded to cache lines of 64 bytes. */
+typedef pg_atomic_uint64 StatLine[TYPEALIGN(8, CALL_STATS)];
 
 /* Counters that the processes of one stripe add to. */
 typedef union StatStripe
