@@ -90,10 +90,6 @@ seckill_result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
  * Frequent rows
  */
 
-/* The columns that these rows begin with, as they lie in a row. */
-#define OUTCOME_OFFSET	0
-#define NUMBER_OFFSET	DOUBLEALIGN(sizeof(Oid))
-
 /* Form a row of which the first ncolumns columns are not NULL, to be copied. */
 static HeapTupleHeader
 form_row(const ResultType *type, int ncolumns)
@@ -115,8 +111,8 @@ form_row(const ResultType *type, int ncolumns)
 }
 
 /*
- * Copy a row that was formed once, and set its outcome.  That takes a fraction
- * of the time that it takes to form a row.
+ * Copy a row that was formed once, and set its outcome, with which its data
+ * begins.  That takes a fraction of the time that it takes to form a row.
  */
 static HeapTupleHeader
 copy_row(HeapTupleHeader formed, SeckillOutcome outcome)
@@ -125,8 +121,7 @@ copy_row(HeapTupleHeader formed, SeckillOutcome outcome)
 	HeapTupleHeader row = palloc(size);
 
 	memcpy(row, formed, size);
-	*(Oid *) ((char *) row + row->t_hoff + OUTCOME_OFFSET) =
-		seckill_catalog()->outcome[outcome];
+	*(Oid *) ((char *) row + row->t_hoff) = seckill_catalog()->outcome[outcome];
 	return row;
 }
 
@@ -146,7 +141,7 @@ seckill_result_refusal(FunctionCallInfo fcinfo, SeckillOutcome outcome)
 
 /*
  * Make the result row (outcome, number); number is NULL if has_number is
- * false.
+ * false, else the end of the row's data.
  */
 Datum
 seckill_result_outcome(FunctionCallInfo fcinfo, SeckillOutcome outcome,
@@ -160,7 +155,9 @@ seckill_result_outcome(FunctionCallInfo fcinfo, SeckillOutcome outcome,
 	type = result_type(fcinfo);
 	if (type->answer == NULL)
 		type->answer = form_row(type, 2);
+	Assert(type->desc->natts == 2);
 	row = copy_row(type->answer, outcome);
-	memcpy((char *) row + row->t_hoff + NUMBER_OFFSET, &number, sizeof(number));
+	memcpy((char *) row + HeapTupleHeaderGetDatumLength(row) - sizeof(number),
+		   &number, sizeof(number));
 	return PointerGetDatum(row);
 }
