@@ -100,7 +100,9 @@ my $copies = q{PERFORM seckill.delete_item_rows(item_id);};
 my $copies_late = qq{IF current_setting('test.late', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF; $copies};
 my $compares = q{IF (own.orders, own.units, own.contents) IS DISTINCT FROM (orders, units, contents) THEN};
 
-# All steps are made by hand: the maintenance workers leave copies alone for longer.
+# All steps are made by hand: the maintenance workers leave copies alone for longer, and a
+# copy waits for longer.
+plant('seckill.move_in', "SET lock_timeout TO '5s'", "SET lock_timeout TO '10min'");
 plant('seckill.tend_moves', q{m.changed_at + '1 s'}, q{m.changed_at + '1 h'});
 
 # Nothing is planted: all is well.
