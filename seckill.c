@@ -66,6 +66,7 @@
 #include "callbacks.h"
 #include "shmem/cache.h"
 #include "shmem/cache_scan.h"
+#include "shmem/channel_stat.h"
 #include "shmem/rate.h"
 #include "shmem/moves.h"
 #include "shmem/ring.h"
@@ -149,6 +150,7 @@ _PG_init(void)
 	seckill_shmem_register(&seckill_stat_shmem);
 	seckill_shmem_register(&seckill_seat_map_shmem);
 	seckill_shmem_register(&seckill_share_shmem);
+	seckill_shmem_register(&seckill_channel_shmem);
 #ifdef SECKILL_FAULTS
 	seckill_shmem_register(&seckill_fault_shmem);
 #endif

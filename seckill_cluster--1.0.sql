@@ -71,6 +71,8 @@ CREATE TABLE seckill.channels (
     numbers int8multirange NOT NULL DEFAULT '{}',
     state       text    NOT NULL DEFAULT 'open'
         CHECK (state OPERATOR(pg_catalog.=) ANY ('{open,closing,closed,left out}')),
+    confirmed   bigint  NOT NULL DEFAULT 0,
+    sent_at     timestamptz,
     PRIMARY KEY (item_id, peer)
 );
 
@@ -83,6 +85,8 @@ COMMENT ON COLUMN seckill.channels.peer_incarnation IS 'incarnation of the other
 COMMENT ON COLUMN seckill.channels.transit IS 'of units with numbers: those sent last, until the other node tells that it has them';
 COMMENT ON COLUMN seckill.channels.numbers IS 'of units with numbers: at home, those that the other node has, sold ones included, and those on their way to it and from it; on another node, those that this node has';
 COMMENT ON COLUMN seckill.channels.state IS 'on home: open; closing: the other node gets no more units, by seckill_unsplit(); closed: it has no share any more; left out: by seckill_split_without()';
+COMMENT ON COLUMN seckill.channels.confirmed IS 'units sent of which the other node has told that it has them';
+COMMENT ON COLUMN seckill.channels.sent_at IS 'time since which units were sent and not confirmed; that of the last ones, if all are';
 
 -- Raised whenever this node comes back from an older copy, so that other nodes
 -- can tell its former lives.
@@ -231,6 +235,59 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_share_keep(bigint, integer) IS
 'for seckill_gather(), on home: send no units for so many milliseconds';
+
+CREATE FUNCTION @extschema@.seckill_channel_count(
+    item_id     bigint,
+    peer        integer,
+    is_round    boolean,
+    granted     boolean,
+    succeeded   boolean,
+    error       text)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C CALLED ON NULL INPUT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_channel_count(bigint, integer, boolean, boolean, boolean, text) IS
+'for the steps of an exchange: count a call between this node and another one';
+
+CREATE FUNCTION @extschema@.seckill_stat_channels(
+    OUT item_id bigint,
+    OUT peer    integer,
+    OUT rounds  bigint,
+    OUT asks    bigint,
+    OUT grants  bigint,
+    OUT failures bigint,
+    OUT last_success timestamptz,
+    OUT last_failure timestamptz,
+    OUT last_error text)
+RETURNS SETOF record AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.seckill_stat_channels() IS
+'counters of the exchanges of split items with other nodes, since the server has started';
+
+CREATE VIEW seckill.stat_channels AS
+SELECT c.item_id, c.peer, c.state, c.sent, c.received, c.sent OPERATOR(pg_catalog.-) c.confirmed AS unconfirmed,
+    CASE WHEN c.sent OPERATOR(pg_catalog.>) c.confirmed THEN c.sent_at END AS unconfirmed_since,
+    coalesce(s.rounds, 0) AS rounds, coalesce(s.asks, 0) AS asks, coalesce(s.grants, 0) AS grants,
+    coalesce(s.failures, 0) AS failures, s.last_success, s.last_failure, s.last_error
+FROM seckill.channels c LEFT JOIN @extschema@.seckill_stat_channels() s
+    ON s.item_id OPERATOR(pg_catalog.=) c.item_id AND s.peer OPERATOR(pg_catalog.=) c.peer;
+
+COMMENT ON VIEW seckill.stat_channels IS 'one row for each item that is split and other node: units exchanged, and counters since the server has started';
+COMMENT ON COLUMN seckill.stat_channels.item_id IS 'the item';
+COMMENT ON COLUMN seckill.stat_channels.peer IS 'number of the other node';
+COMMENT ON COLUMN seckill.stat_channels.state IS 'state of the channel, on home: open, closing, closed, left out';
+COMMENT ON COLUMN seckill.stat_channels.sent IS 'units ever sent to it';
+COMMENT ON COLUMN seckill.stat_channels.received IS 'units ever received from it';
+COMMENT ON COLUMN seckill.stat_channels.unconfirmed IS 'units sent of which it has not told yet that it has them; it does so with the next exchange';
+COMMENT ON COLUMN seckill.stat_channels.unconfirmed_since IS 'time since when; NULL: there are none';
+COMMENT ON COLUMN seckill.stat_channels.rounds IS 'calls of home to another node';
+COMMENT ON COLUMN seckill.stat_channels.asks IS 'calls of another node to home';
+COMMENT ON COLUMN seckill.stat_channels.grants IS 'calls that got units of this node';
+COMMENT ON COLUMN seckill.stat_channels.failures IS 'calls from here to which it did not answer';
+COMMENT ON COLUMN seckill.stat_channels.last_success IS 'time of the last exchange';
+COMMENT ON COLUMN seckill.stat_channels.last_failure IS 'time of the last call that failed';
+COMMENT ON COLUMN seckill.stat_channels.last_error IS 'its error';
 
 --
 -- This node
@@ -1170,6 +1227,8 @@ BEGIN
     UPDATE seckill.channels x SET peer_incarnation = seckill_sync.peer_incarnation
     WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer
         AND x.peer_incarnation < seckill_sync.peer_incarnation;
+    UPDATE seckill.channels x SET confirmed = seckill_sync.peer_received
+    WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer AND x.confirmed < seckill_sync.peer_received;
     IF over[1] = this.node_no THEN
         nodes := over;
         IF c.state = 'left out' THEN
@@ -1228,6 +1287,7 @@ BEGIN
         sent := sent + given;
         numbers := coalesce(@extschema@.seckill_share_add(seckill_sync.item_id, -given), '{}');
         UPDATE seckill.channels x SET sent = c.sent + given, transit = seckill_sync.numbers,
+            sent_at = CASE WHEN x.sent > x.confirmed THEN x.sent_at ELSE clock_timestamp() END,
             numbers = CASE WHEN over[1] = this.node_no THEN x.numbers + seckill_sync.numbers
                 ELSE x.numbers - seckill_sync.numbers END
         WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer;
@@ -1254,6 +1314,7 @@ BEGIN
             END IF;
         END IF;
     END IF;
+    PERFORM @extschema@.seckill_channel_count(seckill_sync.item_id, seckill_sync.peer, over[1] <> this.node_no, given > 0, true, NULL);
     -- the other node acts on the answer, so what it tells must not be lost
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -1409,6 +1470,8 @@ BEGIN
     END IF;
     UPDATE seckill.channels x SET peer_incarnation = a.incarnation
     WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.peer_incarnation < a.incarnation;
+    UPDATE seckill.channels x SET confirmed = a.received
+    WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.confirmed < a.received;
     -- as in seckill_sync(): units of a node that was left out
     IF a.nodes IS NULL AND a.sent > c.received
         AND (SELECT s.proved_until > s.now FROM @extschema@.seckill_share_state(share_apply.item_id) s)
@@ -1456,6 +1519,8 @@ BEGIN
     PERFORM @extschema@.seckill_share_lock(item_id);
     FOREACH answer IN ARRAY answers LOOP
         failed := coalesce(failed, answer->>'error');
+        PERFORM @extschema@.seckill_channel_count(item_id, (answer->>'node')::integer, true, false,
+                                                  answer->>'incarnation' IS NOT NULL, answer->>'error');
         -- nothing is on its way if both ends of the channel agree
         proved := proved AND answer->>'judgement' IS NOT DISTINCT FROM 'none'
             AND EXISTS (SELECT FROM seckill.channels c
@@ -1499,6 +1564,8 @@ BEGIN
     SELECT s.now INTO began FROM @extschema@.seckill_share_state(item_id) s;
     IF nodes[1] <> this.node_no THEN
         answer := seckill.share_answer(nodes[1], seckill.share_send(item_id, nodes[1], wanted, at_least, false));
+        PERFORM @extschema@.seckill_channel_count(item_id, nodes[1], false, false,
+                                                  answer->>'incarnation' IS NOT NULL, answer->>'error');
         IF answer->>'error' IS NOT NULL THEN
             RAISE connection_exception USING
                 MESSAGE = format('node %s does not answer: %s', nodes[1], answer->>'error');
@@ -2032,6 +2099,47 @@ $$;
 COMMENT ON FUNCTION @extschema@.seckill_reopen() IS
 'sell again after the promotion of a standby that has every commit (synchronous replication), without asking the other nodes';
 
+-- Lines of a timeline's history: timeline, place, reason.  A standby that was promoted has
+-- followed each to its end.
+CREATE FUNCTION seckill.is_followed(history text, since bigint)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(bool_and(l[2] = 'no recovery target specified'), false)
+    FROM regexp_matches(history, '^\s*(\d+)\t[^\t]*\t([^\n]*)$', 'gn') l
+    WHERE l[1]::bigint >= since
+$$;
+
+COMMENT ON FUNCTION seckill.is_followed(text, bigint) IS
+'by the history of a timeline: has no recovery to a target ended since a timeline?';
+
+-- For the maintenance worker of a server with seckill.lossless, that was promoted.
+CREATE FUNCTION seckill.reopen_lossless()
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    since bigint;
+BEGIN
+    IF (SELECT n.state FROM @extschema@.seckill_node() n) <> 'closed' THEN
+        RETURN false;
+    END IF;
+    SELECT s.seqstart & ((1::bigint << 40) - 1) INTO since
+    FROM pg_sequence s WHERE s.seqrelid = 'seckill.orders_order_id_seq'::regclass;
+    -- 0: seckill_node_restored() has closed it
+    IF since = 0 OR NOT coalesce(seckill.is_followed(
+        pg_read_file(format('pg_wal/%s.history', lpad(upper(to_hex(seckill.timeline())), 8, '0')), 0, 1000000, true), since), false)
+    THEN
+        RETURN false;
+    END IF;
+    PERFORM @extschema@.seckill_reopen();
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.reopen_lossless() IS
+'for the maintenance worker of a server with seckill.lossless: sell again after a promotion, unless it was a restore; returns whether it does';
+
 CREATE FUNCTION @extschema@.seckill_node_restored()
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -2216,7 +2324,8 @@ BEGIN
             units := -share.free;
         END IF;
         PERFORM @extschema@.seckill_share_add(their.item_id, units::integer);
-        UPDATE seckill.channels c SET sent = greatest(c.sent, t.received), received = greatest(c.received, t.sent)
+        UPDATE seckill.channels c SET sent = greatest(c.sent, t.received), received = greatest(c.received, t.sent),
+            confirmed = greatest(c.confirmed, t.received)
         FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
         WHERE t.item_id = their.item_id AND c.item_id = t.item_id AND c.peer = t.node;
         IF nodes[1] <> this_node AND nodes <> their.split_over THEN
@@ -3028,7 +3137,8 @@ $f$,
         || seckill.routed_view('cluster_orders', 'seckill.orders r JOIN seckill.items i USING (item_id) WHERE i.place IS NULL OR i.place = ''moving''', 'seckill.orders')
         || seckill.routed_view('cluster_stock', 'seckill.stock r JOIN seckill.items i USING (item_id) WHERE i.place IS NULL OR i.place = ''moving''', 'seckill.stock')
         || seckill.routed_view('cluster_stat_items', 'seckill.stat_items r', 'seckill.stat_items')
-        || seckill.routed_view('cluster_stat_worker', 'seckill.stat_worker r', 'seckill.stat_worker');
+        || seckill.routed_view('cluster_stat_worker', 'seckill.stat_worker r', 'seckill.stat_worker')
+        || seckill.routed_view('cluster_stat_channels', 'seckill.stat_channels r', 'seckill.stat_channels');
     RETURN script || $f$
 CREATE FUNCTION seckill_remote.node_audit(integer, bigint)
 RETURNS TABLE (node_no integer, item_id bigint, place text, hop integer, supplied bigint, stock bigint, unsold bigint,
@@ -3330,6 +3440,11 @@ CREATE VIEW seckill.cluster_stat_items AS
 SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT * FROM seckill.stat_items') c,
     LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.stat_items, c.r) s;
 COMMENT ON VIEW seckill.cluster_stat_items IS 'on Citus: seckill.stat_items of all nodes';
+
+CREATE VIEW seckill.cluster_stat_channels AS
+SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT * FROM seckill.stat_channels') c,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::seckill.stat_channels, c.r) s;
+COMMENT ON VIEW seckill.cluster_stat_channels IS 'on Citus: seckill.stat_channels of all nodes';
 
 CREATE VIEW seckill.cluster_stat_worker AS
 SELECT c.node_no, s.* FROM seckill.cluster_rows('SELECT * FROM seckill.stat_worker') c,
@@ -3656,6 +3771,10 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_share_certify(bigint, bigint, bigint),
     @extschema@.seckill_share_want(bigint, integer),
     @extschema@.seckill_share_keep(bigint, integer),
+    @extschema@.seckill_channel_count(bigint, integer, boolean, boolean, boolean, text),
+    @extschema@.seckill_stat_channels(),
+    seckill.is_followed(text, bigint),
+    seckill.reopen_lossless(),
     seckill.own_incarnation(),
     seckill.unit_values(bigint, int8multirange),
     seckill.keep_values(bigint, jsonb),
@@ -3711,3 +3830,7 @@ REVOKE ALL ON PROCEDURE
     @extschema@.seckill_unsplit(bigint),
     @extschema@.seckill_rejoin()
 FROM PUBLIC;
+
+-- who watches the server
+GRANT SELECT ON seckill.stat_channels TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.seckill_stat_channels() TO pg_monitor;

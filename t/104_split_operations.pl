@@ -1,5 +1,6 @@
-# What an operator does with split items: go on without a node that is lost, end a split
-# whose home is restarted meanwhile, drop the extension.
+# What an operator does with split items: go on without a node that is lost, watch the
+# exchanges, end a split whose home is restarted meanwhile, drop the extension, promote
+# standbys.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +14,7 @@ use Test::More;
 
 needs_contrib('dblink');
 
-my @nodes = start_nodes(3);
+my @nodes = start_nodes(3, streaming => 1);
 my $item = 0;
 my $last = 0;
 
@@ -44,6 +45,24 @@ sub is_left_out
 	return;
 }
 
+# What a role that watches the server is told of a channel.
+sub watched
+{
+	my ($node, $what, $peer) = @_;
+	return $nodes[ $node - 1 ]->safe_psql('postgres', "SELECT $what FROM seckill.stat_channels WHERE item_id = $item AND peer = $peer",
+		extra_params => [ '-U', 'watcher' ]);
+}
+
+# The queries of a file of monitoring/, by name.
+sub queries
+{
+	my ($file) = @_;
+	my $text = slurp_file("$FindBin::RealBin/../monitoring/$file") =~ s/.*^queries:\n//msr;
+	return map { /^(\w+)\n    query: \|\n(.*)/s ? ($1, $2) : () } split /^  - query_name: /m, $text;
+}
+
+sql($_, 'CREATE ROLE watcher LOGIN IN ROLE pg_monitor') foreach 1 .. 3;
+
 # A node is lost.
 my ($sold_there, $rejoined, $unsplit) = map { split_item(30) } 1 .. 3;
 $item = $sold_there;
@@ -61,6 +80,10 @@ my $out = sql(1, "SELECT sent - received FROM seckill.channels WHERE item_id = $
 cmp_ok($out, '>', 2, 'units are there');
 is(buy(2, $item, 'cache', 30 - $out), 'sold', 'the others sell what they have');
 is(sql($_, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users($_)->[0]})"), 'busy', "then node $_ is busy") foreach 1, 2;
+is(watched(1, "failures > 0 AND last_error <> '' AND last_failure > now() - interval '1 min' AND last_success < last_failure AND grants > 0 AND asks > 0", 3),
+	't', 'the statistics say that it does not answer');
+is(watched(1, "failures = 0 AND last_error IS NULL AND last_success IS NOT NULL AND rounds > 0", 2), 't', 'and that the other one does');
+is(watched(2, "asks > 0 AND rounds > 0 AND sent + received > 0", 1), 't', 'which counts, too');
 is(sql(1, "SELECT seckill_split_without($item, 3)"), $out, 'home goes on without the node');
 is(sql(1, "SELECT seckill_split_without($item, 3)"), $out, 'which can be repeated');
 is(sql(1, "SELECT split_over FROM seckill.items WHERE item_id = $item"), '{1,2,1}', 'home has its users');
@@ -84,6 +107,21 @@ SKIP:
 	ok($router->poll_query_until('postgres', "SELECT outcome = 'sold' FROM seckill_buy($rejoined, ${\users($_)->[0]})"), "a router serves users of node $_")
 	  foreach 1 .. 3;
 	is($router->safe_psql('postgres', "SELECT verdict FROM cluster_audit($rejoined)"), 'stranded', 'and shows what is stranded');
+
+	# units whose receiver died before they arrived
+	my %query = queries('seckill_router_exporter.yml');
+	my $call = sql(2, "SELECT format('SELECT given.sent FROM seckill_sync($rejoined, 2, %s, %s, %s, 3, 1, false, %s) given', own_incarnation, sent, received, peer_incarnation)"
+		. " FROM seckill.channels, seckill.own_incarnation() WHERE item_id = $rejoined");
+	like($router->safe_psql('postgres', $query{in_transit}), qr/^0\|0/, 'nothing is in transit');
+	sql(1, $call);
+	sql(1, "UPDATE seckill.channels SET sent_at = now() - interval '2 min' WHERE item_id = $rejoined AND peer = 2");
+	like($router->safe_psql('postgres', $query{in_transit}), qr/^([1-9]\d*)\|(?:1[2-9]\d)/, 'units in transit, and for how long');
+	$item = $rejoined;
+	is(watched(1, "unconfirmed > 0 AND unconfirmed_since < now() - interval '1 min'", 2), 't', 'home waits for their arrival');
+	is(buy(2, $rejoined, 'retry', 6), 'sold', 'they arrive');
+	ok($router->poll_query_until('postgres', "SELECT units = 0 FROM ($query{in_transit}) q"), 'nothing is in transit any more');
+	like($router->safe_psql('postgres', $query{cluster_audit}), qr/^stranded\|2$/m, 'the verdicts');
+	$item = $sold_there;
 	$router->stop;
 }
 
@@ -147,6 +185,59 @@ sql(2, 'CREATE SCHEMA s CREATE TABLE items (); DROP SCHEMA s CASCADE; CREATE TEM
 $nodes[1]->safe_psql('postgres', 'CREATE DATABASE two');
 $nodes[1]->safe_psql('two', 'CREATE EXTENSION seckill_cluster CASCADE; DROP EXTENSION seckill_cluster; DROP EXTENSION seckill; CREATE EXTENSION seckill_cluster CASCADE; DROP EXTENSION seckill CASCADE');
 is(buy(2, $item, 'cache', 1), 'sold', 'the sale goes on');
+
+# Every query of the collector of a node
+my %query = queries('seckill_node_exporter.yml');
+foreach my $name (sort keys %query)
+{
+	my (undef, $rows, $error) = $nodes[0]->psql('postgres', $query{$name}, extra_params => [ '-U', 'watcher' ]);
+	is($error, '', "query $name runs");
+	isnt($rows, '', 'and has rows');
+}
+
+# Standbys are promoted: one of a server that says that none of its commits is lost, and
+# one that may have lost some.
+is(sql(1, "SELECT string_agg(seckill.is_followed(h, 2)::text, ' ' ORDER BY n) FROM unnest(ARRAY[E'1\\t0/3000\\tbefore 2026-01-01\\n2\\t0/4000\\tno recovery target specified\\n',"
+	. " E'2\\t0/4000\\tno recovery target specified\\n\\n3\\t0/5000\\tat restore point \"x\"\\n', E'1\\t0/3000\\tno recovery target specified\\n', '']) WITH ORDINALITY u (h, n)"),
+	'true false false false', 'only what ended with the last record is without loss');
+split_item(40);
+is(buy($_, $item, 'cache', 1), 'sold', "node $_ has a share") foreach 1 .. 3;
+foreach my $n (2, 3)
+{
+	my $standby = seckill_standby($nodes[ $n - 1 ], "standby$n");
+	my $node = $nodes[ $n - 1 ];
+
+	$standby->append_conf('postgresql.conf', "seckill.lossless = on\n") if $n == 2;
+	$standby->reload;
+	is(buy($n, $item, 'cache', 1), 'sold', "node $n sells");
+	$node->wait_for_catchup($standby);
+	$node->stop('immediate');
+	$standby->promote;
+	sql($_, "SELECT seckill_add_node($n, \$\$${\$standby->connstr('postgres')}\$\$)") foreach grep { $_ != $n } 1 .. 3;
+	if ($n == 2)
+	{
+		ok($standby->poll_query_until('postgres', q{SELECT state = 'open' FROM seckill_node()}), 'without loss: it opens by itself');
+		$nodes[1] = $standby;
+		SplitTest::replace_node(2, $standby);
+	}
+	else
+	{
+		is($standby->safe_psql('postgres', "SELECT state FROM seckill_node()"), 'closed', 'with loss, perhaps: it is closed');
+		is($standby->safe_psql('postgres', "SELECT outcome FROM seckill_buy($item, ${\users(3)->[0]})"), 'busy', 'and sells nothing');
+		$standby->safe_psql('postgres', q{ALTER SYSTEM SET seckill.lossless = on}); $standby->reload;
+		ok($standby->poll_query_until('postgres', q{SELECT state = 'open' FROM seckill_node()}), 'the setting opens it later, too');
+		SplitTest::replace_node(3, $standby);
+		sql(3, 'SELECT seckill_node_restored()');
+		sql(3, 'SELECT seckill_wake_maintenance(now())');
+		ok($standby->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'seckill maintenance worker'}), 'the worker looks');
+		is(sql(3, q{SELECT state FROM seckill_node()}), 'closed', 'but not one that was restored');
+		sql(3, 'CALL seckill_rejoin()');
+		$nodes[2] = $standby;
+	}
+	is(buy($n, $item, 'cache', 1), 'sold', "the standby of node $n sells");
+}
+sql(1, "CALL seckill_gather($item)");
+is(audit($item), '40|33|7|0|ok', 'nothing is lost');
 
 check_audit($_, 'at the end') foreach @nodes;
 $_->stop('immediate') foreach @nodes;

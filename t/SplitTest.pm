@@ -14,16 +14,24 @@ our @EXPORT = qw(start_nodes sql answer fails users buy audit);
 my @nodes;
 my %users;
 
-# Start so many nodes; returns them.
+# Start so many nodes, with parameters of cluster_node(); returns them.
 sub start_nodes
 {
-	my ($n) = @_;
+	my ($n, %params) = @_;
 
-	@nodes = map { cluster_node("node$_") } 1 .. $n;
+	@nodes = map { cluster_node("node$_", %params) } 1 .. $n;
 	join_nodes(@nodes);
 	push @{ $users{ (split /\|/)[0] } }, (split /\|/)[1]
 	  foreach split /\n/, sql(1, q{SELECT seckill_split_node('{1,2,3}', u), u FROM generate_series(1, 600) u});
 	return @nodes;
+}
+
+# Another server is the node from now on: its standby.
+sub replace_node
+{
+	my ($node, $server) = @_;
+	$nodes[ $node - 1 ] = $server;
+	return;
 }
 
 # Run a statement on a node, by its number.

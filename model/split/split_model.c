@@ -91,7 +91,6 @@ static const char *const mutations[MUTATIONS] = {
 	"a satellite rejoins at a home that is recovering",
 	"a restored home forgets numbers in transit",
 	"a number that a buyer knows is sold again",
-	"units of a node that was left out are taken in while a proof without it counts (rare)",
 	"a node that was left out and is back is not asked for its units",
 };
 

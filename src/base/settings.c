@@ -39,6 +39,7 @@ int			seckill_max_waiters = 0;
 int			seckill_seat_memory = 8192;
 int			seckill_move_wait = 1000;
 int			seckill_move_timeout = 60;
+bool		seckill_lossless = false;
 
 static const struct config_enum_entry mode_options[] = {
 	{"none", SECKILL_MODE_NONE, false},
@@ -188,6 +189,11 @@ seckill_settings_define(void)
 							"Time after which an item that did not arrive on another node is sold here again.",
 							NULL, &seckill_move_timeout, 60, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("seckill.lossless",
+							 "Has every standby that is promoted all commits, as it was synchronous?",
+							 "Then a node opens by itself after its promotion. Off for a restore from a backup.",
+							 &seckill_lossless, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		define_sizes();
 	MarkGUCPrefixReserved("seckill");

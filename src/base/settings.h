@@ -29,6 +29,7 @@ extern int	seckill_max_waiters;
 extern int	seckill_seat_memory;
 extern int	seckill_move_wait;
 extern int	seckill_move_timeout;
+extern bool seckill_lossless;
 extern void seckill_settings_define(void);
 
 #endif							/* SECKILL_BASE_SETTINGS_H */

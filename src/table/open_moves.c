@@ -1,6 +1,7 @@
 /*
  * open_moves.c
- *		Moves of items between nodes, of the extension seckill_cluster.
+ *		Moves of items between nodes, of the extension seckill_cluster, and nodes
+ *		that open after a promotion.
  *
  * The steps of a move are functions of that extension, as they are statements
  * on two servers.  This one is its part in the maintenance worker, and runs as
@@ -13,6 +14,8 @@
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 
+#include "base/check.h"
+#include "base/settings.h"
 #include "table/item_search.h"
 #include "table/open_moves.h"
 #include "table/plan.h"
@@ -47,4 +50,26 @@ seckill_moves_tend(void)
 	SPI_freetuptable(SPI_tuptable);
 	seckill_table_restore_user(&caller);
 	return open;
+}
+
+/*
+ * A node that was promoted sells nothing before it has asked the others: open
+ * it, if the operator has said that no commit is lost.  Returns whether it was
+ * opened.
+ */
+bool
+seckill_node_reopen(void)
+{
+	TableCaller caller;
+	bool		opened;
+
+	if (!seckill_lossless || seckill_node_is_open() || !has_moves())
+		return false;
+	seckill_table_switch_user(GetSessionUserId(), &caller);
+	if (SPI_execute("SELECT seckill.reopen_lossless()", false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "the node could not be opened");
+	opened = DatumGetBool(seckill_plan_result_column(0, 1, BoolGetDatum(false)));
+	SPI_freetuptable(SPI_tuptable);
+	seckill_table_restore_user(&caller);
+	return opened;
 }

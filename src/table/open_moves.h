@@ -6,5 +6,6 @@
 #define SECKILL_TABLE_OPEN_MOVES_H
 
 extern int	seckill_moves_tend(void);
+extern bool seckill_node_reopen(void);
 
 #endif							/* SECKILL_TABLE_OPEN_MOVES_H */

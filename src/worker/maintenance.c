@@ -309,6 +309,34 @@ tend_moves(void *arg)
 	*(int *) arg = seckill_moves_tend();
 }
 
+static void
+reopen(void *arg)
+{
+	*(bool *) arg = seckill_node_reopen();
+}
+
+/* Open a node that was promoted, if seckill.lossless says so. */
+static void
+open_node(void)
+{
+	static LogKind logged = {0};
+	bool		opened = false;
+	ErrorData  *error = seckill_process_try(reopen, &opened, WAIT_MS);
+
+	if (opened && error == NULL)
+		ereport(LOG,
+				(errmsg("the node was promoted, and sells again, as seckill.lossless is on")));
+	if (error == NULL)
+		return;
+	if (!seckill_process_is_transient(error) &&
+		seckill_process_may_log(&logged, LOG_MOVES))
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("the node could not be opened after its promotion: %s",
+						seckill_process_message(error))));
+	seckill_schedule_look(USECS(MOVES_NAP_MS));
+}
+
 /* End moves of items that nobody drives, and schedule the next look at them. */
 static void
 end_moves(void)
@@ -339,6 +367,7 @@ take_turn(void)
 
 	seckill_schedule_take();
 	SECKILL_FAULT("maintenance turn begun");
+	open_node();
 	next_release = schedule_release(now);
 	delay = do_due_work(now, next_release);
 	if (delay > 0)
