@@ -2,7 +2,7 @@
 # Test "make demo", "make cluster", "make test" and "make shop" on machines with various parts of PostgreSQL
 # installed.  Each such state is made in a copy of a bare Debian 12.  There the
 # command must work, or print the one line that root must run, which must work.
-# Needs root.  Arguments: the states to try; default: all.
+# Needs root.  Arguments: the states to try; default: all.  Two run at a time.
 #
 #   OPTIONAL=1   if no Debian can be made, print this and succeed; and if npm's
 #                registry is out of reach of a bare machine, leave the shop out
@@ -12,9 +12,6 @@
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 . scripts/roots.sh
-
-passed=0
-failed=0
 
 #
 # What the states are made of and looked at with; runs in the Debian
@@ -398,24 +395,58 @@ make_machine() {
     }
 }
 
+# Try a state on a copy of a machine; appends to the results.
 try() {
-    local from=$1 state=$2 start=$SECONDS
+    local from=$1 state=$2 root=state-$2 start=$SECONDS result=passed
 
-    rm -rf "$roots/state"
-    cp -a "$roots/$from" "$roots/state"
-    copy_checkout state
-    if run_function state "$state"; then
-        passed=$((passed + 1))
-        say "$state: passed ($((SECONDS - start)) s)"
-    else
-        failed=$((failed + 1))
+    cp -a "$roots/$from" "$roots/$root"
+    copy_checkout "$root"
+    run_function "$root" "$state" || {
+        result=FAILED
         tail -n 60 "$roots/$state.log" >&2
-        say "$state: FAILED ($((SECONDS - start)) s)"
-    fi
+    }
+    say "$state: $result ($((SECONDS - start)) s)"
+    echo $result >> "$roots/results"
+    rm -rf --one-file-system "${roots:?}/$root"
+}
+
+# Is it one of the states that were asked for?
+is_asked() {
+    [ ${#asked[@]} -eq 0 ] || [[ " ${asked[*]} " = *" $1 "* ]]
+}
+
+# Try the states that begin with a bare Debian, or those that begin with more.
+# Only the latter start the server of the machine, whose port there is once.
+# Arguments: a pattern of machines.
+lane() {
+    local from state
+
+    trap end_child EXIT
+    trap 'exit 130' INT TERM HUP
+    # apt locks the folder
+    cp -al "$archives" "$archives.$BASHPID"
+    archives=$archives.$BASHPID
+    rm -f "$archives/lock"
+    while read -r from state; do
+        # shellcheck disable=SC2053
+        [[ -n $state && $from = $1 ]] && is_asked "$state" || continue
+        case $from in
+            server | complete | majors) make_machine bookworm server ;;&
+            complete | majors) make_machine server complete ;;&
+            majors) make_machine complete majors ;;
+        esac
+        try "$from" "$state"
+    done <<< "$states"
 }
 
 clean_up() {
+    local lanes
+
     end_child
+    lanes=$(jobs -p)
+    # shellcheck disable=SC2086
+    [ -z "$lanes" ] || kill $lanes 2> /dev/null || true
+    wait
     if [ -n "${KEEP:-}" ]; then
         say "the logs are in $roots"
     else
@@ -423,6 +454,7 @@ clean_up() {
     fi
 }
 
+asked=("$@")
 roots=$(mktemp -d "${TMPDIR:-/var/tmp}/seckill-setup.XXXXXX")
 trap clean_up EXIT
 reason=$(why_no_roots)
@@ -442,16 +474,12 @@ mkdir -p "$roots/bookworm/srv/seckill"
 cp -a "$roots/bookworm/var/cache/apt/archives" "$roots"
 archives=$roots/archives
 
-while read -r from state; do
-    [ -n "$state" ] || continue
-    [ $# -eq 0 ] || [[ " $* " = *" $state "* ]] || continue
-    case $from in
-        server | complete | majors) make_machine bookworm server ;;&
-        complete | majors) make_machine server complete ;;&
-        majors) make_machine complete majors ;;
-    esac
-    try "$from" "$state"
-done <<< "$states"
 
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+lane bookworm &
+lane '[!b]*' &
+wait -n
+wait -n
+
+failed=$(grep -c FAILED "$roots/results" || true)
+echo "$(grep -c passed "$roots/results" || true) passed, $failed failed"
+[ "$failed" = 0 ]
