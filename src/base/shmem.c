@@ -21,7 +21,7 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 
-#define MAX_DESCRIPTORS	9
+#define MAX_DESCRIPTORS	16
 
 static const SeckillShmem *descriptors[MAX_DESCRIPTORS];
 static int	ndescriptors = 0;
