@@ -305,10 +305,10 @@ has_expired(TimestampTz since, TimestampTz now)
  * be done, because the slot is of another item or is being changed.
  */
 static bool
-read_proof(const MapSlot *slot, Oid items, int64 item_id,
+read_proof(MapSlot *slot, Oid items, int64 item_id,
 		   const SeatTrip *trip, TimestampTz now, bool *sold_out)
 {
-	uint32		seq = pg_atomic_read_u32((pg_atomic_uint32 *) &slot->seq);
+	uint32		seq = pg_atomic_read_u32(&slot->seq);
 	bool		is_of;
 
 	pg_read_barrier();
@@ -317,7 +317,7 @@ read_proof(const MapSlot *slot, Oid items, int64 item_id,
 		!has_expired(slot->proved_since, now);
 	pg_read_barrier();
 	return is_of && (seq & 1) == 0 &&
-		pg_atomic_read_u32((pg_atomic_uint32 *) &slot->seq) == seq;
+		pg_atomic_read_u32(&slot->seq) == seq;
 }
 
 /*
