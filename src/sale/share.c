@@ -184,11 +184,13 @@ bool
 seckill_share_may_sell(int64 item_id, CacheEntry *entry)
 {
 	ShareView	view;
+	ClockTime	now;
 
 	if (entry != NULL && seckill_cache_certified_until(entry) > 0)
 		return true;
 	look(item_id, &view);
-	if (seckill_clock() < view.silent_until || !view.greeted)
+	now = seckill_clock();
+	if (now < view.silent_until || (!view.greeted && now < view.greet_until))
 		return false;
 	if (entry != NULL)
 		seckill_cache_set_certified(entry, LOOKED_AT);
@@ -216,7 +218,8 @@ seckill_share_await_silence(const Purchase *p, ClockTime until)
 									   PG_UINT64_MAX, Min(until, view.silent_until));
 		else
 			(void) seckill_share_await(seckill_catalog()->items, p->item_id,
-									   view.answered + 1, until);
+									   view.answered + 1,
+									   Min(until, view.greet_until));
 	}
 	return true;
 }

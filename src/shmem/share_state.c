@@ -17,7 +17,8 @@
  *
  * A share that is new here also has the worker ask, though nobody wants units,
  * and sells nothing before the answer: home may go on without this node
- * (seckill_split_without()), and says so.  If home does not answer, it sells.
+ * (seckill_split_without()), and says so.  If home does not answer for a while,
+ * it sells.
  *
  * Everything is under one LWLock, shared by readers: it is used only where a
  * share is short.  Nothing here raises but seckill_share_check_preloaded() and the waits.
@@ -48,6 +49,9 @@
 
 /* The silence of a share that is new here. */
 #define SILENCE		(SHARE_PROMISE / 10 * 11)
+
+/* How long home may take to answer the first ask after that. */
+#define GREETING	USECS(2000)
 
 typedef struct Share
 {
@@ -142,6 +146,7 @@ reset(Share *share, Oid items, int64 item_id, ClockTime now)
 	share->view.silent_until = now + SILENCE;
 	share->view.bound_until = now + SILENCE;
 	share->view.greeted = !wake_worker();
+	share->view.greet_until = now + SILENCE + GREETING;
 }
 
 /* Return the element of an item, or NULL.  Under the lock. */

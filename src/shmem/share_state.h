@@ -27,7 +27,8 @@
 typedef struct ShareView
 {
 	ClockTime	silent_until;	/* this node may not sell before */
-	bool		greeted;		/* nor before an ask has ended */
+	bool		greeted;		/* nor before an ask has ended ... */
+	ClockTime	greet_until;	/* ... or this has passed */
 	ClockTime	bound_until;	/* no unit may appear here before */
 	ClockTime	proved_since;	/* all units are at home, as was proved then */
 	ClockTime	proved_until;	/* and it counts until then */
