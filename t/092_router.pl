@@ -264,7 +264,7 @@ is(routed(q{SELECT count(*) FROM generate_series(101, 110) u, seckill_buy(201, u
 is(routed(q{SELECT string_agg(outcome::text, ' ') FROM seckill_submit_many(ARRAY_FILL(201::bigint, ARRAY[2]), ARRAY[111, 112])}) =~ s/queued|sold_out//gr, ' ', 'submissions');
 
 # Monitoring: each verdict has its metric.
-my ($query) = slurp_file("$FindBin::RealBin/../monitoring/seckill_router_exporter.yml") =~ /query: \|\n(.*)/s;
+my ($query) = slurp_file("$FindBin::RealBin/../monitoring/seckill_router_exporter.yml") =~ /query_name: cluster_audit\n    query: \|\n(.*?)\n\n/s;
 my %items = map { split /\|/ } split /\n/, routed($query);
 is($items{'lost in a move'}, 1, 'the collector shows what the audit finds');
 my ($judge) = slurp_file("$FindBin::RealBin/../seckill_cluster--1.0.sql") =~ /CREATE FUNCTION seckill.judge\((.*?)COMMENT ON FUNCTION/s;
