@@ -67,6 +67,7 @@
 #include "shmem/cache.h"
 #include "shmem/cache_scan.h"
 #include "shmem/channel_stat.h"
+#include "shmem/claims.h"
 #include "shmem/rate.h"
 #include "shmem/moves.h"
 #include "shmem/ring.h"
@@ -144,6 +145,7 @@ _PG_init(void)
 
 	seckill_shmem_register(&seckill_cache_shmem);
 	seckill_shmem_register(&seckill_ring_shmem);
+	seckill_shmem_register(&seckill_claims_shmem);
 	seckill_shmem_register(&seckill_moves_shmem);
 	seckill_shmem_register(&seckill_schedule_shmem);
 	seckill_shmem_register(&seckill_rate_shmem);

@@ -15,10 +15,11 @@
  *	3. End the holds: give units to the cache.  This is after the rows are
  *	   announced: a buyer that proves "sold out" must not find the units gone
  *	   from both row and cache (see counters_judge()).
- *	4. Publish what the queue worker has decided.  A buyer that gets its answer
+ *	4. Give up what was claimed of users and requests.
+ *	5. Publish what the queue worker has decided.  A buyer that gets its answer
  *	   then finds the units accounted for.
- *	5. Tell the maintenance worker what is due.  It finds committed rows.
- *	6. Forget what was changed, and unpin the entries that 1 and 3 needed.
+ *	6. Tell the maintenance worker what is due.  It finds committed rows.
+ *	7. Forget what was changed, and unpin the entries that 1 and 3 needed.
  *
  * At ABORT nothing is announced or published.  A purchase of ours that waits
  * in the ring is taken out, or a WARNING says that it is too late for that.
@@ -34,6 +35,7 @@
 #include "shmem/schedule.h"
 #include "worker/queue_worker.h"
 #include "xact/changes.h"
+#include "xact/hash_lock.h"
 #include "xact/hold.h"
 #include "xact/seat_hold.h"
 
@@ -53,6 +55,7 @@ end_transaction(bool committed)
 	seckill_seat_hold_end(committed);
 	seckill_hold_end(committed);
 	SECKILL_CRASH("holds have ended");
+	seckill_hash_lock_end();
 	if (committed)
 		seckill_queue_worker_committed();
 	else
@@ -95,6 +98,7 @@ on_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			/* others see what it changes when they next read the row */
 			seckill_seat_hold_prepare();
+			seckill_hash_lock_end();
 			seckill_schedule_end(false);
 			forget_all();
 			break;

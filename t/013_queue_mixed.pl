@@ -11,6 +11,7 @@ use SeckillTest;
 use Test::More;
 
 my $node = seckill_node('mixed', conf => <<'EOC');
+max_prepared_transactions = 0
 seckill.lease_units = 7
 seckill.queue_size = 100
 seckill.hot_rate = 0

@@ -9,7 +9,8 @@ use PostgreSQL::Test::Utils;
 use SeckillTest;
 use Test::More;
 
-my $node = seckill_node('limits', conf => "seckill.lease_units = 20\n");
+# without prepared transactions, so that batches can claim users and requests
+my $node = seckill_node('limits', conf => "seckill.lease_units = 20\nmax_prepared_transactions = 0\n");
 my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
 
 sub sql

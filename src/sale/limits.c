@@ -19,7 +19,8 @@
  * to the end of the transaction: the next holder of the lock sees the order or
  * its absence, at any isolation level, as orders are read with the latest
  * snapshot.  The key of a lock is a hash; a collision makes strangers wait for
- * each other and does no other harm.
+ * each other and does no other harm.  A batch of the queue claims all its users
+ * and requests at once instead while nobody else has such a lock.
  *
  * Locks are taken in the order request, user, item lock, row, and of one kind
  * in ascending order of their keys, so transactions with one call each cannot
@@ -39,6 +40,7 @@
 #include "sale/limits.h"
 #include "seckill.h"
 #include "table/order_scan.h"
+#include "xact/hash_lock.h"
 #include "xact/lock.h"
 #include "xact/standby.h"
 
@@ -65,8 +67,30 @@ hash_request(const Purchase *p)
 bool
 seckill_limits_locked_by_me(const Purchase *p)
 {
-	return seckill_lock_has_hash(hash_user(p), SECKILL_LOCK_USER) ||
-		(p->has_request && seckill_lock_has_hash(hash_request(p), SECKILL_LOCK_REQUEST));
+	return seckill_lock_is_mine((int64) hash_user(p), SECKILL_LOCK_USER) ||
+		(p->has_request &&
+		 seckill_lock_is_mine((int64) hash_request(p), SECKILL_LOCK_REQUEST));
+}
+
+/*
+ * Claim all users, or the requests of those that have one, in place of their
+ * locks; false if they must be locked.
+ */
+static bool
+claim(Purchase **list, int n, bool requests)
+{
+	uint64	   *hashes = palloc(n * sizeof(uint64));
+	int			count = 0;
+	bool		claimed;
+
+	for (int i = 0; i < n; i++)
+		if (!requests)
+			hashes[count++] = hash_user(list[i]);
+		else if (list[i]->has_request)
+			hashes[count++] = hash_request(list[i]);
+	claimed = seckill_hash_lock_claim(hashes, count);
+	pfree(hashes);
+	return claimed;
 }
 
 
@@ -238,6 +262,7 @@ answer_if_ordered(OrderScan *scan, Purchase *p)
 static void
 lock_requests(Purchase **sorted, int n, bool may_wait)
 {
+	bool		claimed = !may_wait && claim(sorted, n, true);
 	Purchase   *first = NULL;
 
 	for (int i = 0; i < n; i++)
@@ -252,8 +277,8 @@ lock_requests(Purchase **sorted, int n, bool may_wait)
 		else
 		{
 			first = p;
-			p->admitted = seckill_lock_hash(hash_request(p), SECKILL_LOCK_REQUEST,
-											may_wait);
+			p->admitted = claimed ||
+				seckill_hash_lock(hash_request(p), SECKILL_LOCK_REQUEST, may_wait);
 		}
 	}
 }
@@ -343,12 +368,13 @@ end_of_user(Purchase **sorted, int n, int first)
 static void
 lock_users(Purchase **sorted, int n, bool may_wait)
 {
+	bool		claimed = !may_wait && claim(sorted, n, false);
 	int			end;
 
 	for (int first = 0; first < n; first = end)
 	{
-		bool		locked = seckill_lock_hash(hash_user(sorted[first]),
-											   SECKILL_LOCK_USER, may_wait);
+		bool		locked = claimed ||
+			seckill_hash_lock(hash_user(sorted[first]), SECKILL_LOCK_USER, may_wait);
 
 		end = end_of_user(sorted, n, first);
 		for (int i = first; i < end; i++)

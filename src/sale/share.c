@@ -257,7 +257,7 @@ static bool
 has_lock(int64 item_id)
 {
 	return seckill_change_locked_row(item_id) ||
-		seckill_lock_has_hash((uint64) item_id, SECKILL_LOCK_ITEM);
+		seckill_lock_is_mine(item_id, SECKILL_LOCK_ITEM);
 }
 
 /*

@@ -4,9 +4,7 @@
  *
  * All waits of the extension but those for the queue are waits for heavyweight
  * locks: the deadlock detector sees them, lock_timeout bounds them, and each
- * is counted.  Locks are advisory ones of our own classes, on an item or on a
- * hash of a user or request.  Two keys of one hash share a lock, which costs a
- * wait and does no other harm.
+ * is counted.  Locks are advisory ones of our own classes.
  */
 #include "postgres.h"
 
@@ -20,38 +18,10 @@
 #include "xact/lock.h"
 
 /*
- * Locks on a hash
+ * Our classes
  */
 
-/*
- * Lock a hash in exclusive mode until the end of the transaction.  Returns
- * false if another transaction has the lock and may_wait is false.
- */
-bool
-seckill_lock_hash(uint64 hash, uint16 class, bool may_wait)
-{
-	LOCKTAG		tag;
-
-	seckill_lock_tag(&tag, (int64) hash, class);
-	return seckill_lock_acquire(&tag, ExclusiveLock, may_wait);
-}
-
-/* Does this transaction hold the lock on a hash? */
-bool
-seckill_lock_has_hash(uint64 hash, uint16 class)
-{
-	LOCKTAG		tag;
-
-	seckill_lock_tag(&tag, (int64) hash, class);
-	return SeckillLockHeldByMe(&tag, ExclusiveLock);
-}
-
-
-/*
- * Locks on an item
- */
-
-/* Set *tag to the lock of a class on an item. */
+/* Set *tag to the lock of a class on an item, or on a hash. */
 void
 seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class)
 {
@@ -76,6 +46,16 @@ seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait)
 	(void) LockAcquire(tag, mode, false, false);
 	seckill_stat_note_wait(start);
 	return true;
+}
+
+/* Does this transaction hold the lock of a class in exclusive mode? */
+bool
+seckill_lock_is_mine(int64 item_id, uint16 class)
+{
+	LOCKTAG		tag;
+
+	seckill_lock_tag(&tag, item_id, class);
+	return SeckillLockHeldByMe(&tag, ExclusiveLock);
 }
 
 /* Release a lock before the end of the transaction. */

@@ -22,11 +22,12 @@
 										 * seckill_cluster--1.0.sql */
 #define SECKILL_LOCK_LEGS		0x5F2	/* of item 0: legs against new seats,
 										 * sale/item_legs.c */
+#define SECKILL_LOCK_BATCH		0x5F3	/* of item 0: users and requests that a
+										 * batch claims, xact/hash_lock.c */
 
-extern bool seckill_lock_hash(uint64 hash, uint16 class, bool may_wait);
-extern bool seckill_lock_has_hash(uint64 hash, uint16 class);
 extern void seckill_lock_tag(LOCKTAG *tag, int64 item_id, uint16 class);
 extern bool seckill_lock_acquire(const LOCKTAG *tag, LOCKMODE mode, bool may_wait);
+extern bool seckill_lock_is_mine(int64 item_id, uint16 class);
 extern void seckill_lock_release(const LOCKTAG *tag, LOCKMODE mode);
 extern void seckill_lock_await_xact(TransactionId xid);
 extern bool seckill_lock_xact_has_ended(TransactionId xid);
