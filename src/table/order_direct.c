@@ -12,6 +12,8 @@
  *   value, but created_at, whose default is now()
  * - columns of the extension that may be NULL: none that has become NOT NULL
  * - a right of the owner that it has revoked from itself: none
+ *
+ * order_indexes.c opens the indexes.
  */
 #include "postgres.h"
 
@@ -35,6 +37,7 @@
 #include "table/direct.h"
 #include "table/new_orders.h"
 #include "table/order_direct.h"
+#include "table/order_indexes.h"
 #include "table/plan.h"
 #include "table/relation.h"
 
@@ -119,12 +122,15 @@ has_known_columns(TupleDesc desc)
 static bool
 is_plain(Relation orders)
 {
-	return orders->rd_rel->relkind == RELKIND_RELATION &&
-		!orders->rd_rel->relispartition && orders->rd_rules == NULL &&
-		!has_insert_triggers(orders->trigdesc) && has_known_checks(orders) &&
-		has_known_default(orders) &&
-		has_known_columns(RelationGetDescr(orders)) &&
-		seckill_direct_may(orders, seckill_catalog()->orders_owner, ACL_INSERT);
+	if (orders->rd_rel->relkind != RELKIND_RELATION ||
+		orders->rd_rel->relispartition || orders->rd_rules != NULL ||
+		has_insert_triggers(orders->trigdesc) || !has_known_checks(orders) ||
+		!has_known_default(orders) ||
+		!has_known_columns(RelationGetDescr(orders)) ||
+		!seckill_direct_may(orders, seckill_catalog()->orders_owner, ACL_INSERT))
+		return false;
+	seckill_order_indexes_learn(orders);
+	return true;
 }
 
 static DirectTest test = {.is_plain = is_plain};
@@ -185,7 +191,7 @@ write_heap(Relation orders, TupleTableSlot **slots, int n)
 		table_multi_insert(orders, slots, n, command, 0, NULL);
 }
 
-/* Write the entries of the rows to all indexes, which are open. */
+/* Write the entries of the rows to their indexes, which are open. */
 static void
 write_indexes(ResultRelInfo *result, TupleTableSlot **slots, int n,
 			  EState *estate)
@@ -211,7 +217,7 @@ write_orders(Relation orders, Purchase **list, int n, const NewOrders *new)
 	int			nslots = Min(n, SLOTS);
 
 	result->ri_RelationDesc = orders;
-	ExecOpenIndices(result, false);
+	seckill_order_indexes_open(result, list, n);
 	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(orders),
 											&TTSOpsVirtual);

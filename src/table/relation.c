@@ -101,6 +101,16 @@ seckill_relation_open_orders_index(bool by_request)
 					  AccessShareLock);
 }
 
+/*
+ * Open an index of seckill.orders, which is open, for writing; the caller keeps
+ * the lock or releases it.
+ */
+Relation
+seckill_relation_open_index_to_write(Oid index)
+{
+	return index_open(index, RowExclusiveLock);
+}
+
 /* Open the index of seckill.orders by unit for reading. */
 Relation
 seckill_relation_open_orders_unit(void)

@@ -15,6 +15,7 @@ extern Relation seckill_relation_open_items_key(void);
 extern Relation seckill_relation_open_orders(void);
 extern Relation seckill_relation_open_orders_to_write(void);
 extern Relation seckill_relation_open_orders_index(bool by_request);
+extern Relation seckill_relation_open_index_to_write(Oid index);
 extern Relation seckill_relation_open_orders_unit(void);
 extern Relation seckill_relation_open_units(void);
 extern Relation seckill_relation_open_units_key(void);
