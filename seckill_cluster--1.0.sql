@@ -92,6 +92,7 @@ COMMENT ON COLUMN seckill.channels.sent_at IS 'time since which units were sent 
 -- can tell its former lives.
 CREATE TABLE seckill.incarnation (
     incarnation bigint  NOT NULL DEFAULT 1,
+    homes_on    bigint,
     singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 
@@ -99,6 +100,7 @@ INSERT INTO seckill.incarnation DEFAULT VALUES;
 
 COMMENT ON TABLE seckill.incarnation IS 'one row: the incarnation of this node';
 COMMENT ON COLUMN seckill.incarnation.incarnation IS 'rises with each seckill_rejoin()';
+COMMENT ON COLUMN seckill.incarnation.homes_on IS 'the timeline on which seckill_rejoin() has found out, for items whose home this node is, which numbers other nodes have; NULL: none, or it has ended';
 COMMENT ON COLUMN seckill.incarnation.singleton IS 'true, so that there is one row';
 
 -- The one case in which more is sold than there was: a copy of a node has lost a
@@ -200,6 +202,23 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.seckill_share_add(bigint, integer, int8multirange) IS
 'for the steps of an exchange: add units to a locked share, with their numbers if they have some; a negative number takes units, and their numbers are returned';
+
+CREATE FUNCTION @extschema@.seckill_share_rejoin(
+    item_id     bigint,
+    numbers     int8multirange,
+    lost        int8multirange)
+RETURNS integer AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_rejoin(bigint, int8multirange, int8multirange) IS
+'for seckill_rejoin(): this node has these numbers of a locked share and no others; orders and releases with others end, numbers that are lost are off sale; returns how many orders have ended';
+
+CREATE FUNCTION @extschema@.seckill_share_forget(item_id bigint, numbers int8multirange)
+RETURNS void AS 'MODULE_PATHNAME'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.seckill_share_forget(bigint, int8multirange) IS
+'for the steps of an exchange: delete the values of numbers that this node does not have any more';
 
 CREATE FUNCTION @extschema@.seckill_share_promise(item_id bigint, from_time bigint)
 RETURNS boolean AS 'MODULE_PATHNAME'
@@ -1079,7 +1098,7 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- a number that has been here before has left its value behind
+    -- home has those of all numbers, also while they are elsewhere
     INSERT INTO seckill.units (item_id, unit, code, prize, amount)
     SELECT keep_values.item_id, (v->>0)::integer, v->>1, (v->>2)::integer, (v->>3)::bigint
     FROM jsonb_array_elements(units) v
@@ -1098,6 +1117,28 @@ $$;
 
 COMMENT ON FUNCTION seckill.keep_values(bigint, jsonb) IS
 'write what numbers are worth that have come from another node';
+
+-- The other node has all that was sent to it.  Home keeps the values of all numbers.
+CREATE FUNCTION seckill.share_arrived(item_id bigint, peer integer, at_home boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c seckill.channels;
+BEGIN
+    SELECT * INTO c FROM seckill.channels x WHERE x.item_id = share_arrived.item_id AND x.peer = share_arrived.peer;
+    IF c.transit = '{}' THEN
+        RETURN;
+    END IF;
+    UPDATE seckill.channels x SET transit = '{}' WHERE x.item_id = share_arrived.item_id AND x.peer = share_arrived.peer;
+    IF NOT at_home THEN
+        PERFORM @extschema@.seckill_share_forget(item_id, c.transit);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.share_arrived(bigint, integer, boolean) IS
+'the other node has told that it has all numbers that were sent to it';
 
 CREATE FUNCTION seckill.share_receive(
     item_id     bigint,
@@ -1255,8 +1296,7 @@ BEGIN
     numbers := c.transit;
     IF seckill_sync.peer_received = c.sent THEN
         numbers := '{}';
-        UPDATE seckill.channels x SET transit = '{}'
-        WHERE x.item_id = seckill_sync.item_id AND x.peer = seckill_sync.peer AND x.transit <> '{}';
+        PERFORM seckill.share_arrived(seckill_sync.item_id, seckill_sync.peer, over[1] = this.node_no);
     END IF;
 
     -- Give.  A unit leaves home only for a buyer for whom there are enough: what the other
@@ -1479,8 +1519,8 @@ BEGIN
         RETURN false;
     END IF;
     IF a.received = c.sent THEN
-        UPDATE seckill.channels x SET transit = '{}'
-        WHERE x.item_id = share_apply.item_id AND x.peer = a.node AND x.transit <> '{}';
+        PERFORM seckill.share_arrived(item_id, a.node,
+            (SELECT i.split_over[1] <> a.node FROM seckill.items i WHERE i.item_id = share_apply.item_id));
     END IF;
     PERFORM seckill.share_receive(item_id, a.node, a.sent, coalesce(a.numbers, '{}'), a.units);
     RETURN true;
@@ -1654,6 +1694,8 @@ DECLARE
     this record;
     id bigint := (item->>'item_id')::bigint;
     known integer[];
+    share int8multirange := (item->>'share')::int8multirange;
+    c seckill.channels;
 BEGIN
     SELECT * INTO this FROM @extschema@.seckill_node();
     IF this.state IS DISTINCT FROM 'open' OR this.node_no <> ALL (nodes) OR this.node_no = nodes[1] THEN
@@ -1672,6 +1714,19 @@ BEGIN
     SELECT p.* FROM jsonb_populate_record(NULL::seckill.items, item || '{"stock": 0, "seal": null}') p;
     PERFORM @extschema@.seckill_split_set(id, nodes);
     INSERT INTO seckill.channels (item_id, peer) VALUES (id, nodes[1]) ON CONFLICT DO NOTHING;
+    SELECT * INTO c FROM seckill.channels x WHERE x.item_id = id AND x.peer = nodes[1];
+    IF c.state = 'closed' THEN
+        -- seckill_unsplit() has dropped the share: its numbers were those of deleted orders
+        UPDATE seckill.channels x SET state = 'open', numbers = coalesce(share, '{}') WHERE x.item_id = id AND x.peer = nodes[1];
+        IF share <> '{}' THEN
+            PERFORM @extschema@.seckill_share_rejoin(id, share, share);
+        END IF;
+    ELSIF c.numbers <> '{}' THEN
+        -- a restore has lost the share, and home has told its numbers to seckill_rejoin()
+        UPDATE seckill.channels x SET received = x.received + (SELECT sum(upper(r) - lower(r)) FROM unnest(x.numbers) r)
+        WHERE x.item_id = id AND x.peer = nodes[1];
+        PERFORM @extschema@.seckill_share_rejoin(id, c.numbers, '{}');
+    END IF;
     INSERT INTO seckill.prizes
     SELECT p.* FROM jsonb_populate_recordset(NULL::seckill.prizes, item->'prizes') p
     ON CONFLICT DO NOTHING;
@@ -1728,16 +1783,18 @@ COMMENT ON FUNCTION seckill.split_here(bigint, integer[]) IS
 'for seckill_split(), on home: split an item whose sale has stopped, and go on with its sale';
 
 -- Prizes go along, for people; what numbers are worth comes with the numbers.
-CREATE FUNCTION seckill.share_of(item_id bigint)
+CREATE FUNCTION seckill.share_of(item_id bigint, node_no integer)
 RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT r::jsonb || jsonb_build_object('prizes',
-        (SELECT coalesce(jsonb_agg(p::jsonb), '[]') FROM seckill.item_rows('seckill.prizes', share_of.item_id) p))
+    SELECT r::jsonb || jsonb_build_object(
+        'share', (SELECT c.numbers FROM seckill.channels c WHERE c.item_id = share_of.item_id AND c.peer = share_of.node_no),
+        'prizes', (SELECT coalesce(jsonb_agg(p::jsonb), '[]') FROM seckill.item_rows('seckill.prizes', share_of.item_id) p))
     FROM seckill.item_rows('seckill.items', share_of.item_id) r
 $$;
 
-COMMENT ON FUNCTION seckill.share_of(bigint) IS 'an item with its prizes, for seckill_split_accept() on another node';
+COMMENT ON FUNCTION seckill.share_of(bigint, integer) IS
+'an item with its prizes, and the numbers that another node has, for seckill_split_accept() there';
 
 CREATE PROCEDURE @extschema@.seckill_split(item_id bigint, nodes integer[])
 LANGUAGE plpgsql
@@ -1762,7 +1819,7 @@ BEGIN
         CONTINUE WHEN node OPERATOR(pg_catalog.=) nodes[1];     -- in the place of one that was left out
         PERFORM seckill.connect('seckill_split', node);
         PERFORM seckill.remote('seckill_split', pg_catalog.format('SELECT seckill_split_accept(%L, %L)::text',
-            (SELECT seckill.share_of(seckill_split.item_id)), nodes));
+            (SELECT seckill.share_of(seckill_split.item_id, node)), nodes));
         PERFORM seckill.disconnect('seckill_split');
     END LOOP;
     IF item.split_over OPERATOR(pg_catalog.=) nodes THEN
@@ -1970,7 +2027,7 @@ BEGIN
     PERFORM @extschema@.seckill_split_set(item_id, '{}');
     PERFORM @extschema@.seckill_set_place(item_id, 'here', 'gone');
     PERFORM seckill.delete_item_rows(item_id);
-    UPDATE seckill.channels c SET transit = '{}', numbers = '{}' WHERE c.item_id = seckill_split_drop.item_id;
+    UPDATE seckill.channels c SET transit = '{}', numbers = '{}', state = 'closed' WHERE c.item_id = seckill_split_drop.item_id;
 END
 $$;
 
@@ -2051,8 +2108,9 @@ BEGIN
     PERFORM @extschema@.seckill_share_lock(item_id);
     PERFORM @extschema@.seckill_split_set(item_id, '{}');
     -- numbers of orders that were deleted on the other nodes are off sale here now
-    UPDATE seckill.channels c SET state = 'closed', transit = '{}', numbers = '{}'
-    WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id AND c.state OPERATOR(pg_catalog.=) 'closing';
+    UPDATE seckill.channels c SET transit = '{}', numbers = '{}',
+        state = CASE c.state WHEN 'closing' THEN 'closed' ELSE c.state END
+    WHERE c.item_id OPERATOR(pg_catalog.=) seckill_unsplit.item_id;
 END
 $$;
 
@@ -2092,6 +2150,7 @@ AS $$
 BEGIN
     IF (SELECT n.state FROM @extschema@.seckill_node() n) = 'closed' THEN
         PERFORM seckill.set_ranges((SELECT n.node_no FROM @extschema@.seckill_node() n), seckill.timeline(), true);
+        UPDATE seckill.incarnation i SET homes_on = NULL WHERE i.homes_on IS NOT NULL;
     END IF;
 END
 $$;
@@ -2146,6 +2205,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM seckill.set_ranges((SELECT n.node_no FROM @extschema@.seckill_node() n), 0, true);
+    UPDATE seckill.incarnation i SET homes_on = NULL WHERE i.homes_on IS NOT NULL;
 END
 $$;
 
@@ -2207,7 +2267,11 @@ CREATE FUNCTION @extschema@.seckill_hello(
     OUT received bigint,
     OUT split_over integer[],
     OUT incarnation bigint,
-    OUT numbered boolean)
+    OUT numbered boolean,
+    OUT numbers int8multirange,
+    OUT kept    int8multirange,
+    OUT closed  boolean,
+    OUT units   jsonb)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -2216,11 +2280,16 @@ AS $$
         state = CASE WHEN c.state = 'left out' THEN 'open' ELSE c.state END
     WHERE c.peer = seckill_hello.node_no
     RETURNING c.item_id, c.sent, c.received, (SELECT i.split_over FROM seckill.items i WHERE i.item_id = c.item_id),
-        seckill.own_incarnation(), (SELECT i.numbered FROM seckill.items i WHERE i.item_id = c.item_id)
+        seckill.own_incarnation(), (SELECT i.numbered FROM seckill.items i WHERE i.item_id = c.item_id),
+        c.numbers, c.numbers - coalesce((SELECT i.numbers FROM seckill.items i WHERE i.item_id = c.item_id), '{}'),
+        (SELECT n.state <> 'open' FROM @extschema@.seckill_node() n) AND NOT EXISTS (
+            SELECT FROM seckill.incarnation l JOIN seckill.items i ON i.item_id = c.item_id
+            WHERE l.homes_on = seckill.timeline() AND i.split_over[1] <> c.peer),
+        seckill.unit_values(c.item_id, c.numbers)
 $$;
 
 COMMENT ON FUNCTION @extschema@.seckill_hello(integer, bigint) IS
-'for seckill_rejoin() of another node: forget its former lives; totals of the units exchanged with it';
+'for seckill_rejoin() of another node: forget its former lives; totals of the units exchanged with it and, if they have numbers, which the other node has at its end of a channel (of those, kept: sold or leased) and what they are worth';
 
 CREATE FUNCTION @extschema@.seckill_known_incarnation(node_no integer)
 RETURNS bigint
@@ -2233,10 +2302,101 @@ $$;
 COMMENT ON FUNCTION @extschema@.seckill_known_incarnation(integer) IS
 'for seckill_rejoin() of another node: its incarnation, as far as this one knows';
 
+-- The numbers of a restored node.  Those of another node than home are what home says,
+-- without those that it has sent and home has not got; home does not answer before it has
+-- rejoined itself.  Those of home are all that no other node has.  A node that was restored,
+-- too, and has not rejoined, will ask home for its numbers: it gives way to the others, and
+-- to orders of home and numbers off sale; of two such nodes, the one that has sold or leased
+-- a number goes before the one that has it on its row.
+CREATE FUNCTION seckill.rejoin_numbers(item_id bigint, this_node integer, answers jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    item seckill.items := (SELECT i FROM seckill.items i WHERE i.item_id = rejoin_numbers.item_id);
+    home boolean := item.split_over[1] = this_node;
+    known bigint;               -- home has had the numbers from 1 on
+    fixed int8multirange;       -- at home for good
+    others int8multirange := '{}';
+    own int8multirange;
+    lost int8multirange := '{}';
+    theirs int8multirange;
+    c seckill.channels;
+    t record;
+    ended integer;
+BEGIN
+    IF home THEN
+        SELECT item.supplied + coalesce(sum(upper(r) - lower(r)), 0) INTO known
+        FROM (SELECT unnest(item.off_sale) UNION ALL
+              SELECT unnest(x.numbers) FROM seckill.channels x WHERE x.item_id = rejoin_numbers.item_id) n (r);
+        SELECT item.off_sale + coalesce(range_agg(int8range(o.unit, o.unit, '[]')), '{}') INTO fixed
+        FROM seckill.orders o WHERE o.item_id = rejoin_numbers.item_id AND o.unit IS NOT NULL;
+        FOR t IN
+            -- turns: nodes that are open; what others have sold; what they have; those that do not know the item
+            SELECT n.turn, x.peer, j.sent, j.received, j.numbers, j.kept
+            FROM seckill.channels x
+                LEFT JOIN jsonb_to_recordset(answers) AS j (node integer, sent bigint, received bigint,
+                    numbers int8multirange, kept int8multirange, closed boolean) ON j.node = x.peer
+                CROSS JOIN generate_series(0, 3) n (turn)
+            WHERE x.item_id = rejoin_numbers.item_id
+                AND CASE WHEN j.node IS NULL THEN n.turn = 3 WHEN j.closed THEN n.turn IN (1, 2) ELSE n.turn = 0 END
+            ORDER BY n.turn, x.peer
+        LOOP
+            SELECT * INTO c FROM seckill.channels x WHERE x.item_id = rejoin_numbers.item_id AND x.peer = t.peer;
+            theirs := CASE t.turn
+                WHEN 0 THEN t.numbers
+                WHEN 1 THEN t.kept - others - fixed
+                WHEN 2 THEN c.numbers + (t.numbers - others - fixed)
+                ELSE c.numbers - others - fixed END;
+            IF t.turn IN (1, 2) OR c.sent <= t.received THEN
+                c.transit := '{}';
+            END IF;
+            theirs := theirs + c.transit;
+            others := others + theirs;
+            UPDATE seckill.channels x SET numbers = theirs, transit = c.transit
+            WHERE x.item_id = rejoin_numbers.item_id AND x.peer = t.peer;
+        END LOOP;
+        own := int8multirange(int8range(1, 1 + greatest(known, coalesce(upper(others) - 1, 0)))) - others;
+        lost := own - int8multirange(int8range(1, 1 + known));
+    ELSE
+        SELECT * INTO t FROM jsonb_to_recordset(answers) AS j (node integer, sent bigint, received bigint,
+            numbers int8multirange) WHERE j.node = item.split_over[1];
+        SELECT * INTO c FROM seckill.channels x WHERE x.item_id = rejoin_numbers.item_id AND x.peer = t.node;
+        IF c.sent <= t.received THEN
+            c.transit := '{}';
+        END IF;
+        own := t.numbers - c.transit;
+        UPDATE seckill.channels x SET numbers = own, transit = c.transit
+        WHERE x.item_id = rejoin_numbers.item_id AND x.peer = t.node;
+        PERFORM @extschema@.seckill_share_forget(rejoin_numbers.item_id,
+            int8multirange(int8range(1, 2147483648)) - own - c.transit);
+    END IF;
+    UPDATE seckill.channels x SET sent = greatest(x.sent, j.received), received = greatest(x.received, j.sent),
+        confirmed = greatest(x.confirmed, j.received)
+    FROM jsonb_to_recordset(answers) AS j (node integer, sent bigint, received bigint)
+    WHERE x.item_id = rejoin_numbers.item_id AND x.peer = j.node;
+    PERFORM seckill.keep_values(rejoin_numbers.item_id, j->'units')
+    FROM jsonb_array_elements(answers) j WHERE jsonb_typeof(j->'units') = 'array';
+    ended := @extschema@.seckill_share_rejoin(rejoin_numbers.item_id, own, lost);
+    IF ended > 0 THEN
+        RAISE WARNING '% orders of item % had been cancelled or had expired after the copy was made: they are again, as other nodes have their numbers',
+            ended, rejoin_numbers.item_id;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION seckill.rejoin_numbers(bigint, integer, jsonb) IS
+'for seckill_rejoin(): which numbers of a locked share this node has, by the answers of the others';
+
 -- After a restore: what the others have received was sent, and what they have sent was
 -- received, whatever this copy says.  Orders that are lost are on sale again.  If more
 -- had left than the copy ever had, the rest is missing, and is shown.
-CREATE FUNCTION seckill.rejoin_shares(this_node integer)
+--
+-- Two nodes that were restored may each be the home of items with numbers that the other
+-- one sells, too.  So each first finds out, in a transaction of its own, which numbers of
+-- its items others have (homes), and then asks the homes of other items.
+CREATE FUNCTION seckill.rejoin_shares(this_node integer, homes boolean)
 RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -2245,6 +2405,7 @@ DECLARE
     node integer;
     life bigint := seckill.own_incarnation();
     totals jsonb := '[]';
+    answers jsonb;
     their record;
     nodes integer[];
     share record;
@@ -2266,12 +2427,19 @@ BEGIN
         SELECT t.item_id, max(t.split_over) AS split_over, array_agg(t.node) AS nodes,
             bool_or(t.numbered AND t.split_over IS NOT NULL) AS numbered
         FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, split_over integer[], numbered boolean)
-        GROUP BY t.item_id ORDER BY t.item_id
+        GROUP BY t.item_id
+        HAVING NOT homes OR bool_or(t.numbered AND t.split_over[1] = this_node)
+        ORDER BY t.item_id
     LOOP
-        IF their.numbered THEN
-            RAISE feature_not_supported USING
-                MESSAGE = format('units of item %s, which is split over nodes, have numbers', their.item_id),
-                DETAIL = 'After a restore it is not known which of them this node has.';
+        answers := (SELECT jsonb_agg(t) FROM jsonb_array_elements(totals) t WHERE (t->>'item_id')::bigint = their.item_id);
+        IF their.numbered AND their.split_over[1] <> this_node
+            AND EXISTS (SELECT FROM jsonb_to_recordset(answers) AS t (node integer, closed boolean)
+                        WHERE t.closed AND t.node = their.split_over[1])
+        THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('node %s, the home of item %s, is closed', their.split_over[1], their.item_id),
+                DETAIL = 'It does not know which numbers are on this node.',
+                HINT = format('CALL seckill_rejoin() on node %s first.', their.split_over[1]);
         END IF;
         SELECT i.split_over INTO nodes FROM seckill.items i WHERE i.item_id = their.item_id;
         IF NOT FOUND THEN
@@ -2282,6 +2450,13 @@ BEGIN
             WHERE t.item_id = their.item_id AND t.split_over IS NOT NULL
             ON CONFLICT DO NOTHING;
             IF FOUND AND this_node = ANY (their.split_over) THEN
+                IF their.numbered THEN
+                    UPDATE seckill.channels c SET numbers = t.numbers
+                    FROM jsonb_to_recordset(answers) AS t (node integer, numbers int8multirange)
+                    WHERE c.item_id = their.item_id AND c.peer = t.node;
+                    PERFORM seckill.keep_values(their.item_id, t->'units')
+                    FROM jsonb_array_elements(answers) t WHERE jsonb_typeof(t->'units') = 'array';
+                END IF;
                 RETURN NEXT their.item_id;
             END IF;
             CONTINUE;
@@ -2307,11 +2482,20 @@ BEGIN
         PERFORM FROM seckill.channels c WHERE c.item_id = their.item_id FOR UPDATE;
         IF EXISTS (SELECT FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, incarnation bigint)
                        JOIN seckill.channels c ON c.item_id = t.item_id AND c.peer = t.node
-                   WHERE t.item_id = their.item_id AND t.incarnation < c.peer_incarnation)
+                   WHERE t.item_id = their.item_id AND t.incarnation < c.peer_incarnation
+                       -- with numbers a node cannot have rejoined before its home has
+                       AND (NOT their.numbered OR t.node = their.split_over[1]))
         THEN
             RAISE serialization_failure USING
                 MESSAGE = 'another node has rejoined meanwhile',
                 HINT = 'Call seckill_rejoin() again.';
+        END IF;
+        IF their.numbered THEN
+            PERFORM seckill.rejoin_numbers(their.item_id, this_node, answers);
+            IF nodes[1] <> this_node AND nodes <> their.split_over THEN
+                PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);     -- as home says
+            END IF;
+            CONTINUE;
         END IF;
         SELECT sum(greatest(t.sent - c.received, 0) - greatest(t.received - c.sent, 0)) INTO units
         FROM jsonb_to_recordset(totals) AS t (item_id bigint, node integer, sent bigint, received bigint)
@@ -2332,12 +2516,12 @@ BEGIN
             PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);     -- as home says
         END IF;
     END LOOP;
-    UPDATE seckill.incarnation i SET incarnation = life;
+    UPDATE seckill.incarnation i SET incarnation = life, homes_on = CASE WHEN homes THEN seckill.timeline() END;
 END
 $$;
 
-COMMENT ON FUNCTION seckill.rejoin_shares(integer) IS
-'for seckill_rejoin(): agree with the other nodes on what was exchanged; returns items whose share is lost';
+COMMENT ON FUNCTION seckill.rejoin_shares(integer, boolean) IS
+'for seckill_rejoin(): agree with the other nodes on what was exchanged; homes: of items with numbers whose home this is, and of no others; returns items whose share is lost';
 
 CREATE PROCEDURE @extschema@.seckill_rejoin()
 LANGUAGE plpgsql
@@ -2356,6 +2540,12 @@ BEGIN
     -- all must answer, as each may have items that this node counts, too
     FOR node IN SELECT n.node_no FROM seckill.nodes n ORDER BY n.node_no LOOP
         PERFORM seckill.connect(pg_catalog.format('seckill_rejoin %s', node), node);
+    END LOOP;
+    IF EXISTS (SELECT FROM seckill.items i WHERE i.numbered AND i.split_over[1] OPERATOR(pg_catalog.=) this.node_no) THEN
+        PERFORM seckill.rejoin_shares(this.node_no, true);
+        COMMIT;
+    END IF;
+    FOR node IN SELECT n.node_no FROM seckill.nodes n ORDER BY n.node_no LOOP
         known := known OPERATOR(pg_catalog.||) (
             SELECT coalesce(pg_catalog.jsonb_agg(r::pg_catalog.jsonb), '[]')
             FROM seckill.remote(pg_catalog.format('seckill_rejoin %s', node), pg_catalog.format(
@@ -2379,7 +2569,7 @@ BEGIN
               FROM pg_catalog.jsonb_array_elements(known) k
               ORDER BY (k OPERATOR(pg_catalog.->>) 'item_id')::bigint, (k OPERATOR(pg_catalog.->>) 'hop')::integer DESC) l
         WHERE NOT seckill.follow(l.item_id, l.k));
-    shares := ARRAY(SELECT seckill.rejoin_shares(this.node_no));
+    shares := ARRAY(SELECT seckill.rejoin_shares(this.node_no, false));
     FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
         PERFORM seckill.disconnect(pg_catalog.format('seckill_rejoin %s', node));
     END LOOP;
@@ -3766,6 +3956,8 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_share_state(bigint),
     @extschema@.seckill_share_lock(bigint),
     @extschema@.seckill_share_add(bigint, integer, int8multirange),
+    @extschema@.seckill_share_rejoin(bigint, int8multirange, int8multirange),
+    @extschema@.seckill_share_forget(bigint, int8multirange),
     @extschema@.seckill_share_promise(bigint, bigint),
     @extschema@.seckill_share_prove(bigint, bigint),
     @extschema@.seckill_share_certify(bigint, bigint, bigint),
@@ -3778,6 +3970,7 @@ REVOKE ALL ON FUNCTION
     seckill.own_incarnation(),
     seckill.unit_values(bigint, int8multirange),
     seckill.keep_values(bigint, jsonb),
+    seckill.share_arrived(bigint, integer, boolean),
     seckill.share_receive(bigint, integer, bigint, int8multirange, jsonb),
     @extschema@.seckill_sync(bigint, integer, bigint, bigint, bigint, integer, integer, boolean, bigint),
     seckill.is_connected(text),
@@ -3794,7 +3987,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_split_accept(jsonb, integer[]),
     seckill.await_transactions(interval),
     seckill.split_here(bigint, integer[]),
-    seckill.share_of(bigint),
+    seckill.share_of(bigint, integer),
     seckill.gather_here(bigint, integer[], integer),
     seckill.answers(integer),
     seckill.ask_again(bigint),
@@ -3805,7 +3998,8 @@ REVOKE ALL ON FUNCTION
     seckill.drop_share(bigint, integer),
     @extschema@.seckill_hello(integer, bigint),
     @extschema@.seckill_known_incarnation(integer),
-    seckill.rejoin_shares(integer),
+    seckill.rejoin_numbers(bigint, integer, jsonb),
+    seckill.rejoin_shares(integer, boolean),
     seckill.on_citus(text),
     seckill.route_of(bigint),
     seckill.check_route_of(bigint),

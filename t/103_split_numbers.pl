@@ -150,6 +150,7 @@ in_order(3, 'on their way');
 is(sql(1, sprintf $lost, 0, 9), $numbers, 'the same to whoever asks again, and no others');
 is((sells(2, 3, 'retry', 'got by the next question'))[1], 1, 'the first of them');
 is(sql(2, 'SELECT numbers FROM seckill.items WHERE item_id = 3'), '{[2,7)}', 'the rest has come, too');
+is(sql(2, 'SELECT count(*) FROM seckill.units WHERE item_id = 3'), '6', 'with what they are worth');
 is(sql(1, sprintf $lost, 6, 30), '{[7,37)}', 'more are sent');
 sql(1, 'CALL seckill_gather(3)');
 is(audit(3), '40|39|1|0|ok', 'home gets all back');
@@ -169,6 +170,118 @@ foreach my $n (2, 1, 3)
 sells($_, 3, 'cache', "after a crash, node $_") foreach 1 .. 3;
 in_order(3, 'after a crash');
 like(audit(3), qr/^40\|29\|11\|0\|(?:ok|in transit)$/, 'nothing is lost in a crash');
+
+# A server comes back from an older copy.
+my $copies = PostgreSQL::Test::Utils::tempdir();
+
+sub copy_node
+{
+	my ($n) = @_;
+	my $node = $nodes[ $n - 1 ];
+
+	$node->stop('fast');
+	system_or_bail('rm', '-rf', "$copies/$n");
+	system_or_bail('cp', '-a', $node->data_dir, "$copies/$n");
+	$node->start;
+	return;
+}
+
+sub restore_node
+{
+	my ($n) = @_;
+	my $node = $nodes[ $n - 1 ];
+
+	$node->stop('immediate');
+	system_or_bail('rm', '-rf', $node->data_dir);
+	system_or_bail('cp', '-a', "$copies/$n", $node->data_dir);
+	$node->start;
+	sql($n, 'SELECT seckill_node_restored()');
+	return;
+}
+
+# All that is left of an item is sold, each number once.  Returns how many live orders it has.
+sub sell_out
+{
+	my ($item, $name) = @_;
+	my $node = 0;
+	my $sold = 0;
+
+	$sold++ while (claim(1 + $node++ % 3, $item, 'cache'))[0] eq 'sold';
+	is((claim($_, $item, 'retry'))[0], 'sold_out', "$name: sold out on node $_") foreach 1 .. 3;
+	in_order($item, $name);
+	my $audit = audit($item);
+	like($audit, qr/\|0\|\d+\|0\|ok$/, "$name: all is counted");
+	my @units = map { split /\n/, sql($_, "SELECT unit FROM seckill.orders WHERE item_id = $item AND unit IS NOT NULL") } 1 .. 3;
+	my %once = map { $_ => 1 } @units;
+	is(scalar @units, scalar keys %once, "$name: no number is sold twice");
+	return scalar @units;
+}
+
+# A node other than home: an order that is lost, and one that was cancelled since, whose
+# number has gone to another node.
+split_codes(4, 20, '"pay_within": "1 hour"');
+my ($lost_order, $lost_unit) = (claim(2, 4, 'cache'))[ 1, 2 ];
+copy_node(2);
+claim(2, 4, 'cache') for 1 .. 2;
+sql(2, "SELECT seckill_cancel(4, $lost_order)");
+sql(1, 'CALL seckill_gather(4)');
+is((claim(3, 4, 'retry'))[2], $lost_unit, 'a number is sold on another node');
+restore_node(2);
+is((claim(2, 4, 'retry'))[0], 'busy', 'a closed node sells nothing');
+my (undef, undef, $warning) = $nodes[1]->psql('postgres', 'CALL seckill_rejoin()');
+like($warning, qr/1 orders of item 4 had been cancelled or had expired/, 'a warning');
+is(sql(2, "SELECT state, unit FROM seckill.orders WHERE order_id = $lost_order"), 'expired|', 'an order without its number');
+in_order(4, 'node 2 restored');
+is(sell_out(4, 'node 2 restored'), 20, 'all codes are sold');
+is(sql(2, 'SELECT seckill_confirm(4, ' . sql(2, 'SELECT max(order_id) FROM seckill.orders WHERE item_id = 4') . ')'), 'confirmed', 'an order is paid');
+
+# Home: it has forgotten what it has sent, and codes that were added.
+split_codes(5, 20, '"pay_within": "1 hour"');
+claim($_, 5, 'retry') foreach 1 .. 3;
+copy_node(1);
+sql(1, q{SELECT seckill_add_units(5, ARRAY(SELECT 'code-' || n FROM generate_series(21, 40) n), NULL, ARRAY(SELECT n * 10 FROM generate_series(21, 40) n))});
+claim(2, 5, 'retry') for 1 .. 12;
+my $third = sql(3, 'SELECT order_id FROM seckill.orders WHERE item_id = 5');
+sql(3, "SELECT seckill_cancel(5, $third)");
+sql(1, 'CALL seckill_gather(5, 30)');
+my @second = claim(2, 5, 'retry');
+restore_node(1);
+$warning = ($nodes[0]->psql('postgres', 'CALL seckill_rejoin()'))[2];
+in_order(5, 'home restored');
+is(sql(2, 'SELECT unit FROM seckill_unit(5, ' . sql(2, 'SELECT max(order_id) FROM seckill.orders WHERE item_id = 5') . ')'), $second[2], 'others keep their numbers');
+my $count = sell_out(5, 'home restored');
+cmp_ok($count, '>=', 20, 'all codes that home knows are sold');
+
+# Both: home comes first, and what a restored node says gives way.
+split_codes(6, 24, '"pay_within": "1 hour"');
+claim($_, 6, 'retry') foreach 1 .. 3, 1 .. 3;
+sql(2, q{SELECT seckill_put_item(8, '{"stock": 9, "numbered": true}')});    # another home
+sql(2, q{CALL seckill_split(8, '{2,1,3}')});
+my $user_of_1 = sql(1, q{SELECT u FROM generate_series(1, 100) u WHERE seckill_split_node('{2,1,3}', u) = 1 LIMIT 1});
+is(sql(1, "SET seckill.move_wait = '10s'; SELECT unit FROM seckill_claim(8, $user_of_1)"), 1, 'an item with another home');
+copy_node($_) foreach 2, 1;
+claim($_, 6, 'retry') foreach 1 .. 3, 1 .. 3;
+sql($_, 'SELECT seckill_cancel(6, order_id) FROM seckill.orders WHERE item_id = 6 ORDER BY order_id LIMIT 2') foreach 1 .. 3;
+sql(1, 'CALL seckill_gather(6)');
+claim($_, 6, 'cache') foreach 3, 2, 3, 1;
+restore_node($_) foreach 1, 2;
+fails(2, 'CALL seckill_rejoin()', qr/node 1, the home of item \d+, is closed/, 'home comes first');
+sql($_, 'CALL seckill_rejoin()') foreach 1, 2;
+in_order($_, "two nodes restored, item $_") foreach 6, 8;
+like(audit(8), qr/^9\|8\|1\|0\|(?:ok|in transit)$/, 'each the home of an item');
+is(sell_out(6, 'two nodes restored'), 24, 'all codes are sold');
+
+# A copy from before the split
+copy_node(3);
+split_codes(7, 12, '"pay_within": "1 hour"');
+claim($_, 7, 'retry') foreach 1 .. 3;
+restore_node(3);
+$warning = ($nodes[2]->psql('postgres', 'CALL seckill_rejoin()'))[2];
+like($warning, qr/items were split over this node after the copy was made: \{7\}/, 'a share is lost');
+is((claim(2, 7, 'retry'))[0], 'sold', 'others sell on');
+sql(1, "CALL seckill_split(7, '{1,2,3}')");
+is(sell_out(7, 'a share was lost'), 12, 'all codes are sold');
+is(sql($_, 'SELECT count(*) FROM seckill.shortfalls'), '0', "node $_ has sold nothing that it did not have") foreach 1 .. 3;
 
 # A number that is at two places, or at none, is noticed.
 my $before = sql(2, 'SELECT numbers FROM seckill.channels WHERE item_id = 3');

@@ -26,6 +26,7 @@
 #include "shmem/share_state.h"
 #include "table/item_row.h"
 #include "table/plan.h"
+#include "table/shares.h"
 #include "xact/entry.h"
 
 PG_FUNCTION_INFO_V1(seckill_split_node);
@@ -33,6 +34,8 @@ PG_FUNCTION_INFO_V1(seckill_split_set);
 PG_FUNCTION_INFO_V1(seckill_share_state);
 PG_FUNCTION_INFO_V1(seckill_share_lock);
 PG_FUNCTION_INFO_V1(seckill_share_add);
+PG_FUNCTION_INFO_V1(seckill_share_rejoin);
+PG_FUNCTION_INFO_V1(seckill_share_forget);
 PG_FUNCTION_INFO_V1(seckill_share_promise);
 PG_FUNCTION_INFO_V1(seckill_share_prove);
 PG_FUNCTION_INFO_V1(seckill_share_certify);
@@ -181,6 +184,50 @@ seckill_share_add(PG_FUNCTION_ARGS)
 	if (sent == NULL)
 		PG_RETURN_NULL();
 	return result;
+}
+
+/*
+ * seckill_share_rejoin(item_id bigint, numbers int8multirange,
+ *						lost int8multirange)
+ *		returns integer
+ *
+ * After a restore: this node has these numbers of an item, whose share is
+ * locked, and no others.  Orders and releases with others end, what no order
+ * has is on sale, and numbers that are lost are off sale.  Returns how many
+ * orders have ended.
+ */
+Datum
+seckill_share_rejoin(PG_FUNCTION_ARGS)
+{
+	TableCaller caller;
+	NumberSet  *own = seckill_numbers_read(PG_GETARG_DATUM(1));
+	NumberSet  *lost = seckill_numbers_read(PG_GETARG_DATUM(2));
+	int			ended;
+
+	seckill_check_writable("seckill_share_rejoin()");
+	seckill_table_begin(&caller);
+	ended = seckill_exchange_rejoin(PG_GETARG_INT64(0), own, lost);
+	seckill_table_end(&caller);
+	PG_RETURN_INT32(ended);
+}
+
+/*
+ * seckill_share_forget(item_id bigint, numbers int8multirange) returns void
+ *
+ * Deletes the values of numbers that this node, which is not the home of the
+ * item, does not have any more.
+ */
+Datum
+seckill_share_forget(PG_FUNCTION_ARGS)
+{
+	TableCaller caller;
+	NumberSet  *numbers = seckill_numbers_read(PG_GETARG_DATUM(1));
+
+	seckill_check_writable("seckill_share_forget()");
+	seckill_table_begin(&caller);
+	seckill_shares_forget(PG_GETARG_INT64(0), numbers);
+	seckill_table_end(&caller);
+	PG_RETURN_VOID();
 }
 
 /*

@@ -225,12 +225,11 @@ append_without(NumberSet *set, NumberRange range, const NumberSet *without,
 		seckill_numbers_append(set, (int32) first, range.last);
 }
 
-/* Return a copy of the set without the n numbers of an array. */
+/* Return a copy of the set without the numbers of another one. */
 NumberSet *
-seckill_numbers_without(const NumberSet *set, const int32 *numbers, int n)
+seckill_numbers_minus(const NumberSet *set, const NumberSet *without)
 {
 	NumberSet  *left = seckill_numbers_make();
-	NumberSet  *without = seckill_numbers_of_array(numbers, n);
 	int			next = 0;
 
 	for (int i = 0; i < set->n; i++)
@@ -241,6 +240,13 @@ seckill_numbers_without(const NumberSet *set, const int32 *numbers, int n)
 		append_without(left, set->ranges[i], without, &next);
 	}
 	return left;
+}
+
+/* Return a copy of the set without the n numbers of an array. */
+NumberSet *
+seckill_numbers_without(const NumberSet *set, const int32 *numbers, int n)
+{
+	return seckill_numbers_minus(set, seckill_numbers_of_array(numbers, n));
 }
 
 /* Return the numbers of the set as an array of seckill_numbers_count(). */

@@ -28,6 +28,8 @@ extern bool seckill_numbers_fragmented(Datum multirange, uint32 max_ranges);
 extern int64 seckill_numbers_count(const NumberSet *set);
 extern void seckill_numbers_append(NumberSet *set, int32 first, int32 last);
 extern void seckill_numbers_take(NumberSet *set, int32 *numbers, int32 n);
+extern NumberSet *seckill_numbers_minus(const NumberSet *set,
+										const NumberSet *without);
 extern NumberSet *seckill_numbers_without(const NumberSet *set,
 										  const int32 *numbers, int n);
 extern void seckill_numbers_merge(NumberSet *set, const NumberSet *other);

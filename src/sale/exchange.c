@@ -127,6 +127,40 @@ seckill_exchange_add(int64 item_id, int32 units, const NumberSet *received)
 }
 
 /*
+ * After a restore: this node has these numbers of an item, whose row is locked,
+ * and no others.  An order with another number has given it up since the copy
+ * was made, as the number has left this node, so the order ends again; likewise
+ * a release of such a number was done.  What no order has is on sale, unless it
+ * is off sale, or in lost: numbers of which nothing is known here.  Returns how
+ * many orders have ended.
+ */
+int
+seckill_exchange_rejoin(int64 item_id, const NumberSet *own,
+						const NumberSet *lost)
+{
+	ItemRow		row;
+	NumberSet  *off_sale;
+	int			ended;
+
+	seckill_change_begin_work(item_id);
+	ended = seckill_shares_end_orders(item_id, own);
+	SECKILL_FAULT("orders without a number ended");
+	seckill_item_lock_row_anywhere(item_id, &row);
+	off_sale = seckill_numbers_minus(row.off_sale,
+									 seckill_shares_end_releases(item_id, own));
+	row.off_sale = seckill_numbers_minus(off_sale,
+										 seckill_numbers_minus(off_sale, own));
+	seckill_numbers_merge(row.off_sale, lost);
+	row.numbers = seckill_numbers_make();
+	seckill_numbered_overwrite(item_id, &row,
+							   seckill_settle_numbers(item_id, &row, own),
+							   seckill_numbers_count(own));
+	seckill_change_end_work(1);
+	SECKILL_FAULT("numbers written after a restore");
+	return ended;
+}
+
+/*
  * An item is sold at home alone again.  Numbers that other nodes still have are
  * those of orders that were deleted there, and are off sale.
  */

@@ -18,6 +18,8 @@ typedef struct LockedShare
 extern void seckill_exchange_lock(int64 item_id, LockedShare *share);
 extern NumberSet *seckill_exchange_add(int64 item_id, int32 units,
 									   const NumberSet *received);
+extern int	seckill_exchange_rejoin(int64 item_id, const NumberSet *own,
+									const NumberSet *lost);
 extern void seckill_exchange_set_split(int64 item_id, const SplitNodes *split);
 
 #endif							/* SECKILL_SALE_EXCHANGE_H */

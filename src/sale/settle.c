@@ -58,13 +58,12 @@ set_moving(uint8 *bits, int64 n, int64 item_id)
 }
 
 /*
- * The numbers that this node has of an item, and that are neither on its locked
- * row nor off sale, that no order has, and that are not on their way.
+ * Those of a node's own numbers of an item that are neither on its locked row
+ * nor off sale, that no order has, and that are not on their way.
  */
-static NumberSet *
-numbers_elsewhere(int64 item_id, const ItemRow *row)
+NumberSet *
+seckill_settle_numbers(int64 item_id, const ItemRow *row, const NumberSet *own)
 {
-	NumberSet  *own = seckill_share_numbers(item_id, row);
 	int64		n = own->n > 0 ? own->ranges[own->n - 1].last : 0;
 	uint8	   *bits = palloc_extended(n / 8 + 1,
 									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -93,7 +92,8 @@ numbers_elsewhere(int64 item_id, const ItemRow *row)
 static void
 close_numbered(int64 item_id, ItemRow *row, int64 unsold)
 {
-	NumberSet  *set = numbers_elsewhere(item_id, row);
+	NumberSet  *set = seckill_settle_numbers(item_id, row,
+											 seckill_share_numbers(item_id, row));
 	int64		n = seckill_numbers_count(set);
 
 	if (n != unsold)

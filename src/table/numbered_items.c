@@ -291,6 +291,33 @@ seckill_numbered_exchange(int64 item_id, const NumberSet *received,
 	seckill_change_note_row(item_id, ROW_CHANGED);
 }
 
+static SqlPlan overwrite_plan = {
+	.sql = "UPDATE seckill.items SET stock = $2, numbers = $3, off_sale = $4,"
+	" supplied = $5, version = version" PLUS "1, seal = $6" XOR "$5"
+	" WHERE item_id" EQ "$1",
+	.nargs = 6,
+	.types = {INT8OID, INT4OID, INT8MULTIRANGEOID, INT8MULTIRANGEOID, INT8OID,
+	INT8OID}
+};
+
+/*
+ * After a restore: write which numbers a locked row has on sale, and off sale,
+ * of so many that this node has.
+ */
+void
+seckill_numbered_overwrite(int64 item_id, const ItemRow *row,
+						   const NumberSet *on_sale, int64 all)
+{
+	Datum		args[] = {Int64GetDatum(item_id),
+		Int32GetDatum((int32) seckill_numbers_count(on_sale)),
+		seckill_numbers_datum(on_sale), seckill_numbers_datum(row->off_sale),
+		Int64GetDatum(all - seckill_numbers_count(row->off_sale)),
+	seckill_item_seal_argument(item_id, row->lease_id)};
+
+	seckill_item_update_locked(&overwrite_plan, args);
+	seckill_change_note_row(item_id, ROW_CHANGED);
+}
+
 static SqlPlan release_plan = {
 	.sql = "UPDATE seckill.items SET stock = stock" PLUS "$2,"
 	" numbers = numbers" PLUS "$4, off_sale = off_sale" MINUS "$4,"

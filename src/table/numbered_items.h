@@ -29,6 +29,8 @@ extern void seckill_numbered_supply(int64 item_id, const ItemRow *row,
 extern void seckill_numbered_hide(int64 item_id, const NumberSet *set);
 extern void seckill_numbered_exchange(int64 item_id, const NumberSet *received,
 									  const NumberSet *sent);
+extern void seckill_numbered_overwrite(int64 item_id, const ItemRow *row,
+									   const NumberSet *on_sale, int64 all);
 extern void seckill_numbered_release(int64 item_id, const ItemRow *row,
 									 const NumberSet *set);
 extern void seckill_numbered_withdraw(int64 item_id, const ItemRow *row,

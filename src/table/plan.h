@@ -36,6 +36,7 @@ typedef struct SqlPlan
 #define GE		" OPERATOR(pg_catalog.>=) "
 #define GT		" OPERATOR(pg_catalog.>) "
 #define LE		" OPERATOR(pg_catalog.<=) "
+#define LT		" OPERATOR(pg_catalog.<) "
 #define PLUS	" OPERATOR(pg_catalog.+) "
 #define MINUS	" OPERATOR(pg_catalog.-) "
 #define XOR		" OPERATOR(pg_catalog.#) "

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 
 #include "base/catalog.h"
+#include "table/orders.h"
 #include "table/plan.h"
 #include "table/shares.h"
 
@@ -108,4 +109,74 @@ seckill_shares_elsewhere(int64 item_id)
 								   seckill_catalog_cluster_owner("channels"));
 	seckill_plan_copy_columns(&numbers, &isnull);
 	return seckill_numbers_read(numbers);
+}
+
+
+/*
+ * After a restore
+ */
+
+static SqlPlan end_orders_plan = {
+	.sql = "UPDATE seckill.orders SET unit = NULL, limited = false,"
+	" state = CASE WHEN state" EQ "'pending' THEN 'expired'"
+	" WHEN state" EQ "'confirmed' THEN 'cancelled' ELSE state END"
+	" WHERE item_id" EQ "$1 AND unit IS NOT NULL"
+	" AND NOT $2" CONTAINS "unit::pg_catalog.int8",
+	.nargs = 2,
+	.types = {INT8OID, INT8MULTIRANGEOID}
+};
+
+/* End the orders of an item with other numbers than these; returns how many. */
+int
+seckill_shares_end_orders(int64 item_id, const NumberSet *own)
+{
+	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(own)};
+
+	return (int) seckill_orders_run(&end_orders_plan, args);
+}
+
+static SqlPlan end_releases_plan = {
+	.sql = "WITH done AS ("
+	"UPDATE seckill.releases SET done_at = pg_catalog.clock_timestamp()"
+	" WHERE item_id" EQ "$1 AND done_at IS NULL AND first_unit IS NOT NULL"
+	" AND NOT $2" CONTAINS "pg_catalog.int8range(first_unit, first_unit"
+	PLUS "units) RETURNING first_unit, units)"
+	" SELECT coalesce(pg_catalog.range_agg(pg_catalog.int8range("
+	"first_unit, first_unit" PLUS "units)), '{}') FROM done",
+	.nargs = 2,
+	.types = {INT8OID, INT8MULTIRANGEOID}
+};
+
+/*
+ * Mark the planned releases of an item done that have other numbers than these;
+ * returns their numbers.
+ */
+NumberSet *
+seckill_shares_end_releases(int64 item_id, const NumberSet *own)
+{
+	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(own)};
+	Datum		numbers;
+	bool		isnull;
+
+	(void) seckill_plan_run_as(&end_releases_plan, args,
+							   seckill_catalog()->releases_owner);
+	seckill_plan_copy_columns(&numbers, &isnull);
+	return seckill_numbers_read(numbers);
+}
+
+static SqlPlan forget_plan = {
+	.sql = "DELETE FROM seckill.units u USING pg_catalog.unnest($2) r"
+	" WHERE u.item_id" EQ "$1 AND u.unit" GE "pg_catalog.lower(r)"
+	" AND u.unit" LT "pg_catalog.upper(r)",
+	.nargs = 2,
+	.types = {INT8OID, INT8MULTIRANGEOID}
+};
+
+/* Delete the values of numbers that this node does not have any more. */
+void
+seckill_shares_forget(int64 item_id, const NumberSet *numbers)
+{
+	Datum		args[] = {Int64GetDatum(item_id), seckill_numbers_datum(numbers)};
+
+	(void) seckill_plan_run_as(&forget_plan, args, seckill_catalog()->units_owner);
 }
