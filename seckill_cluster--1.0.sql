@@ -2412,12 +2412,6 @@ DECLARE
     units bigint;
 BEGIN
     FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
-        life := greatest(life, (SELECT r::bigint FROM seckill.remote(format('seckill_rejoin %s', node),
-            format('SELECT seckill_known_incarnation(%s)::text', this_node)) r));
-    END LOOP;
-    -- by the clock, as another node may have been restored from a copy that knows less
-    life := greatest(life + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
-    FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
         totals := totals || (SELECT coalesce(jsonb_agg(r::jsonb || jsonb_build_object('node', node)), '[]')
                              FROM seckill.remote(format('seckill_rejoin %s', node),
                                  format('SELECT to_jsonb(h) FROM seckill_hello(%s, %s) h', this_node, life)) r);
@@ -2516,12 +2510,35 @@ BEGIN
             PERFORM @extschema@.seckill_split_set(their.item_id, their.split_over);     -- as home says
         END IF;
     END LOOP;
-    UPDATE seckill.incarnation i SET incarnation = life, homes_on = CASE WHEN homes THEN seckill.timeline() END;
+    UPDATE seckill.incarnation i SET homes_on = CASE WHEN homes THEN seckill.timeline() END;
 END
 $$;
 
 COMMENT ON FUNCTION seckill.rejoin_shares(integer, boolean) IS
 'for seckill_rejoin(): agree with the other nodes on what was exchanged; homes: of items with numbers whose home this is, and of no others; returns items whose share is lost';
+
+-- Committed before others are told of it: a rejoin that fails, because another node has to
+-- rejoin first, must not leave this one behind what they know.
+CREATE FUNCTION seckill.begin_life(this_node integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    node integer;
+    life bigint := seckill.own_incarnation();
+BEGIN
+    FOR node IN SELECT n.node_no FROM seckill.nodes n LOOP
+        life := greatest(life, (SELECT r::bigint FROM seckill.remote(format('seckill_rejoin %s', node),
+            format('SELECT seckill_known_incarnation(%s)::text', this_node)) r));
+    END LOOP;
+    -- by the clock, as another node may have been restored from a copy that knows less
+    UPDATE seckill.incarnation i
+    SET incarnation = greatest(life + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+END
+$$;
+
+COMMENT ON FUNCTION seckill.begin_life(integer) IS
+'for seckill_rejoin(): a new incarnation, higher than all that other nodes know';
 
 CREATE PROCEDURE @extschema@.seckill_rejoin()
 LANGUAGE plpgsql
@@ -2541,6 +2558,8 @@ BEGIN
     FOR node IN SELECT n.node_no FROM seckill.nodes n ORDER BY n.node_no LOOP
         PERFORM seckill.connect(pg_catalog.format('seckill_rejoin %s', node), node);
     END LOOP;
+    PERFORM seckill.begin_life(this.node_no);
+    COMMIT;
     IF EXISTS (SELECT FROM seckill.items i WHERE i.numbered AND i.split_over[1] OPERATOR(pg_catalog.=) this.node_no) THEN
         PERFORM seckill.rejoin_shares(this.node_no, true);
         COMMIT;
@@ -4000,6 +4019,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.seckill_known_incarnation(integer),
     seckill.rejoin_numbers(bigint, integer, jsonb),
     seckill.rejoin_shares(integer, boolean),
+    seckill.begin_life(integer),
     seckill.on_citus(text),
     seckill.route_of(bigint),
     seckill.check_route_of(bigint),
