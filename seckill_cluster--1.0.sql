@@ -2863,7 +2863,7 @@ $f$, name, arguments, result, passed);
         out_types := ARRAY[result];
     END IF;
     RETURN body || CASE
-        WHEN route IN ('item_ids', 'tickets') OR p.proname = 'seckill_buy_many' THEN
+        WHEN route IN ('item_ids', 'tickets') OR p.proname IN ('seckill_buy_many', 'seckill_claim_many') THEN
             seckill.routed_list(p, name, arguments, passed, outs)
         ELSE seckill.routed_call(p, name, arguments, passed, outs, out_types, route, result)
     END;
@@ -2964,8 +2964,23 @@ CREATE FUNCTION seckill.routed_list(p pg_proc, name text, arguments text, passed
 RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $router$
+DECLARE
+    more_vars text;
+    more_set text;
+    more_out text;
+    quantities boolean;
 BEGIN
-    IF p.proname = 'seckill_buy_many' THEN
+    IF p.proname IN ('seckill_buy_many', 'seckill_claim_many') THEN
+        -- columns after outcome and order_id, and an argument that one of them lacks
+        SELECT coalesce(string_agg(format(E'    v%s %s[] := array_fill(NULL::%s, ARRAY[n]);\n', a.n - 1, a.type, a.type), '' ORDER BY a.n), ''),
+            coalesce(string_agg(format(' v%s[r.place] := r.%s;', a.n - 1, a.name), '' ORDER BY a.n), ''),
+            coalesce(string_agg(format(', v%s', a.n - 1), '' ORDER BY a.n), '')
+        INTO more_vars, more_set, more_out
+        FROM (SELECT quote_ident(q.name) AS name, format_type(q.type, NULL) AS type, row_number() OVER (ORDER BY q.n) + 1 AS n
+              FROM unnest(p.proargnames, p.proallargtypes, p.proargmodes) WITH ORDINALITY q (name, type, mode, n)
+              WHERE q.mode = 'o') a
+        WHERE a.n > 4;
+        quantities := 'quantities' = ANY (p.proargnames);
         -- what a node has sold stays sold, so only the rest is asked again
         RETURN format($f$
 CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -2976,10 +2991,9 @@ DECLARE
     r record;
     v2 seckill_outcome[] := array_fill(NULL::seckill_outcome, ARRAY[n]);
     v3 bigint[] := array_fill(NULL::bigint, ARRAY[n]);
-BEGIN
+%4$sBEGIN
     IF n IS NULL OR n = 0 OR array_ndims($2) > 1
-        OR coalesce(cardinality(%1$s.request_ids), n) <> n OR coalesce(cardinality(%1$s.tokens), n) <> n
-        OR coalesce(cardinality(%1$s.quantities), n) <> n
+        OR coalesce(cardinality(%1$s.request_ids), n) <> n OR coalesce(cardinality(%1$s.tokens), n) <> n%7$s
     THEN
         -- let the node say what is wrong
         RETURN QUERY SELECT * FROM seckill_remote.%1$s(seckill.node_of($1), %3$s);
@@ -2999,12 +3013,10 @@ BEGIN
                         CASE WHEN %1$s.request_ids IS NOT NULL THEN
                             ARRAY(SELECT %1$s.request_ids[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
                         CASE WHEN %1$s.tokens IS NOT NULL THEN
-                            ARRAY(SELECT %1$s.tokens[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END,
-                        CASE WHEN %1$s.quantities IS NOT NULL THEN
-                            ARRAY(SELECT %1$s.quantities[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END)
+                            ARRAY(SELECT %1$s.tokens[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END%8$s)
                         WITH ORDINALITY t
                 LOOP
-                    v2[r.place] := r.outcome; v3[r.place] := r.order_id;
+                    v2[r.place] := r.outcome; v3[r.place] := r.order_id;%5$s
                 END LOOP;
             EXCEPTION
                 WHEN SQLSTATE 'SK005' OR undefined_object THEN
@@ -3016,10 +3028,13 @@ BEGIN
         EXIT WHEN NOT coalesce('moved' = ANY (v2), false) AND array_position(v2, NULL) IS NULL;
         PERFORM seckill.learn($1);
     END LOOP;
-    RETURN QUERY SELECT * FROM unnest($2, array_replace(v2, 'moved', 'busy'), v3);
+    RETURN QUERY SELECT * FROM unnest($2, array_replace(v2, 'moved', 'busy'), v3%6$s);
 END
 $$;
-$f$, name, arguments, passed);
+$f$, name, arguments, passed, more_vars, more_set, more_out,
+            CASE WHEN quantities THEN format(E'\n        OR coalesce(cardinality(%s.quantities), n) <> n', name) ELSE '' END,
+            CASE WHEN quantities THEN format(E',\n                        CASE WHEN %1$s.quantities IS NOT NULL THEN
+                            ARRAY(SELECT %1$s.quantities[o] FROM unnest(part.places) WITH ORDINALITY x (o, k) ORDER BY k) END', name) ELSE '' END);
     ELSIF p.proname = 'seckill_buy_items' THEN
         RETURN format($f$
 CREATE FUNCTION %1$s(%2$s) RETURNS SETOF record LANGUAGE plpgsql AS $$

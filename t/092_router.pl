@@ -263,6 +263,24 @@ routed('SELECT seckill_restock(201, 3)');
 is(routed(q{SELECT count(*) FROM generate_series(101, 110) u, seckill_buy(201, u, 'queue') b WHERE outcome = 'sold'}), 3, 'units put on sale at home');
 is(routed(q{SELECT string_agg(outcome::text, ' ') FROM seckill_submit_many(ARRAY_FILL(201::bigint, ARRAY[2]), ARRAY[111, 112])}) =~ s/queued|sold_out//gr, ' ', 'submissions');
 
+# Numbered units of a split item: claims of users of both nodes, and their codes.
+routed(q{SELECT seckill_put_item(202, '{"stock": 0, "numbered": true, "per_user_limit": 1, "reveal_on": "pending", "pay_within": "1 hour"}')});
+routed(q{SELECT seckill_add_units(202, ARRAY(SELECT 'code-' || n FROM generate_series(1, 30) n), NULL, ARRAY(SELECT n * 10 FROM generate_series(1, 30) n))});
+$home = node_of(202);
+$other = 3 - $home;
+$nodes[ $home - 1 ]->safe_psql('postgres', "CALL seckill_split(202, ARRAY[$home, $other])");
+is(routed(q{SELECT count(*) FROM generate_series(1, 8) u, seckill_claim(202, u, 'cache') c WHERE outcome = 'sold' AND code = 'code-' || unit}), 8, 'claims');
+is(routed(q{SELECT string_agg(outcome || n, ' ') FROM (SELECT outcome, count(*) AS n
+	FROM seckill_claim_many(202, ARRAY(SELECT generate_series(6, 20)::bigint), 'cache') GROUP BY 1 ORDER BY 1) o}), 'sold12 limit_reached3', 'a list of claims');
+is(routed(q{SELECT string_agg(user_id || coalesce(' ' || (code = 'code-' || unit AND amount = unit * 10), ''), ', ')
+	FROM seckill_claim_many(202, ARRAY[21, 1, 22], 'retry')}), '21 true, 1, 22 true', 'in the order of the list');
+is(routed(q{SELECT count(DISTINCT node_no) || ' ' || count(DISTINCT unit) FROM seckill.cluster_orders WHERE item_id = 202}), '2 22', 'numbers of both nodes');
+is(routed(q{SELECT count(DISTINCT code) FROM (SELECT item_id, order_id FROM seckill.cluster_orders WHERE item_id = 202) o, seckill_unit(o.item_id, o.order_id)}),
+	22, 'each code is told where it is');
+is(routed(q{SELECT count(*) FROM (SELECT item_id, order_id, user_id FROM seckill.cluster_orders WHERE item_id = 202) o,
+	seckill_unit(o.item_id, o.order_id) n, seckill_redeem(o.item_id, n.code, o.user_id) r WHERE r.outcome = 'redeemed'}), 22, 'and redeemed there');
+is(routed('SELECT supplied, available, sold, difference, verdict FROM cluster_audit(202)') =~ s/in transit/ok/r, '30|8|22|0|ok', 'each number is at one node');
+
 # Monitoring: each verdict has its metric.
 my ($query) = slurp_file("$FindBin::RealBin/../monitoring/seckill_router_exporter.yml") =~ /query_name: cluster_audit\n    query: \|\n(.*?)\n\n/s;
 my %items = map { split /\|/ } split /\n/, routed($query);

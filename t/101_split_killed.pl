@@ -9,5 +9,5 @@ use Test::More;
 use TortureSplit;
 
 needs_contrib('dblink');
-torture_split(seconds => 20, clients => 12);
+torture_split(numbered => 1, seconds => 20, clients => 12);
 done_testing();

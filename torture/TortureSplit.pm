@@ -74,7 +74,7 @@ sub disturb
 }
 
 
-# seconds of the sale, number of sessions of each node
+# seconds of the sale, number of sessions of each node, whether an item has numbered units
 sub torture_split
 {
 	my (%params) = @_;
@@ -82,7 +82,7 @@ sub torture_split
 	my $round = 0;
 
 	seed();
-	my $self = TortureSplitSale->new(name => 'node', clients => $params{clients});
+	my $self = TortureSplitSale->new(name => 'node', clients => $params{clients}, numbered => $params{numbered});
 	$end = time + $params{seconds};
 	# a slow machine needs longer
 	while (time < $end || (time < $end + 300 && !$self->has_shown))

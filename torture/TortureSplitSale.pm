@@ -33,7 +33,9 @@ my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
 
 my @wanted = ('buy sold', 'buy sold_out', 'cancel cancelled');
 
-# stock, limit and pay_within of each item
+# stock, limit and pay_within of each item; with numbered, there is a third one, whose
+# units have numbers and codes
+my @numbered = (30, 'NULL', "'900 ms'");
 my %items = (1 => [ 40, 3, "'600 ms'" ], 2 => [ 30, 'NULL', 'NULL' ]);
 
 # The node that sells to a user: 1, 2 or 3.
@@ -98,8 +100,9 @@ sub buy
 	{
 		my $user = pick(@{ $self->{users}{$n} });
 
-		$call = { kind => 'buy', item => pick(1, 1, 2), user => $user, quantity => rand() < 0.85 ? 1 : 2,
+		$call = { kind => 'buy', item => pick(1, 1, 2, ($items{3} ? (3, 3) : ())), user => $user, quantity => rand() < 0.85 ? 1 : 2,
 			request => $self->make_request };
+		$call->{quantity} = 1 if $call->{item} == 3;
 	}
 	my $sql = "SELECT outcome, order_id FROM seckill_buy($call->{item}, $call->{user}, '"
 	  . pick(@modes) . "', $call->{quantity}, '$call->{request}')";
@@ -113,7 +116,7 @@ sub buy
 sub hold
 {
 	my ($self, $n) = @_;
-	my $call = { kind => 'hold', item => pick(1, 2), quantity => 1, user => pick(@{ $self->{users}{$n} }) };
+	my $call = { kind => 'hold', item => pick(keys %items), quantity => 1, user => pick(@{ $self->{users}{$n} }) };
 
 	return ($call, "BEGIN; SELECT outcome, 0 FROM seckill_buy($call->{item}, $call->{user}, '"
 		  . pick(grep { $_ ne 'queue' } @modes) . "'); SELECT pg_sleep(0.03) FROM pg_backend_pid(); ROLLBACK");
@@ -135,7 +138,7 @@ sub next_call
 	}
 	elsif ($chance < 0.256 && $n == 1)
 	{
-		my $call = { kind => 'restock', item => pick(1, 2), units => 1 + int rand 3 };
+		my $call = { kind => 'restock', item => pick(keys %items), units => 1 + int rand 3 };
 
 		$call->{id} = ++$self->{requests};
 		$self->{most}{ $call->{item} } += $call->{units};
@@ -144,7 +147,7 @@ sub next_call
 	}
 	elsif ($chance < 0.27)
 	{
-		my $item = pick(1, 2);
+		my $item = pick(keys %items);
 
 		return ({ kind => 'driver' }, "SELECT seckill.share_work($item, 2, 1)");
 	}
@@ -334,7 +337,8 @@ sub on_node
 # A sale
 #
 
-# A new sale on three nodes: number of sessions of each; whether to be ready for standbys.
+# A new sale on three nodes: number of sessions of each; whether to be ready for standbys;
+# whether there is an item with numbered units.
 sub new
 {
 	my ($class, %params) = @_;
@@ -343,12 +347,14 @@ sub new
 		unanswered => { 1 => {}, 2 => {}, 3 => {} }, live => { 1 => {}, 2 => {}, 3 => {} }, sold_out => [], supplied => {}, gone => [] }, $class;
 
 	join_nodes(@nodes);
+	$items{3} = [@numbered] if $params{numbered};
 	$nodes[0]->safe_psql('postgres', 'CREATE TABLE public.restocks (id bigint PRIMARY KEY, item_id bigint, units integer)');
 	foreach my $item (sort keys %items)
 	{
 		my ($stock, $limit, $pay_within) = @{ $items{$item} };
 
-		$nodes[0]->safe_psql('postgres', "INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES ($item, $stock, $limit, $pay_within)");
+		$nodes[0]->safe_psql('postgres', "INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within, numbered) VALUES ($item, $stock, $limit, $pay_within, $item = 3)");
+		$nodes[0]->safe_psql('postgres', "INSERT INTO seckill.units (item_id, unit, code) SELECT 3, n, 'code-' || n FROM generate_series(1, $stock) n") if $item == 3;
 		$nodes[0]->safe_psql('postgres', "CALL seckill_split($item, '{1,2,3}')");
 		$self->{most}{$item} = $stock;
 	}
@@ -483,6 +489,28 @@ sub check_log
 		$self->finding("order $id was cancelled and is $orders{$id}[4]") if $orders{$id}[4] ne 'cancelled';
 	}
 	$self->check_sold_out(\%orders);
+	$self->check_numbers if $items{3};
+	return;
+}
+
+# A number has one order, and a code one buyer, who is told it on the node of the order.
+sub check_numbers
+{
+	my ($self) = @_;
+	my %seen;
+
+	foreach my $node (@{ $self->{nodes} })
+	{
+		foreach my $row (split /\n/, $node->safe_psql('postgres',
+				'SELECT o.unit, n.code FROM seckill.orders o, seckill_unit(3, o.order_id) n WHERE o.item_id = 3 AND o.unit IS NOT NULL'))
+		{
+			my ($unit, $code) = split /\|/, $row, -1;
+
+			$self->finding("number $unit has two orders") if $seen{$unit}++;
+			$self->finding("the code of number $unit is $code") if $code ne '' && $code ne "code-$unit";
+			$self->{count}{'codes told'}++ if $code ne '';
+		}
+	}
 	return;
 }
 

@@ -7,5 +7,5 @@ use lib $FindBin::RealBin, "$FindBin::RealBin/../t";
 use Test::More;
 use TortureSplit;
 
-torture_split(seconds => $ENV{SPLIT_SECONDS} || 1200, clients => 20);
+torture_split(numbered => 1, seconds => $ENV{SPLIT_SECONDS} || 1200, clients => 20);
 done_testing();

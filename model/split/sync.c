@@ -46,7 +46,6 @@ make_call(Node *x, int peer, int kind)
 	call.incarnation = x->t.incarnation;
 	call.sent = channel->sent;
 	call.received = channel->received;
-	call.transit = channel->transit;
 	call.known = channel->incarnation;
 	call.asked = node_clock(x);
 	call.had_nothing = nothing_here(x);
@@ -140,6 +139,8 @@ take_in(Node *x, const Msg *msg)
 		units = msg->given;
 	if (msg->received == channel->sent)
 		channel->transit = 0;	/* all has arrived */
+	if (sale.numbered && msg->kind == CALL)
+		return;					/* it does not tell which: the node will ask */
 	if (units <= 0 &&
 		(mutation != TAKE_WITHOUT_TOTAL || msg->transit == 0))
 		return;
@@ -441,12 +442,26 @@ sync_hello(Node *x, const Msg *call, Msg *reply)
 	reply->kept = channel->numbers & ~t->free;
 }
 
-/* Drop numbers that other nodes have from the orders of a restored node. */
+/*
+ * A restored node: orders with numbers that other nodes have had ended in the
+ * part that is lost, as a number leaves a node only when no order has it.
+ */
 static void
 drop_numbers(Tables *t, NumberSet others)
 {
 	for (int i = 0; i < t->norders; i++)
-		t->orders[i].numbers &= ~others;
+	{
+		Order	   *order = &t->orders[i];
+
+		if ((order->numbers & others) == 0)
+			continue;
+		if (order->state == LIVE)
+		{
+			order->state = DEAD;
+			order->numbers = 0;
+		}
+		order->numbers &= ~others;
+	}
 }
 
 /*
