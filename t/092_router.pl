@@ -270,10 +270,21 @@ $home = node_of(202);
 $other = 3 - $home;
 $nodes[ $home - 1 ]->safe_psql('postgres', "CALL seckill_split(202, ARRAY[$home, $other])");
 is(routed(q{SELECT count(*) FROM generate_series(1, 8) u, seckill_claim(202, u, 'cache') c WHERE outcome = 'sold' AND code = 'code-' || unit}), 8, 'claims');
-is(routed(q{SELECT string_agg(outcome || n, ' ') FROM (SELECT outcome, count(*) AS n
-	FROM seckill_claim_many(202, ARRAY(SELECT generate_series(6, 20)::bigint), 'cache') GROUP BY 1 ORDER BY 1) o}), 'sold12 limit_reached3', 'a list of claims');
-is(routed(q{SELECT string_agg(user_id || coalesce(' ' || (code = 'code-' || unit AND amount = unit * 10), ''), ', ')
-	FROM seckill_claim_many(202, ARRAY[21, 1, 22], 'retry')}), '21 true, 1, 22 true', 'in the order of the list');
+# whoever has bought keeps locks, so in a list some may be "busy": ask again
+my $answer;
+for (1 .. 20)
+{
+	$answer = routed(q{SELECT string_agg(user_id || coalesce(' ' || (code = 'code-' || unit AND amount = unit * 10), ''), ', ')
+		FROM seckill_claim_many(202, ARRAY[21, 1, 22], 'cache', ARRAY['11111111-1111-1111-1111-111111111121', NULL, '11111111-1111-1111-1111-111111111122']::uuid[])});
+	last if $answer =~ /21 .*22 /;
+}
+is($answer, '21 true, 1, 22 true', 'in the order of the list');
+for (1 .. 20)
+{
+	$answer = routed(q{SELECT string_agg(DISTINCT outcome::text, ' ') FROM seckill_claim_many(202, ARRAY(SELECT generate_series(6, 20)::bigint), 'retry')});
+	last if $answer eq 'limit_reached';
+}
+is($answer, 'limit_reached', 'a list of claims');
 is(routed(q{SELECT count(DISTINCT node_no) || ' ' || count(DISTINCT unit) FROM seckill.cluster_orders WHERE item_id = 202}), '2 22', 'numbers of both nodes');
 is(routed(q{SELECT count(DISTINCT code) FROM (SELECT item_id, order_id FROM seckill.cluster_orders WHERE item_id = 202) o, seckill_unit(o.item_id, o.order_id)}),
 	22, 'each code is told where it is');
