@@ -188,6 +188,8 @@ say_hello(Proc *p, Node *x)
 	p->known++;
 	if (p->known < clock && mutation != INCARNATION_AGAIN)
 		p->known = clock;
+	for (int i = 0; i < sale.nodes; i++)
+		p->lives[i] = x->t.channels[i].incarnation;
 	call_peers(p, x, HELLO, p->known, 0, 0);
 	p->place = DRIVER_HELLO;
 }

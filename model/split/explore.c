@@ -36,6 +36,7 @@ typedef struct Case
 	int			pulls;			/* of a satellite */
 	int			crashes;
 	int			restores;
+	int			rejoins;		/* of a node that begin, some again */
 	int			ticks;
 	bool		leased;
 	bool		numbered;
@@ -44,21 +45,26 @@ typedef struct Case
 } Case;
 
 static const Case cases[] = {
-	{"units on both satellites", 3, {0, 1, 1}, "1121", "1", 1, 1, 0, 0, 1, false, false, 0, false},
-	{"a unit at home", 3, {1, 0, 0}, "1121", "1", 1, 1, 0, 0, 1, false, false, 0, false},
-	{"a crash", 3, {0, 1, 0}, "0111", "1", 1, 1, 1, 0, 2, false, false, 0, false},
-	{"a return at home", 2, {1, 0}, "0111", "0", 1, 2, 0, 0, 2, false, false, 0, false},
-	{"two rounds, a crash", 2, {1, 0}, "0111", "1", 2, 2, 1, 0, 2, false, false, 0, false},
-	{"two buyers on one node", 2, {0, 1}, "1111", "1", 2, 2, 1, 0, 2, false, false, 0, false},
-	{"two rounds", 3, {0, 1, 0}, "1121", "1", 2, 1, 0, 0, 2, false, false, 0, false},
-	{"three buyers", 2, {0, 2}, "011111", "1", 2, 1, 1, 0, 2, false, false, 0, false},
-	{"two units for one", 2, {1, 1}, "0112", "0", 2, 2, 0, 0, 2, false, false, 0, true},
-	{"a lease", 2, {0, 1}, "0111", "1", 1, 2, 0, 0, 2, true, false, 0, false},
-	{"a lease, a crash", 2, {0, 1}, "0111", "", 1, 1, 1, 0, 2, true, false, 0, false},
-	{"numbers", 2, {1, 1}, "0111", "1", 1, 2, 0, 0, 2, false, true, 0, false},
-	{"numbers, a node restored", 2, {0, 1}, "0111", "", 1, 1, 0, 1, 1, false, true, 0, false},
-	{"a node restored", 2, {0, 1}, "0111", "", 1, 1, 0, 1, 1, false, false, 0, false},
-	{"a limit", 2, {1, 1}, "011111", "", 1, 1, 0, 0, 1, false, false, 1, false},
+	{"units on both satellites", 3, {0, 1, 1}, "1121", "1", 1, 1, 0, 0, 0, 1, false, false, 0, false},
+	{"a unit at home", 3, {1, 0, 0}, "1121", "1", 1, 1, 0, 0, 0, 1, false, false, 0, false},
+	{"a crash", 3, {0, 1, 0}, "0111", "1", 1, 1, 1, 0, 0, 2, false, false, 0, false},
+	{"a return at home", 2, {1, 0}, "0111", "0", 1, 2, 0, 0, 0, 2, false, false, 0, false},
+	{"two rounds, a crash", 2, {1, 0}, "0111", "1", 2, 2, 1, 0, 0, 2, false, false, 0, false},
+	{"two buyers on one node", 2, {0, 1}, "1111", "1", 2, 2, 1, 0, 0, 2, false, false, 0, false},
+	{"two rounds", 3, {0, 1, 0}, "1121", "1", 2, 1, 0, 0, 0, 2, false, false, 0, false},
+	{"three buyers", 2, {0, 2}, "011111", "1", 2, 1, 1, 0, 0, 2, false, false, 0, false},
+	{"two units for one", 2, {1, 1}, "0112", "0", 2, 2, 0, 0, 0, 2, false, false, 0, true},
+	{"a lease", 2, {0, 1}, "0111", "1", 1, 2, 0, 0, 0, 2, true, false, 0, false},
+	{"a lease, a crash", 2, {0, 1}, "0111", "", 1, 1, 1, 0, 0, 2, true, false, 0, false},
+	{"numbers", 2, {1, 1}, "0111", "1", 1, 2, 0, 0, 0, 2, false, true, 0, false},
+	{"numbers, a node restored", 2, {0, 1}, "0111", "", 1, 1, 0, 1, 2, 1, false, true, 0, false},
+	{"a node restored", 2, {0, 1}, "0111", "", 1, 1, 0, 1, 2, 1, false, false, 0, false},
+	{"one buyer, a node restored", 2, {1, 0}, "11", "", 1, 1, 0, 1, 2, 1, false, false, 0, false},
+	{"a unit goes home, a node restored", 2, {0, 1}, "01", "", 1, 0, 0, 1, 2, 1, false, false, 0, false},
+	{"a return, a node restored", 2, {0, 1}, "01", "1", 1, 1, 0, 1, 2, 1, false, false, 0, false},
+	{"two restores", 2, {0, 1}, "01", "", 1, 0, 0, 2, 2, 1, false, false, 0, false},
+	{"three nodes, one restored", 3, {0, 1, 0}, "21", "", 1, 1, 0, 1, 1, 1, false, false, 0, false},
+	{"a limit", 2, {1, 1}, "011111", "", 1, 1, 0, 0, 0, 1, false, false, 1, false},
 };
 
 static const Case *now;			/* the one that is explored */
@@ -258,6 +264,8 @@ normalize(void)
 			p->asked = p->place = 0;	/* the round is too old */
 			memset(p->answers, 0, sizeof(p->answers));
 		}
+		if (p->kind == DRIVER && p->place <= 1)
+			memset(p->lives, 0, sizeof(p->lives));
 		if (!now->fewer)
 			p->begun = 0;
 	}
@@ -337,7 +345,7 @@ step_driver(Proc *p)
 	{
 		if (x->t.recovering && p->place == 1)
 			p->place = 0;
-		if (p->place == 0 && p->tries++ > 3)
+		if (p->place == 0 && p->rejoins++ == now->rejoins)
 			return false;
 		driver_step(p);
 		return true;

@@ -244,7 +244,9 @@ typedef struct Proc
 	int32		begun;			/* asks sent when the call began */
 	int32		serial;
 	int32		tries;
+	int32		rejoins;		/* an exhaustive run: so many have begun */
 	int32		known;			/* rejoin: highest incarnation that is known */
+	int32		lives[NODES];	/* rejoin: incarnations of the peers when asked */
 	int32		held;			/* units of lease_id on hold */
 	int64		lease_id;
 	NumberSet	numbers;		/* on hold */

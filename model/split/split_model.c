@@ -97,6 +97,7 @@ static const char *const mutations[MUTATIONS] = {
 static uint64 max_steps = 1000000;
 static uint64 first_seed = 1;
 static uint64 max_states = 2000000;
+static uint64 only_case;		/* 0: all */
 static bool exploring;
 
 static void
@@ -157,7 +158,8 @@ static void
 run_explore(void)
 {
 	for (int i = 0; i < ncases(); i++)
-		(void) explore(i, max_states);
+		if (only_case == 0 || (uint64) i == only_case - 1)
+			(void) explore(i, max_states);
 	printf("all laws hold: %.1f s\n", (double) clock() / CLOCKS_PER_SEC);
 }
 
@@ -165,7 +167,7 @@ static void
 __attribute__((noreturn))
 usage(void)
 {
-	fprintf(stderr, "usage: split_model [--seed N] [--steps N] [--faults MS] [--explore] [--states N] [--mutate 0..%d] [--list]\n",
+	fprintf(stderr, "usage: split_model [--seed N] [--steps N] [--faults MS] [--explore] [--states N] [--case N] [--mutate 0..%d] [--list]\n",
 			MUTATIONS - 1);
 	exit(2);
 }
@@ -205,6 +207,8 @@ main(int argc, char **argv)
 			max_steps = number(value, 1, UINT64_MAX);
 		else if (strcmp(argv[i], "--states") == 0)
 			max_states = number(value, 1, UINT64_MAX);
+		else if (strcmp(argv[i], "--case") == 0)
+			only_case = number(value, 1, (uint64) ncases());
 		else if (strcmp(argv[i], "--faults") == 0)
 			fault_ms = (int64) number(value, 1, 10000);
 		else if (strcmp(argv[i], "--mutate") == 0)

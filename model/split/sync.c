@@ -540,14 +540,19 @@ books_lack(const Tables *t)
 }
 
 /*
- * Has home begun a new life since it answered the satellite?  A satellite that
- * does so is no matter to home: it cannot rejoin before home has.
+ * Has a peer begun a new life since it was asked?  It may have answered in a
+ * former one.  One that began before, and is still recovering, is no obstacle:
+ * two of them would wait for each other.
  */
 static bool
 is_stale(const Tables *t, const Proc *driver)
 {
-	return driver->answers[HOME].ok &&
-		driver->answers[HOME].incarnation < t->channels[HOME].incarnation;
+	for (int peer = 0; peer < sale.nodes; peer++)
+		if (driver->answers[peer].ok &&
+			t->channels[peer].incarnation >
+			max32(driver->answers[peer].incarnation, driver->lives[peer]))
+			return true;
+	return false;
 }
 
 /*
