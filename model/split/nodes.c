@@ -78,6 +78,7 @@ forget_orders(const Node *x, const Tables *copy)
 		if (found)
 			continue;
 		lost_orders++;
+		world.told &= ~order->numbers;
 		if (order->request != 0)
 			world.answers[order->request] = 0;
 	}
