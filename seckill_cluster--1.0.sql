@@ -1558,7 +1558,14 @@ DECLARE
 BEGIN
     PERFORM @extschema@.seckill_share_lock(item_id);
     FOREACH answer IN ARRAY answers LOOP
-        failed := coalesce(failed, answer->>'error');
+        -- one message for each time that a node goes away
+        IF answer->>'error' IS NOT NULL AND NOT EXISTS (
+            SELECT FROM seckill.stat_channels s
+            WHERE s.item_id = share_round.item_id AND s.peer = (answer->>'node')::integer
+                AND s.last_failure > coalesce(s.last_success, '-infinity'))
+        THEN
+            failed := coalesce(failed, answer->>'error');
+        END IF;
         PERFORM @extschema@.seckill_channel_count(item_id, (answer->>'node')::integer, true, false,
                                                   answer->>'incarnation' IS NOT NULL, answer->>'error');
         -- nothing is on its way if both ends of the channel agree

@@ -82,6 +82,8 @@ is(buy(2, $item, 'cache', 30 - $out), 'sold', 'the others sell what they have');
 is(sql($_, "SET seckill.move_wait = '300ms'; SELECT outcome FROM seckill_buy($item, ${\users($_)->[0]})"), 'busy', "then node $_ is busy") foreach 1, 2;
 is(watched(1, "failures > 0 AND last_error <> '' AND last_failure > now() - interval '1 min' AND last_success < last_failure AND grants > 0 AND asks > 0", 3),
 	't', 'the statistics say that it does not answer');
+my $messages = () = slurp_file($nodes[0]->logfile) =~ /units of item $item may be on a node that does not answer/g;
+ok($messages > 0 && watched(1, "failures > $messages", 3) eq 't', 'the log says so, but not at each call');
 is(watched(1, "failures = 0 AND last_error IS NULL AND last_success IS NOT NULL AND rounds > 0", 2), 't', 'and that the other one does');
 is(watched(2, "asks > 0 AND rounds > 0 AND sent + received > 0", 1), 't', 'which counts, too');
 is(sql(1, "SELECT seckill_split_without($item, 3)"), $out, 'home goes on without the node');
