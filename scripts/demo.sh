@@ -1,13 +1,14 @@
 #!/bin/bash
 # The classic sale: 200 connections, 100 units, once for each mode; then a train; then
 # units that have values: codes, an envelope and a prize pool.
-# KEEP=1 leaves the server up; PG_CONFIG chooses the PostgreSQL.
+# KEEP=1 leaves the server up; PG_CONFIG chooses the PostgreSQL; USERS and UNITS make
+# another sale.
 
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-users=200
-units=100
+users=${USERS:-200}
+units=${UNITS:-100}
 seats=100
 legs=9
 
