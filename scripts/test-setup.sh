@@ -444,11 +444,10 @@ lane() {
 clean_up() {
     local lanes
 
-    end_child
     lanes=$(jobs -p)
     # shellcheck disable=SC2086
     [ -z "$lanes" ] || kill $lanes 2> /dev/null || true
-    wait
+    end_child
     if [ -n "${KEEP:-}" ]; then
         say "the logs are in $roots"
     else
