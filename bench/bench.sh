@@ -34,7 +34,7 @@ else
     # seconds of warm_up do not count.
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-6} warm_up=2
     hot_clients=${CLIENTS:-1 8 64 200} other_clients=${OTHER_CLIENTS:-${CLIENTS:-64 200}}
-    workloads=${WORKLOADS:-hot storm uniform zipf eight merged counter rules expiry cart codes envelopes prizes train trains full}
+    workloads=${WORKLOADS:-hot batch storm uniform zipf accounts eight merged counter rules expiry cart codes envelopes prizes train trains full}
     settle_orders=${SETTLE_ORDERS:-1000000} openings=${OPENINGS:-3}
     results=${OUTPUT:-bench} summary=${OUTPUT:-docs}
 fi
@@ -59,12 +59,14 @@ all_contestants() {
     local name
 
     case $1 in
-        hot) echo select_1 insert row_lock for_update_call cte advisory_call skip_locked redis \
+        hot) echo select_1 insert row_lock for_update_call cte advisory_call skip_locked redis redis_100 \
             queue cache advisory pessimistic retry auto submit buy_many ;;
+        batch) echo select_1 insert queue cache submit ;;
         storm) echo select_1 for_update_call redis queue cache not_started ended ;;
         uniform | zipf) echo insert for_update_call cte redis queue cache auto ;;
+        accounts) echo insert for_update_call cte queue cache auto ;;
         eight) echo insert for_update_call queue cache ;;
-        merged) echo insert cache queue submit buy_many buy_items submit_many ;;
+        merged) echo insert redis_100 cache queue submit buy_many buy_items submit_many ;;
         rules) echo insert cache_uuid cache_rules queue_uuid queue_rules ;;
         expiry) echo insert cache_pending cache_expiring queue_pending queue_expiring ;;
         cart)
@@ -93,7 +95,7 @@ contestants_of() {
     all=$(all_contestants "$1" | xargs)
     for name in $all; do
         [[ " ${CONTESTANTS:-$all} " = *" $name "* ]] || continue
-        [ "$name" != redis ] || has_redis || continue
+        [[ $name != redis* ]] || has_redis || continue
         echo "$name"
     done
 }
@@ -132,8 +134,8 @@ sequence() {
 measure() {
     local workload=$1 clients=$2 round=$3 name=$4 line
 
-    if [ "$name" = redis ]; then
-        measure_redis "$workload" "$clients"
+    if [[ $name = redis* ]]; then
+        measure_redis "$workload" "$clients" "$name"
     else
         measure_pgbench "$workload" "$clients" "$name"
     fi

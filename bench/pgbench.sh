@@ -16,6 +16,7 @@ fresh_tables() {
             (1003, 9, 'infinity', NULL), (1004, 9, NULL, '-infinity');
         INSERT INTO seckill.items (item_id, stock, per_user_limit, pay_within) VALUES
             (1005, 2000000000, 1, NULL), (1006, 2000000000, NULL, '1 h')"
+    [ "${2:-}" != accounts ] || accounts
     if [ "$1" = skip_locked ]; then
         sql "INSERT INTO rival.units SELECT 1, n FROM generate_series(1, $units) n"
         sql 'VACUUM ANALYZE rival.units'
@@ -47,6 +48,16 @@ numbered_item() {
     sql "INSERT INTO seckill.items (item_id, stock, numbered) VALUES ($1, $2, true);
         INSERT INTO seckill.units SELECT $1, n, $3 FROM generate_series(1, $2) n WHERE $4"
     sql 'VACUUM ANALYZE seckill.units'
+}
+
+# Insert a hundred thousand items, for the extension and for the rivals.
+accounts() {
+    sql "INSERT INTO rival.items (item_id, stock)
+            SELECT n, 2000000000 FROM generate_series(100001, 200000) n;
+        INSERT INTO seckill.items (item_id, stock)
+            SELECT item_id, stock FROM rival.items WHERE item_id > 100000"
+    sql 'VACUUM ANALYZE rival.items'
+    sql 'VACUUM ANALYZE seckill.items'
 }
 
 # Insert a thousand envelopes of 300 shares.
@@ -176,9 +187,27 @@ evaluate_pgbench() {
     [[ $name != submit* ]] || sold=$(awk "BEGIN { print $count / ($seconds + $wait) }")
 }
 
+# Put the server and all sessions to come into a scheduling class, "other" or
+# "batch".
+schedule_server() {
+    local postmaster process
+
+    postmaster=$(head -n 1 "$workdir/data/postmaster.pid")
+    chrt "--$1" --pid 0 "$postmaster"
+    for process in $(cat "/proc/$postmaster/task/$postmaster/children"); do
+        # it may have ended by now
+        chrt "--$1" --pid 0 "$process" 2> /dev/null || true
+    done
+}
+
 # Set answered, sold and accepted (a second), p50 and p99 (ms).
 measure_pgbench() {
     fresh_tables "$3" "$1"
+    if [ "$1" = batch ]; then
+        schedule_server batch
+    else
+        schedule_server other
+    fi
     run_pgbench "$@"
     evaluate_pgbench "$3"
 }

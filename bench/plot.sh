@@ -33,6 +33,7 @@ skip_locked     #4682b4 2 14 skip_locked
 advisory_call   #006400 2 10 advisory_call
 cte             #800080 2 8  cte
 row_lock        #b22222 2 2  row_lock
+redis_100       #daa520 2 6  Redis, 100 calls pipelined
 '
 
 # Print "clients rate p99" for each number of clients.

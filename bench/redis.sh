@@ -71,7 +71,7 @@ redis_items() {
     done | redis > /dev/null
     redis HSET stock 1002 0 > /dev/null
     case $1 in
-        hot) echo 001 ;;
+        hot | merged) echo 001 ;;
         storm) echo 1002 ;;
         codes) redis_lists 2001 2001 "$units"; echo 2001 ;;
         prizes) redis_lists 2002 2002 "$units"; echo 2002 ;;
@@ -85,9 +85,9 @@ redis_items() {
 
 # Print calls a second, p50 and p99.
 run_redis() {
-    local clients=$1 calls=$2 item=$3 sha=$4
+    local clients=$1 calls=$2 item=$3 sha=$4 pipelined=$5
 
-    redis-benchmark -s "$workdir/redis.sock" -c "$clients" -n "$calls" -r 1000000 --csv \
+    redis-benchmark -s "$workdir/redis.sock" -c "$clients" -n "$calls" -P "$pipelined" -r 1000000 --csv \
         evalsha "$sha" 3 stock orders pick "$item" __rand_int__ __rand_int__ \
         > "$workdir/out" 2>&1 || { cat "$workdir/out" >&2; die 'redis-benchmark failed'; }
     tail -n 1 "$workdir/out" | awk -F'","' '{ print $2, $5, $7 }'
@@ -95,8 +95,9 @@ run_redis() {
 
 # Set answered, sold and accepted (a second), p50 and p99 (ms).
 measure_redis() {
-    local workload=$1 clients=$2 item sha calls before
+    local workload=$1 clients=$2 name=$3 pipelined=1 item sha calls before
 
+    [ "$name" != redis_100 ] || pipelined=100
     start_redis
     item=$(redis_items "$workload")
     case $workload in
@@ -106,10 +107,10 @@ measure_redis() {
     esac
     # redis-benchmark takes a number of calls, not of seconds: the warm-up
     # shows how many calls fit into the time
-    read -r answered p50 p99 < <(run_redis "$clients" $((1000 + 200 * clients)) "$item" "$sha")
+    read -r answered p50 p99 < <(run_redis "$clients" $(((1000 + 200 * clients) * pipelined)) "$item" "$sha" $pipelined)
     calls=$(awk "BEGIN { print int($answered * ($seconds - $warm_up)) }")
     before=$(redis XLEN orders)
-    read -r answered p50 p99 < <(run_redis "$clients" "$calls" "$item" "$sha")
+    read -r answered p50 p99 < <(run_redis "$clients" "$calls" "$item" "$sha" $pipelined)
     sold=$(awk "BEGIN { print $answered * ($(redis XLEN orders) - $before) / $calls }")
     accepted=$sold
     stop_redis

@@ -31,7 +31,7 @@ processor_time() {
     postmaster=$(head -n 1 "$workdir/data/postmaster.pid")
     {
         awk '{ print $14 + $15 + $16 + $17 }' "/proc/$postmaster/stat"
-        for process in $(pgrep -P "$postmaster"); do
+        for process in $(cat "/proc/$postmaster/task/$postmaster/children"); do
             # it may have ended by now
             awk '{ print $14 + $15 }' "/proc/$process/stat" 2> /dev/null || true
         done

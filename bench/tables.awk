@@ -49,9 +49,11 @@ function table(workload, n,    k, i, f, sold, answered) {
 BEGIN {
     FS = ","
     title["hot"] = "One hot item"
+    title["batch"] = "One hot item, the server in scheduling class SCHED_BATCH"
     title["storm"] = "A sold-out item"
     title["uniform"] = "100 items, equally popular"
     title["zipf"] = "100 items, Zipf"
+    title["accounts"] = "100,000 items, Zipf"
     title["eight"] = "8 items, equally popular"
     title["merged"] = "8 items, with calls for 100 buyers"
     title["rules"] = "A limit of 1 and a request with each purchase"
@@ -64,7 +66,7 @@ BEGIN {
     title["trains"] = "Seats of 20 such trains at a time"
     title["full"] = "A train that is sold out"
     title["counter"] = "A counter without orders"
-    split("select_1 insert insert_booking seats_skip_locked seats_skip_locked_call seats_skip_locked_steps seats_line insert_unit code_pool odds for_update_call redis", yardstick, " ")
+    split("select_1 insert insert_booking seats_skip_locked seats_skip_locked_call seats_skip_locked_steps seats_line insert_unit code_pool odds for_update_call redis redis_100", yardstick, " ")
 }
 /^#/ { print substr($0, 3) ". Medians; `=` where every call sold a unit."; next }
 $1 == "workload" { next }
