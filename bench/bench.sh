@@ -4,6 +4,7 @@
 #
 #   make bench            everything, more than an hour
 #   QUICK=1 make bench    one short round of the essentials, 3 minutes
+#   RESUME=1 make bench   go on with a run that was interrupted
 #   PG_CONFIG_BEFORE=... make bench
 #                         two builds against each other: see bench/compare.sh
 #
@@ -42,8 +43,8 @@ fi
 # orders a second that expire in workload expiry: a tenth of the sales
 expiring=2000
 
-# rows of rival.units: more than skip_locked can sell in a run
-units=$((50000 * seconds))
+# units that have a row or a number: more than are sold in a run
+units=$((100000 * seconds))
 
 server_settings() {
     cat <<'CONF'
@@ -144,12 +145,17 @@ measure() {
     echo "$line" >> "$results/results.csv"
 }
 
+# Copy the measurements that are not among the results yet.
+not_measured() {
+    awk 'NR == FNR { split($0, f, ","); measured[f[1] " " f[2] " " f[3] " " f[4]]; next }
+        !($0 in measured)' "$results/results.csv" -
+}
+
 run_sequence() {
     local line left start=$SECONDS done=0
     local -a todo
 
-    mapfile -t todo < <(sequence)
-    [ ${#todo[@]} -gt 0 ] || die 'nothing to measure'
+    mapfile -t todo < <(sequence | not_measured)
     for line in "${todo[@]}"; do
         # shellcheck disable=SC2086
         measure $line
@@ -203,10 +209,14 @@ sql 'CREATE EXTENSION seckill'
 psql -Xq -v ON_ERROR_STOP=1 -f bench/rivals.sql 2> /dev/null
 
 mkdir -p "$results" "$summary"
-{
-    echo "# $(description)"
-    echo workload,clients,round,contestant,sold,accepted,answered,p50,p99
-} > "$results/results.csv"
+if [ -z "${RESUME:-}" ]; then
+    {
+        echo "# $(description)"
+        echo workload,clients,round,contestant,sold,accepted,answered,p50,p99
+    } > "$results/results.csv"
+elif [ "$(head -n 1 "$results/results.csv")" != "# $(description)" ]; then
+    die "$results/results.csv is of another run"
+fi
 rm -f "$results/opening.csv" "$results/settling.csv"
 run_sequence
 [ "$openings" = 0 ] || measure_openings

@@ -26,7 +26,7 @@ fresh_tables() {
         prizes) numbered_item 2002 "$units" "NULL, CASE WHEN n % 1000 = 0 THEN 1 ELSE 2 END, NULL" 'n % 3 = 0' ;;
         envelopes) envelopes ;;
         # more than are sold in a run, twenty at a time
-        train | trains) trains $(((seconds * 10 + 39) / 20 * 20)) ;;
+        train | trains) trains $(((seconds * 30 + 39) / 20 * 20)) ;;
         full) full_train ;;
     esac
     case $1 in

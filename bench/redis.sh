@@ -73,9 +73,10 @@ redis_items() {
     case $1 in
         hot | merged) echo 001 ;;
         storm) echo 1002 ;;
-        codes) redis_lists 2001 2001 "$units"; echo 2001 ;;
-        prizes) redis_lists 2002 2002 "$units"; echo 2002 ;;
-        envelopes) redis_lists 3001 4000 300; echo envelope ;;
+        # more than are sold in a run
+        codes) redis_lists 2001 2001 $((2 * units)); echo 2001 ;;
+        prizes) redis_lists 2002 2002 $((2 * units)); echo 2002 ;;
+        envelopes) redis_lists 3001 4000 $((2 * units / 1000)); echo envelope ;;
         train | trains) echo "$1" ;;
         uniform) items_to_pick 0 | redis -x SET pick > /dev/null; echo any ;;
         zipf) items_to_pick 1.001 | redis -x SET pick > /dev/null; echo any ;;
