@@ -2,7 +2,7 @@
 # Measure the extension against plain SQL on tables of the same shape, and
 # against Redis, interleaved in one run on a throw-away server with fsync on.
 #
-#   make bench            everything, more than an hour
+#   make bench            everything, three hours on a machine that does nothing else
 #   QUICK=1 make bench    one short round of the essentials, 3 minutes
 #   RESUME=1 make bench   go on with a run that was interrupted
 #   PG_CONFIG_BEFORE=... make bench
