@@ -215,7 +215,7 @@ if [ -z "${RESUME:-}" ]; then
         echo workload,clients,round,contestant,sold,accepted,answered,p50,p99
     } > "$results/results.csv"
 elif [ "$(head -n 1 "$results/results.csv")" != "# $(description)" ]; then
-    die "$results/results.csv is of another run"
+    die "$results/results.csv is of a run with other versions, rounds or seconds"
 fi
 rm -f "$results/opening.csv" "$results/settling.csv"
 run_sequence
