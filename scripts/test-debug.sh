@@ -33,6 +33,9 @@ case $kind in
 esac
 cflags="$cflags -fno-omit-frame-pointer"
 
+# what the tests use of contrib; without dblink many are skipped
+contrib='amcheck auto_explain dblink test_decoding'
+
 # Programs that end may leave memory behind; told of it they lose their output.
 export ASAN_OPTIONS=detect_leaks=0
 
@@ -101,19 +104,24 @@ WRAPPER
 # In the source's directory.  PostgreSQL makes its headers at the top level of
 # make only, which a make that runs this script would hide.
 compile_server() {
+    local extension
+
     unset MAKELEVEL MAKEFLAGS MFLAGS
 
     nice ./configure --prefix="$prefix" --enable-cassert --enable-debug \
         --enable-tap-tests --without-readline --without-zlib --without-icu \
         CFLAGS="$cflags" &&
-        nice make -s -j "$(nproc)" install
+        nice make -s -j "$(nproc)" install || return
+    for extension in $contrib; do
+        nice make -s -C "contrib/$extension" install || return
+    done
 }
 
 # Build the server, unless it is there and was built in the same way.
 build_server() {
     local build=$cache/build-$kind
 
-    [ "$(cat "$prefix/built" 2> /dev/null)" != "$cflags" ] || return 0
+    [ "$(cat "$prefix/built" 2> /dev/null)" != "$cflags, $contrib" ] || return 0
     fetch_source
     say "building $(basename "$archive" .orig.tar.bz2) with $cflags"
     rm -rf "$prefix" "$build"
@@ -124,7 +132,7 @@ build_server() {
         die "the build failed; all of it is in $cache/$kind.log"
     }
     [ "$kind" != valgrind ] || wrap_in_valgrind "$build"
-    echo "$cflags" > "$prefix/built"
+    echo "$cflags, $contrib" > "$prefix/built"
     rm -rf "$build"
 }
 
