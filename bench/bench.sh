@@ -155,6 +155,7 @@ run_sequence() {
     local line left start=$SECONDS done=0
     local -a todo
 
+    [ -n "$(sequence)" ] || die 'nothing to measure'
     mapfile -t todo < <(sequence | not_measured)
     for line in "${todo[@]}"; do
         # shellcheck disable=SC2086
