@@ -232,15 +232,15 @@ sub forget_lost
 	my %there = map { my ($id, @order) = split /\|/; ($id => \@order) }
 	  split /\n/, $node->safe_psql('postgres', 'SELECT order_id, state, request_id FROM seckill.orders');
 	my %request = map { ($_->[1] => 1) } values %there;
-	my ($kept, $lost) = (0, 9e99);
+	my ($kept, $lost) = ([ 0, 'nothing' ], [ 9e99, 'nothing' ]);
 	my %lost = (orders => 0, cancels => 0, restocks => 0);
 
 	# commits of one node are lost from a moment on
 	my $judge = sub {
 		my ($what, $is_there, $sent, $told) = @_;
 
-		$kept = $sent if $is_there && $sent > $kept;
-		$lost = $told if !$is_there && $told < $lost;
+		$kept = [ $sent, $what ] if $is_there && $sent > $kept->[0];
+		$lost = [ $told, $what ] if !$is_there && $told < $lost->[0];
 		$lost{$what}++ if !$is_there;
 		return $is_there;
 	};
@@ -265,9 +265,9 @@ sub forget_lost
 	{
 		my $call = $self->{cancelled}{$id};
 
-		next if $judge->('cancels', $there{$id}[0] eq 'cancelled', @$call{qw(sent told)});
+		next if $judge->('cancels', $there{$id}[0] eq 'cancelled', @$call{qw(from told)});
 		$self->{live}{ $v->{n} }{$id} = $self->{sold}{$id} if $self->{sold}{$id};
-		delete $self->{cancelled}{$id};
+		delete $self->{$_}{$id} foreach qw(cancelled first_cancel);
 	}
 	foreach my $id (grep { $_ >> 40 == $v->{n} } keys %{ $self->{freed} })
 	{
@@ -275,7 +275,8 @@ sub forget_lost
 	}
 	forget_restocks($self, $judge, $node) if $v->{n} == 1;
 	$self->{count}{"lost $_"} += $lost{$_} foreach keys %lost;
-	$self->finding("node $v->{n} has lost what it had, and has kept what came later") if $lost < $kept;
+	$self->finding("node $v->{n} has lost $lost->[1], told at $lost->[0], and has kept $kept->[1] that were asked for later, at $kept->[0]")
+	  if $lost->[0] < $kept->[0];
 	$self->finding("node $v->{n} has lost: " . join(', ', map { "$lost{$_} $_" } sort keys %lost))
 	  if $synchronous && grep { $_ } values %lost;
 	return;

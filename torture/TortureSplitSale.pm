@@ -133,7 +133,8 @@ sub next_call
 		my ($id) = keys %$live;
 		my $order = delete $live->{$id};
 
-		return ({ kind => 'cancel', item => $order->{item}, order => $id },
+		# who asks for a request again cancels its order again; the first cancel may have done it
+		return ({ kind => 'cancel', item => $order->{item}, order => $id, from => $self->{first_cancel}{$id} //= time },
 			"SELECT seckill_cancel($order->{item}, $id, true)");
 	}
 	elsif ($chance < 0.256 && $n == 1)
@@ -194,7 +195,7 @@ sub answered
 	elsif ($call->{kind} eq 'cancel' && $row[0] eq 'cancelled')
 	{
 		$self->{freed}{ $call->{order} } //= $now;
-		$self->{cancelled}{ $call->{order} } = { %$call, sent => $client->{since}, told => $now };
+		$self->{cancelled}{ $call->{order} } //= { %$call, told => $now };
 	}
 	elsif ($call->{kind} eq 'restock')
 	{
