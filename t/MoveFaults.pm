@@ -180,8 +180,9 @@ sub disarm
 
 		if (defined $ret && $ret == 0 && !(($action // '') eq 'kill' && $out ne '' && $out ne 'a crash'))
 		{
-			$node->safe_psql('postgres', q{INSERT INTO alive SELECT 1 WHERE NOT EXISTS (SELECT FROM alive); SELECT fault_arm('', '', 0, 'none')});
-			return $out eq '' ? undef : $out;
+			# a fault that has not struck yet may do so now
+			($ret) = eval { $node->psql('postgres', q{INSERT INTO alive SELECT 1 WHERE NOT EXISTS (SELECT FROM alive); SELECT fault_arm('', '', 0, 'none')}) };
+			return $out eq '' ? undef : $out if defined $ret && $ret == 0;
 		}
 		sleep 0.02;
 	}
