@@ -84,12 +84,11 @@ sub torture_split
 	seed();
 	my $self = TortureSplitSale->new(name => 'node', clients => $params{clients}, numbered => $params{numbered});
 	$end = time + $params{seconds};
-	# a slow machine needs longer, and then in peace
-	while (time < $end || (time < $end + 300 && !$self->has_shown))
+	while (time < $end)
 	{
 		$self->work(0.3);
 		$self->reap;
-		disturb($self) if $round % 4 != 3 && time < $end;
+		disturb($self) if $round % 4 != 3;
 		next if $round++ % 4 != 1;
 		# all nodes must be there
 		for (1 .. 20)

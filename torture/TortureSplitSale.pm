@@ -364,7 +364,7 @@ sub new
 	return $self;
 }
 
-# Has everything happened that a sale is to show?  On a slow machine it takes a while.
+# Has everything happened that a sale is to show?
 sub has_shown
 {
 	my ($self) = @_;
@@ -376,8 +376,11 @@ sub end
 {
 	my ($self) = @_;
 	my @nodes = @{ $self->{nodes} };
+	my $patience = time + 300;
 
 	$self->reap(1);
+	# servers on a slow machine may have recovered for most of the time: they need longer, in peace
+	$self->work(0.3) until $self->has_shown || @{ $self->{findings} } || time > $patience;
 	$self->{over} = 1;
 	$self->work(60, 1);
 	foreach my $node (@nodes)
