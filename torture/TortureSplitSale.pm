@@ -31,7 +31,9 @@ our @EXPORT_OK = qw(pick processes start_again);
 
 my @modes = qw(optimistic retry pessimistic advisory cache queue auto);
 
-my @wanted = ('buy sold', 'buy sold_out', 'cancel cancelled');
+# What a sale is to show.  Servers of a debug build may take longer for a round of calls than the
+# 200 ms for which a node promises that nothing appears: during the crowd they answer "busy" then.
+my @wanted = ('buy sold', 'cancel cancelled', $ENV{SECKILL_SLOWNESS} ? () : 'buy sold_out');
 
 # stock, limit and pay_within of each item; with numbered, there is a third one, whose
 # units have numbers and codes
@@ -364,7 +366,7 @@ sub new
 	return $self;
 }
 
-# Has everything happened that a sale is to show?
+# Has it shown all of that?
 sub has_shown
 {
 	my ($self) = @_;
