@@ -135,7 +135,8 @@ sub next_call
 		my ($id) = keys %$live;
 		my $order = delete $live->{$id};
 
-		# who asks for a request again cancels its order again; the first cancel may have done it
+		# A retried request may bring an order here again.  Any cancel of it may be the one that
+		# was carried out, so what counts is when the first was sent.
 		return ({ kind => 'cancel', item => $order->{item}, order => $id, from => $self->{first_cancel}{$id} //= time },
 			"SELECT seckill_cancel($order->{item}, $id, true)");
 	}
